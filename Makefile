@@ -1,0 +1,46 @@
+# demo and test are all a newcomer needs: they set themselves up in .venv, with uv where present.
+.POSIX:
+PYTHON = python3
+BIN = .venv/bin
+TESTS = tests
+
+help:
+	@echo "make demo      set up (about 250 MB in .venv) and take the tour, 1 to 3 minutes"
+	@echo "make test      set up for development and run the tests"
+	@echo "make lint validate bench docs      for contributors; see CONTRIBUTING.md"
+
+demo: .venv/demo
+	@$(BIN)/trialsim demo
+
+test: .venv/dev
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+validate: .venv/dev
+	TRIALSIM_EXAMPLES=500 $(BIN)/python -m pytest -n auto --dist worksteal tests validation
+
+bench: .venv/dev
+	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds
+
+# Everything in docs/ and protocols/schema/ that a command makes.
+docs: .venv/dev
+	$(BIN)/python docs/build.py
+
+.venv/demo: pyproject.toml requirements/demo.txt
+	@echo "trialsim: setting up in .venv (about 250 MB, 1 to 2 minutes); nothing is written outside this folder."
+	@PYTHON=$(PYTHON) sh requirements/set-up.sh demo
+	@touch $@
+
+.venv/dev: pyproject.toml requirements/dev.txt
+	@echo "trialsim: setting up for development in .venv (about 400 MB, 1 to 3 minutes)."
+	@PYTHON=$(PYTHON) sh requirements/set-up.sh dev
+	@touch .venv/demo $@
+
+clean:
+	rm -rf .venv build dist
+
+.PHONY: help demo test lint validate bench docs clean

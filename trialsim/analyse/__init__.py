@@ -1,0 +1,1 @@
+"""What a look can see: one file per endpoint kind."""

@@ -1,0 +1,199 @@
+"""Replicates -> operating characteristics, each with its Monte Carlo standard error.
+
+Formulas and standard errors: Morris, White and Crowther (2019), Statistics in Medicine
+38:2074-2102, Table 6. Type M and type S: Gelman and Carlin (2014), Perspectives on Psychological
+Science 9:641-651. Failed replicates are left out and counted beside every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import exp, log, nan, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.kernels.proportions import wilson_interval
+from trialsim.protocol.design import Summary
+from trialsim.protocol.scenario import Truth, odds_ratio_between
+from trialsim.trial import LookResults, Measure
+
+__all__ = ["MIN_REPLICATES", "Characteristic", "characteristics", "mid_percentile", "true_effect"]
+
+MIN_REPLICATES = 100  # below this no power is given
+_Z95 = 1.959963984540054
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Characteristic:
+    """One operating characteristic.
+
+    Attributes
+    ----------
+    value, mcse : float or None
+        None where it cannot be given; `why` then says so.
+    n : int
+        Replicates it rests on.
+    lower, upper : float or None
+        95% Wilson interval, for proportions.
+    scale : str or None
+        The analysis scale, where the number lives on it.
+    """
+
+    measure: Measure
+    value: float | None
+    mcse: float | None
+    n: int
+    lower: float | None = None
+    upper: float | None = None
+    scale: str | None = None
+    why: str | None = None
+
+
+def true_effect(truth: Truth, summary: Summary) -> float:
+    """Return the marginal effect on the analysis scale: ratios as logarithms."""
+    match summary:
+        case Summary.ODDS_RATIO:
+            return log(odds_ratio_between(truth.treated_risk, truth.control_risk))
+        case Summary.RISK_RATIO:
+            return log(truth.treated_risk / truth.control_risk)
+        case Summary.RISK_DIFFERENCE:
+            return truth.treated_risk - truth.control_risk
+
+
+def characteristics(results: LookResults, truth: Truth, summary: Summary) -> list[Characteristic]:
+    """Summarise the last look of every replicate.
+
+    Parameters
+    ----------
+    results : LookResults
+        Arrays of shape (n_reps, n_looks).
+    truth : Truth
+    summary : Summary
+        The measure the estimates are in.
+    """
+    ok = ~results.failed[:, -1]
+    n = int(ok.sum())
+    if n < MIN_REPLICATES:
+        why = f"{n} analysable replicates; at least {MIN_REPLICATES} are needed"
+        return [Characteristic(Measure.POWER, None, None, n, why=why)]
+    rejected = results.rejected[ok, -1]
+    found = [_proportion(Measure.POWER, rejected)]
+    if truth.is_null:
+        found.append(_proportion(Measure.TYPE_I_ERROR, rejected))
+    found += _directions(rejected, results.estimate[ok, -1], truth, summary)
+    found += _estimates(results, ok, truth, summary)
+    found.append(
+        Characteristic(Measure.N_CORRECTED, float(results.corrected[ok, -1].sum()), None, n)
+    )
+    return found
+
+
+def _proportion(measure: Measure, hits: NDArray[np.bool_]) -> Characteristic:
+    n = len(hits)
+    p = float(hits.mean())
+    lower, upper = (float(limit) for limit in wilson_interval(hits.sum(), n, _Z95))
+    return Characteristic(measure, p, sqrt(p * (1 - p) / n), n, lower, upper)
+
+
+def _directions(
+    rejected: NDArray[np.bool_], estimate: Floats, truth: Truth, summary: Summary
+) -> Iterator[Characteristic]:
+    n_rejected = int(rejected.sum())
+    if truth.is_null:
+        why = "the truth is no effect: there is no right direction and no size to exaggerate"
+        yield from (
+            Characteristic(m, None, None, n_rejected, why=why)
+            for m in (Measure.POWER_WRONG_DIRECTION, Measure.TYPE_S, Measure.TYPE_M)
+        )
+        return
+    theta = true_effect(truth, summary)
+    against = rejected & (np.sign(estimate) != np.sign(theta))
+    yield _proportion(Measure.POWER_WRONG_DIRECTION, against)
+    if n_rejected < 2:
+        why = f"{n_rejected} of the replicates were significant"
+        yield from (
+            Characteristic(m, None, None, n_rejected, why=why)
+            for m in (Measure.TYPE_S, Measure.TYPE_M)
+        )
+        return
+    yield _proportion(Measure.TYPE_S, against[rejected])
+    exaggeration = np.abs(estimate[rejected]) / abs(theta)
+    yield Characteristic(
+        Measure.TYPE_M,
+        float(exaggeration.mean()),
+        float(exaggeration.std(ddof=1)) / sqrt(n_rejected),
+        n_rejected,
+        scale=_scale(summary),
+    )
+
+
+def _scale(summary: Summary) -> str:
+    return f"log {summary}" if summary.is_ratio else str(summary)
+
+
+def _estimates(
+    results: LookResults, ok: NDArray[np.bool_], truth: Truth, summary: Summary
+) -> Iterator[Characteristic]:
+    estimate, se = results.estimate[ok, -1], results.standard_error[ok, -1]
+    n, theta, scale = len(estimate), true_effect(truth, summary), _scale(summary)
+    mean, empirical = float(estimate.mean()), float(estimate.std(ddof=1))
+    yield Characteristic(Measure.ESTIMATE_MEAN, mean, empirical / sqrt(n), n, scale=scale)
+    yield Characteristic(Measure.BIAS, mean - theta, empirical / sqrt(n), n, scale=scale)
+    yield Characteristic(
+        Measure.EMPIRICAL_SE, empirical, empirical / sqrt(2 * (n - 1)), n, scale=scale
+    )
+    variances = se**2
+    model = sqrt(float(variances.mean()))
+    model_mcse = sqrt(float(variances.var(ddof=1)) / (4 * n * model**2)) if model else nan
+    yield Characteristic(Measure.MODEL_SE, model, model_mcse, n, scale=scale)
+    covered = (results.lower[ok, -1] <= theta) & (theta <= results.upper[ok, -1])
+    yield _proportion(Measure.COVERAGE, covered)
+    squared = (estimate - theta) ** 2
+    yield Characteristic(
+        Measure.MSE,
+        float(squared.mean()),
+        float(squared.std(ddof=1)) / sqrt(n),
+        n,
+        scale=f"{scale}, squared",
+    )
+    back: Callable[[float], float] = exp if summary.is_ratio else float
+    ordered = np.sort(estimate)
+    for measure, q in (
+        (Measure.ESTIMATE_Q025, 0.025),
+        (Measure.ESTIMATE_MEDIAN, 0.5),
+        (Measure.ESTIMATE_Q975, 0.975),
+    ):
+        yield _quantile(measure, ordered, q, back, str(summary))
+
+
+def _quantile(
+    measure: Measure, ordered: Floats, q: float, back: Callable[[float], float], scale: str
+) -> Characteristic:
+    """Return a quantile; its MCSE is half the way between order statistics one SD to each side."""
+    n = len(ordered)
+    reach = sqrt(n * q * (1 - q))
+    low, high = (int(np.clip(round(n * q + d), 0, n - 1)) for d in (-reach, reach))
+    mcse = (back(float(ordered[high])) - back(float(ordered[low]))) / 2
+    value = back(float(np.quantile(ordered, q)))
+    return Characteristic(measure, value, mcse, n, scale=scale)
+
+
+def mid_percentile(estimates: Floats, seen: float) -> Characteristic:
+    """Return the share of simulated estimates below the one seen, ties counting half.
+
+    Parameters
+    ----------
+    estimates : ndarray, shape (n_reps,)
+        Of the analysable replicates, on the analysis scale.
+    seen : float
+        On the same scale.
+    """
+    n = len(estimates)
+    tied = np.isclose(estimates, seen, rtol=0, atol=1e-12)
+    score = np.where(tied, 0.5, estimates < seen)
+    p = float(score.mean())
+    return Characteristic(Measure.PERCENTILE, p, float(score.std()) / sqrt(n), n)

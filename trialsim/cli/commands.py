@@ -1,0 +1,382 @@
+"""One function per command."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from trialsim.cli.parser import program_name
+from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
+from trialsim.report.document import Document
+
+if TYPE_CHECKING:
+    from trialsim.protocol.load import ResolvedTemplate
+    from trialsim.studies.simulation import PlannedSimulation
+    from trialsim.trial import StudyResult
+
+__all__ = ["COMMANDS"]
+
+_SECONDS_WORTH_WORKERS = 3.0
+_SECONDS_WORTH_ASKING = 3600.0
+
+
+def _say(text: str = "") -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def questions(_: argparse.Namespace) -> None:
+    """Print three questions, each with its command."""
+    name = program_name()
+    print(f"""trialsim turns a clinical-trial protocol into something you can run.
+
+How likely is this trial to find the effect, if there is one?
+    {name} simulate sepsis
+How does a published result sit among trials simulated under a stated truth?
+    {name} simulate sepsis --scenario or-082 --scenario or-041
+Where do the sources disagree, and which is used?
+    {name} evidence show tests-2025
+
+The tour: {name} demo
+A protocol of your own: {name} new my-trial.yaml
+All commands: {name} --help""")
+
+
+def list_templates(options: argparse.Namespace) -> None:
+    """Print the shipped protocols."""
+    from trialsim.protocol.catalogue import template_paths
+    from trialsim.protocol.nodes import plain, read_file
+
+    rows = []
+    for name, path in template_paths().items():
+        content = plain(read_file(path))
+        rows.append(
+            {
+                "template": name,
+                "title": content["title"],
+                "n_scenarios": len(content["scenarios"]),
+                "n_variants": len(content.get("variants", [])),
+                "n_observed": len(content.get("observed", [])),
+            }
+        )
+    if options.json:
+        print(Document("list", {}, rows=tuple(rows)).to_json())
+        return
+    for row in rows:
+        print(
+            f"{row['template']:16} {row['title']}: {row['n_scenarios']} scenarios, "
+            f"{row['n_variants']} variants, {row['n_observed']} published results"
+        )
+    print(f"\nmore: {program_name()} show {rows[0]['template']}")
+
+
+def _load(options: argparse.Namespace) -> ResolvedTemplate:
+    from trialsim.protocol.load import load_template
+
+    return load_template(
+        options.template,
+        variant=options.variant,
+        settings=options.settings,
+        evidence_files=options.evidence_files,
+    )
+
+
+def _arguments(options: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """Return the arguments that can change the answer, those at rest left out."""
+    given = {"variant": options.variant, "set": list(options.settings), **more}
+    return {key: value for key, value in given.items() if value}
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print one protocol in words."""
+    resolved = _load(options)
+    if options.json:
+        rows = tuple({"field": key, "content": value} for key, value in resolved.document.items())
+        print(
+            Document(
+                "show", _arguments(options), resolved.template.id, resolved.sha256, rows=rows
+            ).to_json()
+        )
+        return
+    from trialsim.report.screen import template_lines
+
+    print(template_lines(resolved))
+    print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
+
+
+def new(options: argparse.Namespace) -> None:
+    """Write a protocol to start from."""
+    import re
+
+    from trialsim.protocol.starter import STARTER
+
+    path = options.file
+    name = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower()).strip("-") or "my-trial"
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(STARTER.replace("my-trial", name, 1))
+    except FileExistsError:
+        raise RequestError(
+            Problem(
+                "exists already; nothing was changed",
+                "Choose another name.",
+                value=str(path),
+                field="FILE",
+            )
+        ) from None
+    except OSError as error:
+        raise RequestError(
+            Problem(
+                f"cannot be written ({error.strerror})",
+                "Choose another place.",
+                value=str(path),
+                field="FILE",
+            )
+        ) from None
+    print(f"wrote {path}\nedit it, then: {program_name()} check {shlex.quote(str(path))}")
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check protocol files; everything that is wrong, at once."""
+    from trialsim.protocol.load import check_file
+
+    problems: list[Problem] = []
+    rows = []
+    for name in options.files:
+        try:
+            resolved = check_file(name, options.evidence_files)
+        except (ProtocolError, RequestError) as error:
+            problems += error.problems
+            continue
+        template, protocol = resolved.template, resolved.template.protocol
+        rows.append({"file": name, "verdict": "right", "protocol_sha256": resolved.sha256})
+        if not options.json:
+            print(
+                f"{name}: right. {template.title}: {len(protocol.arms)} arms, "
+                f"{protocol.n_total:,} patients, {len(template.scenarios)} scenarios, "
+                f"{len(template.variants)} variants, {len(template.observed)} published results."
+            )
+            assumed = _assumed(resolved)
+            if assumed:
+                print(f"  assumed, without a source: {', '.join(assumed)}")
+    if problems:
+        raise ProtocolError(problems)
+    if options.json:
+        print(Document("check", {}, rows=tuple(rows)).to_json())
+    return 0
+
+
+def _assumed(resolved: ResolvedTemplate) -> list[str]:
+    template = resolved.template
+    risk = template.nature.control_risk
+    found = [f"control risk {risk}"] if risk.source is None else []
+    return found + [
+        f"{s.id} ({resolved.truth(s).label})"
+        for s in template.scenarios
+        if resolved.status_of(s) == "assumed"
+    ]
+
+
+def evidence(options: argparse.Namespace) -> None:
+    """Print the catalogue of published results, or one record of it."""
+    from trialsim.protocol.cautions import caution_of, cautions_about
+    from trialsim.protocol.load import evidence_with
+    from trialsim.report.records import evidence_rows, record_lines
+    from trialsim.report.screen import caution_lines, table
+
+    found = evidence_with(options.evidence_files)
+    records = list(found.records.values())
+    if options.action == "show":
+        if options.id not in found.records:
+            raise RequestError(
+                Problem(
+                    "is not a known evidence id",
+                    did_you_mean(
+                        options.id or "", found.records, f"'{program_name()} evidence' lists them."
+                    ),
+                    value=f"'{options.id or ''}'",
+                    field="ID",
+                )
+            )
+        records = [found.records[options.id]]
+        cautions = cautions_about([options.id], found)
+    else:
+        cautions = tuple(caution_of(conflict, found) for conflict in found.conflicts)
+    if options.json:
+        document = Document(
+            f"evidence {options.action or ''}".strip(),
+            {"id": options.id} if options.id else {},
+            rows=tuple(evidence_rows(records)),
+            warnings=_warnings(cautions),
+        )
+        print(document.to_json())
+    elif options.action == "show":
+        print(record_lines(records[0]))
+        if cautions:
+            print(f"\n{caution_lines(cautions, in_full=True)}")
+    else:
+        print(
+            table(
+                ("id", "kind", "condition", "title"),
+                [(r.id, r.kind, r.condition, r.title) for r in records],
+                folding=(3,),
+            )
+        )
+        print(f"\nWhere they disagree:\n{caution_lines(cautions)}")
+        print(f"\nmore: {program_name()} evidence show tests-2025")
+
+
+def _warnings(cautions: Any) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"level": c.level, "code": c.code, "text": c.text, "touches": list(c.touches)}
+        for c in cautions
+    )
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Run a protocol under its scenarios and hold it against published results."""
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.simulation import plan_simulation
+
+    started = time.monotonic()
+    plan = plan_simulation(_load(options), options.scenarios)
+    workers = _workers(plan, options)
+    record = plan.record(options.seed)
+    folder = None if options.json and options.out is None else RunDirectory(record, options.out)
+    result = _with_progress(plan, options.replicates, options.seed, workers)
+    arguments = _arguments(options, scenario=options.scenarios, replicates=options.replicates)
+    document = _document(plan, result, arguments, options.seed)
+    if options.json:
+        print(document.to_json(), flush=True)
+    else:
+        _print_screen(plan, result, options.replicates, options.seed)
+    if folder:
+        for path in folder.write(document, _figures(result)):
+            _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
+    _say(f"repeat: {_repeat(options)}")
+
+
+def _workers(plan: PlannedSimulation, options: argparse.Namespace) -> int:
+    """Decide how many processes to use, before any work; refuse an hour of it without --yes."""
+    from trialsim.engine.run import cpus_available, estimated_seconds
+
+    seconds = estimated_seconds(plan.jobs, options.replicates)
+    if seconds > _SECONDS_WORTH_ASKING and not options.yes:
+        raise RequestError(
+            Problem(
+                f"means about {seconds / 3600:,.1f} hours of work on one core",
+                "Use fewer, or add --yes.",
+                "--replicates",
+                f"{options.replicates:,}",
+            )
+        )
+    if options.workers is not None:
+        return int(options.workers)
+    return cpus_available() if seconds > _SECONDS_WORTH_WORKERS else 1
+
+
+def _with_progress(
+    plan: PlannedSimulation, replicates: int, seed: int, workers: int
+) -> StudyResult:
+    if not sys.stderr.isatty():
+        return plan.simulate(replicates=replicates, seed=seed, workers=workers)
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("simulating"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("simulating", total=None)
+
+        def on_progress(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return plan.simulate(
+            replicates=replicates, seed=seed, workers=workers, on_progress=on_progress
+        )
+
+
+def _document(
+    plan: PlannedSimulation, result: StudyResult, arguments: dict[str, Any], seed: int
+) -> Document:
+    return Document(
+        "simulate",
+        arguments,
+        plan.resolved.template.id,
+        plan.resolved.sha256,
+        seed,
+        rows=tuple(row.as_dict() for row in result.rows),
+        observed=tuple(row.as_dict() for row in result.observed),
+        findings=tuple(
+            {"subject": f.subject, "verdict": f.verdict, "detail": f.detail}
+            for f in result.findings
+        ),
+        texts=dict(result.texts),
+        warnings=_warnings(result.warnings),
+    )
+
+
+def _print_screen(plan: PlannedSimulation, result: StudyResult, replicates: int, seed: int) -> None:
+    from trialsim.report.screen import simulation_screen
+
+    print(simulation_screen(plan.resolved, result, replicates, seed), flush=True)
+
+
+def _figures(result: StudyResult) -> dict[str, Any]:
+    from trialsim.figures.observed import observed_figure
+
+    trials, pools = result.figure_data["observed"]
+    if not any(placed and placed[0].below for _, placed in trials):
+        return {}
+    return {"observed": observed_figure(trials, pools)}
+
+
+def _repeat(options: argparse.Namespace) -> str:
+    words = [program_name(), "simulate", options.template]
+    words += ["--variant", options.variant] if options.variant else []
+    for name, values in (
+        ("--set", options.settings),
+        ("--evidence", options.evidence_files),
+        ("--scenario", options.scenarios),
+    ):
+        words += [word for value in values for word in (name, str(value))]
+    words += ["--seed", str(options.seed), "--replicates", str(options.replicates)]
+    return shlex.join(words)
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Take the tour."""
+    name = program_name()
+    _say(
+        f"trialsim demo: the protocol 'sepsis' run as {options.replicates:,} trials under each of\n"
+        "six truths, held against what ETASS and TESTS found. A few seconds; results stay in\n"
+        "this folder.\n"
+    )
+    from trialsim.cli.parser import parse
+
+    simulate(parse(["simulate", "sepsis", "--replicates", str(options.replicates)]))
+    print(f"""
+Next:
+  {name} show sepsis                            the protocol, read aloud
+  {name} simulate sepsis --variant etass-control-risk
+  {name} new my-trial.yaml                      a protocol of your own""")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "questions": questions,
+    "list": list_templates,
+    "show": show,
+    "new": new,
+    "check": check,
+    "evidence": evidence,
+    "simulate": simulate,
+    "demo": demo,
+}

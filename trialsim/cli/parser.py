@@ -1,0 +1,192 @@
+"""The words of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from trialsim import __version__
+from trialsim.errors import Problem, RequestError, did_you_mean
+
+__all__ = ["UsageError", "parse", "program_name"]
+
+
+class UsageError(RequestError):
+    """The words typed are not a command."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(Problem(message, f"'{self.prog} --help' shows what it takes."))
+
+
+def program_name() -> str:
+    """Return what to type to run this program again, from this folder."""
+    called = Path(sys.argv[0])
+    if called.name in ("__main__.py", "-c", "-m"):
+        return "python -m trialsim"
+    on_path = shutil.which(called.name)
+    if on_path and called.exists() and called.samefile(on_path):
+        return called.name
+    return os.path.relpath(called) if called.is_absolute() else str(called)
+
+
+def _whole(text: str) -> int:
+    try:
+        return (
+            int(float(text)) if "e" in text.lower() else int(text.replace(",", "").replace("_", ""))
+        )
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+
+
+class _Commands:
+    """Add one command at a time; each names the function that runs it, imported when it runs."""
+
+    names: ClassVar[dict[str, str]] = {
+        "demo": "the tour: sepsis against the observed trials",
+        "list": "the protocols that come with the program",
+        "show": "one protocol, read aloud",
+        "new": "start a protocol of your own",
+        "check": "is a protocol file right?",
+        "simulate": "power, bias, ... under every scenario, against observed effects",
+        "evidence": "published results, and where sources disagree",
+    }
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._subparsers = parser.add_subparsers(
+            dest="command", metavar="COMMAND", parser_class=_Parser
+        )
+
+    def add(self, name: str) -> argparse.ArgumentParser:
+        description = self.names[name]
+        parser = self._subparsers.add_parser(
+            name,
+            help=description,
+            allow_abbrev=False,
+            description=description[0].upper() + description[1:] + ".",
+        )
+        parser.set_defaults(run=_later(name))
+        return parser
+
+
+def _later(name: str):  # type: ignore[no-untyped-def]
+    def run(options: argparse.Namespace) -> int | None:
+        from trialsim.cli import commands
+
+        return commands.COMMANDS[name](options)
+
+    return run
+
+
+def _common(parser: argparse.ArgumentParser, *, template: bool) -> None:
+    if template:
+        parser.add_argument(
+            "template", metavar="TEMPLATE", help="an id ('trialsim list') or a path"
+        )
+        parser.add_argument("--variant", default="", metavar="ID", help="a variant of the protocol")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            dest="settings",
+            help="change any field: --set scenarios.or-082.effect.odds_ratio=0.7",
+        )
+    parser.add_argument(
+        "--evidence",
+        action="append",
+        default=[],
+        metavar="FILE",
+        type=Path,
+        dest="evidence_files",
+        help="more published results",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Turn words into options, `run` among them.
+
+    Raises
+    ------
+    UsageError
+        If they are not a command.
+    """
+    parser = _Parser(
+        prog="trialsim",
+        allow_abbrev=False,
+        description="Turn a clinical-trial protocol into something you can run.",
+        epilog="Without a command: three questions, each with its command.",
+    )
+    parser.add_argument("--version", action="version", version=f"trialsim {__version__}")
+    commands = _Commands(parser)
+    parser.set_defaults(run=_later("questions"), command=None)
+
+    demo = commands.add("demo")
+    demo.add_argument(
+        "--replicates", type=_whole, default=10_000, metavar="N", help="default 10,000"
+    )
+    commands.add("list").add_argument("--json", action="store_true", help="JSON instead of text")
+    show = commands.add("show")
+    _common(show, template=True)
+    new = commands.add("new")
+    new.add_argument("file", metavar="FILE", type=Path, help="a name that does not exist yet")
+    check = commands.add("check")
+    check.add_argument(
+        "files", metavar="FILE", nargs="+", help="protocol files, or ids of templates"
+    )
+    _common(check, template=False)
+    evidence = commands.add("evidence")
+    evidence.add_argument("action", nargs="?", choices=("show",), help="show one record")
+    evidence.add_argument("id", nargs="?", metavar="ID", help="which")
+    _common(evidence, template=False)
+
+    simulate = commands.add("simulate")
+    _common(simulate, template=True)
+    simulate.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="ID",
+        dest="scenarios",
+        help="only this one; may be repeated",
+    )
+    simulate.add_argument(
+        "--replicates",
+        type=_whole,
+        default=10_000,
+        metavar="N",
+        help="simulated trials per scenario (default 10,000)",
+    )
+    simulate.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    simulate.add_argument(
+        "--workers",
+        type=_whole,
+        metavar="N",
+        help="processes (default: the CPUs available, one when short)",
+    )
+    simulate.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="a new folder for the results (default trialsim-runs/...)",
+    )
+    simulate.add_argument("--yes", action="store_true", help="do not stop at an hour of work")
+
+    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
+        listed = f"The commands are {', '.join(_Commands.names)}."
+        raise UsageError(
+            Problem(
+                "is not a command",
+                did_you_mean(words[0], _Commands.names, listed),
+                value=f"'{words[0]}'",
+                field="COMMAND",
+            )
+        )
+    return parser.parse_args(words)

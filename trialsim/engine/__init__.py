@@ -1,0 +1,1 @@
+"""Blocks of replicates, computed anywhere, put together in one order."""

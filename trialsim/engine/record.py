@@ -1,0 +1,63 @@
+"""What is needed to run the same simulation again, and to tell two runs apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from trialsim import __version__
+
+__all__ = ["RunRecord"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The identity of a run.
+
+    Attributes
+    ----------
+    protocol : dict
+        The resolved protocol, variant and settings merged in.
+    seed : int
+    path, kernel : str
+        How patients are represented and by what they are computed; fixed when a run starts.
+    """
+
+    protocol: dict[str, Any]
+    protocol_sha256: str
+    seed: int
+    path: str = "patients"
+    kernel: str = "numpy"
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Versions that can change a number."""
+        return {
+            "trialsim": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "scipy")},
+        }
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of protocol, seed and versions: of nothing that only says how much to run."""
+        identity = {"protocol": self.protocol_sha256, "seed": self.seed, "versions": self.versions}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of ``record.json``."""
+        return {
+            "format": "trialsim-record/1",
+            "sha256": self.sha256,
+            "protocol": self.protocol,
+            "protocol_sha256": self.protocol_sha256,
+            "seed": self.seed,
+            "path": self.path,
+            "kernel": self.kernel,
+            "versions": self.versions,
+        }

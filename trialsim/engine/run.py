@@ -1,0 +1,180 @@
+"""Jobs -> simulations, on one process or several, with the same bytes either way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from trialsim.engine.blocks import Job, simulate_block
+from trialsim.errors import Problem, RequestError, SimulationError
+from trialsim.trial import LookResults
+
+__all__ = ["MAX_REPLICATES", "Simulation", "cpus_available", "estimated_seconds", "run"]
+
+MAX_REPLICATES = 1_000_000
+_SECONDS_PER_PATIENT = 40e-9  # measured: sepsis, six scenarios, one core; see docs/performance.md
+_SECONDS_PER_TABLE = 1e-6  # analysis of one simulated trial
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The results of one job.
+
+    Attributes
+    ----------
+    job : Job
+    results : tuple of LookResults
+        One per truth of the job, arrays of shape (n_replicates, n_looks).
+    n_replicates, seed : int
+    """
+
+    job: Job
+    results: tuple[LookResults, ...]
+    n_replicates: int
+    seed: int
+
+
+def cpus_available() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def estimated_seconds(jobs: Sequence[Job], n_replicates: int) -> float:
+    """Rough seconds of work on one core: linear in patients, truths and replicates."""
+    per_replicate = sum(
+        job.protocol.n_total * (1 + len(job.truths) / 6) * _SECONDS_PER_PATIENT
+        + len(job.truths) * _SECONDS_PER_TABLE
+        for job in jobs
+    )
+    return n_replicates * per_replicate
+
+
+def run(
+    jobs: Sequence[Job],
+    *,
+    n_replicates: int,
+    seed: int,
+    workers: int = 1,
+    on_progress: Progress | None = None,
+) -> tuple[Simulation, ...]:
+    """Simulate every job.
+
+    Blocks are drawn whole and cut at the end, so more replicates extend a run, and the results do
+    not depend on `workers`.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    n_replicates : int
+        1 to 1,000,000.
+    seed : int
+        At least 0.
+    workers : int
+        Processes; 1 computes in this one.
+    on_progress : callable, optional
+        Called with blocks done and blocks in all.
+
+    Raises
+    ------
+    RequestError
+        For numbers out of range.
+    SimulationError
+        If a worker process dies.
+    """
+    _check_request(n_replicates, seed, workers)
+    tasks = [
+        (index, block)
+        for index, job in enumerate(jobs)
+        for block in range(job.n_blocks(n_replicates))
+    ]
+    parts: list[list[list[LookResults]]] = [[] for _ in jobs]
+    for done, ((index, _), found) in enumerate(
+        zip(tasks, _computed(tuple(jobs), seed, tasks, workers), strict=True), start=1
+    ):
+        parts[index].append(found)
+        if on_progress:
+            on_progress(done, len(tasks))
+    return tuple(
+        Simulation(
+            job,
+            tuple(
+                LookResults.joined(list(blocks)).first(n_replicates)
+                for blocks in zip(*found, strict=True)
+            ),
+            n_replicates,
+            seed,
+        )
+        for job, found in zip(jobs, parts, strict=True)
+    )
+
+
+def _check_request(n_replicates: int, seed: int, workers: int) -> None:
+    if not 1 <= n_replicates <= MAX_REPLICATES:
+        raise RequestError(
+            Problem(
+                f"must be between 1 and {MAX_REPLICATES:,}",
+                "10,000 give a power to half a percentage point.",
+                "--replicates",
+                f"{n_replicates:,}",
+            )
+        )
+    if not 0 <= seed < 2**63:
+        raise RequestError(
+            Problem(
+                "must be a whole number from 0 to 2^63 - 1",
+                "Use for example 1.",
+                "--seed",
+                str(seed),
+            )
+        )
+    if not 1 <= workers <= 1024:
+        raise RequestError(
+            Problem(
+                "must be between 1 and 1,024",
+                "Use the number of CPU cores.",
+                "--workers",
+                str(workers),
+            )
+        )
+
+
+_jobs_of_this_worker: tuple[tuple[Job, ...], int] = ((), 0)
+
+
+def _start_worker(jobs: tuple[Job, ...], seed: int) -> None:
+    global _jobs_of_this_worker
+    _jobs_of_this_worker = jobs, seed
+
+
+def _work(task: tuple[int, int]) -> list[LookResults]:
+    jobs, seed = _jobs_of_this_worker
+    return simulate_block(jobs[task[0]], seed, task[1])
+
+
+def _computed(
+    jobs: tuple[Job, ...], seed: int, tasks: list[tuple[int, int]], workers: int
+) -> Iterator[list[LookResults]]:
+    """Yield the result of every task, in the order of the tasks."""
+    if workers == 1:
+        yield from (simulate_block(jobs[index], seed, block) for index, block in tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (jobs, seed)) as pool:
+        try:
+            yield from pool.map(_work, tasks)
+        except BrokenProcessPool:
+            raise SimulationError(
+                Problem(
+                    "a worker process died",
+                    "Run again with --workers 1; if memory ran out, use fewer workers.",
+                )
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

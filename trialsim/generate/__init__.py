@@ -1,0 +1,1 @@
+"""Protocol + truth -> patients, assignment and latent outcomes."""

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: statistics, allocation, integrals. No protocols, no random generators."""

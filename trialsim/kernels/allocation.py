@@ -1,0 +1,105 @@
+"""Assignment of patients to two arms, from uniforms, over many trials at once.
+
+Patients stand in order of arrival down the first axis, trials across the second. Every rule reads
+only the uniforms of patients up to the current one, so more patients extend a trial.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["permuted_blocks", "random_allocation_rule", "simple"]
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+def simple(uniforms: Floats, ratio: tuple[int, int]) -> Bools:
+    """Assign each patient by an independent throw.
+
+    Parameters
+    ----------
+    uniforms : ndarray, shape (n_patients, n_reps)
+    ratio : (treated, control)
+
+    Returns
+    -------
+    treated : ndarray of bool, shape (n_patients, n_reps)
+    """
+    return uniforms < ratio[0] / sum(ratio)
+
+
+def random_allocation_rule(uniforms: Floats, arm_sizes: tuple[int, int]) -> Bools:
+    """Assign so that the arms end at exactly these sizes, every such sequence equally likely.
+
+    Parameters
+    ----------
+    uniforms : ndarray, shape (n_patients, n_reps)
+        `n_patients` is the sum of `arm_sizes`.
+    arm_sizes : (treated, control)
+
+    Returns
+    -------
+    treated : ndarray of bool, shape (n_patients, n_reps)
+
+    References
+    ----------
+    Rosenberger and Lachin (2016), Randomization in Clinical Trials, section 3.3.
+    """
+    treated = np.empty(uniforms.shape, dtype=bool)
+    left_treated = np.full(uniforms.shape[1], arm_sizes[0], dtype=np.int64)
+    for patient, left in enumerate(range(sum(arm_sizes), 0, -1)):
+        treated[patient] = uniforms[patient] * left < left_treated
+        left_treated -= treated[patient]
+    return treated
+
+
+def permuted_blocks(
+    uniforms: Floats,
+    size_uniforms: Floats,
+    strata: NDArray[np.integer],
+    n_strata: int,
+    ratio: tuple[int, int],
+    block_sizes: tuple[int, ...],
+) -> Bools:
+    """Assign within randomly permuted blocks, separately in each stratum.
+
+    Parameters
+    ----------
+    uniforms, size_uniforms : ndarray, shape (n_patients, n_reps)
+        Decide the arm, and the size of the block where the patient opens one.
+    strata : ndarray of int, shape (n_patients, n_reps)
+        0 .. `n_strata` - 1.
+    ratio : (treated, control)
+    block_sizes : tuple of int
+        Equally likely; each a multiple of the ratio's sum.
+
+    Returns
+    -------
+    treated : ndarray of bool, shape (n_patients, n_reps)
+
+    References
+    ----------
+    Rosenberger and Lachin (2016), Randomization in Clinical Trials, section 3.4. Drawing without
+    replacement from the open block gives every permutation of it the same probability.
+    """
+    n_patients, n_reps = uniforms.shape
+    sizes = np.array(block_sizes, dtype=np.int64)
+    treated_in_block = sizes // sum(ratio) * ratio[0]
+    chosen = (size_uniforms * len(sizes)).astype(np.int64)
+    treated = np.empty((n_patients, n_reps), dtype=bool)
+    left = np.zeros(n_strata * n_reps, dtype=np.int64)
+    left_treated = np.zeros(n_strata * n_reps, dtype=np.int64)
+    own_block = strata.astype(np.int64) * n_reps + np.arange(n_reps)
+    for patient in range(n_patients):
+        at = own_block[patient]
+        left_here, left_treated_here = left[at], left_treated[at]
+        opens = left_here == 0
+        left_here = np.where(opens, sizes[chosen[patient]], left_here)
+        left_treated_here = np.where(opens, treated_in_block[chosen[patient]], left_treated_here)
+        to_treated = uniforms[patient] * left_here < left_treated_here
+        treated[patient] = to_treated
+        left[at] = left_here - 1
+        left_treated[at] = left_treated_here - to_treated
+    return treated

@@ -1,0 +1,1 @@
+"""The file format: design, scenario, conduct, evidence, and how a file is read and checked."""

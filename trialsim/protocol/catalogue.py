@@ -1,0 +1,88 @@
+"""Where templates and evidence live, and the evidence of one session in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trialsim.protocol.evidence import (
+    Conflict,
+    EvidenceRecord,
+    Plan,
+    Pool,
+    StatedNumber,
+    Status,
+    Trial,
+)
+
+__all__ = ["Evidence", "evidence_paths", "protocols_folder", "schema_paths", "template_paths"]
+
+
+def protocols_folder() -> Path:
+    """Return the folder of templates: inside an installed package, or at the root of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "_protocols"
+    return installed if installed.is_dir() else package.parent / "protocols"
+
+
+def template_paths() -> dict[str, Path]:
+    """Return the shipped templates by id, in alphabetical order."""
+    return {path.stem: path for path in sorted(protocols_folder().glob("*.yaml"))}
+
+
+def evidence_paths() -> list[Path]:
+    """Return the shipped evidence files, in alphabetical order."""
+    return sorted((protocols_folder() / "evidence").glob("*.yaml"))
+
+
+def schema_paths() -> dict[str, Path]:
+    """Return the generated JSON Schemas: of a protocol file, and of an evidence file."""
+    folder = protocols_folder() / "schema"
+    return {name: folder / f"{name}-1.json" for name in ("protocol", "evidence")}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Records by id, and the disagreements between them."""
+
+    records: dict[str, EvidenceRecord] = field(default_factory=dict)
+    conflicts: tuple[Conflict, ...] = ()
+
+    def with_more(
+        self, records: Iterable[EvidenceRecord], conflicts: Iterable[Conflict]
+    ) -> Evidence:
+        """Return this evidence and more; later records replace earlier ones of the same id."""
+        more = {record.id: record for record in records}
+        return Evidence({**self.records, **more}, (*self.conflicts, *conflicts))
+
+    def stated_as(self, source: str, quantity: str, value: float) -> StatedNumber | None:
+        """Return what `source` states as `quantity`, if that is `value` to the digits written."""
+        record = self.records.get(source)
+        decimals = len(f"{value!r}".partition(".")[2])
+        half_unit = 0.5 * 10.0**-decimals
+        matches = (
+            number
+            for number in (record.stated() if record else ())
+            if number.quantity == quantity and abs(number.value - value) <= half_unit + 1e-12
+        )
+        # a number published as such outranks the same number re-derived
+        return min(matches, key=lambda number: list(Status).index(number.status), default=None)
+
+    def touching(self, ids: Iterable[str]) -> tuple[Conflict, ...]:
+        """Return the disagreements about any of these records, or about pools of them."""
+        wanted = set(ids)
+        return tuple(c for c in self.conflicts if wanted.intersection(c.touches))
+
+    def shares_patients(self, one: str, other: str) -> bool:
+        """Whether two records are known to rest on some of the same patients."""
+        return bool(self._trials_in(one) & self._trials_in(other))
+
+    def _trials_in(self, identifier: str) -> set[str]:
+        record = self.records.get(identifier)
+        if isinstance(record, Plan):
+            return set()
+        inside = {identifier, *(record.duplicates if isinstance(record, Trial) else ())}
+        if isinstance(record, Pool):
+            inside.update(*(self._trials_in(member) for member in record.includes))
+        return inside

@@ -1,0 +1,123 @@
+"""Where sources disagree, and where a number rests on a weak one: said beside the number.
+
+The shape is always the same: what disagrees, what each source says, what is used here, and the
+command for more. About figures, never about people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from trialsim.protocol.catalogue import Evidence
+from trialsim.protocol.evidence import Conflict, ConflictLevel, Pool, Side, Trial, TrialResult
+
+__all__ = ["Caution", "caution_of", "cautions_about", "result_in_words", "weak_claim"]
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A note, caution or refusal.
+
+    Attributes
+    ----------
+    level : str
+        ``note``, ``caution`` or ``refused``.
+    code : str
+        Id of the conflict, or the kind of claim.
+    subject : str
+        What disagrees.
+    lines : tuple of (who, what)
+        What each source says, then what is used here.
+    touches : tuple of str
+        Ids of the records and scenarios it belongs beside.
+    """
+
+    level: str
+    code: str
+    subject: str
+    lines: tuple[tuple[str, str], ...]
+    touches: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """All of it in one line."""
+        return f"{self.subject}. " + "; ".join(f"{who}: {what}" for who, what in self.lines) + "."
+
+
+def caution_of(conflict: Conflict, evidence: Evidence) -> Caution:
+    """Put a recorded disagreement into words."""
+    lines = [
+        (evidence.records[side.source].title, _side_in_words(side, evidence))
+        for side in conflict.sides
+    ]
+    used = [evidence.records[conflict.used].title] if conflict.used else []
+    used += [conflict.used_note] if conflict.used_note else []
+    lines.append(("used here", ": ".join(used)))
+    lines.append(("more", f"trialsim evidence show {conflict.used or conflict.sides[-1].source}"))
+    return Caution(
+        conflict.level.value, conflict.id, conflict.subject, tuple(lines), conflict.touches
+    )
+
+
+def cautions_about(ids: Iterable[str], evidence: Evidence) -> tuple[Caution, ...]:
+    """Return every disagreement about these records, the graver ones first."""
+    found = sorted(evidence.touching(ids), key=lambda c: -list(ConflictLevel).index(c.level))
+    return tuple(caution_of(conflict, evidence) for conflict in found)
+
+
+def weak_claim(scenario: str, what: str, source: str, status: str, evidence: Evidence) -> Caution:
+    """Say that a scenario rests on a number which only a document states, or nobody checked."""
+    record = evidence.records[source]
+    why = {
+        "document": "only a secondary document states this number",
+        "unverified": "this number was not checked against the publication",
+    }[status]
+    verdict = record.consistency
+    checked = f"{verdict.verdict.value}: {verdict.note}" if verdict else "not checked"
+    lines = (
+        (record.title, why),
+        ("its arithmetic", checked),
+        ("used here", f"as scenario {scenario}, marked {status.upper()}"),
+        ("more", f"trialsim evidence show {source}"),
+    )
+    return Caution(
+        "caution", "weak-claim", f"how far {what} can be relied on", lines, (source, scenario)
+    )
+
+
+def _side_in_words(side: Side, evidence: Evidence) -> str:
+    record = evidence.records[side.source]
+    words: list[str] = []
+    if isinstance(record, Trial) and side.result and (result := record.result(side.result)):
+        words.append(result_in_words(result))
+    effects = (
+        [e for r in record.results for e in r.effects]
+        if isinstance(record, Trial)
+        else (list(record.effects) if isinstance(record, Pool) else [])
+    )
+    if side.effect:
+        words += [
+            f"{effect}, {effect.status.value}" for effect in effects if effect.id == side.effect
+        ]
+    elif isinstance(record, Pool):
+        words.append(str(effects[0]))
+    words += [side.note] if side.note else []
+    return "; ".join(words)
+
+
+def result_in_words(result: TrialResult) -> str:
+    """Return "127/542 v 132/547, death from any cause at 28 d; OR 0.96 (0.73 to 1.27)"."""
+    arms = [
+        f"{arm.events}/{arm.n}" if arm.events is not None else f"{arm.value:g}"
+        for arm in (result.experimental, result.control)
+        if arm and (arm.events is not None or arm.value is not None)
+    ]
+    unit = f" {result.unit}" if result.unit and arms else ""
+    counts = f"{' v '.join(arms)}{unit}, " if arms else ""
+    when = f" at {result.at.after}" if result.at else ""
+    shown = next(
+        (e for e in result.effects if e.measure.short == "OR"),
+        result.effects[0] if result.effects else None,
+    )
+    return f"{counts}{result.outcome}{when}" + (f"; {shown}" if shown else "")

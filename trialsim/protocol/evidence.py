@@ -1,0 +1,325 @@
+"""What someone published: typed records, each number with its status, and where sources disagree.
+
+Evidence never becomes truth by accident: a scenario has to cite it, and then the number cited must
+be one the record states.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+from typing_extensions import override
+
+from trialsim.protocol.design import Blinded, Regimen, Summary
+from trialsim.protocol.quantities import Frozen, Id, Number, Text, Time, Whole, lenient_words
+from trialsim.protocol.scenario import odds_ratio_between
+
+__all__ = [
+    "ArmResult",
+    "Conflict",
+    "Consistency",
+    "ConflictLevel",
+    "Document",
+    "EffectEstimate",
+    "EffectMeasure",
+    "EvidenceFile",
+    "EvidenceRecord",
+    "Plan",
+    "Pool",
+    "Side",
+    "StatedNumber",
+    "Status",
+    "Trial",
+    "TrialResult",
+    "Verdict",
+]
+
+
+class Status(StrEnum):
+    """How far a number can be relied on."""
+
+    PUBLISHED = "published"  # read in the paper, its abstract, a table or its registry entry
+    DERIVED = "derived"  # arithmetic on published numbers
+    DOCUMENT = "document"  # only one of the source documents says so
+    UNVERIFIED = "unverified"  # not checked against the publication
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it must never be a default without saying so."""
+        return self in (Status.DOCUMENT, Status.UNVERIFIED)
+
+
+class Verdict(StrEnum):
+    """Whether a record's numbers agree with one another."""
+
+    CONSISTENT = "consistent"
+    INCONSISTENT = "inconsistent"
+    CONFLICT = "conflict"  # published versions differ
+    NOT_TESTABLE = "not testable"
+
+
+class EffectMeasure(StrEnum):
+    """The scale of a published estimate."""
+
+    ODDS_RATIO = "odds ratio"
+    RISK_RATIO = "risk ratio"
+    RISK_DIFFERENCE = "risk difference"
+    HAZARD_RATIO = "hazard ratio"
+    STANDARDISED_MEAN_DIFFERENCE = "standardised mean difference"
+    MEAN_DIFFERENCE = "mean difference"
+
+    @property
+    def short(self) -> str:
+        """Initials: OR, RR, RD, HR, SMD, MD."""
+        return "".join(word[0] for word in self.value.split()).upper()
+
+
+_StatusField = Annotated[Status, lenient_words(Status)]
+Probability = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[Whole, Field(ge=0)]
+
+
+class Consistency(Frozen):
+    """The verdict of a check of the record's own numbers; a record without one is not checked."""
+
+    verdict: Annotated[Verdict, lenient_words(Verdict)]
+    note: Text
+
+
+class ArmResult(Frozen):
+    """Events among patients, or a summary of a measurement, in one arm."""
+
+    n: Annotated[Whole, Field(ge=1)] | None = None
+    events: Count | None = None
+    value: Number | None = None
+    interval: tuple[Number, Number] | None = None
+    status: _StatusField = Status.PUBLISHED
+
+    @property
+    def risk(self) -> float | None:
+        """Events per patient, where both are known."""
+        return self.events / self.n if self.events is not None and self.n else None
+
+
+class EffectEstimate(Frozen):
+    """A comparison of two arms, treated to control."""
+
+    id: Id | None = None
+    measure: Annotated[EffectMeasure, lenient_words(EffectMeasure)]
+    value: Number
+    ci: tuple[Number, Number] | None = None
+    p: Probability | None = None
+    status: _StatusField
+    note: Text | None = None
+
+    def __str__(self) -> str:
+        digits = 3 if self.measure is EffectMeasure.RISK_DIFFERENCE else 2
+        ends = [f"{end:.{digits}f}" for end in self.ci or ()]
+        interval = f" ({' to '.join(ends)})" if ends else ""
+        p = f", P = {self.p:g}" if self.p is not None else ""
+        return f"{self.measure.short} {self.value:.{digits}f}{interval}{p}"
+
+
+class SignificanceTest(Frozen):
+    """A P value that belongs to no estimate given here."""
+
+    name: Text
+    p: Probability
+    status: _StatusField = Status.PUBLISHED
+
+
+class TrialResult(Frozen):
+    """One outcome of a trial at one time."""
+
+    id: Id
+    outcome: Text
+    unit: Text | None = None
+    at: Time | None = None
+    experimental: ArmResult | None = None
+    control: ArmResult | None = None
+    effects: tuple[EffectEstimate, ...] = ()
+    tests: tuple[SignificanceTest, ...] = ()
+    note: Text | None = None
+
+
+class TrialDesign(Frozen):
+    """How a trial was carried out, as far as its report says."""
+
+    randomised: bool
+    blinding: tuple[Annotated[Blinded, lenient_words(Blinded)], ...] | None = None
+    blinding_as_described: Literal["open", "single", "double"] | None = None
+    centres: Annotated[Whole, Field(ge=1)] | None = None
+    n_randomised: Annotated[Whole, Field(ge=1)] | None = None
+    recruited: Text | None = None
+    status: _StatusField = Status.PUBLISHED
+    note: Text | None = None
+
+
+class RecordedRegimen(Frozen):
+    """A regimen as some source describes it."""
+
+    regimen: Regimen
+    status: _StatusField
+    note: Text | None = None
+
+
+class _Record(Frozen):
+    id: Id
+    title: Text
+    citation: Text
+    doi: Annotated[str, Field(pattern=r"^10\.[0-9]{4,9}/\S+$")] | None = None
+    registration: Text | None = None
+    condition: Id
+    duplicates: tuple[Id, ...] = ()
+    consistency: Consistency | None = None
+    note: Text | None = None
+
+    def stated(self) -> tuple[StatedNumber, ...]:
+        """Numbers of this record a scenario may cite."""
+        return ()
+
+
+class StatedNumber(NamedTuple):
+    """A number a record states: what it is (a key of the file format), value and status."""
+
+    quantity: str
+    value: float
+    status: Status
+
+
+class Trial(_Record):
+    """One trial and its results."""
+
+    kind: Literal["trial"]
+    design: TrialDesign
+    regimens: tuple[RecordedRegimen, ...] = ()
+    comparator: Text | None = None
+    results: Annotated[tuple[TrialResult, ...], Field(min_length=1)]
+
+    def result(self, identifier: str) -> TrialResult | None:
+        """Return the result of that id, if there is one."""
+        return next((result for result in self.results if result.id == identifier), None)
+
+    @override
+    def stated(self) -> tuple[StatedNumber, ...]:
+        found: list[StatedNumber] = []
+        for result in self.results:
+            treated = result.experimental.risk if result.experimental else None
+            control = result.control.risk if result.control else None
+            if result.control and control is not None:
+                found.append(StatedNumber("control_risk", control, result.control.status))
+            if result.experimental and treated is not None:
+                found.append(StatedNumber("treated_risk", treated, result.experimental.status))
+            if treated and control and max(treated, control) < 1:
+                odds_ratio = odds_ratio_between(treated, control)
+                found += [
+                    StatedNumber("odds_ratio", odds_ratio, Status.DERIVED),
+                    StatedNumber("risk_ratio", treated / control, Status.DERIVED),
+                    StatedNumber("risk_difference", treated - control, Status.DERIVED),
+                ]
+            found += _stated_effects(result.effects)
+        return tuple(found)
+
+
+class Pool(_Record):
+    """A meta-analysis, or one stratum of it. Never simulated as if it were one trial."""
+
+    kind: Literal["pool"]
+    n_trials: Annotated[Whole, Field(ge=1)] | None = None
+    n_patients: Annotated[Whole, Field(ge=1)] | None = None
+    includes: tuple[Id, ...] = ()
+    outcome: Text
+    at: Time | None = None
+    effects: Annotated[tuple[EffectEstimate, ...], Field(min_length=1)]
+    composition_status: _StatusField = Status.PUBLISHED
+
+    @override
+    def stated(self) -> tuple[StatedNumber, ...]:
+        return tuple(_stated_effects(self.effects))
+
+
+class Plan(_Record):
+    """What a team assumed when it sized its trial: not data."""
+
+    kind: Literal["plan"]
+    of: Id
+    control_risk: Annotated[Number, Field(gt=0, lt=1)]
+    treated_risk: Annotated[Number, Field(gt=0, lt=1)]
+    alpha: Annotated[Number, Field(gt=0, lt=0.5)]
+    power: Annotated[Number, Field(gt=0, lt=1)]
+    n_total: Annotated[Whole, Field(ge=2)]
+    status: _StatusField
+
+    @override
+    def stated(self) -> tuple[StatedNumber, ...]:
+        ratio = odds_ratio_between(self.treated_risk, self.control_risk)
+        return (
+            StatedNumber("control_risk", self.control_risk, self.status),
+            StatedNumber("treated_risk", self.treated_risk, self.status),
+            StatedNumber("odds_ratio", ratio, Status.DERIVED),
+        )
+
+
+class Document(_Record):
+    """A secondary text that speaks about trials. States no number a scenario may cite."""
+
+    kind: Literal["document"]
+    about: tuple[Id, ...] = ()
+
+
+EvidenceRecord = Annotated[Trial | Pool | Plan | Document, Field(discriminator="kind")]
+
+
+def _stated_effects(effects: tuple[EffectEstimate, ...]) -> list[StatedNumber]:
+    return [
+        StatedNumber(Summary(e.measure).value.replace(" ", "_"), e.value, e.status)
+        for e in effects
+        if e.measure.value in set(Summary)
+    ]
+
+
+class ConflictLevel(StrEnum):
+    """How much a disagreement matters to whoever uses the number."""
+
+    NOTE = "note"
+    CAUTION = "caution"
+    REFUSED = "refused"
+
+
+class Side(Frozen):
+    """What one record says in a disagreement.
+
+    With `result` or `effect`, the words are made from that result's counts or that estimate's
+    numbers; `note` adds what is not a number.
+    """
+
+    source: Id
+    result: Id | None = None
+    effect: Id | None = None
+    note: Text | None = None
+
+
+class Conflict(Frozen):
+    """A disagreement between sources, and which of them is used here."""
+
+    id: Id
+    level: Annotated[ConflictLevel, lenient_words(ConflictLevel)]
+    subject: Text
+    sides: Annotated[tuple[Side, ...], Field(min_length=2)]
+    used: Id | None = None
+    used_note: Text | None = None
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        """Ids of the records it is about."""
+        return tuple(dict.fromkeys(side.source for side in self.sides))
+
+
+class EvidenceFile(Frozen):
+    """One file of `protocols/evidence/`."""
+
+    schema_version: Literal[1]
+    evidence: tuple[EvidenceRecord, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()

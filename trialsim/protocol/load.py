@@ -1,0 +1,476 @@
+"""A file (or the id of a shipped one) -> a complete, checked, frozen template.
+
+Loading resolves once: variant and ``--set`` are merged in, every reference is followed, and what
+comes out needs nothing more from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
+from trialsim.protocol.catalogue import Evidence, evidence_paths, template_paths
+from trialsim.protocol.evidence import EvidenceFile
+from trialsim.protocol.nodes import (
+    ListNode,
+    MapNode,
+    Mark,
+    Node,
+    ScalarNode,
+    find,
+    identifier,
+    merge,
+    nulls,
+    plain,
+    read_file,
+    read_text,
+)
+from trialsim.protocol.problems import keys_at, problem_at, problem_of
+from trialsim.protocol.rules import (
+    Broken,
+    broken_references,
+    broken_rules,
+    evidence_rules,
+    observed_risks,
+)
+from trialsim.protocol.scenario import Scenario, TreatedRisk, Truth, odds_ratio_between
+from trialsim.protocol.template import Template
+
+__all__ = [
+    "ResolvedTemplate",
+    "Setting",
+    "check_file",
+    "evidence_with",
+    "json_schemas",
+    "load_template",
+    "shipped_evidence",
+]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value the user changed with ``--set``, and what the file had said."""
+
+    path: str
+    value: str
+    was: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: set by you: {self.value}; template: {self.was}"
+
+
+@dataclass(frozen=True)
+class ResolvedTemplate:
+    """A template with its variant and settings merged in, and the evidence it may cite.
+
+    Attributes
+    ----------
+    template : Template
+    evidence : Evidence
+        Shipped records, those of ``--evidence`` and the file's own.
+    variant : str
+        Id of the variant merged in; empty for none.
+    settings : tuple of Setting
+    """
+
+    template: Template
+    evidence: Evidence
+    variant: str = ""
+    settings: tuple[Setting, ...] = ()
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The resolved protocol as it stands in a run's record: everything but the variants."""
+        return self.template.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"variants"}
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the resolved protocol."""
+        canonical = json.dumps(self.document, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def scenarios(self, wanted: Sequence[str] = ()) -> tuple[Scenario, ...]:
+        """Return the scenarios of these ids in the file's order; all of them for none.
+
+        Raises
+        ------
+        RequestError
+            For an id the file does not have.
+        """
+        known = [scenario.id for scenario in self.template.scenarios]
+        for name in wanted:
+            if name not in known:
+                raise RequestError(
+                    Problem(
+                        "is not a scenario of this protocol",
+                        did_you_mean(name, known, f"Its scenarios are {', '.join(known)}."),
+                        field="--scenario",
+                        value=f"'{name}'",
+                    )
+                )
+        return tuple(s for s in self.template.scenarios if not wanted or s.id in wanted)
+
+    def status_of(self, scenario: Scenario) -> str:
+        """Return how far the number behind a scenario can be relied on: a status, or "assumed"."""
+        if scenario.as_observed:
+            return "published"
+        if scenario.effect is None:
+            return "-"
+        number = scenario.effect.number
+        quantity = scenario.effect.quantity
+        stated = number.source and self.evidence.stated_as(number.source, quantity, number.value)
+        return stated.status.value if stated else "assumed"
+
+    def set_by_user(self, *paths: str) -> str | None:
+        """Return what the user set at or under any of these paths, in words."""
+        said = [
+            str(s) for s in self.settings if any(f"{s.path}.".startswith(f"{p}.") for p in paths)
+        ]
+        return "; ".join(said) or None
+
+    def truth(self, scenario: Scenario, control_risk: float | None = None) -> Truth:
+        """Resolve a scenario, at its own control risk or carried over to another one.
+
+        Effects are carried on the scale they are stated on; a stated treated risk, and a scenario
+        that repeats a trial, as the odds ratio they imply.
+
+        Raises
+        ------
+        ValueError
+            If the effect takes `control_risk` out of (0, 1); the message says to what.
+        """
+        nature = self.template.nature
+        own = (scenario.control_risk or nature.control_risk).value
+        label, source, from_data = "no effect", "", ""
+        if scenario.as_observed:
+            risks = observed_risks(
+                self.evidence.records[scenario.as_observed], self.template.protocol.primary.id
+            )
+            assert risks is not None  # checked when the file was loaded
+            treated, own = risks
+            label = f"OR {odds_ratio_between(treated, own):.2f}"
+            source = from_data = scenario.as_observed
+        elif scenario.effect:
+            treated = scenario.effect.applied_to(own)
+            label, source = scenario.effect.label, scenario.effect.number.source or ""
+            if isinstance(scenario.effect, TreatedRisk):
+                label = f"{100 * own:.3g}% -> {100 * treated:.3g}%"
+        else:
+            treated = own
+        if control_risk is not None and control_risk != own:
+            carried_as_ratio = scenario.as_observed or isinstance(scenario.effect, TreatedRisk)
+            if carried_as_ratio:
+                odds = odds_ratio_between(treated, own) * control_risk / (1 - control_risk)
+                treated = odds / (1 + odds)
+            else:
+                effect = scenario.effect
+                treated = effect.applied_to(control_risk) if effect else control_risk
+            own = control_risk
+        if not 0 < treated < 1:
+            raise ValueError(f"{label} takes a control risk of {own:.3g} to {treated:.3g}")
+        return Truth(
+            scenario.id,
+            label,
+            scenario.title,
+            own,
+            treated,
+            nature.severity_slope.value if nature.severity_slope else 0.0,
+            nature.factors,
+            source,
+            from_data,
+        )
+
+
+def load_template(
+    name: str,
+    *,
+    variant: str = "",
+    settings: Sequence[str] = (),
+    evidence_files: Sequence[Path] = (),
+) -> ResolvedTemplate:
+    """Load a shipped template by id, or any protocol file by path.
+
+    Parameters
+    ----------
+    name : str
+        Id or path.
+    variant : str
+        Id of one of the file's variants.
+    settings : sequence of str
+        ``PATH=VALUE`` changes; list items by id.
+    evidence_files : sequence of Path
+        More evidence, in the format of `protocols/evidence/`.
+
+    Raises
+    ------
+    ProtocolError
+        Everything that is wrong with the file, at once.
+    RequestError
+        For an unknown id, variant or setting.
+    """
+    return _resolve(read_file(_path_of(name)), evidence_with(evidence_files), variant, settings)
+
+
+def _resolve(
+    root: Node, evidence: Evidence, variant: str = "", settings: Sequence[str] = ()
+) -> ResolvedTemplate:
+    chosen, changes = root, []
+    if variant:
+        _validated(root, evidence)  # a broken base is reported as such
+        chosen = merge(root, _patch_of(root, variant))
+    for text in settings:
+        chosen, change = _set(chosen, text)
+        changes.append(change)
+    template = _validated(chosen, evidence)
+    return ResolvedTemplate(
+        template, evidence.with_more(template.evidence, template.conflicts), variant, tuple(changes)
+    )
+
+
+def check_file(name: str, evidence_files: Sequence[Path] = ()) -> ResolvedTemplate:
+    """Load a file and try every variant on it.
+
+    Raises
+    ------
+    ProtocolError
+        With the problems of the file itself, or else those a variant brings.
+    """
+    root, evidence = read_file(_path_of(name)), evidence_with(evidence_files)
+    loaded = _resolve(root, evidence)
+    problems: list[Problem] = []
+    for variant in loaded.template.variants:
+        try:
+            _validated(merge(root, _patch_of(root, variant.id)), evidence)
+        except ProtocolError as error:
+            problems += [
+                replace(p, rule=f"{p.rule} (with variant '{variant.id}')") for p in error.problems
+            ]
+    if problems:
+        raise ProtocolError(problems)
+    return loaded
+
+
+def _path_of(name: str) -> Path:
+    shipped = template_paths()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name)
+    if "/" in name or "\\" in name or path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    raise RequestError(
+        Problem(
+            "is not a template or a file",
+            did_you_mean(
+                name, shipped, "'trialsim list' shows the templates; a file needs its path."
+            ),
+            value=f"'{name}'",
+            field="TEMPLATE",
+        )
+    )
+
+
+def _patch_of(root: Node, variant: str) -> Node:
+    variants, *_ = find(root, ("variants",))
+    items = variants.items if isinstance(variants, ListNode) else []
+    known = [name for item in items if (name := identifier(item))]
+    if variant not in known:
+        listed = f"Its variants are {', '.join(known)}." if known else "It has no variants."
+        raise RequestError(
+            Problem(
+                "is not a variant of this protocol",
+                did_you_mean(variant, known, listed),
+                field="--variant",
+                value=f"'{variant}'",
+            )
+        )
+    patch, *_ = find(items[known.index(variant)], ("patch",))
+    return patch
+
+
+def _set(root: Node, text: str) -> tuple[Node, Setting]:
+    """Return the tree with one value replaced, added or (by null) removed."""
+    path, equals, value_text = text.partition("=")
+    option = Mark(f"--set {text}")
+    if not equals or not path:
+        raise RequestError(
+            option.problem("must be PATH=VALUE", "Write for example --set nature.control_risk=0.3.")
+        )
+    new = read_text(value_text, option.file, line=None)
+    before = "nothing"
+
+    def replaced(node: Node, keys: list[str], walked: str) -> Node:
+        nonlocal before
+        key, rest = keys[0], keys[1:]
+        if isinstance(node, ListNode):
+            names = [identifier(item) or str(i) for i, item in enumerate(node.items)]
+            if key not in names:
+                raise RequestError(
+                    option.problem(
+                        f"has no item '{key}' in {walked}",
+                        did_you_mean(key, names, f"It has {', '.join(names)}."),
+                    )
+                )
+            at = names.index(key)
+            before = before if rest else _in_words(node.items[at])
+            item = replaced(node.items[at], rest, f"{walked}.{key}") if rest else new
+            return ListNode([*node.items[:at], item, *node.items[at + 1 :]], node.mark)
+        if not isinstance(node, MapNode) or (rest and key not in node.entries):
+            known = list(node.entries) if isinstance(node, MapNode) else []
+            raise RequestError(
+                option.problem(
+                    f"has no '{key}' in {walked or 'the file'}",
+                    did_you_mean(key, known, "'trialsim show' prints what it has."),
+                )
+            )
+        entries, marks = dict(node.entries), {**node.key_marks, key: option}
+        if rest:
+            entries[key] = replaced(node.entries[key], rest, f"{walked}.{key}".strip("."))
+            marks[key] = node.key_marks[key]
+        else:
+            before = _in_words(entries[key]) if key in entries else before
+            entries[key] = new
+            if isinstance(new, ScalarNode) and new.value is None:
+                del entries[key]
+        return MapNode(entries, node.mark, marks)
+
+    changed = replaced(root, path.split("."), "")
+    return changed, Setting(path, value_text.strip(), before)
+
+
+def _in_words(node: Node) -> str:
+    value = plain(node)
+    if isinstance(value, dict) and "value" in value:
+        return f"{value['value']}, {value.get('source', 'assumed')}"
+    return str(node) if isinstance(node, ScalarNode) else json.dumps(value)
+
+
+def _validated(root: Node, evidence: Evidence) -> Template:
+    """Validate structure, references and rules; collect everything that is wrong."""
+    template, errors = _structure(root, Template)
+    problems = _empty_values(root) + [problem_of(e, root, Template) for e in errors]
+    right_spelling = root
+    for location, right in _misspelt(errors, root):  # look past a typo for further mistakes
+        right_spelling = _renamed(right_spelling, location, right)
+    found = list(broken_references(plain(right_spelling), evidence.records))
+    as_meant = template or _structure(right_spelling, Template)[0]
+    if as_meant is not None:
+        everything = evidence.with_more(as_meant.evidence, as_meant.conflicts)
+        found += broken_rules(as_meant, everything)
+    problems += _problems(found, right_spelling)
+    if template is None or problems:
+        raise ProtocolError(_in_order(problems))
+    return template
+
+
+def _empty_values(root: Node) -> list[Problem]:
+    return [
+        problem_at(
+            location, root, "has no value", "Write one, or remove the key.", show_value=False
+        )
+        for location in nulls(root)
+    ]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _structure(root: Node, model: type[Model]) -> tuple[Model | None, list[ErrorDetails]]:
+    """Validate against the models alone; errors about empty values are reported elsewhere."""
+    try:
+        return model.model_validate(plain(root)), []
+    except ValidationError as error:
+        empty = set(nulls(root))
+        errors = error.errors(include_url=False)
+        return None, [e for e in errors if not any(tuple(e["loc"])[: len(n)] == n for n in empty)]
+
+
+def _misspelt(
+    errors: list[ErrorDetails], root: Node
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield unknown keys that are close to a key which is not there, and that key."""
+    for error in errors:
+        location = tuple(error["loc"])
+        parent, _, _, rest = find(root, location[:-1])
+        if error["type"] == "extra_forbidden" and not rest and isinstance(parent, MapNode):
+            free = keys_at(location[:-1], Template) - set(parent.entries)
+            if guess := did_you_mean(str(location[-1]), free, ""):
+                yield location, guess.split("'")[1]
+
+
+def _renamed(node: Node, location: tuple[str | int, ...], right: str) -> Node:
+    head, rest = location[0], location[1:]
+    if isinstance(node, ListNode) and isinstance(head, int):
+        items = list(node.items)
+        items[head] = _renamed(items[head], rest, right)
+        return ListNode(items, node.mark)
+    if not isinstance(node, MapNode) or head not in node.entries:
+        return _renamed(node, rest, right) if rest else node  # a branch of a tagged union
+    entries = {}
+    for key, value in node.entries.items():
+        if key != head:
+            entries[key] = value
+        elif rest:
+            entries[key] = _renamed(value, rest, right)
+        else:
+            entries[right] = value
+    return MapNode(entries, node.mark, {**node.key_marks, right: node.key_marks[str(head)]})
+
+
+def _problems(found: Iterable[Broken], root: Node) -> list[Problem]:
+    return [problem_at(b.location, root, b.rule, b.remedy) for b in found]
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    unique = {(p.file, p.line, p.field): p for p in reversed(list(problems))}
+    return sorted(unique.values(), key=lambda p: (p.file, p.line or 0, p.field))
+
+
+def _read_evidence(path: Path) -> tuple[EvidenceFile, Node]:
+    root = read_file(path)
+    found, errors = _structure(root, EvidenceFile)
+    problems = _empty_values(root) + [problem_of(e, root, EvidenceFile) for e in errors]
+    if found is not None:
+        problems += _problems(evidence_rules(found.evidence), root)
+    if found is None or problems:
+        raise ProtocolError(_in_order(problems))
+    return found, root
+
+
+@lru_cache(maxsize=1)
+def shipped_evidence() -> Evidence:
+    """Return every record that comes with the package."""
+    return _gathered(evidence_paths(), Evidence())
+
+
+def evidence_with(paths: Sequence[Path]) -> Evidence:
+    """Return the shipped evidence and that of these files."""
+    return _gathered(paths, shipped_evidence())
+
+
+def _gathered(paths: Iterable[Path], evidence: Evidence) -> Evidence:
+    files = [_read_evidence(path) for path in paths]
+    for found, _ in files:
+        evidence = evidence.with_more(found.evidence, found.conflicts)
+    for _, root in files:  # after all are read, since records may cite one another across files
+        problems = _problems(broken_references(plain(root), evidence.records), root)
+        if problems:
+            raise ProtocolError(_in_order(problems))
+    return evidence
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schemas (draft 2020-12) of a protocol file and of an evidence file."""
+    models: dict[str, type[BaseModel]] = {"protocol": Template, "evidence": EvidenceFile}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {name: dialect | model.model_json_schema() for name, model in models.items()}

@@ -1,0 +1,398 @@
+"""What must hold between the parts of a file, which no schema can say.
+
+References are checked on the raw tree, so that a misspelt arm is reported together with a
+misspelt key; the rest needs a complete model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+from trialsim.errors import did_you_mean
+from trialsim.protocol.catalogue import Evidence
+from trialsim.protocol.design import AllocationMethod, Level, Protocol, Role, Strategy
+from trialsim.protocol.evidence import EvidenceRecord, Pool, Trial
+from trialsim.protocol.quantities import Clock
+from trialsim.protocol.scenario import Scenario, TreatedRisk
+from trialsim.protocol.template import ObservedReference, Template
+
+__all__ = ["Broken", "broken_references", "broken_rules", "evidence_rules"]
+
+_MAX_STRATA = 10_000
+_LISTS_WITH_IDS = [
+    ("protocol", "arms"),
+    ("protocol", "endpoints"),
+    ("nature", "factors"),
+    ("scenarios",),
+    ("variants",),
+    ("evidence",),
+    ("conflicts",),
+]
+
+
+class Broken(NamedTuple):
+    """A rule that does not hold at a location of the file."""
+
+    location: tuple[str | int, ...]
+    rule: str
+    remedy: str
+
+
+def broken_references(data: Any, known_evidence: Iterable[str]) -> Iterator[Broken]:
+    """Find ids that stand twice, and ids that name nothing.
+
+    Parameters
+    ----------
+    data : plain dictionaries and lists
+        The file as read; of any shape, since it has not been validated.
+    known_evidence : iterable of str
+        Evidence ids other than the file's own.
+    """
+    for path in _LISTS_WITH_IDS:
+        seen: dict[str, int] = {}
+        for index, item in enumerate(_list_at(data, path)):
+            name = item.get("id") if isinstance(item, dict) else None
+            if isinstance(name, str) and seen.setdefault(name, index) != index:
+                yield Broken(
+                    (*path, index, "id"),
+                    f"stands twice in {'.'.join(path)}",
+                    "Give each its own id.",
+                )
+    arms = _ids(data, ("protocol", "arms"))
+    for path in (("protocol", "allocation", "ratio"), ("protocol", "sample_size", "per_arm")):
+        named = _at(data, path)
+        for arm in named if isinstance(named, dict) and arms else ():
+            if arm not in arms:
+                yield Broken(
+                    (*path, arm),
+                    "is not an arm of this protocol",
+                    did_you_mean(arm, arms, f"The arms are {_listed(arms)}."),
+                )
+    factors = _ids(data, ("nature", "factors"))
+    path = ("protocol", "allocation", "stratify_by")
+    for index, factor in enumerate(_list_at(data, path)):
+        if isinstance(factor, str) and factor not in factors:
+            listed = (
+                f"The factors are {_listed(factors)}."
+                if factors
+                else ("Describe it under nature.factors, with the share of patients in each level.")
+            )
+            yield Broken(
+                (*path, index),
+                "is not a factor under nature.factors",
+                did_you_mean(factor, factors, listed),
+            )
+    yield from _broken_citations(data, {*known_evidence, *_ids(data, ("evidence",))})
+
+
+def _broken_citations(data: Any, known: set[str]) -> Iterator[Broken]:
+    for location, cited in _citations(data, ()):
+        if cited not in known:
+            yield Broken(
+                location,
+                "is not a known evidence id",
+                did_you_mean(
+                    cited, known, "'trialsim evidence' lists them; your own go under 'evidence:'."
+                ),
+            )
+
+
+_CITING_KEYS = ("source", "as_observed", "used", "of")
+_CITING_LISTS = ("includes", "duplicates", "about")
+
+
+def _citations(
+    data: Any, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield every place that cites an evidence id."""
+    if isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from _citations(item, (*path, index))
+        return
+    for key, value in data.items() if isinstance(data, dict) else ():
+        here = (*path, key)
+        if key in _CITING_KEYS and isinstance(value, str):
+            yield here, value
+        elif key in _CITING_LISTS and isinstance(value, list):
+            yield from (((*here, i), item) for i, item in enumerate(value) if isinstance(item, str))
+        elif key == "observed" and isinstance(value, list):
+            yield from _observed_ids(value, here)
+        elif key != "patch":
+            yield from _citations(value, here)
+
+
+def _observed_ids(
+    items: list[Any], path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    for index, item in enumerate(items):
+        named = item.get("evidence") if isinstance(item, dict) else item
+        if isinstance(named, str):
+            yield (*path, index, *(["evidence"] if isinstance(item, dict) else [])), named
+
+
+def _at(data: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _list_at(data: Any, path: tuple[str, ...]) -> list[Any]:
+    found = _at(data, path)
+    return found if isinstance(found, list) else []
+
+
+def _ids(data: Any, path: tuple[str, ...]) -> list[str]:
+    items = (item.get("id") for item in _list_at(data, path) if isinstance(item, dict))
+    return [item for item in items if isinstance(item, str)]
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
+    """Find what does not hold in a template whose every part is valid by itself."""
+    protocol = template.protocol
+    yield from _roles_and_endpoints(protocol)
+    if any(_roles_and_endpoints(protocol)):
+        return
+    yield from _allocation(protocol)
+    n_strata = prod(len(factor.shares) for factor in template.nature.factors)
+    if n_strata > _MAX_STRATA:
+        yield Broken(
+            ("nature", "factors"),
+            f"must make at most {_MAX_STRATA:,} strata, not {n_strata:,}",
+            "Use fewer factors or levels.",
+        )
+    for index, scenario in enumerate(template.scenarios):
+        yield from _scenario(scenario, ("scenarios", index), template, evidence)
+    yield from _number_is_in_its_source(
+        template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
+    )
+    for index, reference in enumerate(template.observed):
+        yield from _observed(reference, ("observed", index), template, evidence)
+    yield from evidence_rules(template.evidence)
+
+
+def _roles_and_endpoints(protocol: Protocol) -> Iterator[Broken]:
+    if sorted(arm.role for arm in protocol.arms) != [Role.CONTROL, Role.EXPERIMENTAL]:
+        yield Broken(
+            ("protocol", "arms"),
+            "must have one experimental and one control arm",
+            "Correct their 'role'.",
+        )
+    primaries = [e for e in protocol.endpoints if e.level is Level.PRIMARY]
+    if len(primaries) != 1:
+        yield Broken(
+            ("protocol", "endpoints"),
+            f"must have one primary endpoint, not {len(primaries)}",
+            "The trial is sized for one: make the others secondary.",
+        )
+    elif primaries[0].kind != "binary":
+        index = protocol.endpoints.index(primaries[0])
+        yield Broken(
+            ("protocol", "endpoints", index, "kind"),
+            "is not simulated yet as a primary endpoint",
+            "Binary endpoints are; make this one secondary.",
+        )
+    else:
+        yield from _primary_endpoint(protocol)
+
+
+def _primary_endpoint(protocol: Protocol) -> Iterator[Broken]:
+    primary = protocol.primary
+    here = ("protocol", "endpoints", protocol.endpoints.index(primary))
+    therapy = protocol.experimental.regimen and protocol.experimental.regimen.lasting
+    if primary.at.clock is Clock.END_OF_THERAPY and not therapy:
+        yield Broken(
+            (*here, "at"),
+            "counts from the end of therapy, but the experimental arm has no 'for'",
+            "Say how long therapy lasts in its regimen.",
+        )
+    for event, strategy in primary.estimand.intercurrent_events.items():
+        if strategy is not Strategy.TREATMENT_POLICY:
+            yield Broken(
+                (*here, "estimand", "intercurrent_events", event),
+                f"asks for the strategy '{strategy}', which is not simulated yet",
+                "Only 'treatment policy' is: patients count as they were randomised.",
+            )
+
+
+def _allocation(protocol: Protocol) -> Iterator[Broken]:
+    here = ("protocol", "allocation")
+    stated, method = protocol.allocation, protocol.allocation_method
+    arms = {arm.id for arm in protocol.arms}
+    for path, sizes in (
+        ((*here, "ratio"), stated.ratio),
+        (("protocol", "sample_size", "per_arm"), protocol.sample_size.per_arm),
+    ):
+        if sizes is not None and set(sizes) < arms:
+            yield Broken(
+                path, f"must name every arm; '{(arms - set(sizes)).pop()}' is missing", "Add it."
+            )
+            return
+    per_arm = protocol.sample_size.per_arm is not None
+    if per_arm and stated.ratio is not None:
+        yield Broken(
+            (*here, "ratio"),
+            "must not stand beside sample_size.per_arm",
+            "The sizes state the ratio: remove one of the two.",
+        )
+    if per_arm and method is not AllocationMethod.RANDOM_ALLOCATION_RULE:
+        yield Broken(
+            (*here, "method"),
+            "cannot give exactly the sizes in sample_size.per_arm",
+            "Use 'random-allocation-rule', or state sample_size.total.",
+        )
+    unit = sum(protocol.ratio)
+    if method is AllocationMethod.RANDOM_ALLOCATION_RULE and protocol.n_total % unit:
+        yield Broken(
+            ("protocol", "sample_size", "total"),
+            f"must be a multiple of {unit}, the sum of the ratio, for fixed arm sizes",
+            f"Use {protocol.n_total // unit * unit} or {(protocol.n_total // unit + 1) * unit}.",
+        )
+    for name, given in (("block_sizes", stated.block_sizes), ("stratify_by", stated.stratify_by)):
+        if given and method is not AllocationMethod.PERMUTED_BLOCKS:
+            yield Broken(
+                (*here, name),
+                f"has no meaning with method '{method}'",
+                "Use 'permuted-blocks', or remove it.",
+            )
+    for index, size in enumerate(stated.block_sizes or ()):
+        if size % unit:
+            yield Broken(
+                (*here, "block_sizes", index),
+                f"must be a multiple of {unit}, the sum of the ratio",
+                f"Use for example {unit * max(1, round(size / unit))}.",
+            )
+
+
+def _scenario(
+    scenario: Scenario, here: tuple[str | int, ...], template: Template, evidence: Evidence
+) -> Iterator[Broken]:
+    if scenario.control_risk is not None:
+        yield from _number_is_in_its_source(
+            scenario.control_risk, "control_risk", (*here, "control_risk"), evidence
+        )
+    if scenario.as_observed:
+        record = evidence.records.get(scenario.as_observed)
+        if record is None:
+            return
+        risks = observed_risks(record, template.protocol.primary.id)
+        if risks is None or not all(0 < risk < 1 for risk in risks):
+            yield Broken(
+                (*here, "as_observed"),
+                "must be a trial that gives events and patients "
+                f"in both arms for '{template.protocol.primary.id}', neither none nor all",
+                "State 'effect' and 'control_risk' instead.",
+            )
+    elif scenario.effect:
+        effect = scenario.effect
+        quantity = effect.quantity
+        at = (*here, "effect", quantity)
+        control_risk = (scenario.control_risk or template.nature.control_risk).value
+        treated_risk = effect.applied_to(control_risk)
+        if not 0 < treated_risk < 1:
+            yield Broken(
+                at,
+                f"takes the control risk of {control_risk:g} to {treated_risk:.4g}, "
+                "which is not between 0 and 1",
+                "Use a smaller effect or another control risk.",
+            )
+        if isinstance(effect, TreatedRisk) and scenario.control_risk is None:
+            yield Broken(
+                at,
+                "needs the control risk it was stated with",
+                "Add 'control_risk' to this scenario.",
+            )
+        yield from _number_is_in_its_source(effect.number, quantity, at, evidence)
+
+
+def _number_is_in_its_source(
+    number: Any, quantity: str, at: tuple[str | int, ...], evidence: Evidence
+) -> Iterator[Broken]:
+    """Require a number that cites a record to stand in it: else it would borrow false weight."""
+    record = evidence.records.get(number.source)
+    if record is None or evidence.stated_as(number.source, quantity, number.value):
+        return  # assumed, or an unknown source, which is reported as such, or rightly cited
+    stated = sorted({f"{n.value:.4g}" for n in record.stated() if n.quantity == quantity})
+    has = f"which states {_listed(stated)}" if stated else f"which states no {quantity}"
+    yield Broken(
+        at,
+        f"cites {number.source}, {has}",
+        "Write the number the source states, or drop 'source' and it is shown as assumed.",
+    )
+
+
+def observed_risks(record: EvidenceRecord | None, result_id: str) -> tuple[float, float] | None:
+    """Return the risks in the treated and control arm of a trial's result, where both are known."""
+    result = record.result(result_id) if isinstance(record, Trial) else None
+    if result is None or result.experimental is None or result.control is None:
+        return None
+    treated, control = result.experimental.risk, result.control.risk
+    return None if treated is None or control is None else (treated, control)
+
+
+def _observed(
+    reference: ObservedReference,
+    here: tuple[str | int, ...],
+    template: Template,
+    evidence: Evidence,
+) -> Iterator[Broken]:
+    record = evidence.records.get(reference.evidence)
+    if isinstance(record, Trial):
+        wanted = reference.result or template.protocol.primary.id
+        if observed_risks(record, wanted) is None:
+            has = [result.id for result in record.results if observed_risks(record, result.id)]
+            yield Broken(
+                here,
+                f"has no result '{wanted}' with events and patients in both arms",
+                f"Write {{evidence: {record.id}, result: {has[0]}}}."
+                if has
+                else "Remove it: there is nothing to compare with.",
+            )
+    elif isinstance(record, Pool):
+        measure = reference.measure or template.protocol.primary.estimand.summary
+        if measure.value not in {effect.measure.value for effect in record.effects}:
+            yield Broken(here, f"states no {measure}", "Name the measure it states.")
+    elif record is not None:
+        yield Broken(here, f"is a {record.kind}, which observed nothing", "Name a trial or a pool.")
+
+
+def evidence_rules(records: Iterable[EvidenceRecord]) -> Iterator[Broken]:
+    """Find numbers in evidence records that cannot be."""
+    for index, record in enumerate(records):
+        here = ("evidence", index)
+        effects = getattr(record, "effects", ())
+        yield from _effects(effects, (*here, "effects"))
+        for number, result in enumerate(record.results if isinstance(record, Trial) else ()):
+            at = (*here, "results", number)
+            yield from _effects(result.effects, (*at, "effects"))
+            for name in ("experimental", "control"):
+                arm = getattr(result, name)
+                if arm and arm.events is not None and (arm.n is None or arm.events > arm.n):
+                    yield Broken(
+                        (*at, name, "events"),
+                        f"must be at most n, which is {arm.n}"
+                        if arm.n
+                        else "needs the number of patients 'n' beside it",
+                        "Check the record against its source.",
+                    )
+
+
+def _effects(effects: Iterable[Any], here: tuple[str | int, ...]) -> Iterator[Broken]:
+    for index, effect in enumerate(effects):
+        if "ratio" in effect.measure.value and effect.value <= 0:
+            yield Broken(
+                (*here, index, "value"),
+                "must be above 0",
+                "Write the ratio itself, not its logarithm.",
+            )
+        if effect.ci and not effect.ci[0] <= effect.value <= effect.ci[1]:
+            yield Broken(
+                (*here, index, "ci"),
+                "must hold the estimate between its two limits",
+                "Check the record against its source.",
+            )

@@ -1,0 +1,53 @@
+"""One file, whole: a protocol, what nature may do, and what was observed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from trialsim.protocol.conduct import ConductProfile
+from trialsim.protocol.design import Protocol, Summary
+from trialsim.protocol.evidence import Conflict, EvidenceRecord
+from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
+from trialsim.protocol.scenario import Nature, Scenario
+
+__all__ = ["ObservedReference", "Template", "Variant"]
+
+
+class ObservedReference(Frozen):
+    """A published result to hold the simulation against: an evidence id, or more exactly."""
+
+    evidence: Id
+    result: Id | None = None
+    measure: Annotated[Summary, lenient_words(Summary)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_id(cls, value: Any) -> Any:
+        return {"evidence": value} if isinstance(value, str) else value
+
+
+class Variant(Frozen):
+    """A named change to the file: an RFC 7386 merge, lists of things with ids merged by id."""
+
+    id: Id
+    title: Text
+    patch: dict[str, Any]
+
+
+class Template(Frozen):
+    """A protocol file, version 1."""
+
+    schema_version: Literal[1]
+    id: Id
+    title: Text
+    note: Text | None = None
+    protocol: Protocol
+    nature: Nature
+    scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
+    conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
+    observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
+    variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()
+    evidence: Annotated[tuple[EvidenceRecord, ...], Field(max_length=200)] = ()
+    conflicts: Annotated[tuple[Conflict, ...], Field(max_length=200)] = ()

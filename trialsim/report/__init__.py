@@ -1,0 +1,1 @@
+"""What studies found, rendered: screens, documents, run directories. No arithmetic."""

@@ -1,0 +1,127 @@
+"""One folder per run: ``record.json``, ``results/``, ``figures/``. Nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trialsim.engine.record import RunRecord
+from trialsim.errors import Problem, RequestError
+from trialsim.figures.style import save
+from trialsim.report.document import Document, as_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["RunDirectory"]
+
+
+class RunDirectory:
+    """Where the results of one run go.
+
+    Parameters
+    ----------
+    record : RunRecord
+    chosen : Path or None
+        A new or empty folder; None for ``trialsim-runs/<id>-<8 of the record's hash>``, which other
+        results of the same run may already share.
+
+    Raises
+    ------
+    RequestError
+        If the folder cannot take this run. Checked before any work starts.
+    """
+
+    def __init__(self, record: RunRecord, chosen: Path | None) -> None:
+        name = f"{record.protocol['id']}-{record.sha256[:8]}"
+        self.path = chosen or Path("trialsim-runs") / name
+        self._record = record
+        option = "--out" if chosen else ""
+        if self.path.exists() and not self.path.is_dir():
+            raise RequestError(
+                Problem(
+                    "is a file, not a folder",
+                    "Name another place with --out DIR.",
+                    option,
+                    str(self.path),
+                )
+            )
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if chosen:
+                raise RequestError(
+                    Problem(
+                        "is not empty",
+                        "Name a new folder; resuming a run comes with a later version.",
+                        option,
+                        str(chosen),
+                    )
+                )
+            self._check_same_run()
+        ancestor = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not os.access(ancestor, os.W_OK):
+            raise RequestError(
+                Problem(
+                    "cannot be written",
+                    "Name another place with --out DIR.",
+                    option,
+                    str(self.path),
+                )
+            )
+
+    def _check_same_run(self) -> None:
+        try:
+            other = json.loads((self.path / "record.json").read_text(encoding="utf-8"))["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            other = "unreadable"
+        if other != self._record.sha256:
+            raise RequestError(
+                Problem(
+                    "holds another run", "Move it away, or use --out DIR.", value=str(self.path)
+                )
+            )
+
+    def write(self, document: Document, figures: dict[str, tuple[Figure, str]]) -> list[Path]:
+        """Write a result and its figures.
+
+        The first result of a command is ``results/<command>.json``; the same command with other
+        arguments gets four characters of their hash in its name.
+
+        Parameters
+        ----------
+        document : Document
+        figures : dict of name to (Figure, alternative text)
+
+        Returns
+        -------
+        paths : list of Path
+            Of what is there now, the document first.
+        """
+        results = self.path / "results"
+        results.mkdir(parents=True, exist_ok=True)
+        self._write_new(self.path / "record.json", as_json(self._record.as_dict()) + "\n")
+        text = document.to_json() + "\n"
+        stem = document.command
+        first = results / f"{stem}.json"
+        if first.exists() and first.read_text(encoding="utf-8") != text:
+            stem = f"{stem}-{document.arguments_hash}"
+        written = [
+            self._write_new(results / f"{stem}.json", text),
+            self._write_new(results / f"{stem}.csv", document.to_csv()),
+        ]
+        for name, (figure, alt_text) in figures.items():
+            label = name if stem == document.command else f"{name}-{document.arguments_hash}"
+            if not (self.path / "figures" / f"{label}.svg").exists():
+                written += save(figure, self.path / "figures", label, alt_text)
+            else:
+                written += [self.path / "figures" / f"{label}.{kind}" for kind in ("svg", "png")]
+        return written
+
+    @staticmethod
+    def _write_new(path: Path, text: str) -> Path:
+        if not path.exists():
+            unfinished = path.with_name(f"{path.name}.part")
+            unfinished.write_text(text, encoding="utf-8", newline="\n")
+            unfinished.replace(path)
+        return path

@@ -1,0 +1,338 @@
+"""Results as a terminal shows them: 80 columns, plain ASCII of our own, the sentence first."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from trialsim.protocol.cautions import Caution
+from trialsim.protocol.load import ResolvedTemplate
+from trialsim.protocol.quantities import SourcedNumber
+from trialsim.protocol.scenario import Factor
+from trialsim.studies.observed import (
+    ObservedPool,
+    ObservedTrial,
+    Placement,
+    out_of_100,
+    seen_in_words,
+)
+from trialsim.trial import Measure, Row, StudyResult
+
+__all__ = [
+    "WIDTH",
+    "caution_lines",
+    "observed_table",
+    "power_table",
+    "simulation_screen",
+    "table",
+    "template_lines",
+    "wrapped",
+]
+
+WIDTH = 80
+DISCLAIMER = (
+    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
+)
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], folding: Sequence[int] = (0,)
+) -> str:
+    """Return columns side by side; the `folding` ones give way where the whole is too wide."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = list(rows)
+    line_under_header = box.Box("\n".join(["    ", "    ", " -- ", *["    "] * 5, ""]), ascii=True)
+    drawn = Table(
+        box=line_under_header, pad_edge=False, show_edge=False, header_style="", padding=(0, 1)
+    )
+    for index, column in enumerate(header):
+        words = [word for row in rows for word in row[index].split()]
+        drawn.add_column(
+            column,
+            no_wrap=index not in folding,
+            min_width=max((len(word) for word in words), default=1),
+        )
+    for row in rows:
+        drawn.add_row(*row)
+    console = Console(
+        width=WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        no_color=True,
+        force_terminal=False,
+        legacy_windows=False,
+    )
+    with console.capture() as captured:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+
+
+def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
+    """Return text folded at 80 columns."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def simulation_screen(
+    resolved: ResolvedTemplate, result: StudyResult, replicates: int, seed: int
+) -> str:
+    """Return what ``trialsim simulate`` prints."""
+    trials, pools = result.figure_data["observed"]
+    parts = [heading(resolved), power_table(resolved, result)]
+    if trials:
+        parts.append(observed_table(trials))
+    parts += [wrapped(text) for text in result.texts.values()]
+    if pools:
+        parts.append(
+            "\n".join(
+                [
+                    "Pooled, for comparison (never simulated as if one trial):",
+                    *(wrapped(pool_in_words(pool), "    ", "  ") for pool in pools),
+                ]
+            )
+        )
+    if cautions := caution_lines(result.warnings):
+        parts.append(cautions)
+    parts.append(footer(result, replicates, seed))
+    return "\n\n".join(parts)
+
+
+def heading(resolved: ResolvedTemplate) -> str:
+    """Return who is compared with whom, on what."""
+    template, protocol = resolved.template, resolved.template.protocol
+    risk = template.nature.control_risk
+    facts = (
+        f"{protocol.experimental.id} v {protocol.control.id}; {protocol.primary.event}, "
+        f"{protocol.primary.at.after}; {protocol.n_total:,} patients; control "
+        f"{100 * risk.value:.1f} % ({risk.source or 'assumed'})"
+    )
+    lines = [wrapped(f"{template.id.upper()}   {template.title}"), wrapped(facts)]
+    if resolved.variant:
+        title = next(v.title for v in template.variants if v.id == resolved.variant)
+        lines.append(wrapped(f"variant {resolved.variant}: {title}"))
+    lines += [wrapped(str(setting)) for setting in resolved.settings]
+    return "\n".join(lines)
+
+
+def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
+    """Return one line per scenario: how often found, at what absolute effect, how exaggerated."""
+    protocol = resolved.template.protocol
+    by_scenario: dict[str, dict[tuple[Measure, str | None], Row]] = {}
+    for row in result.rows:
+        by_scenario.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
+    lines = []
+    for scenario in resolved.scenarios(list(by_scenario)):
+        rows, truth = by_scenario[scenario.id], resolved.truth(scenario)
+        risks = [
+            rows[Measure.RISK, arm.id].value or 0
+            for arm in (protocol.control, protocol.experimental)
+        ]
+        status = resolved.status_of(scenario)
+        if (Measure.TRUE_EFFECT, None) in rows and rows[Measure.TRUE_EFFECT, None].set_by:
+            status = "set by you"
+        lines.append(
+            (
+                f"{truth.label}  {truth.title}" if truth.label != truth.title else truth.label,
+                status.upper() if status in ("document", "unverified") else status,
+                _percent(rows[Measure.POWER, None]),
+                " -> ".join(f"{1000 * risk:.0f}" for risk in risks),
+                _times(rows.get((Measure.TYPE_M, None))),
+            )
+        )
+    header = ("If the truth is ...", "known from", "chance to find it", "per 1,000", "when found")
+    event = resolved.template.protocol.primary.event
+    legend = (
+        f"per 1,000: {event}, control -> treated; when found: how many times its true size a "
+        "significant effect looks (log scale)."
+    )
+    return f"{table(header, lines)}\n{wrapped(legend)}"
+
+
+def _percent(row: Row) -> str:
+    if row.value is None or row.mcse is None:
+        return f"not given: {row.why}"
+    return f"{100 * row.value:.1f} % +-{100 * row.mcse:.1f}"
+
+
+def _times(row: Row | None) -> str:
+    return f"{row.value:.1f} x" if row and row.value is not None else "-"
+
+
+def observed_table(trials: Sequence[tuple[ObservedTrial, Sequence[Placement]]]) -> str:
+    """Return, for each published trial, how many of 100 simulated ones look worse."""
+    blocks = []
+    for start in range(0, len(trials), 3):
+        some = trials[start : start + 3]
+        header = [
+            "If the truth is ...",
+            *(f"{t.record.title}\n{t.n_total:,} patients\n{seen_in_words(t)}" for t, _ in some),
+        ]
+        order = {p.truth.scenario: p.truth for _, placed in some for p in placed}
+        lines = []
+        for scenario, truth in order.items():
+            cells = [_cell(scenario, trial, placed) for trial, placed in some]
+            label = truth.label if truth.label == truth.title else f"{truth.label}  {truth.title}"
+            lines.append([label, *cells])
+        blocks.append(table(header, lines))
+    return "\n".join(
+        ["What was really seen: of 100 simulated trials of its size, so many look worse", *blocks]
+    )
+
+
+def _cell(scenario: str, trial: ObservedTrial, placed: Sequence[Placement]) -> str:
+    found = next((p for p in placed if p.truth.scenario == scenario), None)
+    if found is None:
+        return f"not simulated: {trial.not_simulated.get(scenario, '')}"
+    if found.looks_worse is None or found.below is None or found.below.mcse is None:
+        return "too few replicates"
+    mark = " (same data)" if found.relation == "same data" else ""
+    return f"{out_of_100(found.looks_worse)} +-{100 * found.below.mcse:.1f}{mark}"
+
+
+def pool_in_words(pool: ObservedPool) -> str:
+    """Return a pooled result with its status and the trials it is known to contain."""
+    names = f", contains {', '.join(pool.record.includes)}" if pool.record.includes else ""
+    status = pool.effect.status
+    return (
+        f"{pool.effect}  {pool.record.title}, {status.upper() if status.is_weak else status}{names}"
+    )
+
+
+def caution_lines(cautions: Iterable[Caution], in_full: bool = False) -> str:
+    """Return cautions in full and notes in one line each (`in_full`: those in full too)."""
+    blocks, notes = [], []
+    for caution in cautions:
+        if caution.level == "note" and not in_full:
+            notes.append(
+                wrapped(f"{caution.subject} ({dict(caution.lines)['more']})", " " * 9, "note     ")
+            )
+            continue
+        lines = [wrapped(caution.subject, " " * 9, f"{caution.level:9}")]
+        width = min(26, max(len(who) for who, _ in caution.lines))
+        for who, what in caution.lines:
+            lead = f"{'':9}{who:{width}}  "
+            if len(who) > width:
+                lines.append(lead.rstrip())
+                lead = " " * (11 + width)
+            lines.append(wrapped(what, " " * (11 + width), lead))
+        blocks.append("\n".join(lines))
+    return "\n".join([*blocks, *notes])
+
+
+def footer(result: StudyResult, replicates: int, seed: int) -> str:
+    """Return what the numbers rest on."""
+    failed = max((row.n_failed or 0 for row in (*result.rows, *result.observed)), default=0)
+    corrected = sum(
+        int(row.value or 0) for row in result.rows if row.measure is Measure.N_CORRECTED
+    )
+    facts = [
+        f"{replicates:,} simulated trials per line, seed {seed}; +- is one Monte Carlo standard "
+        "error"
+    ]
+    facts.append(f"at most {failed:,} failed, left out and counted" if failed else "none failed")
+    if corrected:
+        facts.append(f"{corrected:,} with a zero cell (0.5 added to the four cells)")
+    return wrapped("; ".join(facts) + ".") + "\n" + wrapped(DISCLAIMER)
+
+
+def template_lines(resolved: ResolvedTemplate) -> str:
+    """Return what ``trialsim show`` prints: the protocol, read aloud."""
+    template, protocol = resolved.template, resolved.template.protocol
+    said: list[tuple[str, str]] = []
+    if protocol.population:
+        said.append(("population", protocol.population.condition))
+        said += (
+            [("  not", "; ".join(protocol.population.exclude))]
+            if protocol.population.exclude
+            else []
+        )
+    said += [(arm.role.value, f"{arm.id}: {arm}") for arm in protocol.arms]
+    said += [("background", protocol.background)] if protocol.background else []
+    said.append(("allocation", _allocation(resolved)))
+    said.append(("blinded", ", ".join(protocol.blinding) or "nobody, or not stated"))
+    said.append(("patients", f"{protocol.n_total:,}"))
+    therapy = protocol.experimental.regimen.lasting if protocol.experimental.regimen else None
+    for endpoint in protocol.endpoints:
+        if endpoint.kind == "binary":
+            said.append(
+                (
+                    endpoint.level.value,
+                    f"{endpoint.event} at {endpoint.at.in_words(therapy)}, "
+                    f"{endpoint.better} is better; {endpoint.estimand.summary}, "
+                    f"{endpoint.analysis}, {100 * protocol.test.alpha:g}% "
+                    f"{'two' if protocol.test.sides == 2 else 'one'}-sided",
+                )
+            )
+            for event, strategy in endpoint.estimand.intercurrent_events.items():
+                said.append(("", f"{event}: {strategy}"))
+        else:
+            at = ", ".join(time.in_words(therapy) for time in endpoint.at)
+            said.append(
+                (
+                    endpoint.level.value,
+                    f"{endpoint.variable} ({endpoint.unit}) at {at}; shown, not simulated",
+                )
+            )
+    said.append(("control risk", _number(template.nature.control_risk, resolved)))
+    if template.nature.severity_slope:
+        said.append(
+            ("severity", f"log odds per SD: {_number(template.nature.severity_slope, resolved)}")
+        )
+    said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
+    scenarios = []
+    for scenario in template.scenarios:
+        truth = resolved.truth(scenario)
+        changed = resolved.set_by_user(f"scenarios.{scenario.id}", "nature.control_risk")
+        known = resolved.status_of(scenario)
+        known = f"{truth.source} ({known})" if truth.source else known
+        per_1000 = f"{1000 * truth.control_risk:.0f} -> {1000 * truth.treated_risk:.0f}"
+        scenarios.append((scenario.id, truth.label, per_1000, changed or known))
+    width = max(len(name) for name, _ in said) + 2
+    parts = [
+        wrapped(f"{template.id.upper()}   {template.title}"),
+        "\n".join(wrapped(what, " " * width, f"{name:{width}}") for name, what in said),
+        table(("scenario", "effect", "per 1,000", "known from"), scenarios, folding=(3,)),
+    ]
+    if template.variants:
+        parts.append("\n".join(f"--variant {v.id:20} {v.title}" for v in template.variants))
+    if template.observed:
+        parts.append(wrapped("held against: " + ", ".join(o.evidence for o in template.observed)))
+    return "\n\n".join(parts)
+
+
+def _number(number: SourcedNumber, resolved: ResolvedTemplate) -> str:
+    changed = [s for s in resolved.settings if s.path.endswith("control_risk")]
+    if changed:
+        return str(changed[-1])
+    return f"{number} ({number.source or 'assumed'})"
+
+
+def _factor(factor: Factor) -> str:
+    if factor.levels is None:
+        return f"{factor.equal_levels} levels of equal size (assumed)"
+    return ", ".join(
+        f"{level.id} {level.share} ({level.share.source or 'assumed'})"
+        + (f", OR {level.odds_ratio}" if level.odds_ratio else "")
+        for level in factor.levels
+    )
+
+
+def _allocation(resolved: ResolvedTemplate) -> str:
+    protocol = resolved.template.protocol
+    words = f"{':'.join(map(str, protocol.ratio))}, {protocol.allocation_method}"
+    if protocol.allocation_method == "permuted-blocks":
+        stated = "" if protocol.allocation.block_sizes else " (assumed)"
+        words += f" of {' or '.join(map(str, protocol.block_sizes))}{stated}"
+    if protocol.allocation.stratify_by:
+        words += f" within {' x '.join(protocol.allocation.stratify_by)}"
+    return words

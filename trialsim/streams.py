@@ -1,0 +1,67 @@
+"""One seed -> named, block-indexed random streams.
+
+A stream is ``SeedSequence(seed, spawn_key=(decision, unit, block))``, with one more word where a
+decision is taken for several named things (the factors of a population). Nothing else enters, so
+
+- scenarios, variants and read-out times meet the *same* patients (common random numbers);
+- a block is the same whoever computes it, and more blocks extend a run;
+- within a block draws are patient-major, so more patients extend a trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+__all__ = ["MAX_PATIENTS_IN_WIDE_BLOCK", "Decision", "Streams", "block_width", "stable_hash"]
+
+MAX_PATIENTS_IN_WIDE_BLOCK = 4096
+_WIDE, _NARROW = 256, 16  # replicates per block; narrow keeps a block of large trials in memory
+
+
+class Decision(IntEnum):
+    """What a stream decides. Append only: a number, once used, keeps its meaning for ever."""
+
+    FACTOR = 1
+    SEVERITY = 2
+    BLOCK_SIZE = 3
+    ASSIGNMENT = 4
+    OUTCOME = 5
+
+
+def block_width(n_patients: int) -> int:
+    """Replicates in one block of trials of `n_patients`: 256, or 16 above 4,096 patients."""
+    return _WIDE if n_patients <= MAX_PATIENTS_IN_WIDE_BLOCK else _NARROW
+
+
+def stable_hash(identifier: str) -> int:
+    """Map an id to a stream number in 1 .. 2**32 - 1, the same in every process and version."""
+    digest = hashlib.sha256(identifier.encode()).digest()
+    return int.from_bytes(digest[:4], "big") or 1
+
+
+@dataclass(frozen=True)
+class Streams:
+    """All the randomness of one unit of a run.
+
+    Attributes
+    ----------
+    seed : int
+        The one integer the user gives; at least 0.
+    unit : str
+        Empty for the trial of the protocol itself; the evidence id for an observed trial.
+    """
+
+    seed: int
+    unit: str = ""
+
+    def generator(self, decision: Decision, block: int, item: str = "") -> np.random.Generator:
+        """Return the generator for one decision in one block (of one named `item`)."""
+        unit = stable_hash(self.unit) if self.unit else 0
+        key = (int(decision), unit, block) + ((stable_hash(item),) if item else ())
+        return np.random.Generator(
+            np.random.SFC64(np.random.SeedSequence(self.seed, spawn_key=key))
+        )

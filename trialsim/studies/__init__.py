@@ -1,0 +1,1 @@
+"""One module per question users ask; each answers with a StudyResult."""

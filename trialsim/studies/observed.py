@@ -1,0 +1,371 @@
+"""How do published trials sit among simulated ones? Observed v simulated.
+
+Each observed trial is simulated at its own arm sizes, control risk and read-out, under every
+scenario carried over to its control risk. A pooled result is shown but never simulated as if it
+were one trial: its percentile needs a simulated literature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.analyse.binary import analyse_counts
+from trialsim.characteristics import (
+    MIN_REPLICATES,
+    Characteristic,
+    characteristics,
+    mid_percentile,
+)
+from trialsim.engine.blocks import Job
+from trialsim.engine.run import Simulation
+from trialsim.protocol.design import Allocation, Better, Protocol, SampleSize
+from trialsim.protocol.evidence import EffectEstimate, Pool, Trial, TrialResult
+from trialsim.protocol.load import ResolvedTemplate
+from trialsim.protocol.rules import observed_risks
+from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.template import ObservedReference
+from trialsim.trial import AnalysisPlan, Finding, Measure, Row
+
+__all__ = [
+    "ObservedPool",
+    "ObservedTrial",
+    "Placement",
+    "finding",
+    "observed_pools",
+    "observed_rows",
+    "observed_trials",
+    "out_of_100",
+    "placements",
+    "seen_in_words",
+    "sentence",
+    "surprises",
+]
+
+_POOLED = "pooled: its percentile needs a simulated literature, not one trial"
+_OWN_POWER = "power at a trial's own observed effect says nothing its P value does not"
+_SHOWN = (Measure.POWER, Measure.TYPE_M, Measure.TYPE_S, Measure.POWER_WRONG_DIRECTION)
+
+
+@dataclass(frozen=True)
+class ObservedTrial:
+    """A published trial, analysed as the simulated ones are.
+
+    Attributes
+    ----------
+    estimate, lower, upper : float
+        From its counts, on the analysis scale (ratios as logarithms); 95% interval.
+    truths : tuple of Truth
+        Scenarios that can be carried over to its control risk.
+    not_simulated : dict of str to str
+        Scenario id -> why it cannot; every scenario where the trial itself cannot be simulated.
+    """
+
+    record: Trial
+    result: TrialResult
+    protocol: Protocol
+    plan: AnalysisPlan
+    estimate: float
+    lower: float
+    upper: float
+    truths: tuple[Truth, ...]
+    not_simulated: dict[str, str]
+
+    @property
+    def n_total(self) -> int:
+        """Patients analysed."""
+        return self.protocol.n_total
+
+    @property
+    def job(self) -> Job:
+        """The simulation of this trial under every scenario that can be carried over."""
+        return Job(self.protocol, self.plan, self.truths, self.record.id)
+
+
+@dataclass(frozen=True)
+class ObservedPool:
+    """A published pooled estimate, on the analysis scale."""
+
+    record: Pool
+    effect: EffectEstimate
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an observed trial falls among trials simulated under one scenario.
+
+    Attributes
+    ----------
+    below : Characteristic or None
+        Share of simulated estimates below the observed one; None below 100 replicates.
+    looks_worse : float or None
+        Share of simulated trials less favourable than the observed one.
+    quantiles : ndarray, shape (5,)
+        2.5, 25, 50, 75 and 97.5% points of the simulated estimates, analysis scale.
+    relation : str
+        "same data" or "shares patients" where the scenario rests on this trial; else empty.
+    """
+
+    trial: ObservedTrial
+    truth: Truth
+    below: Characteristic | None
+    looks_worse: float | None
+    quantiles: NDArray[np.float64]
+    found: tuple[Characteristic, ...]
+    n_failed: int
+    relation: str
+
+
+def observed_trials(
+    resolved: ResolvedTemplate, scenarios: Sequence[Scenario]
+) -> list[ObservedTrial]:
+    """Return the trials of ``observed:``, ready to be simulated under these scenarios."""
+    found = []
+    for reference in resolved.template.observed:
+        record = resolved.evidence.records[reference.evidence]
+        if isinstance(record, Trial):
+            found.append(_observed_trial(record, reference, resolved, scenarios))
+    return found
+
+
+def _observed_trial(
+    record: Trial,
+    reference: ObservedReference,
+    resolved: ResolvedTemplate,
+    scenarios: Sequence[Scenario],
+) -> ObservedTrial:
+    own = resolved.template.protocol
+    result = record.result(reference.result or own.primary.id)
+    risks = observed_risks(record, reference.result or own.primary.id)
+    if not (result and result.experimental and result.control and risks):
+        raise AssertionError("checked when the file was loaded")
+    x1, n1 = result.experimental.events or 0, result.experimental.n or 1
+    x0, n0 = result.control.events or 0, result.control.n or 1
+    sizes = SampleSize(per_arm={own.experimental.id: n1, own.control.id: n0})
+    protocol = own.model_copy(update={"sample_size": sizes, "allocation": Allocation()})
+    plan = AnalysisPlan.of(own, reference.measure)
+    seen = analyse_counts(x1, n1, x0, n0, replace(plan, alpha=0.05, sides=2))
+    truths, refused = [], {}
+    obstacle = _obstacle(result, risks, own)
+    for scenario in scenarios:
+        try:
+            if obstacle:
+                raise ValueError(obstacle)
+            truths.append(resolved.truth(scenario, control_risk=risks[1]))
+        except ValueError as why:
+            refused[scenario.id] = str(why)
+    estimate, lower, upper = (
+        float(column[0, 0]) for column in (seen.estimate, seen.lower, seen.upper)
+    )
+    return ObservedTrial(
+        record, result, protocol, plan, estimate, lower, upper, tuple(truths), refused
+    )
+
+
+def _obstacle(result: TrialResult, risks: tuple[float, float], own: Protocol) -> str:
+    if not 0 < risks[1] < 1:
+        return "none or all of its control patients had the event"
+    therapy = own.experimental.regimen.lasting if own.experimental.regimen else None
+    planned = own.primary.at.days_after_entry(therapy)
+    if result.at and abs(result.at.days_after_entry(therapy) - planned) > 0.5:
+        at = own.primary.at.in_words(therapy)
+        return f"read at {result.at.in_words(therapy)}, the endpoint at {at}"
+    return ""
+
+
+def observed_pools(resolved: ResolvedTemplate) -> list[ObservedPool]:
+    """Return the pooled results of ``observed:``."""
+    summary = resolved.template.protocol.primary.estimand.summary
+    found = []
+    for reference in resolved.template.observed:
+        record = resolved.evidence.records[reference.evidence]
+        if isinstance(record, Pool):
+            wanted = (reference.measure or summary).value
+            effect = next(e for e in record.effects if e.measure.value == wanted)
+            found.append(ObservedPool(record, effect))
+    return found
+
+
+def placements(
+    trial: ObservedTrial, simulation: Simulation | None, resolved: ResolvedTemplate
+) -> list[Placement]:
+    """Place an observed trial in each of its simulated distributions."""
+    placed = []
+    for truth, results in zip(trial.truths, simulation.results if simulation else (), strict=True):
+        ok = ~results.failed[:, -1]
+        estimates = results.estimate[ok, -1]
+        found = tuple(characteristics(results, truth, trial.plan.summary))
+        below = worse = None
+        if len(estimates) >= MIN_REPLICATES:
+            below = mid_percentile(estimates, trial.estimate)
+            assert below.value is not None
+            lower_is_better = trial.plan.better is Better.LOWER
+            worse = 1 - below.value if lower_is_better else below.value
+        relation = ""
+        if truth.from_data_of == trial.record.id:
+            relation = "same data"
+        elif truth.source and resolved.evidence.shares_patients(truth.source, trial.record.id):
+            relation = "shares patients"
+        quantiles = np.quantile(estimates, [0.025, 0.25, 0.5, 0.75, 0.975])
+        placed.append(
+            Placement(trial, truth, below, worse, quantiles, found, int((~ok).sum()), relation)
+        )
+    return placed
+
+
+def observed_rows(
+    trials: Sequence[tuple[ObservedTrial, Sequence[Placement]]],
+    pools: Sequence[ObservedPool],
+    resolved: ResolvedTemplate,
+) -> list[Row]:
+    """Return the rows about published results, trials first."""
+    rows: list[Row] = []
+    for trial, placed in trials:
+        rows += _trial_rows(trial, resolved)
+        for placement in placed:
+            rows += _placement_rows(placement)
+        rows += [
+            Row(
+                measure=Measure.PERCENTILE,
+                value=None,
+                scenario=scenario,
+                evidence=trial.record.id,
+                why=why,
+            )
+            for scenario, why in trial.not_simulated.items()
+        ]
+    for pool in pools:
+        ci = pool.effect.ci or (None, None)
+        rows.append(
+            Row(
+                measure=Measure.ESTIMATE,
+                value=pool.effect.value,
+                evidence=pool.record.id,
+                analysis="pooled",
+                lower=ci[0],
+                upper=ci[1],
+                level=0.95 if pool.effect.ci else None,
+                scale=pool.effect.measure.value,
+                status=pool.effect.status.value,
+            )
+        )
+        rows.append(
+            Row(
+                measure=Measure.PERCENTILE,
+                value=None,
+                evidence=pool.record.id,
+                analysis="pooled",
+                why=_POOLED,
+            )
+        )
+    return rows
+
+
+def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Row]:
+    own = resolved.template.protocol
+    for arm, seen in (
+        (own.experimental.id, trial.result.experimental),
+        (own.control.id, trial.result.control),
+    ):
+        if seen:
+            yield Row(
+                measure=Measure.RISK,
+                value=seen.risk,
+                evidence=trial.record.id,
+                arm=arm,
+                unit="per patient",
+                status=seen.status.value,
+            )
+    back = np.exp if trial.plan.summary.is_ratio else float
+    yield Row(
+        measure=Measure.ESTIMATE,
+        value=float(back(trial.estimate)),
+        evidence=trial.record.id,
+        analysis="from its counts",
+        lower=float(back(trial.lower)),
+        upper=float(back(trial.upper)),
+        level=0.95,
+        scale=str(trial.plan.summary),
+        status="derived",
+    )
+
+
+def _placement_rows(placed: Placement) -> Iterator[Row]:
+    blank = Row(
+        measure=Measure.PERCENTILE,
+        value=None,
+        scenario=placed.truth.scenario,
+        evidence=placed.trial.record.id,
+        analysis=placed.relation or None,
+    )
+    shown = [c for c in placed.found if c.measure in _SHOWN]
+    if placed.below is None:
+        yield replace(blank, why=f"fewer than {MIN_REPLICATES} analysable replicates")
+    for c in ([placed.below] if placed.below else []) + shown:
+        if c.measure is Measure.POWER and placed.relation == "same data":
+            yield replace(blank, measure=c.measure, why=_OWN_POWER)
+            continue
+        yield replace(
+            blank,
+            measure=c.measure,
+            value=c.value,
+            mcse=c.mcse,
+            n_replicates=c.n,
+            n_failed=placed.n_failed,
+            lower=c.lower,
+            upper=c.upper,
+            level=0.95 if c.lower is not None else None,
+            scale=c.scale,
+            why=c.why,
+        )
+
+
+def out_of_100(share: float) -> str:
+    """Return a share as a count out of 100, honest at both ends."""
+    if share < 0.005:
+        return "fewer than 1"
+    return "more than 99" if share > 0.995 else f"{100 * share:.0f}"
+
+
+def sentence(trial: ObservedTrial, placed: Sequence[Placement]) -> str:
+    """Say in plain words where a trial falls."""
+    start = f"{trial.record.title} ({trial.n_total:,} patients) saw {seen_in_words(trial)}"
+    if not placed or placed[0].looks_worse is None:
+        why = next(iter(trial.not_simulated.values()), f"fewer than {MIN_REPLICATES} replicates")
+        return f"{start}. Not placed among simulated trials: {why}."
+    odd = " or ".join(p.truth.label for p in placed if surprises(p))
+    fits = ", ".join(
+        f"{p.truth.label} ({out_of_100(p.looks_worse)} of 100 look worse)"
+        for p in placed
+        if not surprises(p) and p.looks_worse is not None
+    )
+    outside = f" It lies outside the central 95% of trials simulated at {odd}." if odd else ""
+    inside = (
+        f" It lies inside it at {fits}." if odd else f" It lies inside the central 95% at {fits}."
+    )
+    return f"{start}.{outside}{inside if fits else ''}"
+
+
+def seen_in_words(trial: ObservedTrial) -> str:
+    """Return "OR 0.65 (0.41 to 1.02)", from the trial's own counts."""
+    back = np.exp if trial.plan.summary.is_ratio else float
+    low, high = back(trial.lower), back(trial.upper)
+    return f"{trial.plan.summary.short} {back(trial.estimate):.2f} ({low:.2f} to {high:.2f})"
+
+
+def surprises(placed: Placement) -> bool:
+    """Whether the estimate lies in the outer 5% of its simulated distribution."""
+    below = placed.below.value if placed.below else None
+    return below is not None and not 0.025 <= below <= 0.975
+
+
+def finding(trial: ObservedTrial, placed: Sequence[Placement]) -> Finding:
+    """Say under which scenarios a trial's estimate would be a surprise (outer 5%)."""
+    odd = [p.truth.scenario for p in placed if surprises(p)]
+    fits = [p.truth.scenario for p in placed if not surprises(p)]
+    verdict = f"surprising under {', '.join(odd)}" if odd else "surprising under none"
+    detail = f"inside the central 95% of simulated trials under {', '.join(fits) or 'none'}"
+    return Finding(trial.record.id, verdict, detail)
