@@ -61,7 +61,7 @@ def analyse_counts(
         np.atleast_1d(np.asarray(a)) for a in (events_treated, n_treated, events_control, n_control)
     )
     failed = (n1 == 0) | (n0 == 0)
-    n1, n0 = np.where(failed, 1, n1), np.where(failed, 1, n0)
+    x1, n1, x0, n0 = (np.where(failed, fill, a) for a, fill in ((x1, 0), (n1, 1), (x0, 0), (n0, 1)))
     contrast = _CONTRASTS[plan.summary](x1, n1, x0, n0)
     two_sided_alpha = plan.alpha if plan.sides == 2 else 2 * plan.alpha
     z = NormalDist().inv_cdf(1 - two_sided_alpha / 2)

@@ -216,7 +216,7 @@ def evidence(options: argparse.Namespace) -> None:
     elif options.action == "show":
         print(record_lines(records[0]))
         if cautions:
-            print(f"\n{caution_lines(cautions, in_full=True)}")
+            print(f"\n{caution_lines(cautions, program=program_name(), in_full=True)}")
     else:
         print(
             table(
@@ -225,7 +225,7 @@ def evidence(options: argparse.Namespace) -> None:
                 folding=(3,),
             )
         )
-        print(f"\nWhere they disagree:\n{caution_lines(cautions)}")
+        print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
         print(f"\nmore: {program_name()} evidence show tests-2025")
 
 
@@ -262,8 +262,10 @@ def simulate(options: argparse.Namespace) -> None:
 
 def _workers(plan: PlannedSimulation, options: argparse.Namespace) -> int:
     """Decide how many processes to use, before any work; refuse an hour of it without --yes."""
-    from trialsim.engine.run import cpus_available, estimated_seconds
+    from trialsim.engine.run import check_request, cpus_available, estimated_seconds
 
+    workers = 1 if options.workers is None else options.workers
+    check_request(options.replicates, options.seed, workers)
     seconds = estimated_seconds(plan.jobs, options.replicates)
     if seconds > _SECONDS_WORTH_ASKING and not options.yes:
         raise RequestError(
@@ -275,7 +277,7 @@ def _workers(plan: PlannedSimulation, options: argparse.Namespace) -> int:
             )
         )
     if options.workers is not None:
-        return int(options.workers)
+        return workers
     return cpus_available() if seconds > _SECONDS_WORTH_WORKERS else 1
 
 
@@ -327,7 +329,7 @@ def _document(
 def _print_screen(plan: PlannedSimulation, result: StudyResult, replicates: int, seed: int) -> None:
     from trialsim.report.screen import simulation_screen
 
-    print(simulation_screen(plan.resolved, result, replicates, seed), flush=True)
+    print(simulation_screen(plan.resolved, result, replicates, seed, program_name()), flush=True)
 
 
 def _figures(result: StudyResult) -> dict[str, Any]:

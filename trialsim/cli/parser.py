@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -33,7 +32,8 @@ def program_name() -> str:
     on_path = shutil.which(called.name)
     if on_path and called.exists() and called.samefile(on_path):
         return called.name
-    return os.path.relpath(called) if called.is_absolute() else str(called)
+    here = Path.cwd()
+    return str(called.relative_to(here)) if called.is_relative_to(here) else str(called)
 
 
 def _whole(text: str) -> int:
@@ -142,11 +142,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "files", metavar="FILE", nargs="+", help="protocol files, or ids of templates"
     )
     _common(check, template=False)
-    evidence = commands.add("evidence")
-    evidence.add_argument("action", nargs="?", choices=("show",), help="show one record")
-    evidence.add_argument("id", nargs="?", metavar="ID", help="which")
-    _common(evidence, template=False)
-
     simulate = commands.add("simulate")
     _common(simulate, template=True)
     simulate.add_argument(
@@ -178,6 +173,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="a new folder for the results (default trialsim-runs/...)",
     )
     simulate.add_argument("--yes", action="store_true", help="do not stop at an hour of work")
+
+    evidence = commands.add("evidence")
+    evidence.add_argument("action", nargs="?", choices=("show",), help="show one record")
+    evidence.add_argument("id", nargs="?", metavar="ID", help="which")
+    _common(evidence, template=False)
 
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:
         listed = f"The commands are {', '.join(_Commands.names)}."

@@ -13,7 +13,14 @@ from trialsim.engine.blocks import Job, simulate_block
 from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.trial import LookResults
 
-__all__ = ["MAX_REPLICATES", "Simulation", "cpus_available", "estimated_seconds", "run"]
+__all__ = [
+    "MAX_REPLICATES",
+    "Simulation",
+    "check_request",
+    "cpus_available",
+    "estimated_seconds",
+    "run",
+]
 
 MAX_REPLICATES = 1_000_000
 _SECONDS_PER_PATIENT = 40e-9  # measured: sepsis, six scenarios, one core; see docs/performance.md
@@ -87,7 +94,7 @@ def run(
     SimulationError
         If a worker process dies.
     """
-    _check_request(n_replicates, seed, workers)
+    check_request(n_replicates, seed, workers)
     tasks = [
         (index, block)
         for index, job in enumerate(jobs)
@@ -114,7 +121,8 @@ def run(
     )
 
 
-def _check_request(n_replicates: int, seed: int, workers: int) -> None:
+def check_request(n_replicates: int, seed: int, workers: int = 1) -> None:
+    """Refuse numbers out of range (RequestError), before any work."""
     if not 1 <= n_replicates <= MAX_REPLICATES:
         raise RequestError(
             Problem(

@@ -31,6 +31,8 @@ class Caution:
         What each source says, then what is used here.
     touches : tuple of str
         Ids of the records and scenarios it belongs beside.
+    more : str
+        The command that shows more.
     """
 
     level: str
@@ -38,11 +40,13 @@ class Caution:
     subject: str
     lines: tuple[tuple[str, str], ...]
     touches: tuple[str, ...]
+    more: str
 
     @property
     def text(self) -> str:
         """All of it in one line."""
-        return f"{self.subject}. " + "; ".join(f"{who}: {what}" for who, what in self.lines) + "."
+        said = "; ".join(f"{who}: {what}" for who, what in self.lines)
+        return f"{self.subject}. {said}. More: {self.more}"
 
 
 def caution_of(conflict: Conflict, evidence: Evidence) -> Caution:
@@ -54,9 +58,13 @@ def caution_of(conflict: Conflict, evidence: Evidence) -> Caution:
     used = [evidence.records[conflict.used].title] if conflict.used else []
     used += [conflict.used_note] if conflict.used_note else []
     lines.append(("used here", ": ".join(used)))
-    lines.append(("more", f"trialsim evidence show {conflict.used or conflict.sides[-1].source}"))
     return Caution(
-        conflict.level.value, conflict.id, conflict.subject, tuple(lines), conflict.touches
+        conflict.level.value,
+        conflict.id,
+        conflict.subject,
+        tuple(lines),
+        conflict.touches,
+        f"trialsim evidence show {conflict.used or conflict.sides[-1].source}",
     )
 
 
@@ -79,11 +87,9 @@ def weak_claim(scenario: str, what: str, source: str, status: str, evidence: Evi
         (record.title, why),
         ("its arithmetic", checked),
         ("used here", f"as scenario {scenario}, marked {status.upper()}"),
-        ("more", f"trialsim evidence show {source}"),
     )
-    return Caution(
-        "caution", "weak-claim", f"how far {what} can be relied on", lines, (source, scenario)
-    )
+    subject, more = f"how far {what} can be relied on", f"trialsim evidence show {source}"
+    return Caution("caution", "weak-claim", subject, lines, (source, scenario), more)
 
 
 def _side_in_words(side: Side, evidence: Evidence) -> str:

@@ -390,9 +390,21 @@ def _structure(root: Node, model: type[Model]) -> tuple[Model | None, list[Error
     try:
         return model.model_validate(plain(root)), []
     except ValidationError as error:
-        empty = set(nulls(root))
-        errors = error.errors(include_url=False)
-        return None, [e for e in errors if not any(tuple(e["loc"])[: len(n)] == n for n in empty)]
+        return None, _first_causes(error.errors(include_url=False), set(nulls(root)))
+
+
+def _first_causes(
+    errors: list[ErrorDetails], empty: set[tuple[str | int, ...]]
+) -> list[ErrorDetails]:
+    """Leave out what only follows: from an empty value, or a list short of its broken items."""
+    locations = [tuple(error["loc"]) for error in errors]
+
+    def follows(error: ErrorDetails) -> bool:
+        here = tuple(error["loc"])
+        inside = any(len(other) > len(here) and other[: len(here)] == here for other in locations)
+        return any(here[: len(e)] == e for e in empty) or (error["type"] == "too_short" and inside)
+
+    return [error for error in errors if not follows(error)]
 
 
 def _misspelt(

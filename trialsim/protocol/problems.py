@@ -81,11 +81,15 @@ def problem_at(
     node, path, mark, rest = find(root, location)
     if not show_value or isinstance(node, MapNode):
         path = ".".join([path, *(str(part) for part in rest if part != "[key]")]).strip(".")
-    value = "" if not show_value or rule == "must have" else _shown(node)
+    if location[-1:] == ("value",) and isinstance(location[-2], str):
+        path = path.removesuffix(".value")  # a sourced number goes by the name of what it is
+    value = _shown(node) if show_value else ""
     return mark.problem(rule, remedy, path, value)
 
 
 def _shown(node: Node) -> str:
+    if isinstance(node, MapNode) and "value" in node.entries:
+        return str(node.entries["value"])
     if isinstance(node, MapNode):
         return (
             "{" + ", ".join(f"{key}: ..." for key in node.entries) + "}"
@@ -134,10 +138,12 @@ def _rule(kind: str, context: dict[str, Any], node: Node, name: str) -> tuple[st
     if kind in ("too_short", "too_long"):
         n = context.get("min_length", context.get("max_length"))
         phrase = "at least" if kind == "too_short" else "at most"
-        return f"must have {phrase} {n} items", _REMEDIES.get(name, "Add or remove some.")
+        return f"must have {phrase} {n} item{'s' * (n != 1)}", _REMEDIES.get(
+            name, "Add or remove some."
+        )
     if kind == "string_pattern_mismatch":
         remedy = _REMEDIES.get(name, _REMEDIES["id"])
-        return ("must be a DOI" if name == "doi" else "must be an id"), remedy
+        return ("must be a DOI" if name == "doi" else "must be an id such as my-trial-2"), remedy
     if kind == "string_too_long":
         return f"must be at most {context['max_length']} characters long", "Shorten it."
     return _SHAPES.get(

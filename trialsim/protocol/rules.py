@@ -222,36 +222,47 @@ def _primary_endpoint(protocol: Protocol) -> Iterator[Broken]:
 
 def _allocation(protocol: Protocol) -> Iterator[Broken]:
     here = ("protocol", "allocation")
-    stated, method = protocol.allocation, protocol.allocation_method
+    stated = protocol.allocation
     arms = {arm.id for arm in protocol.arms}
     for path, sizes in (
         ((*here, "ratio"), stated.ratio),
         (("protocol", "sample_size", "per_arm"), protocol.sample_size.per_arm),
     ):
-        if sizes is not None and set(sizes) < arms:
-            yield Broken(
-                path, f"must name every arm; '{(arms - set(sizes)).pop()}' is missing", "Add it."
-            )
-            return
-    per_arm = protocol.sample_size.per_arm is not None
-    if per_arm and stated.ratio is not None:
+        if sizes is None or set(sizes) == arms:
+            continue
+        if set(sizes) < arms:  # one that names no arm is reported as a broken reference
+            missing = (arms - set(sizes)).pop()
+            yield Broken(path, f"must name every arm; '{missing}' is missing", "Add it.")
+        return
+    if protocol.sample_size.per_arm is not None:
+        yield from _fixed_sizes(protocol)
+    yield from _method(protocol)
+
+
+def _fixed_sizes(protocol: Protocol) -> Iterator[Broken]:
+    if protocol.allocation.ratio is not None:
         yield Broken(
-            (*here, "ratio"),
+            ("protocol", "allocation", "ratio"),
             "must not stand beside sample_size.per_arm",
             "The sizes state the ratio: remove one of the two.",
         )
-    if per_arm and method is not AllocationMethod.RANDOM_ALLOCATION_RULE:
+    if protocol.allocation_method is not AllocationMethod.RANDOM_ALLOCATION_RULE:
         yield Broken(
-            (*here, "method"),
+            ("protocol", "allocation", "method"),
             "cannot give exactly the sizes in sample_size.per_arm",
             "Use 'random-allocation-rule', or state sample_size.total.",
         )
-    unit = sum(protocol.ratio)
+
+
+def _method(protocol: Protocol) -> Iterator[Broken]:
+    here = ("protocol", "allocation")
+    stated, method, unit = protocol.allocation, protocol.allocation_method, sum(protocol.ratio)
     if method is AllocationMethod.RANDOM_ALLOCATION_RULE and protocol.n_total % unit:
+        below = protocol.n_total // unit * unit
         yield Broken(
             ("protocol", "sample_size", "total"),
             f"must be a multiple of {unit}, the sum of the ratio, for fixed arm sizes",
-            f"Use {protocol.n_total // unit * unit} or {(protocol.n_total // unit + 1) * unit}.",
+            f"Use {below} or {below + unit}.",
         )
     for name, given in (("block_sizes", stated.block_sizes), ("stratify_by", stated.stratify_by)):
         if given and method is not AllocationMethod.PERMUTED_BLOCKS:

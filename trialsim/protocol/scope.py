@@ -54,6 +54,7 @@ _REASONS = {
         "a time-to-event endpoint",
         "this version has binary and continuous ones",
     ),
+    "hazard[-_ ]ratio": ("a hazard ratio", "this version analyses risks at a stated time"),
     "ordinal": ("an ordinal endpoint", "this version has binary and continuous ones"),
     "count|counts": ("a count endpoint", "this version has binary and continuous ones"),
     "response": (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 from trialsim.protocol.conduct import ConductProfile
 from trialsim.protocol.design import Protocol, Summary
@@ -26,6 +28,14 @@ class ObservedReference(Frozen):
     @classmethod
     def _bare_id(cls, value: Any) -> Any:
         return {"evidence": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        full = handler(schema)
+        evidence = handler.resolve_ref_schema(full)["properties"]["evidence"]
+        return {"anyOf": [evidence, full]}
 
 
 class Variant(Frozen):

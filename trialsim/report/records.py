@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from trialsim.protocol.cautions import result_in_words
@@ -12,7 +12,9 @@ from trialsim.protocol.evidence import (
     EvidenceRecord,
     Plan,
     Pool,
+    Status,
     Trial,
+    TrialResult,
 )
 from trialsim.report.screen import wrapped
 
@@ -72,47 +74,57 @@ def record_lines(record: EvidenceRecord) -> str:
     return "\n".join(lines)
 
 
-def evidence_rows(records: Iterable[EvidenceRecord]) -> list[dict[str, Any]]:
+Numbers = dict[str, Any]
+
+
+def evidence_rows(records: Iterable[EvidenceRecord]) -> list[Numbers]:
     """Return every number of these records, flat: one number each, with its status."""
-    rows: list[dict[str, Any]] = []
+    rows = []
     for record in records:
         about = {"evidence": record.id, "kind": record.kind, "condition": record.condition}
-        for result in record.results if isinstance(record, Trial) else ():
-            here = about | {"result": result.id, "outcome": result.outcome}
-            here |= (
-                {"horizon": str(result.at.after), "clock": result.at.clock.value}
-                if result.at
-                else {}
-            )
-            for name in ("experimental", "control"):
-                arm = getattr(result, name)
-                rows += [
-                    here | {"arm": name, "measure": m, "value": v, "status": arm.status.value}
-                    for m in ("n", "events", "value")
-                    if arm and (v := getattr(arm, m)) is not None
-                ]
-            rows += [here | _effect_row(effect) for effect in result.effects]
-            rows += [
-                here | {"measure": f"p, {t.name}", "value": t.p, "status": t.status.value}
-                for t in result.tests
-            ]
-        if isinstance(record, Pool):
-            rows += [about | {"outcome": record.outcome} | _effect_row(e) for e in record.effects]
-            rows += [
-                about | {"measure": m, "value": v, "status": record.composition_status.value}
-                for m in ("n_trials", "n_patients")
-                if (v := getattr(record, m)) is not None
-            ]
-        if isinstance(record, Plan):
-            rows += [
-                about | {"measure": m, "value": getattr(record, m), "status": record.status.value}
-                for m in ("control_risk", "treated_risk", "alpha", "power", "n_total")
-            ]
+        numbers: Iterable[Numbers] = ()
+        if isinstance(record, Trial):
+            numbers = (row for result in record.results for row in _result_numbers(result))
+        elif isinstance(record, Pool):
+            numbers = _pool_numbers(record)
+        elif isinstance(record, Plan):
+            names = ("control_risk", "treated_risk", "alpha", "power", "n_total")
+            numbers = (_number(name, getattr(record, name), record.status) for name in names)
+        rows += [about | row for row in numbers]
     return rows
 
 
-def _effect_row(effect: EffectEstimate) -> dict[str, Any]:
-    row = {"measure": effect.measure.value, "value": effect.value, "status": effect.status.value}
+def _number(measure: str, value: float, status: Status) -> Numbers:
+    return {"measure": measure, "value": value, "status": status.value}
+
+
+def _result_numbers(result: TrialResult) -> Iterator[Numbers]:
+    here: Numbers = {"result": result.id, "outcome": result.outcome}
+    if result.at:
+        here |= {"horizon": str(result.at.after), "clock": result.at.clock.value}
+    for name, arm in (("experimental", result.experimental), ("control", result.control)):
+        if arm is None:
+            continue
+        here_arm = here | {"arm": name}
+        for measure in ("n", "events"):
+            if (count := getattr(arm, measure)) is not None:
+                yield here_arm | _number(measure, count, arm.status)
+        if arm.value is not None:
+            ends = {"lower": arm.interval[0], "upper": arm.interval[1]} if arm.interval else {}
+            yield here_arm | _number("value", arm.value, arm.status) | ends
+    yield from (here | _effect_row(effect) for effect in result.effects)
+    yield from (here | _number(f"p, {test.name}", test.p, test.status) for test in result.tests)
+
+
+def _pool_numbers(pool: Pool) -> Iterator[Numbers]:
+    yield from ({"outcome": pool.outcome} | _effect_row(effect) for effect in pool.effects)
+    for name in ("n_trials", "n_patients"):
+        if (count := getattr(pool, name)) is not None:
+            yield _number(name, count, pool.composition_status)
+
+
+def _effect_row(effect: EffectEstimate) -> Numbers:
+    row = _number(effect.measure.value, effect.value, effect.status)
     if effect.ci:
         row |= {"lower": effect.ci[0], "upper": effect.ci[1], "level": 0.95}
     return row | ({"p": effect.p} if effect.p is not None else {})

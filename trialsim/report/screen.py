@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from trialsim.protocol.cautions import Caution
 from trialsim.protocol.load import ResolvedTemplate
@@ -84,7 +84,7 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 
 
 def simulation_screen(
-    resolved: ResolvedTemplate, result: StudyResult, replicates: int, seed: int
+    resolved: ResolvedTemplate, result: StudyResult, replicates: int, seed: int, program: str
 ) -> str:
     """Return what ``trialsim simulate`` prints."""
     trials, pools = result.figure_data["observed"]
@@ -101,7 +101,7 @@ def simulation_screen(
                 ]
             )
         )
-    if cautions := caution_lines(result.warnings):
+    if cautions := caution_lines(result.warnings, program=program):
         parts.append(cautions)
     parts.append(footer(result, replicates, seed))
     return "\n\n".join(parts)
@@ -155,12 +155,14 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         f"per 1,000: {event}, control -> treated; when found: how many times its true size a "
         "significant effect looks (log scale)."
     )
-    return f"{table(header, lines)}\n{wrapped(legend)}"
+    untold = {row.why for row in result.rows if row.measure is Measure.POWER and row.why}
+    notes = [wrapped(legend), *(wrapped(f"not given: {why}.") for why in sorted(untold))]
+    return "\n".join([table(header, lines), *notes])
 
 
 def _percent(row: Row) -> str:
     if row.value is None or row.mcse is None:
-        return f"not given: {row.why}"
+        return "not given"
     return f"{100 * row.value:.1f} % +-{100 * row.mcse:.1f}"
 
 
@@ -208,25 +210,31 @@ def pool_in_words(pool: ObservedPool) -> str:
     )
 
 
-def caution_lines(cautions: Iterable[Caution], in_full: bool = False) -> str:
-    """Return cautions in full and notes in one line each (`in_full`: those in full too)."""
-    blocks, notes = [], []
+def caution_lines(
+    cautions: Iterable[Caution], *, program: str = "trialsim", in_full: bool = False
+) -> str:
+    """Return cautions in full and notes in one line each (`in_full`: those in full too).
+
+    `program` is what to type to run the commands they name.
+    """
+    lines = []
     for caution in cautions:
-        if caution.level == "note" and not in_full:
-            notes.append(
-                wrapped(f"{caution.subject} ({dict(caution.lines)['more']})", " " * 9, "note     ")
-            )
-            continue
-        lines = [wrapped(caution.subject, " " * 9, f"{caution.level:9}")]
-        width = min(26, max(len(who) for who, _ in caution.lines))
-        for who, what in caution.lines:
-            lead = f"{'':9}{who:{width}}  "
-            if len(who) > width:
-                lines.append(lead.rstrip())
-                lead = " " * (11 + width)
-            lines.append(wrapped(what, " " * (11 + width), lead))
-        blocks.append("\n".join(lines))
-    return "\n".join([*blocks, *notes])
+        lines.append(wrapped(caution.subject, " " * 9, f"{caution.level:9}"))
+        if caution.level != "note" or in_full:
+            lines += _sides(caution)
+        lines.append(f"{'':9}more: {caution.more.replace('trialsim', program, 1)}")
+    return "\n".join(lines)
+
+
+def _sides(caution: Caution) -> Iterator[str]:
+    width = min(26, max(len(who) for who, _ in caution.lines))
+    under = " " * (11 + width)
+    for who, what in caution.lines:
+        lead = f"{'':9}{who:{width}}  "
+        if len(who) > width:
+            yield lead.rstrip()
+            lead = under
+        yield wrapped(what, under, lead)
 
 
 def footer(result: StudyResult, replicates: int, seed: int) -> str:

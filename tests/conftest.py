@@ -1,0 +1,37 @@
+"""Shared by all tests: how many examples, where things are, what must not skip."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT / "tests" / "protocols"
+
+settings.register_profile(
+    "here",
+    max_examples=int(os.environ.get("TRIALSIM_EXAMPLES", "20")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("here")
+
+
+@pytest.fixture(scope="session")
+def trialsim():
+    """Run the installed command in a process of its own."""
+    command = Path(sys.executable).with_name("trialsim")
+
+    def run(*words: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(command), *words], cwd=cwd, capture_output=True, text=True, timeout=300, **more
+        )
+
+    return run
