@@ -238,6 +238,12 @@ def _warnings(cautions: Any) -> tuple[dict[str, Any], ...]:
 
 def simulate(options: argparse.Namespace) -> None:
     """Run a protocol under its scenarios and hold it against published results."""
+    from trialsim.report.screen import simulation_screen
+
+    _run_and_show(options, simulation_screen)
+
+
+def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> None:
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.simulation import plan_simulation
 
@@ -252,7 +258,8 @@ def simulate(options: argparse.Namespace) -> None:
     if options.json:
         print(document.to_json(), flush=True)
     else:
-        _print_screen(plan, result, options.replicates, options.seed)
+        shown = screen(plan.resolved, result, options.replicates, options.seed, program_name())
+        print(shown, flush=True)
     if folder:
         for path in folder.write(document, _figures(result)):
             _say(f"wrote {path}")
@@ -326,12 +333,6 @@ def _document(
     )
 
 
-def _print_screen(plan: PlannedSimulation, result: StudyResult, replicates: int, seed: int) -> None:
-    from trialsim.report.screen import simulation_screen
-
-    print(simulation_screen(plan.resolved, result, replicates, seed, program_name()), flush=True)
-
-
 def _figures(result: StudyResult) -> dict[str, Any]:
     from trialsim.figures.observed import observed_figure
 
@@ -363,8 +364,10 @@ def demo(options: argparse.Namespace) -> None:
         "this folder.\n"
     )
     from trialsim.cli.parser import parse
+    from trialsim.report.screen import demo_screen
 
-    simulate(parse(["simulate", "sepsis", "--replicates", str(options.replicates)]))
+    words = ["simulate", "sepsis", "--replicates", str(options.replicates)]
+    _run_and_show(parse(words), demo_screen)
     print(f"""
 Next:
   {name} show sepsis                            the protocol, read aloud

@@ -21,6 +21,7 @@ from trialsim.trial import Measure, Row, StudyResult
 __all__ = [
     "WIDTH",
     "caution_lines",
+    "demo_screen",
     "observed_table",
     "power_table",
     "simulation_screen",
@@ -107,6 +108,18 @@ def simulation_screen(
     return "\n\n".join(parts)
 
 
+def demo_screen(
+    resolved: ResolvedTemplate, result: StudyResult, replicates: int, seed: int, program: str
+) -> str:
+    """Return the tour's last screen: the tables, and the gravest disagreement."""
+    first, *others = result.warnings
+    more = f"{len(others)} more disagreements between sources: {program} evidence"
+    trials, _ = result.figure_data["observed"]
+    parts = [heading(resolved), power_table(resolved, result), observed_table(trials)]
+    parts.append(f"{caution_lines([first], program=program)}\n{more}")
+    return "\n\n".join([*parts, footer(result, replicates, seed)])
+
+
 def heading(resolved: ResolvedTemplate) -> str:
     """Return who is compared with whom, on what."""
     template, protocol = resolved.template, resolved.template.protocol
@@ -163,7 +176,8 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
 def _percent(row: Row) -> str:
     if row.value is None or row.mcse is None:
         return "not given"
-    return f"{100 * row.value:.1f} % +-{100 * row.mcse:.1f}"
+    digits = 2 if 0 < row.mcse < 5e-4 else 1
+    return f"{100 * row.value:.{digits}f} % +-{100 * row.mcse:.{digits}f}"
 
 
 def _times(row: Row | None) -> str:
@@ -198,7 +212,8 @@ def _cell(scenario: str, trial: ObservedTrial, placed: Sequence[Placement]) -> s
     if found.looks_worse is None or found.below is None or found.below.mcse is None:
         return "too few replicates"
     mark = " (same data)" if found.relation == "same data" else ""
-    return f"{out_of_100(found.looks_worse)} +-{100 * found.below.mcse:.1f}{mark}"
+    digits = 2 if found.below.mcse < 5e-4 else 1
+    return f"{out_of_100(found.looks_worse)} +-{100 * found.below.mcse:.{digits}f}{mark}"
 
 
 def pool_in_words(pool: ObservedPool) -> str:

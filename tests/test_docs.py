@@ -1,0 +1,45 @@
+"""What the pages say is what the program does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_regression_the_readme_shows_the_screen_its_command_made():
+    screen = (ROOT / "docs" / "sepsis-screen.txt").read_text(encoding="utf-8")
+    shown = re.search(r"```\n(SEPSIS.*?)\n```", README, flags=re.S)
+    assert shown is not None
+    assert screen.startswith(shown[1])
+
+
+def test_property_every_link_leads_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+@pytest.mark.parametrize("words", re.findall(r"\| `trialsim ([^`]+)` \|", README))
+def test_property_every_command_in_the_readmes_table_runs(words, trialsim, tmp_path):
+    quick = ["--replicates", "200"] if words.startswith("simulate") else []
+    (tmp_path / "my-trial.yaml").write_bytes(
+        (ROOT / "tests" / "protocols" / "valid" / "ten-lines.yaml").read_bytes()
+    )
+    done = trialsim(*words.split(), *quick, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_regression_the_readmes_error_is_what_check_says(trialsim, tmp_path):
+    block = re.search(r"```yaml\n(.*?)```", README, flags=re.S)
+    assert block is not None
+    (tmp_path / "my-trial.yaml").write_text(
+        block[1].replace("odds_ratio: 0.70", "odds_ratio: -0.7")
+    )
+    done = trialsim("check", "my-trial.yaml", cwd=tmp_path)
+    assert done.stderr.strip() in README
+    assert done.returncode == 2
