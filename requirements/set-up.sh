@@ -22,7 +22,7 @@ else
             exit 2
         fi
     fi
-    install() { .venv/bin/python -m pip --quiet --disable-pip-version-check install "$@"; }
+    install() { .venv/bin/python -m pip -qq --disable-pip-version-check install "$@"; }
 fi
 
 case $kind in
