@@ -7,17 +7,28 @@ be one the record states.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from trialsim.protocol.design import Blinded, Regimen, Summary
-from trialsim.protocol.quantities import Frozen, Id, Number, Text, Time, Whole, lenient_words
+from trialsim.protocol.quantities import (
+    Frozen,
+    Id,
+    Number,
+    Text,
+    Time,
+    Whole,
+    broken,
+    lenient_words,
+)
 from trialsim.protocol.scenario import odds_ratio_between
 
 __all__ = [
     "ArmResult",
+    "BiasEstimate",
+    "BiasMeasure",
     "Conflict",
     "Consistency",
     "ConflictLevel",
@@ -26,8 +37,16 @@ __all__ = [
     "EffectMeasure",
     "EvidenceFile",
     "EvidenceRecord",
+    "Flaw",
+    "IntervalKind",
+    "MetaEpidemiology",
+    "NaturalHistory",
+    "OutcomeType",
+    "Pharmacokinetics",
     "Plan",
     "Pool",
+    "Quantity",
+    "Recruitment",
     "Side",
     "StatedNumber",
     "Status",
@@ -165,6 +184,56 @@ class RecordedRegimen(Frozen):
     note: Text | None = None
 
 
+class IntervalKind(StrEnum):
+    """What the two ends of an interval are."""
+
+    CONFIDENCE = "95% CI"
+    CREDIBLE = "95% CrI"
+    QUARTILES = "quartiles"
+    RANGE = "range"
+    STANDARD_DEVIATION = "mean -+ SD"
+    NOT_STATED = "not stated"
+
+
+class Quantity(Frozen):
+    """One more number of a record, which is neither an outcome of arms nor a comparison of them.
+
+    `what` says in a few words what was counted or measured; `value` may be left out where only an
+    interval is given.
+    """
+
+    id: Id
+    what: Text
+    value: Number | None = None
+    interval: tuple[Number, Number] | None = None
+    interval_kind: Annotated[IntervalKind, lenient_words(IntervalKind)] | None = None
+    unit: Text
+    n: Annotated[Whole, Field(ge=1)] | None = None
+    events: Count | None = None
+    p: Probability | None = None
+    status: _StatusField
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _a_number_and_its_kind(self) -> Self:
+        if self.value is None and self.interval is None:
+            raise broken("must have 'value' or 'interval'", "Add one of the two.")
+        if (self.interval is None) != (self.interval_kind is None):
+            raise broken("must have 'interval' and 'interval_kind' together", "Add the other.")
+        return self
+
+    def __str__(self) -> str:
+        said = "" if self.value is None else f"{self.value:g}"
+        if self.interval:
+            low, high = self.interval
+            ends = f"{low:g} to {high:g}"
+            kind = "" if self.interval_kind is IntervalKind.CONFIDENCE else f" {self.interval_kind}"
+            said = f"{said} ({ends}{kind})" if said else f"{ends}{kind}"
+        counts = f", {self.events}/{self.n}" if self.events is not None and self.n else ""
+        p = f", P = {self.p:g}" if self.p is not None else ""
+        return f"{self.what}: {said} {self.unit}{counts}{p}"
+
+
 class _Record(Frozen):
     id: Id
     title: Text
@@ -174,6 +243,7 @@ class _Record(Frozen):
     condition: Id
     duplicates: tuple[Id, ...] = ()
     consistency: Consistency | None = None
+    quantities: Annotated[tuple[Quantity, ...], Field(max_length=200)] = ()
     note: Text | None = None
 
     def stated(self) -> tuple[StatedNumber, ...]:
@@ -269,7 +339,120 @@ class Document(_Record):
     about: tuple[Id, ...] = ()
 
 
-EvidenceRecord = Annotated[Trial | Pool | Plan | Document, Field(discriminator="kind")]
+class NaturalHistory(_Record):
+    """What happens without the treatment, or to a response once it is there."""
+
+    kind: Literal["natural-history"]
+
+
+class Pharmacokinetics(_Record):
+    """What the body does to the drug."""
+
+    kind: Literal["pharmacokinetics"]
+
+
+class Recruitment(_Record):
+    """How fast patients come and how many stay."""
+
+    kind: Literal["recruitment"]
+
+
+class Flaw(StrEnum):
+    """What in a trial's conduct or setting an estimate of bias is about."""
+
+    SEQUENCE_GENERATION = "sequence generation"
+    ALLOCATION_CONCEALMENT = "allocation concealment"
+    DOUBLE_BLINDING = "double blinding"
+    PARTICIPANT_BLINDING = "participant blinding"
+    PROVIDER_BLINDING = "provider blinding"
+    ASSESSOR_BLINDING = "assessor blinding"
+    INCOMPLETE_DATA = "incomplete data"
+    EXCLUSIONS = "exclusions after randomisation"
+    EARLY_STOPPING = "early stopping"
+    SINGLE_CENTRE = "single centre"
+    SMALL_SIZE = "small size"
+    SELECTIVE_PUBLICATION = "selective publication"
+    SELECTIVE_REPORTING = "selective reporting"
+    FUNDING = "industry funding"
+    FLEXIBLE_ANALYSIS = "flexible analysis"
+
+
+class OutcomeType(StrEnum):
+    """The outcomes an estimate of bias is about."""
+
+    ALL = "all"
+    MORTALITY = "mortality"
+    OBJECTIVE = "objective"
+    SUBJECTIVE = "subjective"
+    CONTINUOUS = "continuous"
+
+
+class BiasMeasure(StrEnum):
+    """The scale of an estimate of bias, flawed to sound trials; below 1 or 0 flaws flatter."""
+
+    RATIO_OF_ODDS_RATIOS = "ratio of odds ratios"
+    RATIO_OF_RISK_RATIOS = "ratio of risk ratios"
+    DIFFERENCE_IN_EFFECT_SIZE = "difference in standardised effect size"
+    ODDS_RATIO = "odds ratio"
+    RISK_RATIO = "risk ratio"
+
+
+class BiasEstimate(Frozen):
+    """How much larger treatment effects are in trials with a flaw.
+
+    Attributes
+    ----------
+    kappa : float or None
+        Increase in between-trial standard deviation among flawed trials (log scale).
+    phi : float or None
+        Standard deviation of the mean bias between meta-analyses (log scale).
+    """
+
+    id: Id
+    flaw: Annotated[Flaw, lenient_words(Flaw)]
+    comparison: Text
+    outcomes: Annotated[OutcomeType, lenient_words(OutcomeType)]
+    measure: Annotated[BiasMeasure, lenient_words(BiasMeasure)]
+    value: Number
+    ci: tuple[Number, Number] | None = None
+    kappa: Number | None = None
+    phi: Number | None = None
+    adjustment: Text | None = None
+    status: _StatusField
+    note: Text | None = None
+
+    def __str__(self) -> str:
+        interval = f" ({self.ci[0]:.2f} to {self.ci[1]:.2f})" if self.ci else ""
+        spread = "".join(
+            f", {name} {number:.2f}"
+            for name, number in (("kappa", self.kappa), ("phi", self.phi))
+            if number is not None
+        )
+        about = f"{self.flaw}, {self.comparison}, {self.outcomes} outcomes"
+        return f"{about}: {self.measure} {self.value:.2f}{interval}{spread}"
+
+
+class MetaEpidemiology(_Record):
+    """How trial conduct goes with treatment effects, over many meta-analyses."""
+
+    kind: Literal["meta-epidemiology"]
+    n_meta_analyses: Annotated[Whole, Field(ge=1)] | None = None
+    n_trials: Annotated[Whole, Field(ge=1)] | None = None
+    size_status: _StatusField = Status.PUBLISHED
+    estimates: tuple[BiasEstimate, ...] = ()
+
+
+EvidenceRecord = Annotated[
+    Trial
+    | Pool
+    | Plan
+    | Document
+    | NaturalHistory
+    | Pharmacokinetics
+    | Recruitment
+    | MetaEpidemiology,
+    Field(discriminator="kind"),
+]
 
 
 def _stated_effects(effects: tuple[EffectEstimate, ...]) -> list[StatedNumber]:
