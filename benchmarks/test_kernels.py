@@ -17,7 +17,7 @@ def test_bench_one_block_of_sepsis_under_six_scenarios(benchmark):
     resolved = load_template("sepsis")
     protocol = resolved.template.protocol
     truths = tuple(resolved.truth(s) for s in resolved.scenarios())
-    job = Job(protocol, AnalysisPlan.of(protocol), truths)
+    job = Job(protocol, (AnalysisPlan.of(protocol),), truths)
     benchmark(simulate_block, job, 1, 0)
 
 

@@ -10,13 +10,12 @@ from scipy.stats import norm
 
 from trialsim.characteristics import characteristics, mid_percentile, true_effect
 from trialsim.protocol.design import Summary
-from trialsim.protocol.scenario import Truth
 from trialsim.trial import LookResults, Measure
 
 THETA = log(0.7)
 CONTROL = 0.3
 ODDS = exp(THETA) * CONTROL / (1 - CONTROL)
-TRUTH = Truth("x", "OR 0.70", "x", CONTROL, ODDS / (1 + ODDS), 0.0, ())
+RISKS = (CONTROL, ODDS / (1 + ODDS))
 
 
 def normal_results(theta, se, n, seed=1, failed=0):
@@ -40,14 +39,14 @@ def normal_results(theta, se, n, seed=1, failed=0):
     )
 
 
-def by_measure(results, truth=TRUTH):
-    return {c.measure: c for c in characteristics(results, truth, Summary.ODDS_RATIO)}
+def by_measure(results, risks=RISKS):
+    return {c.measure: c for c in characteristics(results, risks, Summary.ODDS_RATIO)}
 
 
 def test_analytic_true_effects():
-    assert true_effect(TRUTH, Summary.ODDS_RATIO) == pytest.approx(THETA)
-    assert true_effect(TRUTH, Summary.RISK_RATIO) == pytest.approx(log(TRUTH.treated_risk / 0.3))
-    assert true_effect(TRUTH, Summary.RISK_DIFFERENCE) == pytest.approx(TRUTH.treated_risk - 0.3)
+    assert true_effect(RISKS, Summary.ODDS_RATIO) == pytest.approx(THETA)
+    assert true_effect(RISKS, Summary.RISK_RATIO) == pytest.approx(log(RISKS[1] / 0.3))
+    assert true_effect(RISKS, Summary.RISK_DIFFERENCE) == pytest.approx(RISKS[1] - 0.3)
 
 
 def test_analytic_a_normal_estimator_within_4_mcse():
@@ -75,8 +74,8 @@ def test_analytic_a_normal_estimator_within_4_mcse():
 def test_reference_type_s_and_type_m_of_gelman_and_carlin(effect, se, type_s, type_m):
     # by integration (the paper prints 0.46 and 77, then 0.24 and 9.5); here 400,000 replicates
     odds = exp(effect) * CONTROL / (1 - CONTROL)
-    truth = Truth("x", "x", "x", CONTROL, odds / (1 + odds), 0.0, ())
-    found = by_measure(normal_results(effect, se, 400_000), truth)
+    risks = (CONTROL, odds / (1 + odds))
+    found = by_measure(normal_results(effect, se, 400_000), risks)
     assert abs(found[Measure.TYPE_S].value - type_s) < 4 * found[Measure.TYPE_S].mcse + 5e-4
     assert abs(found[Measure.TYPE_M].value - type_m) < 4 * found[Measure.TYPE_M].mcse + 0.05
 
@@ -98,8 +97,8 @@ def test_reference_type_s_and_type_m_of_gelman_and_carlin(effect, se, type_s, ty
 def test_reference_mcse_agrees_with_the_spread_over_repeated_runs(measure):
     effect = -0.05 if measure is Measure.TYPE_S else -0.25  # else too few wrong signs to spread
     odds = exp(effect) * CONTROL / (1 - CONTROL)
-    truth = Truth("x", "x", "x", CONTROL, odds / (1 + odds), 0.0, ())
-    runs = [by_measure(normal_results(effect, 0.2, 1000, seed), truth) for seed in range(400)]
+    risks = (CONTROL, odds / (1 + odds))
+    runs = [by_measure(normal_results(effect, 0.2, 1000, seed), risks) for seed in range(400)]
     spread = np.std([run[measure].value for run in runs], ddof=1)
     stated = np.mean([run[measure].mcse for run in runs])
     assert stated == pytest.approx(spread, rel=4 / sqrt(2 * 399))  # 4 SE of a standard deviation
@@ -115,13 +114,13 @@ def test_regression_failed_replicates_are_left_out_not_scored_as_negative():
 
 
 def test_regression_below_100_replicates_no_power_is_given():
-    (row,) = characteristics(normal_results(THETA, 0.2, 99), TRUTH, Summary.ODDS_RATIO)
+    (row,) = characteristics(normal_results(THETA, 0.2, 99), RISKS, Summary.ODDS_RATIO)
     assert row.value is None
     assert "at least 100" in row.why
 
 
 def test_regression_no_effect_has_no_direction_and_no_size_to_exaggerate():
-    null = Truth("x", "no effect", "x", CONTROL, CONTROL, 0.0, ())
+    null = (CONTROL, CONTROL)
     found = by_measure(normal_results(0.0, 0.2, 1000), null)
     assert found[Measure.TYPE_M].value is None
     assert "no effect" in found[Measure.TYPE_M].why

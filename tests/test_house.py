@@ -16,7 +16,7 @@ FLOORS = [
     ["errors", "streams", "__init__"],
     ["protocol", "kernels"],
     ["trial"],
-    ["generate"],
+    ["sizing", "generate"],
     ["analyse"],
     ["engine"],
     ["characteristics"],

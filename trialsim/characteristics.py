@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import exp, log, nan, sqrt
+from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.kernels.proportions import wilson_interval
 from trialsim.protocol.design import Summary
-from trialsim.protocol.scenario import Truth, odds_ratio_between
+from trialsim.protocol.scenario import odds_ratio_between
 from trialsim.trial import LookResults, Measure
 
 __all__ = ["MIN_REPLICATES", "Characteristic", "characteristics", "mid_percentile", "true_effect"]
@@ -53,25 +53,31 @@ class Characteristic:
     why: str | None = None
 
 
-def true_effect(truth: Truth, summary: Summary) -> float:
-    """Return the marginal effect on the analysis scale: ratios as logarithms."""
+def true_effect(risks: tuple[float, float], summary: Summary) -> float:
+    """Return the effect of (control, treated) risks on the analysis scale: ratios as logarithms."""
+    control, treated = risks
+    if treated == control:
+        return 0.0
     match summary:
         case Summary.ODDS_RATIO:
-            return log(odds_ratio_between(truth.treated_risk, truth.control_risk))
+            return log(odds_ratio_between(treated, control))
         case Summary.RISK_RATIO:
-            return log(truth.treated_risk / truth.control_risk)
+            return log(treated / control)
         case Summary.RISK_DIFFERENCE:
-            return truth.treated_risk - truth.control_risk
+            return treated - control
 
 
-def characteristics(results: LookResults, truth: Truth, summary: Summary) -> list[Characteristic]:
+def characteristics(
+    results: LookResults, risks: tuple[float, float], summary: Summary
+) -> list[Characteristic]:
     """Summarise the last look of every replicate.
 
     Parameters
     ----------
     results : LookResults
         Arrays of shape (n_reps, n_looks).
-    truth : Truth
+    risks : (control, treated)
+        The truth.
     summary : Summary
         The measure the estimates are in.
     """
@@ -80,12 +86,13 @@ def characteristics(results: LookResults, truth: Truth, summary: Summary) -> lis
     if n < MIN_REPLICATES:
         why = f"{n} analysable replicates; at least {MIN_REPLICATES} are needed"
         return [Characteristic(Measure.POWER, None, None, n, why=why)]
-    rejected = results.rejected[ok, -1]
+    rejected, estimate = results.rejected[ok, -1], results.estimate[ok, -1]
+    theta = true_effect(risks, summary)
     found = [_proportion(Measure.POWER, rejected)]
-    if truth.is_null:
+    if theta == 0:
         found.append(_proportion(Measure.TYPE_I_ERROR, rejected))
-    found += _directions(rejected, results.estimate[ok, -1], truth, summary)
-    found += _estimates(results, ok, truth, summary)
+    found += _directions(rejected, estimate, theta, summary)
+    found += _estimates(results, ok, theta, summary)
     found.append(
         Characteristic(Measure.N_CORRECTED, float(results.corrected[ok, -1].sum()), None, n)
     )
@@ -100,17 +107,16 @@ def _proportion(measure: Measure, hits: NDArray[np.bool_]) -> Characteristic:
 
 
 def _directions(
-    rejected: NDArray[np.bool_], estimate: Floats, truth: Truth, summary: Summary
+    rejected: NDArray[np.bool_], estimate: Floats, theta: float, summary: Summary
 ) -> Iterator[Characteristic]:
     n_rejected = int(rejected.sum())
-    if truth.is_null:
+    if theta == 0:
         why = "the truth is no effect: there is no right direction and no size to exaggerate"
         yield from (
             Characteristic(m, None, None, n_rejected, why=why)
             for m in (Measure.POWER_WRONG_DIRECTION, Measure.TYPE_S, Measure.TYPE_M)
         )
         return
-    theta = true_effect(truth, summary)
     against = rejected & (np.sign(estimate) != np.sign(theta))
     yield _proportion(Measure.POWER_WRONG_DIRECTION, against)
     if n_rejected < 2:
@@ -136,10 +142,10 @@ def _scale(summary: Summary) -> str:
 
 
 def _estimates(
-    results: LookResults, ok: NDArray[np.bool_], truth: Truth, summary: Summary
+    results: LookResults, ok: NDArray[np.bool_], theta: float, summary: Summary
 ) -> Iterator[Characteristic]:
     estimate, se = results.estimate[ok, -1], results.standard_error[ok, -1]
-    n, theta, scale = len(estimate), true_effect(truth, summary), _scale(summary)
+    n, scale = len(estimate), _scale(summary)
     mean, empirical = float(estimate.mean()), float(estimate.std(ddof=1))
     yield Characteristic(Measure.ESTIMATE_MEAN, mean, empirical / sqrt(n), n, scale=scale)
     yield Characteristic(Measure.BIAS, mean - theta, empirical / sqrt(n), n, scale=scale)
@@ -148,7 +154,7 @@ def _estimates(
     )
     variances = se**2
     model = sqrt(float(variances.mean()))
-    model_mcse = sqrt(float(variances.var(ddof=1)) / (4 * n * model**2)) if model else nan
+    model_mcse = sqrt(float(variances.var(ddof=1)) / (4 * n * model**2)) if model else 0.0
     yield Characteristic(Measure.MODEL_SE, model, model_mcse, n, scale=scale)
     covered = (results.lower[ok, -1] <= theta) & (theta <= results.upper[ok, -1])
     yield _proportion(Measure.COVERAGE, covered)

@@ -30,6 +30,12 @@ class Decision(IntEnum):
     BLOCK_SIZE = 3
     ASSIGNMENT = 4
     OUTCOME = 5
+    RESPONSE = 6
+    RELAPSE = 7
+    DEATH = 8
+    LOSS = 9
+    VISIT_DAY = 10
+    VISIT_MISSED = 11
 
 
 def block_width(n_patients: int) -> int:

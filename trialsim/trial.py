@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.protocol.cautions import Caution
-from trialsim.protocol.design import Better, BinaryTest, Protocol, Summary
+from trialsim.protocol.design import (
+    Better,
+    BinaryTest,
+    Counted,
+    Protocol,
+    ResponseEndpoint,
+    RiskEndpoint,
+    Summary,
+)
 
 __all__ = [
     "CONTROL",
@@ -69,24 +77,57 @@ class TrialBatch:
 
 @dataclass(frozen=True)
 class AnalysisPlan:
-    """How the primary endpoint is analysed."""
+    """How one read-out is analysed.
 
+    Attributes
+    ----------
+    endpoint : str
+        Id of the endpoint.
+    day : float
+        Nominal day of the read-out since entry.
+    visit : int
+        Position of the visit it is read at, for an endpoint of kind response.
+    """
+
+    endpoint: str
+    day: float
+    visit: int
+    counted: Counted
     summary: Summary
     test: BinaryTest
     alpha: float
     sides: int
     better: Better
 
+    @property
+    def in_words(self) -> str:
+        """The test with its sides and level."""
+        sides = "two" if self.sides == 2 else "one"
+        return f"{self.test}, {sides}-sided {100 * self.alpha:g}%"
+
     @classmethod
-    def of(cls, protocol: Protocol, summary: Summary | None = None) -> AnalysisPlan:
-        """Return a protocol's plan, or that plan with another summary measure."""
-        primary = protocol.primary
+    def of(
+        cls,
+        protocol: Protocol,
+        endpoint: RiskEndpoint | None = None,
+        summary: Summary | None = None,
+    ) -> AnalysisPlan:
+        """Return the plan for an endpoint (the primary), or with another summary measure."""
+        endpoint = endpoint or protocol.primary
+        day = endpoint.at.days_after_entry(protocol.therapy)
+        visits = [visit for visit, _ in protocol.visit_days]
+        nearest = min(range(len(visits)), key=lambda index: abs(visits[index] - day))
+        sustained = isinstance(endpoint, ResponseEndpoint) and endpoint.counted
         return cls(
-            summary or primary.estimand.summary,
-            primary.analysis,
-            protocol.test.alpha,
-            protocol.test.sides,
-            primary.better,
+            endpoint=endpoint.id,
+            day=day,
+            visit=nearest,
+            counted=sustained or Counted.AT_HORIZON,
+            summary=summary or endpoint.estimand.summary,
+            test=endpoint.analysis,
+            alpha=protocol.test.alpha,
+            sides=protocol.test.sides,
+            better=endpoint.better,
         )
 
 
@@ -149,6 +190,7 @@ class Measure(StrEnum):
     N_CORRECTED = "n_corrected"
     RISK = "risk"
     TRUE_EFFECT = "true_effect"
+    N_PER_ARM = "n_per_arm"  # by formula, for the power stated in `level`
     CONDITIONAL_EFFECT = "conditional_effect"
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
 

@@ -280,3 +280,65 @@ def test_regression_python_dash_m_works(tmp_path):
         timeout=60,
     )
     assert done.stdout.startswith("sepsis")
+
+
+def test_regression_changed_evidence_is_another_result(trialsim, tmp_path):
+    record = """schema_version: 1
+evidence:
+  - id: mine-2024
+    kind: trial
+    title: Mine
+    citation: Mine A. 2024.
+    condition: sepsis
+    design: {{randomised: true}}
+    results:
+      - id: mortality-28d
+        outcome: death
+        at: 28 d
+        experimental: {{n: 50, events: {events}}}
+        control: {{n: 50, events: 15}}
+"""
+    for events in (5, 20, 5):
+        (tmp_path / "ev.yaml").write_text(record.format(events=events))
+        done = trialsim(
+            "simulate",
+            "sepsis",
+            "--scenario",
+            "or-082",
+            "--evidence",
+            "ev.yaml",
+            "--set",
+            "observed=[mine-2024]",
+            *QUICK,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        (path,) = re.findall(r"wrote (\S+\.json)", done.stderr)
+        rows = json.loads((tmp_path / path).read_text())["observed"]
+        risks = [r["value"] for r in rows if r["measure"] == "risk"]
+        assert risks == [events / 50, 0.3]
+
+
+def test_regression_a_reader_that_stops_early_still_gets_the_files(tmp_path):
+    command = Path(sys.executable).with_name("trialsim")
+    shell = f"{command} simulate sepsis --replicates 300 --out run | true"
+    subprocess.run(shell, shell=True, cwd=tmp_path, capture_output=True, timeout=60)
+    assert (tmp_path / "run" / "figures" / "observed.svg").exists()
+
+
+@pytest.mark.parametrize("place", ["file/run", "x" * 300])
+def test_regression_an_impossible_place_is_said_without_a_traceback(place, trialsim, tmp_path):
+    (tmp_path / "file").write_text("x")
+    done = trialsim("simulate", "sepsis", *QUICK, "--out", place, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+
+
+def test_regression_long_titles_leave_every_column_in_place(trialsim, tmp_path):
+    title = "as-in-the-earlier-trials-of-this-drug-and-others " * 3
+    done = trialsim(
+        "simulate", "sepsis", "--set", f"scenarios.or-082.title={title}", *QUICK, cwd=tmp_path
+    )
+    assert "when found" in done.stdout
+    assert "per 1,000" in done.stdout
+    assert "…" not in done.stdout

@@ -46,9 +46,11 @@ def simulated(n1, n0, control_risk, effect, replicates=10_000, extra=()):
     )
     protocol = resolved.template.protocol
     truth = resolved.truth(resolved.scenarios(["or-082"])[0])
-    job = Job(protocol, AnalysisPlan.of(protocol), (truth,))
+    job = Job(protocol, (AnalysisPlan.of(protocol),), (truth,))
     (simulation,) = run([job], n_replicates=replicates, seed=1)
-    rows = characteristics(simulation.results[0], truth, job.plan.summary)
+    rows = characteristics(
+        simulation.results[0][0], (truth.control_risk, truth.treated_risk), job.plans[0].summary
+    )
     return {c.measure: c for c in rows}
 
 
@@ -112,7 +114,7 @@ def test_analytic_marginal_effect_is_the_stated_one_with_prognosis(slope):
     for block in range(4):
         candidates = draw_candidates(protocol, truth.factors, slope, streams, block)
         assigned = assign(candidates, protocol, streams, block)
-        (batch,) = draw_outcomes(candidates, assigned, (truth,), streams, block)
+        (batch,) = draw_outcomes(protocol, candidates, assigned, (truth,), streams, block)
         seen.append(batch.events.mean(axis=1))
     control, treated = np.concatenate(seen, axis=1)  # risks per trial, under either arm
     log_or = np.log(treated / (1 - treated) * (1 - control) / control)

@@ -20,7 +20,7 @@ def job_of(*settings, unit=""):
     resolved = load_template("sepsis", settings=settings)
     protocol = resolved.template.protocol
     truths = tuple(resolved.truth(s) for s in resolved.scenarios(["no-effect", "or-082"]))
-    return Job(protocol, AnalysisPlan.of(protocol), truths, unit)
+    return Job(protocol, (AnalysisPlan.of(protocol),), truths, unit)
 
 
 def same(one: LookResults, other: LookResults) -> bool:
@@ -38,7 +38,7 @@ def test_property_20_000_replicates_extend_10_000(analysis):
     job = job_of(SMALL, f"protocol.endpoints.mortality-28d.analysis={analysis}")
     (few,) = run([job], n_replicates=10_000, seed=3)
     (many,) = run([job], n_replicates=20_000, seed=3)
-    for short, long in zip(few.results, many.results, strict=True):
+    for (short,), (long,) in zip(few.results, many.results, strict=True):
         assert same(short, long.first(10_000))
 
 
@@ -50,7 +50,7 @@ def test_property_600_patients_extend_500():
         truth, streams = job.truths[1], Streams(5)
         candidates = draw_candidates(job.protocol, truth.factors, 1.0, streams, 0)
         assigned = assign(candidates, job.protocol, streams, 0)
-        (batch,) = draw_outcomes(candidates, assigned, (truth,), streams, 0)
+        (batch,) = draw_outcomes(job.protocol, candidates, assigned, (truth,), streams, 0)
         drawn.append((candidates, batch))
     (few, short), (many, long) = drawn
     assert np.array_equal(few.strata, many.strata[:500])
@@ -64,20 +64,20 @@ def test_property_two_workers_give_the_results_of_one():
     alone = run(jobs, n_replicates=2000, seed=7)
     together = run(jobs, n_replicates=2000, seed=7, workers=2)
     for one, other in zip(alone, together, strict=True):
-        assert all(same(a, b) for a, b in zip(one.results, other.results, strict=True))
+        assert all(same(a, b) for (a,), (b,) in zip(one.results, other.results, strict=True))
 
 
 def test_property_a_unit_has_its_own_patients_and_its_company_does_not_matter():
     own, observed = job_of(SMALL), job_of(SMALL, unit="etass-2013")
     (a,) = run([own], n_replicates=500, seed=1)
     b, c = run([observed, own], n_replicates=500, seed=1)
-    assert same(a.results[0], c.results[0])
-    assert not same(a.results[0], b.results[0])
+    assert same(a.results[0][0], c.results[0][0])
+    assert not same(a.results[0][0], b.results[0][0])
 
 
 def test_property_scenarios_share_patients():
     (simulation,) = run([job_of(SMALL)], n_replicates=1000, seed=1)
-    null, benefit = (r.estimate[:, 0] for r in simulation.results)
+    null, benefit = (r.estimate[:, 0] for (r,) in simulation.results)
     assert np.corrcoef(null, benefit)[0, 1] > 0.9
 
 
@@ -104,6 +104,12 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "BLOCK_SIZE": 3,
         "ASSIGNMENT": 4,
         "OUTCOME": 5,
+        "RESPONSE": 6,
+        "RELAPSE": 7,
+        "DEATH": 8,
+        "LOSS": 9,
+        "VISIT_DAY": 10,
+        "VISIT_MISSED": 11,
     }
     assert stable_hash("etass-2013") == 4203776647
     assert [block_width(n) for n in (2, 4096, 4097)] == [256, 256, 16]
@@ -112,7 +118,7 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
 def test_regression_an_empty_arm_is_a_failed_replicate_not_a_negative_one():
     job = job_of("protocol.sample_size.total=3", "protocol.allocation={method: simple}")
     (simulation,) = run([job], n_replicates=4000, seed=1)
-    results = simulation.results[0]
+    results = simulation.results[0][0]
     share = results.failed.mean()
     assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 4000)  # all three alike: 2 / 2^3; 4 MCSE
     assert np.isnan(results.estimate[results.failed]).all()

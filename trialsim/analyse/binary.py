@@ -64,7 +64,7 @@ def analyse_counts(
     x1, n1, x0, n0 = (np.where(failed, fill, a) for a, fill in ((x1, 0), (n1, 1), (x0, 0), (n0, 1)))
     contrast = _CONTRASTS[plan.summary](x1, n1, x0, n0)
     two_sided_alpha = plan.alpha if plan.sides == 2 else 2 * plan.alpha
-    z = NormalDist().inv_cdf(1 - two_sided_alpha / 2)
+    z = -NormalDist().inv_cdf(two_sided_alpha / 2)
     if plan.summary is Summary.RISK_DIFFERENCE:
         lower, upper = proportions.newcombe_interval(x1, n1, x0, n0, z)
     else:

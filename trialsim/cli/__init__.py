@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault(
         "PYDANTIC_DISABLE_PLUGINS", "1"
     )  # 35 ms, and no foreign code on our input
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a title in any script must not end a run
@@ -45,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a name too long, a folder that went away
+        what = error.strerror or str(error)
+        print(
+            f"{error.filename or 'output'}: {what}. Check space and permissions.", file=sys.stderr
+        )
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
 
 
 def _refuse(error: TrialsimError, *, as_json: bool) -> int:

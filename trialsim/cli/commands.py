@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from trialsim.cli.parser import program_name
@@ -14,7 +16,7 @@ from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document
 
 if TYPE_CHECKING:
-    from trialsim.protocol.load import ResolvedTemplate
+    from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.studies.simulation import PlannedSimulation
     from trialsim.trial import StudyResult
 
@@ -87,6 +89,9 @@ def _load(options: argparse.Namespace) -> ResolvedTemplate:
 def _arguments(options: argparse.Namespace, **more: Any) -> dict[str, Any]:
     """Return the arguments that can change the answer, those at rest left out."""
     given = {"variant": options.variant, "set": list(options.settings), **more}
+    if options.evidence_files:  # their content can change the answer, their names cannot
+        contents = [sha256(path.read_bytes()).hexdigest() for path in options.evidence_files]
+        given["evidence_sha256"] = contents
     return {key: value for key, value in given.items() if value}
 
 
@@ -94,17 +99,29 @@ def show(options: argparse.Namespace) -> None:
     """Print one protocol in words."""
     resolved = _load(options)
     if options.json:
-        rows = tuple({"field": key, "content": value} for key, value in resolved.document.items())
-        print(
-            Document(
-                "show", _arguments(options), resolved.template.id, resolved.sha256, rows=rows
-            ).to_json()
+        rows = tuple(_flat(resolved.document))
+        document = Document(
+            "show", _arguments(options), resolved.template.id, resolved.sha256, rows=rows
         )
+        print(document.to_json())
         return
     from trialsim.report.screen import template_lines
 
     print(template_lines(resolved))
     print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
+
+
+def _flat(content: Any, path: str = "") -> Iterator[dict[str, Any]]:
+    """Yield every value of a document with its dotted path, list items by id."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _flat(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(content, list):
+        for index, item in enumerate(content):
+            named = item.get("id") if isinstance(item, dict) else None
+            yield from _flat(item, f"{path}.{named}" if named else f"{path}[{index}]")
+    else:
+        yield {"field": path, "value": content}
 
 
 def new(options: argparse.Namespace) -> None:
@@ -114,7 +131,7 @@ def new(options: argparse.Namespace) -> None:
     from trialsim.protocol.starter import STARTER
 
     path = options.file
-    name = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower()).strip("-") or "my-trial"
+    name = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower())[:64].strip("-") or "my-trial"
     try:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(STARTER.replace("my-trial", name, 1))
@@ -136,7 +153,8 @@ def new(options: argparse.Namespace) -> None:
                 field="FILE",
             )
         ) from None
-    print(f"wrote {path}\nedit it, then: {program_name()} check {shlex.quote(str(path))}")
+    shown = path if path.suffix in (".yaml", ".yml") else f"./{path}"
+    print(f"wrote {path}\nedit it, then: {program_name()} check {shlex.quote(str(shown))}")
 
 
 def check(options: argparse.Namespace) -> int:
@@ -172,7 +190,7 @@ def check(options: argparse.Namespace) -> int:
 def _assumed(resolved: ResolvedTemplate) -> list[str]:
     template = resolved.template
     risk = template.nature.control_risk
-    found = [f"control risk {risk}"] if risk.source is None else []
+    found = [f"control risk {risk}"] if risk and risk.source is None else []
     return found + [
         f"{s.id} ({resolved.truth(s).label})"
         for s in template.scenarios
@@ -189,6 +207,9 @@ def evidence(options: argparse.Namespace) -> None:
 
     found = evidence_with(options.evidence_files)
     records = list(found.records.values())
+    if options.action == "show" and options.id is None:
+        remedy = f"'{program_name()} evidence' lists them."
+        raise RequestError(Problem("needs the id of a record", remedy, field="evidence show"))
     if options.action == "show":
         if options.id not in found.records:
             raise RequestError(
@@ -255,11 +276,11 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> No
     result = _with_progress(plan, options.replicates, options.seed, workers)
     arguments = _arguments(options, scenario=options.scenarios, replicates=options.replicates)
     document = _document(plan, result, arguments, options.seed)
-    if options.json:
-        print(document.to_json(), flush=True)
-    else:
-        shown = screen(plan.resolved, result, options.replicates, options.seed, program_name())
-        print(shown, flush=True)
+    shown = screen(plan.resolved, result, options.replicates, options.seed, program_name())
+    try:
+        print(document.to_json() if options.json else shown, flush=True)
+    except BrokenPipeError:  # the reader had enough of the screen; the files are still wanted
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     if folder:
         for path in folder.write(document, _figures(result)):
             _say(f"wrote {path}")
@@ -343,7 +364,7 @@ def _figures(result: StudyResult) -> dict[str, Any]:
 
 
 def _repeat(options: argparse.Namespace) -> str:
-    words = [program_name(), "simulate", options.template]
+    words = ["simulate", options.template]
     words += ["--variant", options.variant] if options.variant else []
     for name, values in (
         ("--set", options.settings),
@@ -352,7 +373,7 @@ def _repeat(options: argparse.Namespace) -> str:
     ):
         words += [word for value in values for word in (name, str(value))]
     words += ["--seed", str(options.seed), "--replicates", str(options.replicates)]
-    return shlex.join(words)
+    return f"{program_name()} {shlex.join(words)}"
 
 
 def demo(options: argparse.Namespace) -> None:

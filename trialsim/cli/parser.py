@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -37,12 +38,16 @@ def program_name() -> str:
 
 
 def _whole(text: str) -> int:
-    try:
-        return (
-            int(float(text)) if "e" in text.lower() else int(text.replace(",", "").replace("_", ""))
-        )
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+    """Read 10000, 10,000, 10_000 or 1e4."""
+    grouped = re.fullmatch(r"[-+]?[0-9]{1,3}([,_][0-9]{3})*|[-+]?[0-9]{1,18}", text, flags=re.ASCII)
+    if grouped:
+        return int(text.replace(",", "").replace("_", ""))
+    if (
+        re.fullmatch(r"[0-9](\.[0-9]+)?[eE][0-9]{1,2}", text, flags=re.ASCII)
+        and float(text).is_integer()
+    ):
+        return int(float(text))
+    raise argparse.ArgumentTypeError(f"'{text}' is not a whole number")
 
 
 class _Commands:

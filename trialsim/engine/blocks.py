@@ -20,13 +20,15 @@ class Job:
 
     Attributes
     ----------
+    plans : tuple of AnalysisPlan
+        Read-outs of the same patients, the primary one first.
     unit : str
         Empty for the protocol's own trial; the evidence id for an observed one. It names the
         random stream, so neither its position nor its company changes its patients.
     """
 
     protocol: Protocol
-    plan: AnalysisPlan
+    plans: tuple[AnalysisPlan, ...]
     truths: tuple[Truth, ...]
     unit: str = ""
 
@@ -40,8 +42,8 @@ class Job:
         return -(-n_replicates // self.block_width)
 
 
-def simulate_block(job: Job, seed: int, block: int) -> list[LookResults]:
-    """Simulate and analyse one whole block; one result per truth, in their order."""
+def simulate_block(job: Job, seed: int, block: int) -> list[list[LookResults]]:
+    """Simulate and analyse one whole block; per truth, one result per plan, in their order."""
     kind = ENDPOINT_KINDS[type(job.protocol.primary)]
     streams = Streams(seed, job.unit)
     shared = job.truths[0]
@@ -49,5 +51,5 @@ def simulate_block(job: Job, seed: int, block: int) -> list[LookResults]:
         job.protocol, shared.factors, shared.severity_slope, streams, block
     )
     assigned = assign(candidates, job.protocol, streams, block)
-    batches = kind.draw_outcomes(candidates, assigned, job.truths, streams, block)
-    return [kind.analyse(batch, job.plan) for batch in batches]
+    batches = kind.draw(job.protocol, candidates, assigned, job.truths, streams, block)
+    return [[kind.analyse(batch, plan) for plan in job.plans] for batch in batches]

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse import binary as analyse_binary
+from trialsim.analyse import response as analyse_response
 from trialsim.generate import binary as generate_binary
-from trialsim.protocol.design import BinaryEndpoint
+from trialsim.generate import response as generate_response
+from trialsim.protocol.design import BinaryEndpoint, Protocol, ResponseEndpoint
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams
-from trialsim.trial import AnalysisPlan, Candidates, LookResults, TrialBatch
+from trialsim.trial import AnalysisPlan, Candidates, LookResults
 
 __all__ = ["ENDPOINT_KINDS", "EndpointKind"]
 
-Draw = Callable[[Candidates, NDArray[np.bool_], tuple[Truth, ...], Streams, int], list[TrialBatch]]
+Draw = Callable[
+    [Protocol, Candidates, NDArray[np.bool_], tuple[Truth, ...], Streams, int], list[Any]
+]
 
 
 @dataclass(frozen=True)
 class EndpointKind:
-    """What the engine needs to know about a kind of endpoint."""
+    """What the engine needs to know about a kind of endpoint.
 
-    draw_outcomes: Draw
-    analyse: Callable[[TrialBatch, AnalysisPlan], LookResults]
+    Attributes
+    ----------
+    draw : callable
+        Patients, their assignment and the truths -> one batch per truth.
+    analyse : callable
+        A batch of that kind and a plan -> what the look finds.
+    """
+
+    draw: Draw
+    analyse: Callable[[Any, AnalysisPlan], LookResults]
 
 
 ENDPOINT_KINDS: dict[type, EndpointKind] = {
     BinaryEndpoint: EndpointKind(generate_binary.draw_outcomes, analyse_binary.analyse),
+    ResponseEndpoint: EndpointKind(generate_response.draw_courses, analyse_response.analyse),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,7 @@ _SECONDS_PER_PATIENT = 40e-9  # measured: sepsis, six scenarios, one core; see d
 _SECONDS_PER_TABLE = 1e-6  # analysis of one simulated trial
 
 Progress = Callable[[int, int], None]
+Found = list[list[LookResults]]  # of one block: per truth, one result per plan
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,13 @@ class Simulation:
     Attributes
     ----------
     job : Job
-    results : tuple of LookResults
-        One per truth of the job, arrays of shape (n_replicates, n_looks).
+    results : tuple of tuple of LookResults
+        Per truth of the job, one per plan; arrays of shape (n_replicates, n_looks).
     n_replicates, seed : int
     """
 
     job: Job
-    results: tuple[LookResults, ...]
+    results: tuple[tuple[LookResults, ...], ...]
     n_replicates: int
     seed: int
 
@@ -100,7 +102,7 @@ def run(
         for index, job in enumerate(jobs)
         for block in range(job.n_blocks(n_replicates))
     ]
-    parts: list[list[list[LookResults]]] = [[] for _ in jobs]
+    parts: list[list[Found]] = [[] for _ in jobs]
     for done, ((index, _), found) in enumerate(
         zip(tasks, _computed(tuple(jobs), seed, tasks, workers), strict=True), start=1
     ):
@@ -108,16 +110,20 @@ def run(
         if on_progress:
             on_progress(done, len(tasks))
     return tuple(
-        Simulation(
-            job,
-            tuple(
-                LookResults.joined(list(blocks)).first(n_replicates)
-                for blocks in zip(*found, strict=True)
-            ),
-            n_replicates,
-            seed,
+        Simulation(job, _joined(job, blocks, n_replicates), n_replicates, seed)
+        for job, blocks in zip(jobs, parts, strict=True)
+    )
+
+
+def _joined(
+    job: Job, blocks: list[Found], n_replicates: int
+) -> tuple[tuple[LookResults, ...], ...]:
+    return tuple(
+        tuple(
+            LookResults.joined([block[truth][plan] for block in blocks]).first(n_replicates)
+            for plan in range(len(job.plans))
         )
-        for job, found in zip(jobs, parts, strict=True)
+        for truth in range(len(job.truths))
     )
 
 
@@ -157,17 +163,18 @@ _jobs_of_this_worker: tuple[tuple[Job, ...], int] = ((), 0)
 
 def _start_worker(jobs: tuple[Job, ...], seed: int) -> None:
     global _jobs_of_this_worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     _jobs_of_this_worker = jobs, seed
 
 
-def _work(task: tuple[int, int]) -> list[LookResults]:
+def _work(task: tuple[int, int]) -> Found:
     jobs, seed = _jobs_of_this_worker
     return simulate_block(jobs[task[0]], seed, task[1])
 
 
 def _computed(
     jobs: tuple[Job, ...], seed: int, tasks: list[tuple[int, int]], workers: int
-) -> Iterator[list[LookResults]]:
+) -> Iterator[Found]:
     """Yield the result of every task, in the order of the tasks."""
     if workers == 1:
         yield from (simulate_block(jobs[index], seed, block) for index, block in tasks)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
-from trialsim.protocol.design import Better
+from trialsim.protocol.design import Better, Summary
 from trialsim.studies.observed import (
     ObservedPool,
     ObservedTrial,
@@ -88,7 +88,8 @@ def pools_panel(axes: Axes, pools: Sequence[ObservedPool]) -> Axes:
             va="center",
             fontsize=9,
         )
-    axes.axvline(1.0, color=GREY, lw=0.8, ls=":")
+    ratio = pools[0].effect.measure.value != Summary.RISK_DIFFERENCE.value
+    axes.axvline(1.0 if ratio else 0.0, color=GREY, lw=0.8, ls=":")
     axes.set_yticks(list(range(len(pools))), [pool.record.title for pool in pools])
     axes.set_ylim(len(pools) - 0.4, -0.6)
     axes.set_title(
@@ -108,7 +109,9 @@ def observed_figure(
         At least one of them placed.
     pools : sequence of ObservedPool
     """
-    shown = [(trial, placed) for trial, placed in trials if placed]
+    summary = next(trial.plan.summary for trial, placed in trials if placed)
+    shown = [(t, placed) for t, placed in trials if placed and t.plan.summary is summary]
+    pools = [p for p in pools if p.effect.measure.value == summary.value]  # one axis
     rows = [*(len(placed) for _, placed in shown), *([len(pools)] if pools else [])]
     title = _finding(shown)
     with house_style():
@@ -141,9 +144,7 @@ def _finding(trials: Sequence[tuple[ObservedTrial, Sequence[Placement]]]) -> str
         if (labels := [p.truth.label for p in placed if surprises(p)])
     ]
     if not outside:
-        return (
-            "Every published trial lies inside the central 95% of trials simulated at each truth."
-        )
+        return "Each published trial lies inside the central 95% of its simulations at every truth."
     return f"Outside the central 95% of simulated trials: {'; '.join(outside)}."
 
 

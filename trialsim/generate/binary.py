@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from trialsim.kernels.marginal import intercept_for, score_distribution
+from trialsim.protocol.design import Protocol
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams
 from trialsim.trial import Candidates, TrialBatch
@@ -35,6 +37,7 @@ class LogisticModel:
         return float(np.exp(self.intercepts[1] - self.intercepts[0]))
 
 
+@lru_cache(maxsize=1024)  # once per truth, not once per block
 def solve(truth: Truth) -> LogisticModel:
     """Find the coefficients whose marginal risks are the truth's.
 
@@ -51,6 +54,7 @@ def solve(truth: Truth) -> LogisticModel:
 
 
 def draw_outcomes(
+    protocol: Protocol,
     candidates: Candidates,
     assigned: NDArray[np.bool_],
     truths: tuple[Truth, ...],
@@ -61,12 +65,15 @@ def draw_outcomes(
 
     Parameters
     ----------
+    protocol : Protocol
+        Not needed for one outcome; the same for all kinds of endpoint.
     candidates : Candidates
     assigned : ndarray of bool, shape (n_patients, n_reps)
     truths : tuple of Truth
     streams : Streams
     block : int
     """
+    del protocol
     uniforms = streams.generator(Decision.OUTCOME, block).random(assigned.shape)
     batches = []
     for truth in truths:

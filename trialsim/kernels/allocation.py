@@ -1,7 +1,8 @@
 """Assignment of patients to two arms, from uniforms, over many trials at once.
 
-Patients stand in order of arrival down the first axis, trials across the second. Every rule reads
-only the uniforms of patients up to the current one, so more patients extend a trial.
+Patients stand in order of arrival down the first axis, trials across the second. Simple
+allocation and permuted blocks read only the uniforms of patients up to the current one, so more
+patients extend a trial; the random allocation rule is for arm sizes fixed in advance.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from trialsim.protocol.evidence import (
@@ -13,7 +14,6 @@ from trialsim.protocol.evidence import (
     Pool,
     StatedNumber,
     Status,
-    Trial,
 )
 
 __all__ = ["Evidence", "evidence_paths", "protocols_folder", "schema_paths", "template_paths"]
@@ -54,13 +54,14 @@ class Evidence:
     ) -> Evidence:
         """Return this evidence and more; later records replace earlier ones of the same id."""
         more = {record.id: record for record in records}
-        return Evidence({**self.records, **more}, (*self.conflicts, *conflicts))
+        every = {conflict.id: conflict for conflict in (*self.conflicts, *conflicts)}
+        return Evidence({**self.records, **more}, tuple(every.values()))
 
     def stated_as(self, source: str, quantity: str, value: float) -> StatedNumber | None:
         """Return what `source` states as `quantity`, if that is `value` to the digits written."""
         record = self.records.get(source)
-        decimals = len(f"{value!r}".partition(".")[2])
-        half_unit = 0.5 * 10.0**-decimals
+        exponent = Decimal(repr(value)).as_tuple().exponent
+        half_unit = 0.5 * 10.0 ** min(int(exponent), 0)
         matches = (
             number
             for number in (record.stated() if record else ())
@@ -76,13 +77,17 @@ class Evidence:
 
     def shares_patients(self, one: str, other: str) -> bool:
         """Whether two records are known to rest on some of the same patients."""
-        return bool(self._trials_in(one) & self._trials_in(other))
+        return bool(self._inside(one) & self._inside(other))
 
-    def _trials_in(self, identifier: str) -> set[str]:
-        record = self.records.get(identifier)
-        if isinstance(record, Plan):
-            return set()
-        inside = {identifier, *(record.duplicates if isinstance(record, Trial) else ())}
-        if isinstance(record, Pool):
-            inside.update(*(self._trials_in(member) for member in record.includes))
+    def _inside(self, identifier: str) -> set[str]:
+        """Return a record and all it includes or duplicates, however deep."""
+        inside: set[str] = set()
+        waiting = [] if isinstance(self.records.get(identifier), Plan) else [identifier]
+        while waiting:
+            name = waiting.pop()
+            record = self.records.get(name)
+            if name not in inside and record is not None:
+                inside.add(name)
+                waiting += record.duplicates
+                waiting += record.includes if isinstance(record, Pool) else ()
         return inside

@@ -30,17 +30,21 @@ __all__ = [
     "BinaryEndpoint",
     "BinaryTest",
     "ContinuousEndpoint",
+    "Counted",
     "Endpoint",
     "Estimand",
     "Level",
     "Population",
     "Protocol",
     "Regimen",
+    "ResponseEndpoint",
+    "RiskEndpoint",
     "Role",
     "SampleSize",
     "Strategy",
     "Summary",
     "Test",
+    "Visit",
 ]
 
 MAX_PATIENTS = 100_000
@@ -169,18 +173,40 @@ class Estimand(Frozen):
     intercurrent_events: dict[Id, Annotated[Strategy, lenient_words(Strategy)]] = Field(default={})
 
 
-class BinaryEndpoint(Frozen):
-    """Something that has happened to a patient by a stated time, or has not."""
+class Counted(StrEnum):
+    """When a patient counts as a responder."""
+
+    AT_HORIZON = "at horizon"  # in response at that visit
+    SUSTAINED = "sustained"  # and at every attended visit since the first response
+
+
+class _RiskEndpoint(Frozen):
+    """What endpoints that compare two risks have in common."""
 
     id: Id
     level: Annotated[Level, lenient_words(Level)]
-    kind: Literal["binary"]
     event: Text
     at: Time
     better: Better
     note: Text | None = None
     estimand: Estimand = Estimand()
     analysis: Annotated[BinaryTest, lenient_words(BinaryTest)] = BinaryTest.CHI_SQUARE
+
+
+class BinaryEndpoint(_RiskEndpoint):
+    """Something that has happened to a patient by a stated time, or has not."""
+
+    kind: Literal["binary"]
+
+
+class ResponseEndpoint(_RiskEndpoint):
+    """Being in response at a visit: a state that comes, and may go again.
+
+    A missed visit counts as no response (assumed; the trials analysed all randomised so).
+    """
+
+    kind: Literal["response"]
+    counted: Annotated[Counted, lenient_words(Counted)] = Counted.AT_HORIZON
 
 
 class ContinuousEndpoint(Frozen):
@@ -196,7 +222,17 @@ class ContinuousEndpoint(Frozen):
     note: Text | None = None
 
 
-Endpoint = Annotated[BinaryEndpoint | ContinuousEndpoint, Field(discriminator="kind")]
+RiskEndpoint = BinaryEndpoint | ResponseEndpoint
+Endpoint = Annotated[
+    BinaryEndpoint | ResponseEndpoint | ContinuousEndpoint, Field(discriminator="kind")
+]
+
+
+class Visit(Frozen):
+    """When patients are seen, and how many days early or late they may come."""
+
+    at: Time
+    window: Duration | None = None
 
 
 class Allocation(Frozen):
@@ -230,7 +266,7 @@ class SampleSize(Frozen):
 class Test(Frozen):
     """The significance level and how many sides it is spent on (5% two-sided: ICH E9, 5.5)."""
 
-    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = 0.05
+    alpha: Annotated[Number, Field(ge=1e-6, lt=0.5)] = 0.05
     sides: Literal[1, 2] = 2
 
 
@@ -244,6 +280,7 @@ class Protocol(Frozen):
     allocation: Allocation = Allocation()
     blinding: tuple[Annotated[Blinded, lenient_words(Blinded)], ...] = ()
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=50)]
+    visits: Annotated[tuple[Visit, ...], Field(max_length=200)] = ()
     sample_size: SampleSize
     test: Test = Test()
 
@@ -258,11 +295,43 @@ class Protocol(Frozen):
         return next(arm for arm in self.arms if arm.role is Role.CONTROL)
 
     @property
-    def primary(self) -> BinaryEndpoint:
+    def primary(self) -> RiskEndpoint:
         """The endpoint the trial is sized for."""
         return next(
-            e for e in self.endpoints if e.level is Level.PRIMARY and isinstance(e, BinaryEndpoint)
+            e for e in self.endpoints if e.level is Level.PRIMARY and isinstance(e, RiskEndpoint)
         )
+
+    @property
+    def simulated(self) -> tuple[RiskEndpoint, ...]:
+        """The endpoints that are simulated, the primary first.
+
+        Read-outs of one course of response come from the same patients; another binary endpoint
+        would need a model of its own.
+        """
+        primary = self.primary
+        if not isinstance(primary, ResponseEndpoint):
+            return (primary,)
+        others = (e for e in self.endpoints if isinstance(e, ResponseEndpoint) and e != primary)
+        return (primary, *others)
+
+    @property
+    def therapy(self) -> Duration | None:
+        """Planned length of therapy, which an untreated arm's clock borrows."""
+        regimen = self.experimental.regimen
+        return regimen.lasting if regimen else None
+
+    @property
+    def visit_days(self) -> tuple[tuple[float, float], ...]:
+        """Day since entry and window in days of every visit, in order.
+
+        Without `visits`, patients are seen exactly at the read-outs.
+        """
+        stated = [
+            (v.at.days_after_entry(self.therapy), v.window.days if v.window else 0.0)
+            for v in self.visits
+        ]
+        read = {(e.at.days_after_entry(self.therapy), 0.0) for e in self.simulated}
+        return tuple(sorted(stated or read))
 
     @property
     def n_total(self) -> int:

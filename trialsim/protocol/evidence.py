@@ -272,6 +272,14 @@ class Trial(_Record):
         """Return the result of that id, if there is one."""
         return next((result for result in self.results if result.id == identifier), None)
 
+    def risks(self, identifier: str) -> tuple[float, float] | None:
+        """Return the risks in the treated and the control arm of a result, where both are known."""
+        result = self.result(identifier)
+        if result is None or result.experimental is None or result.control is None:
+            return None
+        treated, control = result.experimental.risk, result.control.risk
+        return None if treated is None or control is None else (treated, control)
+
     @override
     def stated(self) -> tuple[StatedNumber, ...]:
         found: list[StatedNumber] = []

@@ -6,11 +6,11 @@ comes out needs nothing more from the file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,19 +35,17 @@ from trialsim.protocol.nodes import (
     read_text,
 )
 from trialsim.protocol.problems import keys_at, problem_at, problem_of
+from trialsim.protocol.resolved import ResolvedTemplate, Setting
 from trialsim.protocol.rules import (
     Broken,
     broken_references,
     broken_rules,
+    conflict_rules,
     evidence_rules,
-    observed_risks,
 )
-from trialsim.protocol.scenario import Scenario, TreatedRisk, Truth, odds_ratio_between
 from trialsim.protocol.template import Template
 
 __all__ = [
-    "ResolvedTemplate",
-    "Setting",
     "check_file",
     "evidence_with",
     "json_schemas",
@@ -56,140 +54,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A value the user changed with ``--set``, and what the file had said."""
-
-    path: str
-    value: str
-    was: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: set by you: {self.value}; template: {self.was}"
-
-
-@dataclass(frozen=True)
-class ResolvedTemplate:
-    """A template with its variant and settings merged in, and the evidence it may cite.
-
-    Attributes
-    ----------
-    template : Template
-    evidence : Evidence
-        Shipped records, those of ``--evidence`` and the file's own.
-    variant : str
-        Id of the variant merged in; empty for none.
-    settings : tuple of Setting
-    """
-
-    template: Template
-    evidence: Evidence
-    variant: str = ""
-    settings: tuple[Setting, ...] = ()
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The resolved protocol as it stands in a run's record: everything but the variants."""
-        return self.template.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"variants"}
-        )
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the resolved protocol."""
-        canonical = json.dumps(self.document, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
-
-    def scenarios(self, wanted: Sequence[str] = ()) -> tuple[Scenario, ...]:
-        """Return the scenarios of these ids in the file's order; all of them for none.
-
-        Raises
-        ------
-        RequestError
-            For an id the file does not have.
-        """
-        known = [scenario.id for scenario in self.template.scenarios]
-        for name in wanted:
-            if name not in known:
-                raise RequestError(
-                    Problem(
-                        "is not a scenario of this protocol",
-                        did_you_mean(name, known, f"Its scenarios are {', '.join(known)}."),
-                        field="--scenario",
-                        value=f"'{name}'",
-                    )
-                )
-        return tuple(s for s in self.template.scenarios if not wanted or s.id in wanted)
-
-    def status_of(self, scenario: Scenario) -> str:
-        """Return how far the number behind a scenario can be relied on: a status, or "assumed"."""
-        if scenario.as_observed:
-            return "published"
-        if scenario.effect is None:
-            return "-"
-        number = scenario.effect.number
-        quantity = scenario.effect.quantity
-        stated = number.source and self.evidence.stated_as(number.source, quantity, number.value)
-        return stated.status.value if stated else "assumed"
-
-    def set_by_user(self, *paths: str) -> str | None:
-        """Return what the user set at or under any of these paths, in words."""
-        said = [
-            str(s) for s in self.settings if any(f"{s.path}.".startswith(f"{p}.") for p in paths)
-        ]
-        return "; ".join(said) or None
-
-    def truth(self, scenario: Scenario, control_risk: float | None = None) -> Truth:
-        """Resolve a scenario, at its own control risk or carried over to another one.
-
-        Effects are carried on the scale they are stated on; a stated treated risk, and a scenario
-        that repeats a trial, as the odds ratio they imply.
-
-        Raises
-        ------
-        ValueError
-            If the effect takes `control_risk` out of (0, 1); the message says to what.
-        """
-        nature = self.template.nature
-        own = (scenario.control_risk or nature.control_risk).value
-        label, source, from_data = "no effect", "", ""
-        if scenario.as_observed:
-            risks = observed_risks(
-                self.evidence.records[scenario.as_observed], self.template.protocol.primary.id
-            )
-            assert risks is not None  # checked when the file was loaded
-            treated, own = risks
-            label = f"OR {odds_ratio_between(treated, own):.2f}"
-            source = from_data = scenario.as_observed
-        elif scenario.effect:
-            treated = scenario.effect.applied_to(own)
-            label, source = scenario.effect.label, scenario.effect.number.source or ""
-            if isinstance(scenario.effect, TreatedRisk):
-                label = f"{100 * own:.3g}% -> {100 * treated:.3g}%"
-        else:
-            treated = own
-        if control_risk is not None and control_risk != own:
-            carried_as_ratio = scenario.as_observed or isinstance(scenario.effect, TreatedRisk)
-            if carried_as_ratio:
-                odds = odds_ratio_between(treated, own) * control_risk / (1 - control_risk)
-                treated = odds / (1 + odds)
-            else:
-                effect = scenario.effect
-                treated = effect.applied_to(control_risk) if effect else control_risk
-            own = control_risk
-        if not 0 < treated < 1:
-            raise ValueError(f"{label} takes a control risk of {own:.3g} to {treated:.3g}")
-        return Truth(
-            scenario.id,
-            label,
-            scenario.title,
-            own,
-            treated,
-            nature.severity_slope.value if nature.severity_slope else 0.0,
-            nature.factors,
-            source,
-            from_data,
-        )
+_MOST = 50  # problems shown of one file; nobody mends more at a time
 
 
 def load_template(
@@ -266,7 +131,7 @@ def _path_of(name: str) -> Path:
     if name in shipped:
         return shipped[name]
     path = Path(name)
-    if "/" in name or "\\" in name or path.suffix in (".yaml", ".yml") or path.exists():
+    if "/" in name or "\\" in name or path.suffix in (".yaml", ".yml") or _exists(path):
         return path
     raise RequestError(
         Problem(
@@ -278,6 +143,13 @@ def _path_of(name: str) -> Path:
             field="TEMPLATE",
         )
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name no file system takes
+        return False
 
 
 def _patch_of(root: Node, variant: str) -> Node:
@@ -302,7 +174,7 @@ def _set(root: Node, text: str) -> tuple[Node, Setting]:
     """Return the tree with one value replaced, added or (by null) removed."""
     path, equals, value_text = text.partition("=")
     option = Mark(f"--set {text}")
-    if not equals or not path:
+    if not equals or not path or not value_text.strip():
         raise RequestError(
             option.problem("must be PATH=VALUE", "Write for example --set nature.control_risk=0.3.")
         )
@@ -324,7 +196,9 @@ def _set(root: Node, text: str) -> tuple[Node, Setting]:
             at = names.index(key)
             before = before if rest else _in_words(node.items[at])
             item = replaced(node.items[at], rest, f"{walked}.{key}") if rest else new
-            return ListNode([*node.items[:at], item, *node.items[at + 1 :]], node.mark)
+            removed = isinstance(item, ScalarNode) and item.value is None
+            kept = [] if removed else [item]
+            return ListNode([*node.items[:at], *kept, *node.items[at + 1 :]], node.mark)
         if not isinstance(node, MapNode) or (rest and key not in node.entries):
             known = list(node.entries) if isinstance(node, MapNode) else []
             raise RequestError(
@@ -337,6 +211,11 @@ def _set(root: Node, text: str) -> tuple[Node, Setting]:
         if rest:
             entries[key] = replaced(node.entries[key], rest, f"{walked}.{key}".strip("."))
             marks[key] = node.key_marks[key]
+        elif (
+            key == "value" and key in entries and set(entries) <= {"value", "source", "note"}
+        ):  # a changed number loses its source
+            before = _in_words(node)
+            entries = {"value": new}
         else:
             before = _in_words(entries[key]) if key in entries else before
             entries[key] = new
@@ -360,9 +239,12 @@ def _validated(root: Node, evidence: Evidence) -> Template:
     template, errors = _structure(root, Template)
     problems = _empty_values(root) + [problem_of(e, root, Template) for e in errors]
     right_spelling = root
-    for location, right in _misspelt(errors, root):  # look past a typo for further mistakes
+    for location, right in islice(
+        _misspelt(errors, root), 5
+    ):  # look past a typo for further mistakes
         right_spelling = _renamed(right_spelling, location, right)
-    found = list(broken_references(plain(right_spelling), evidence.records))
+    references = broken_references(plain(right_spelling), evidence.records)
+    found = list(islice(references, _MOST))
     as_meant = template or _structure(right_spelling, Template)[0]
     if as_meant is not None:
         everything = evidence.with_more(as_meant.evidence, as_meant.conflicts)
@@ -390,7 +272,9 @@ def _structure(root: Node, model: type[Model]) -> tuple[Model | None, list[Error
     try:
         return model.model_validate(plain(root)), []
     except ValidationError as error:
-        return None, _first_causes(error.errors(include_url=False), set(nulls(root)))
+        return None, _first_causes(error.errors(include_url=False)[: 4 * _MOST], set(nulls(root)))[
+            :_MOST
+        ]
 
 
 def _first_causes(
@@ -445,7 +329,7 @@ def _problems(found: Iterable[Broken], root: Node) -> list[Problem]:
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     unique = {(p.file, p.line, p.field): p for p in reversed(list(problems))}
-    return sorted(unique.values(), key=lambda p: (p.file, p.line or 0, p.field))
+    return sorted(unique.values(), key=lambda p: (p.file, p.line or 0, p.field))[:_MOST]
 
 
 def _read_evidence(path: Path) -> tuple[EvidenceFile, Node]:
@@ -472,10 +356,22 @@ def evidence_with(paths: Sequence[Path]) -> Evidence:
 
 def _gathered(paths: Iterable[Path], evidence: Evidence) -> Evidence:
     files = [_read_evidence(path) for path in paths]
-    for found, _ in files:
+    for found, root in files:
+        taken = [
+            Broken(
+                ("evidence", index, "id"), "is already the id of another record", "Rename yours."
+            )
+            for index, record in enumerate(found.evidence)
+            if record.id in evidence.records
+        ]
+        if taken:
+            raise ProtocolError(_in_order(_problems(taken, root)))
         evidence = evidence.with_more(found.evidence, found.conflicts)
-    for _, root in files:  # after all are read, since records may cite one another across files
-        problems = _problems(broken_references(plain(root), evidence.records), root)
+    for found, root in files:  # after all are read, since records may cite one another across files
+        own = {record.id for record in found.evidence}
+        others = [name for name in evidence.records if name not in own]
+        problems = _problems(broken_references(plain(root), others), root)
+        problems += _problems(conflict_rules(found.conflicts, evidence), root)
         if problems:
             raise ProtocolError(_in_order(problems))
     return evidence

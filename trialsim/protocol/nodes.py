@@ -35,6 +35,7 @@ __all__ = [
 
 MAX_BYTES = 1_000_000
 _MAX_DEPTH = 40
+_MAX_EVENTS = 60_000
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -143,6 +144,8 @@ def read_text(text: str, name: str, line: int | None = 1) -> Node:
     def mark_of(position: Any) -> Mark:
         return Mark(name, None if line is None else position.line + line)
 
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ProtocolError(Problem("is not UTF-8 text", "Save it as UTF-8.", file=ascii(name)))
     tree = _Tree(mark_of)
     try:
         for event in _events(text):
@@ -195,16 +198,31 @@ class _Tree:
         self._open: list[ListNode | MapNode] = []
         self._keys: list[str | None] = []  # of each open mapping, the key that waits for a value
         self._documents = 0
+        self._n_events = 0
 
     def take(self, event: Any) -> None:
         """Take the next event."""
         mark = self._mark_of(event.start_mark)
+        self._n_events += 1
+        if self._n_events > _MAX_EVENTS:
+            raise ProtocolError(mark.problem(*_TOO_MANY))
         if getattr(event, "anchor", None):
             self.problems.append(mark.problem(*_NO_ANCHORS))
         if getattr(event, "tag", None):
             self.problems.append(
                 mark.problem("uses a tag ('!'), which is not allowed", "Remove it.")
             )
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents == 2:
+                self.problems.append(mark.problem(*_ONE_DOCUMENT))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._open.pop()
+            self._keys.pop()
+        else:
+            self._take_node(event, mark)
+
+    def _take_node(self, event: Any, mark: Mark) -> None:
         if isinstance(event, yaml.ScalarEvent):
             self._place(_scalar(event, mark, self.problems))
         elif isinstance(event, yaml.AliasEvent):
@@ -213,13 +231,6 @@ class _Tree:
             self._enter(MapNode({}, mark))
         elif isinstance(event, yaml.SequenceStartEvent):
             self._enter(ListNode([], mark))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._open.pop()
-            self._keys.pop()
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents == 2:
-                self.problems.append(mark.problem(*_ONE_DOCUMENT))
 
     def _enter(self, node: ListNode | MapNode) -> None:
         if len(self._open) >= _MAX_DEPTH:
@@ -257,6 +268,10 @@ class _Tree:
         return key
 
 
+_TOO_MANY = (
+    "holds too many values by here",
+    "A protocol has a few hundred: is this the right file?",
+)
 _NO_ANCHORS = (
     "uses an anchor or alias ('&' or '*'), which are not allowed",
     "Write the value out, or put it in quotes if the sign is meant.",
@@ -315,7 +330,7 @@ def merge(base: Node, patch: Node) -> Node:
             if isinstance(value, ScalarNode) and value.value is None:
                 entries.pop(key, None)
             else:
-                entries[key] = merge(entries[key], value) if key in entries else value
+                entries[key] = merge(entries.get(key, MapNode({}, value.mark)), value)
         return MapNode(entries, base.mark, marks)
     if isinstance(base, ListNode) and isinstance(patch, ListNode):
         ours = {identifier(item): item for item in base.items}

@@ -81,7 +81,7 @@ def problem_at(
     node, path, mark, rest = find(root, location)
     if not show_value or isinstance(node, MapNode):
         path = ".".join([path, *(str(part) for part in rest if part != "[key]")]).strip(".")
-    if location[-1:] == ("value",) and isinstance(location[-2], str):
+    if location[-1:] == ("value",) and isinstance(location[-2:][0], str) and len(location) > 1:
         path = path.removesuffix(".value")  # a sourced number goes by the name of what it is
     value = _shown(node) if show_value else ""
     return mark.problem(rule, remedy, path, value)
@@ -114,10 +114,7 @@ def _rule(kind: str, context: dict[str, Any], node: Node, name: str) -> tuple[st
     if kind == "rule":
         return context["rule"], context["remedy"]
     if kind == "union_tag_not_found":
-        return (
-            f"must have exactly one of the keys {', '.join(EFFECTS)}",
-            "Write for example effect: {odds_ratio: 0.82}; leave effect out for none.",
-        )
+        return _one_effect(node)
     if kind in ("literal_error", "enum", "union_tag_invalid"):
         expected = str(context.get("expected") or context.get("expected_tags"))
         words = re.findall(r"'([^']*)'|(\d+)", expected)
@@ -151,6 +148,14 @@ def _rule(kind: str, context: dict[str, Any], node: Node, name: str) -> tuple[st
     )
 
 
+def _one_effect(node: Node) -> tuple[str, str]:
+    for key in node.entries if isinstance(node, MapNode) else ():
+        if why := refusal(key.replace("_", " ")):
+            return why, REMEDY
+    rule = f"must have exactly one of the keys {', '.join(EFFECTS)}"
+    return rule, "Write for example effect: {odds_ratio: 0.82}; leave effect out for none."
+
+
 def _choice(node: Node, choices: list[str], name: str) -> tuple[str, str]:
     if isinstance(node, MapNode):
         node = node.entries.get("kind", node)
@@ -169,7 +174,7 @@ def _number_remedy(node: Node) -> str:
         return f"Type it with plain digits: {plain_digits.replace(',', '.')}."
     if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", text):
         return f"Write a decimal point, not a comma: {text.replace(',', '.')}."
-    if re.fullmatch(r"[0-9.]+ ?%", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)? ?%", text):
         return f"Write a fraction, not a percentage: {float(text.rstrip(' %')) / 100:g}."
     if (
         re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", text)

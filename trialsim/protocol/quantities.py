@@ -44,7 +44,7 @@ __all__ = [
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
 DAYS_PER_UNIT = {"h": 1 / 24, "d": 1.0, "wk": 7.0, "mo": 30.4375, "yr": 365.25}
-_NUMBER = r"[0-9]+(\.[0-9]+)?"
+_NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 _UNITS = "|".join(DAYS_PER_UNIT)
 _DURATION_PATTERN = rf"^{_NUMBER} ?({_UNITS})$"
 _DOSE_PATTERN = rf"^{_NUMBER} ?(ng|ug|mg|g|mL|IU|MIU)(/(kg|m2))?$"

@@ -12,13 +12,22 @@ from typing import Any, NamedTuple
 
 from trialsim.errors import did_you_mean
 from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.design import AllocationMethod, Level, Protocol, Role, Strategy
-from trialsim.protocol.evidence import EvidenceRecord, Pool, Trial
+from trialsim.protocol.design import (
+    MAX_PATIENTS,
+    AllocationMethod,
+    Level,
+    Protocol,
+    ResponseEndpoint,
+    Role,
+    Strategy,
+)
+from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
 from trialsim.protocol.quantities import Clock
-from trialsim.protocol.scenario import Scenario, TreatedRisk
+from trialsim.protocol.resolved import ImpossiblePieceError, courses_of
+from trialsim.protocol.scenario import Leaving, Scenario, TreatedRisk
 from trialsim.protocol.template import ObservedReference, Template
 
-__all__ = ["Broken", "broken_references", "broken_rules", "evidence_rules"]
+__all__ = ["Broken", "broken_references", "broken_rules", "conflict_rules", "evidence_rules"]
 
 _MAX_STRATA = 10_000
 _LISTS_WITH_IDS = [
@@ -50,41 +59,51 @@ def broken_references(data: Any, known_evidence: Iterable[str]) -> Iterator[Brok
     known_evidence : iterable of str
         Evidence ids other than the file's own.
     """
+    yield from _twice(data, set(known_evidence))
+    yield from _unknown_arms(data)
+    yield from _unknown_factors(data)
+    yield from _broken_citations(data, {*known_evidence, *_ids(data, ("evidence",))})
+
+
+def _twice(data: Any, taken: set[str]) -> Iterator[Broken]:
     for path in _LISTS_WITH_IDS:
-        seen: dict[str, int] = {}
+        seen = dict.fromkeys(taken, -1) if path == ("evidence",) else {}
         for index, item in enumerate(_list_at(data, path)):
             name = item.get("id") if isinstance(item, dict) else None
             if isinstance(name, str) and seen.setdefault(name, index) != index:
-                yield Broken(
-                    (*path, index, "id"),
-                    f"stands twice in {'.'.join(path)}",
-                    "Give each its own id.",
-                )
+                where = "among the shipped records" if seen[name] < 0 else f"in {'.'.join(path)}"
+                rule = f"stands {'already' if seen[name] < 0 else 'twice'} {where}"
+                yield Broken((*path, index, "id"), rule, "Give each its own id.")
+    cited = [name for _, name in _observed_ids(_list_at(data, ("observed",)), ())]
+    for index, name in enumerate(cited):
+        if name in cited[:index]:
+            rule = "stands twice in observed"
+            yield Broken(("observed", index), rule, "Keep one: a trial is simulated once.")
+    factors = ("protocol", "allocation", "stratify_by")
+    for index, factor in enumerate(_list_at(data, factors)):
+        if factor in _list_at(data, factors)[:index]:
+            yield Broken((*factors, index), "stands twice", "Name each factor once.")
+
+
+def _unknown_arms(data: Any) -> Iterator[Broken]:
     arms = _ids(data, ("protocol", "arms"))
     for path in (("protocol", "allocation", "ratio"), ("protocol", "sample_size", "per_arm")):
         named = _at(data, path)
         for arm in named if isinstance(named, dict) and arms else ():
             if arm not in arms:
-                yield Broken(
-                    (*path, arm),
-                    "is not an arm of this protocol",
-                    did_you_mean(arm, arms, f"The arms are {_listed(arms)}."),
-                )
+                remedy = did_you_mean(arm, arms, f"The arms are {_listed(arms)}.")
+                yield Broken((*path, arm), "is not an arm of this protocol", remedy)
+
+
+def _unknown_factors(data: Any) -> Iterator[Broken]:
     factors = _ids(data, ("nature", "factors"))
     path = ("protocol", "allocation", "stratify_by")
+    describe = "Describe it under nature.factors, with the share of patients in each level."
+    listed = f"The factors are {_listed(factors)}." if factors else describe
     for index, factor in enumerate(_list_at(data, path)):
         if isinstance(factor, str) and factor not in factors:
-            listed = (
-                f"The factors are {_listed(factors)}."
-                if factors
-                else ("Describe it under nature.factors, with the share of patients in each level.")
-            )
-            yield Broken(
-                (*path, index),
-                "is not a factor under nature.factors",
-                did_you_mean(factor, factors, listed),
-            )
-    yield from _broken_citations(data, {*known_evidence, *_ids(data, ("evidence",))})
+            remedy = did_you_mean(factor, factors, listed)
+            yield Broken((*path, index), "is not a factor under nature.factors", remedy)
 
 
 def _broken_citations(data: Any, known: set[str]) -> Iterator[Broken]:
@@ -167,13 +186,22 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
             "Use fewer factors or levels.",
         )
     for index, scenario in enumerate(template.scenarios):
-        yield from _scenario(scenario, ("scenarios", index), template, evidence)
-    yield from _number_is_in_its_source(
-        template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
-    )
+        here = ("scenarios", index)
+        if isinstance(protocol.primary, ResponseEndpoint):
+            yield from _courses(scenario, here, template, evidence)
+        else:
+            yield from _scenario(scenario, here, template, evidence)
+    if template.nature.control_risk:
+        yield from _number_is_in_its_source(
+            template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
+        )
     for index, reference in enumerate(template.observed):
         yield from _observed(reference, ("observed", index), template, evidence)
+    if protocol.n_total > MAX_PATIENTS:
+        rule = f"must be at most {MAX_PATIENTS:,} patients in all"
+        yield Broken(("protocol", "sample_size"), rule, "Use fewer.")
     yield from evidence_rules(template.evidence)
+    yield from conflict_rules(template.conflicts, evidence)
 
 
 def _roles_and_endpoints(protocol: Protocol) -> Iterator[Broken]:
@@ -190,12 +218,12 @@ def _roles_and_endpoints(protocol: Protocol) -> Iterator[Broken]:
             f"must have one primary endpoint, not {len(primaries)}",
             "The trial is sized for one: make the others secondary.",
         )
-    elif primaries[0].kind != "binary":
+    elif primaries[0].kind == "continuous":
         index = protocol.endpoints.index(primaries[0])
         yield Broken(
             ("protocol", "endpoints", index, "kind"),
             "is not simulated yet as a primary endpoint",
-            "Binary endpoints are; make this one secondary.",
+            "Endpoints of kind binary and response are; make this one secondary.",
         )
     else:
         yield from _primary_endpoint(protocol)
@@ -211,6 +239,11 @@ def _primary_endpoint(protocol: Protocol) -> Iterator[Broken]:
             "counts from the end of therapy, but the experimental arm has no 'for'",
             "Say how long therapy lasts in its regimen.",
         )
+    if primary.at.days_after_entry(protocol.therapy) <= 0:
+        rule = "must come after entry"
+        yield Broken((*here, "at"), rule, "Nothing has happened on day 0.")
+    if isinstance(primary, ResponseEndpoint) and protocol.visits:
+        yield from _read_at_visits(protocol)
     for event, strategy in primary.estimand.intercurrent_events.items():
         if strategy is not Strategy.TREATMENT_POLICY:
             yield Broken(
@@ -218,6 +251,27 @@ def _primary_endpoint(protocol: Protocol) -> Iterator[Broken]:
                 f"asks for the strategy '{strategy}', which is not simulated yet",
                 "Only 'treatment policy' is: patients count as they were randomised.",
             )
+
+
+def _read_at_visits(protocol: Protocol) -> Iterator[Broken]:
+    days = [day for day, _ in protocol.visit_days]
+    for index, endpoint in enumerate(protocol.endpoints):
+        if not isinstance(endpoint, ResponseEndpoint):
+            continue
+        day = endpoint.at.days_after_entry(protocol.therapy)
+        if any(abs(day - visit) < 0.5 for visit in days):
+            continue
+        why = "is not the day of a visit"
+        if day < days[0]:
+            why = "comes before the first visit"
+        elif day > days[-1]:
+            why = "comes after the last visit: follow-up has ended"
+        near = min(days, key=lambda visit: abs(visit - day))
+        yield Broken(
+            ("protocol", "endpoints", index, "at"),
+            f"{why} (day {day:g}; the nearest visit is on day {near:g})",
+            "Add a visit on that day, or read at one of those under 'visits'.",
+        )
 
 
 def _allocation(protocol: Protocol) -> Iterator[Broken]:
@@ -280,6 +334,27 @@ def _method(protocol: Protocol) -> Iterator[Broken]:
             )
 
 
+def _courses(
+    scenario: Scenario, here: tuple[str | int, ...], template: Template, evidence: Evidence
+) -> Iterator[Broken]:
+    if scenario.response is None:
+        yield Broken(
+            here,
+            "needs 'response', the two courses of a primary endpoint of that kind",
+            "Write response: {control: [{until: 18 mo, reaches: 0.09}]}, with 'treated' or none.",
+        )
+        return
+    leaving, therapy = template.nature.response or Leaving(), template.protocol.therapy
+    try:
+        courses_of(scenario.response, leaving, therapy, evidence)
+    except ImpossiblePieceError as why:
+        yield Broken(
+            (*here, "response", why.arm, why.index),
+            str(why),
+            "Change its end, what it reaches, or relapse, death and loss under nature.response.",
+        )
+
+
 def _scenario(
     scenario: Scenario, here: tuple[str | int, ...], template: Template, evidence: Evidence
 ) -> Iterator[Broken]:
@@ -291,7 +366,7 @@ def _scenario(
         record = evidence.records.get(scenario.as_observed)
         if record is None:
             return
-        risks = observed_risks(record, template.protocol.primary.id)
+        risks = record.risks(template.protocol.primary.id) if isinstance(record, Trial) else None
         if risks is None or not all(0 < risk < 1 for risk in risks):
             yield Broken(
                 (*here, "as_observed"),
@@ -299,11 +374,18 @@ def _scenario(
                 f"in both arms for '{template.protocol.primary.id}', neither none nor all",
                 "State 'effect' and 'control_risk' instead.",
             )
+        return
+    control = scenario.control_risk or template.nature.control_risk
+    if control is None:
+        yield Broken(here, "needs a control risk", "Add nature.control_risk, or one of its own.")
+    elif scenario.response:
+        rule = "is for a primary endpoint of kind response"
+        yield Broken((*here, "response"), rule, "State 'effect' instead.")
     elif scenario.effect:
         effect = scenario.effect
         quantity = effect.quantity
         at = (*here, "effect", quantity)
-        control_risk = (scenario.control_risk or template.nature.control_risk).value
+        control_risk = control.value
         treated_risk = effect.applied_to(control_risk)
         if not 0 < treated_risk < 1:
             yield Broken(
@@ -337,15 +419,6 @@ def _number_is_in_its_source(
     )
 
 
-def observed_risks(record: EvidenceRecord | None, result_id: str) -> tuple[float, float] | None:
-    """Return the risks in the treated and control arm of a trial's result, where both are known."""
-    result = record.result(result_id) if isinstance(record, Trial) else None
-    if result is None or result.experimental is None or result.control is None:
-        return None
-    treated, control = result.experimental.risk, result.control.risk
-    return None if treated is None or control is None else (treated, control)
-
-
 def _observed(
     reference: ObservedReference,
     here: tuple[str | int, ...],
@@ -355,8 +428,11 @@ def _observed(
     record = evidence.records.get(reference.evidence)
     if isinstance(record, Trial):
         wanted = reference.result or template.protocol.primary.id
-        if observed_risks(record, wanted) is None:
-            has = [result.id for result in record.results if observed_risks(record, result.id)]
+        if sum(_patients(record, wanted)) > MAX_PATIENTS:
+            rule = f"has more than {MAX_PATIENTS:,} patients, too many to simulate"
+            yield Broken(here, rule, "Remove it from 'observed'.")
+        if record.risks(wanted) is None:
+            has = [result.id for result in record.results if record.risks(result.id)]
             yield Broken(
                 here,
                 f"has no result '{wanted}' with events and patients in both arms",
@@ -370,6 +446,36 @@ def _observed(
             yield Broken(here, f"states no {measure}", "Name the measure it states.")
     elif record is not None:
         yield Broken(here, f"is a {record.kind}, which observed nothing", "Name a trial or a pool.")
+
+
+def _patients(record: Trial, result: str) -> tuple[int, int]:
+    found = record.result(result)
+    arms = (found.experimental, found.control) if found else ()
+    first, second = ((arm.n or 0) if arm else 0 for arm in arms) if arms else (0, 0)
+    return first, second
+
+
+def conflict_rules(conflicts: Iterable[Conflict], evidence: Evidence) -> Iterator[Broken]:
+    """Find sides of a conflict that name a result or an estimate their record does not have."""
+    for index, conflict in enumerate(conflicts):
+        for number, side in enumerate(conflict.sides):
+            record = evidence.records.get(side.source)
+            if record is None:
+                continue
+            has = {"result": set[str](), "effect": set[str]()}
+            effects = getattr(record, "effects", ())
+            if isinstance(record, Trial):
+                has["result"] = {result.id for result in record.results}
+                effects = [e for result in record.results for e in result.effects]
+            has["effect"] = {e.id for e in effects if e.id}
+            for name, known in has.items():
+                wanted = getattr(side, name)
+                if wanted and wanted not in known:
+                    where = ("conflicts", index, "sides", number, name)
+                    remedy = did_you_mean(
+                        wanted, known, f"It has {_listed(sorted(known)) or 'none'}."
+                    )
+                    yield Broken(where, f"is not of {side.source}", remedy)
 
 
 def evidence_rules(records: Iterable[EvidenceRecord]) -> Iterator[Broken]:
@@ -401,7 +507,10 @@ def _effects(effects: Iterable[Any], here: tuple[str | int, ...]) -> Iterator[Br
                 "must be above 0",
                 "Write the ratio itself, not its logarithm.",
             )
-        if effect.ci and not effect.ci[0] <= effect.value <= effect.ci[1]:
+        if effect.ci and "ratio" in effect.measure.value and effect.ci[0] < 0:
+            rule = "must not go below 0"
+            yield Broken((*here, index, "ci"), rule, "Check the record against its source.")
+        elif effect.ci and not effect.ci[0] <= effect.value <= effect.ci[1]:
             yield Broken(
                 (*here, index, "ci"),
                 "must hold the estimate between its two limits",

@@ -8,38 +8,49 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 from typing_extensions import override
 
+from trialsim.protocol.course import Course
 from trialsim.protocol.quantities import (
     Difference,
     Frozen,
     Id,
+    Number,
     Ratio,
     Risk,
     Share,
     Slope,
     SourcedNumber,
     Text,
+    Time,
     Whole,
     broken,
 )
 
 __all__ = [
     "EFFECTS",
+    "Courses",
     "Effect",
     "Factor",
     "FactorLevel",
+    "Leaving",
     "Nature",
     "OddsRatio",
+    "Piece",
+    "Reached",
+    "ResponseScenario",
     "RiskDifference",
     "RiskRatio",
     "Scenario",
     "TreatedRisk",
     "Truth",
     "odds_ratio_between",
+    "risk_at_odds_ratio",
 ]
 
 
@@ -67,10 +78,13 @@ class Factor(Frozen):
             raise broken(
                 "must have exactly one of 'levels' and 'equal_levels'", "Keep one of the two."
             )
+        names = [level.id for level in self.levels or ()]
+        if len(set(names)) < len(names):
+            raise broken("must not have two levels of the same id", "Give each its own.")
         total = sum(self.shares)
         if abs(total - 1) > 1e-6:
             raise broken(
-                f"must have shares that add up to 1, not {total:g}",
+                f"must have shares that add up to 1, not {total:.8g}",
                 "Correct the shares of its levels.",
             )
         return self
@@ -109,7 +123,8 @@ class _Effect(Frozen, ABC):
     @property
     def label(self) -> str:
         """The effect in two words."""
-        return f"{self.short} {self.number.value:.2f}"
+        digits = 3 if self.short == "RD" else 2
+        return f"{self.short} {self.number.value:.{digits}f}"
 
     @abstractmethod
     def applied_to(self, control_risk: float) -> float:
@@ -124,8 +139,7 @@ class OddsRatio(_Effect):
 
     @override
     def applied_to(self, control_risk: float) -> float:
-        odds = self.odds_ratio.value * control_risk / (1 - control_risk)
-        return odds / (1 + odds)
+        return risk_at_odds_ratio(self.odds_ratio.value, control_risk)
 
 
 class RiskRatio(_Effect):
@@ -188,18 +202,103 @@ Effect = Annotated[
 ]
 
 
+class Rate(SourcedNumber):
+    """Events per year at risk."""
+
+    value: Annotated[Number, Field(ge=0, le=1000)]
+
+
+class Leaving(Frozen):
+    """What may happen to patients besides response, in both arms alike. All 0 unless stated."""
+
+    relapse_per_year: Rate = Rate(value=0.0)
+    death_per_year: Rate = Rate(value=0.0)
+    loss_per_year: Rate = Rate(value=0.0)
+    missed_visits: SourcedNumber = SourcedNumber(value=0.0)
+
+    @model_validator(mode="after")
+    def _some_visits_are_kept(self) -> Self:
+        if not 0 <= self.missed_visits.value < 1:
+            raise broken("must miss a share of visits from 0 to below 1", "10% is 0.1.")
+        return self
+
+
 class Nature(Frozen):
     """The truth all scenarios share."""
 
-    control_risk: Risk
+    control_risk: Risk | None = None
     severity_slope: Slope | None = None
     factors: Annotated[tuple[Factor, ...], Field(max_length=10)] = ()
+    response: Leaving | None = None
+
+
+class Reached(Frozen):
+    """A probability of response: a number, or what one arm of a published result saw."""
+
+    value: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    source: Id | None = None
+    result: Id | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_number_is_assumed(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | Reached) else {"value": value}
+
+    @model_validator(mode="after")
+    def _number_or_result(self) -> Self:
+        if (self.value is None) == (self.result is None):
+            raise broken(
+                "must have exactly one of 'value' and 'result'",
+                "Write a probability, or {source: chien-1998, result: complete-response-18mo}.",
+            )
+        if self.result and not self.source:
+            raise broken("must name the 'source' of its result", "Add the evidence id.")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        number = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+        return {"anyOf": [number, handler(schema)]}
+
+
+class Piece(Frozen):
+    """A stretch of an arm's course with one hazard of response.
+
+    The hazard is stated, or fitted so that a probability is reached at the end of the piece, or the
+    control arm's. The last piece goes on after its end.
+    """
+
+    until: Time
+    hazard_per_year: Rate | None = None
+    reaches: Reached | None = None
+    as_control: Literal[True] | None = None
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> Self:
+        given = (self.hazard_per_year, self.reaches, self.as_control)
+        if sum(item is not None for item in given) != 1:
+            raise broken(
+                "must have exactly one of 'hazard_per_year', 'reaches' and 'as_control'",
+                "Keep one of them.",
+            )
+        return self
+
+
+class ResponseScenario(Frozen):
+    """How response comes in each arm; without `treated`, treatment changes nothing."""
+
+    control: Annotated[tuple[Piece, ...], Field(min_length=1, max_length=20)]
+    treated: Annotated[tuple[Piece, ...], Field(min_length=1, max_length=20)] | None = None
 
 
 class Scenario(Frozen):
     """One state of the world. Without an effect, treatment changes nothing.
 
-    `as_observed` names a trial whose two observed risks are taken as the truth.
+    `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
+    the two courses of an endpoint of kind response.
     """
 
     id: Id
@@ -207,6 +306,7 @@ class Scenario(Frozen):
     effect: Effect | None = None
     as_observed: Id | None = None
     control_risk: Risk | None = None
+    response: ResponseScenario | None = None
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -215,12 +315,36 @@ class Scenario(Frozen):
                 "must not have 'effect' or 'control_risk' beside 'as_observed'",
                 "The observed trial states both risks: keep one or the other.",
             )
+        if self.response and (self.effect or self.control_risk or self.as_observed):
+            raise broken(
+                "must not have 'effect', 'control_risk' or 'as_observed' beside 'response'",
+                "The courses state both arms: keep one or the other.",
+            )
         return self
+
+
+def risk_at_odds_ratio(odds_ratio: float, control_risk: float) -> float:
+    """Risk on treatment; exactly the control risk at an odds ratio of exactly 1."""
+    if odds_ratio == 1.0:
+        return control_risk
+    odds = odds_ratio * control_risk / (1 - control_risk)
+    return odds / (1 + odds)
 
 
 def odds_ratio_between(treated_risk: float, control_risk: float) -> float:
     """Odds ratio, treated to control, of two risks strictly between 0 and 1."""
+    if treated_risk == control_risk:
+        return 1.0  # exactly, which the quotient may miss
     return treated_risk / (1 - treated_risk) * (1 - control_risk) / control_risk
+
+
+@dataclass(frozen=True)
+class Courses:
+    """The two arms' courses of response, and the share of visits missed."""
+
+    control: Course
+    treated: Course
+    missed_visits: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -234,14 +358,17 @@ class Truth:
     label, title : str
         The effect in two words ("OR 0.82"), and the scenario's own title.
     control_risk, treated_risk : float
-        Marginal risks of the event, strictly between 0 and 1.
+        Marginal risks of the primary endpoint's event, strictly between 0 and 1.
     severity_slope : float
         Log odds per standard deviation of latent severity; 0 for no prognosis.
     factors : tuple of Factor
     source : str
         Evidence id of the effect; empty where it is assumed.
-    from_data_of : str
-        Evidence id of the trial whose data the scenario repeats; empty otherwise.
+    from_data_of, from_result : str
+        Evidence id of the trial whose data the scenario repeats, and which of its results (empty
+        for any); empty otherwise.
+    courses : Courses or None
+        For an endpoint of kind response.
     """
 
     scenario: str
@@ -253,8 +380,19 @@ class Truth:
     factors: tuple[Factor, ...]
     source: str = ""
     from_data_of: str = ""
+    from_result: str = ""
+    courses: Courses | None = None
 
     @property
     def is_null(self) -> bool:
         """Whether treatment changes nothing."""
+        if self.courses:
+            return self.courses.control == self.courses.treated
         return self.treated_risk == self.control_risk
+
+    def risks_on(self, day: float) -> tuple[float, float]:
+        """Risk under control and under treatment of a read-out on a day since entry."""
+        if self.courses is None:
+            return self.control_risk, self.treated_risk
+        control, treated = self.courses.control, self.courses.treated
+        return control.probability_of_response(day), treated.probability_of_response(day)

@@ -52,15 +52,11 @@ _REASONS = {
     ),
     "time[-_ ]to[-_ ]event|survival": (
         "a time-to-event endpoint",
-        "this version has binary and continuous ones",
+        "this version has binary, response and continuous ones",
     ),
     "hazard[-_ ]ratio": ("a hazard ratio", "this version analyses risks at a stated time"),
-    "ordinal": ("an ordinal endpoint", "this version has binary and continuous ones"),
-    "count|counts": ("a count endpoint", "this version has binary and continuous ones"),
-    "response": (
-        "an endpoint of response and relapse",
-        "this version has binary and continuous ones",
-    ),
+    "ordinal": ("an ordinal endpoint", "this version has binary, response and continuous ones"),
+    "count|counts": ("a count endpoint", "this version has binary, response and continuous ones"),
 }
 _TAIL = r"([-_ ](trial|randomi[sz]ed|randomi[sz]ation|design|arms?|sizes?|rules?|decision))*"
 _PATTERNS = [

@@ -53,6 +53,8 @@ class Template(Frozen):
     id: Id
     title: Text
     note: Text | None = None
+    setting: Literal["current", "historical"] = "current"
+    setting_note: Text | None = None
     protocol: Protocol
     nature: Nature
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]

@@ -43,8 +43,8 @@ class Document:
 
     @property
     def arguments_hash(self) -> str:
-        """Four characters that tell two results of one command apart."""
-        return hashlib.sha256(json.dumps(self.arguments, sort_keys=True).encode()).hexdigest()[:4]
+        """Tells two results of one command apart; file names use its first characters."""
+        return hashlib.sha256(json.dumps(self.arguments, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the document as text."""

@@ -39,10 +39,11 @@ class RunDirectory:
         self.path = chosen or Path("trialsim-runs") / name
         self._record = record
         option = "--out" if chosen else ""
-        if self.path.exists() and not self.path.is_dir():
+        blocked = next((p for p in (self.path, *self.path.parents) if p.is_file()), None)
+        if blocked:
             raise RequestError(
                 Problem(
-                    "is a file, not a folder",
+                    f"cannot be a folder: {blocked} is a file",
                     "Name another place with --out DIR.",
                     option,
                     str(self.path),
@@ -102,21 +103,25 @@ class RunDirectory:
         results.mkdir(parents=True, exist_ok=True)
         self._write_new(self.path / "record.json", as_json(self._record.as_dict()) + "\n")
         text = document.to_json() + "\n"
-        stem = document.command
-        first = results / f"{stem}.json"
-        if first.exists() and first.read_text(encoding="utf-8") != text:
-            stem = f"{stem}-{document.arguments_hash}"
+        tails = ("", *(f"-{document.arguments_hash[:n]}" for n in (4, 8, 64)))
+        tail = next(t for t in tails if self._free(results / f"{document.command}{t}.json", text))
+        stem = f"{document.command}{tail}"
         written = [
             self._write_new(results / f"{stem}.json", text),
             self._write_new(results / f"{stem}.csv", document.to_csv()),
         ]
         for name, (figure, alt_text) in figures.items():
-            label = name if stem == document.command else f"{name}-{document.arguments_hash}"
-            if not (self.path / "figures" / f"{label}.svg").exists():
-                written += save(figure, self.path / "figures", label, alt_text)
-            else:
-                written += [self.path / "figures" / f"{label}.{kind}" for kind in ("svg", "png")]
+            label = f"{name}{tail}"
+            drawn = [self.path / "figures" / f"{label}.{kind}" for kind in ("svg", "png")]
+            if not all(path.exists() for path in drawn):
+                save(figure, self.path / "figures", label, alt_text)
+            written += drawn
         return written
+
+    @staticmethod
+    def _free(path: Path, text: str) -> bool:
+        """Whether a result can stand here: nothing does yet, or the very same."""
+        return not path.exists() or path.read_text(encoding="utf-8") == text
 
     @staticmethod
     def _write_new(path: Path, text: str) -> Path:

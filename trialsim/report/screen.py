@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from trialsim.protocol.cautions import Caution
-from trialsim.protocol.load import ResolvedTemplate
-from trialsim.protocol.quantities import SourcedNumber
-from trialsim.protocol.scenario import Factor
+from trialsim.protocol.design import ContinuousEndpoint, Endpoint, Protocol, RiskEndpoint
+from trialsim.protocol.quantities import Duration, SourcedNumber
+from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.scenario import Factor, Scenario
 from trialsim.studies.observed import (
     ObservedPool,
     ObservedTrial,
@@ -53,8 +54,9 @@ def table(
         words = [word for row in rows for word in row[index].split()]
         drawn.add_column(
             column,
+            overflow="fold",
             no_wrap=index not in folding,
-            min_width=max((len(word) for word in words), default=1),
+            min_width=min(16, max((len(word) for word in words), default=1)),
         )
     for row in rows:
         drawn.add_row(*row)
@@ -90,7 +92,7 @@ def simulation_screen(
     """Return what ``trialsim simulate`` prints."""
     trials, pools = result.figure_data["observed"]
     parts = [heading(resolved), power_table(resolved, result)]
-    if trials:
+    if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
     if pools:
@@ -123,16 +125,19 @@ def demo_screen(
 def heading(resolved: ResolvedTemplate) -> str:
     """Return who is compared with whom, on what."""
     template, protocol = resolved.template, resolved.template.protocol
-    risk = template.nature.control_risk
-    facts = (
-        f"{protocol.experimental.id} v {protocol.control.id}; {protocol.primary.event}, "
-        f"{protocol.primary.at.after}; {protocol.n_total:,} patients; control "
-        f"{100 * risk.value:.1f} % ({risk.source or 'assumed'})"
-    )
-    lines = [wrapped(f"{template.id.upper()}   {template.title}"), wrapped(facts)]
+    facts = [
+        f"{protocol.experimental.id} v {protocol.control.id}",
+        f"{protocol.primary.event}, {protocol.primary.at.in_words(protocol.therapy)}",
+        f"{protocol.n_total:,} patients",
+    ]
+    if (risk := template.nature.control_risk) is not None:
+        facts.append(f"control {100 * risk.value:.3g} % ({risk.source or 'assumed'})")
+    lines = [wrapped(f"{template.id.upper()}   {template.title}"), wrapped("; ".join(facts))]
+    if template.setting == "historical":
+        lines.append(wrapped(f"historical: {template.setting_note or 'not as treated today'}"))
     if resolved.variant:
-        title = next(v.title for v in template.variants if v.id == resolved.variant)
-        lines.append(wrapped(f"variant {resolved.variant}: {title}"))
+        title = next((v.title for v in template.variants if v.id == resolved.variant), "")
+        lines.append(wrapped(f"variant {resolved.variant}: {title}".rstrip(": ")))
     lines += [wrapped(str(setting)) for setting in resolved.settings]
     return "\n".join(lines)
 
@@ -140,37 +145,88 @@ def heading(resolved: ResolvedTemplate) -> str:
 def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
     """Return one line per scenario: how often found, at what absolute effect, how exaggerated."""
     protocol = resolved.template.protocol
-    by_scenario: dict[str, dict[tuple[Measure, str | None], Row]] = {}
-    for row in result.rows:
-        by_scenario.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
+    by_scenario = _by_scenario(result, protocol.primary.id)
     lines = []
     for scenario in resolved.scenarios(list(by_scenario)):
-        rows, truth = by_scenario[scenario.id], resolved.truth(scenario)
-        risks = [
-            rows[Measure.RISK, arm.id].value or 0
-            for arm in (protocol.control, protocol.experimental)
-        ]
-        status = resolved.status_of(scenario)
-        if (Measure.TRUE_EFFECT, None) in rows and rows[Measure.TRUE_EFFECT, None].set_by:
-            status = "set by you"
+        rows = by_scenario[scenario.id]
+        arms = (protocol.control, protocol.experimental)
+        risks = [rows[Measure.RISK, arm.id].value or 0 for arm in arms]
         lines.append(
             (
-                f"{truth.label}  {truth.title}" if truth.label != truth.title else truth.label,
-                status.upper() if status in ("document", "unverified") else status,
+                _truth_in_words(resolved, scenario),
+                _known_from(resolved, scenario, rows),
                 _percent(rows[Measure.POWER, None]),
-                " -> ".join(f"{1000 * risk:.0f}" for risk in risks),
+                " -> ".join(_per_1000(risk) for risk in risks),
                 _times(rows.get((Measure.TYPE_M, None))),
             )
         )
     header = ("If the truth is ...", "known from", "chance to find it", "per 1,000", "when found")
-    event = resolved.template.protocol.primary.event
+    event, ratio = protocol.primary.event, protocol.primary.estimand.summary.is_ratio
     legend = (
         f"per 1,000: {event}, control -> treated; when found: how many times its true size a "
-        "significant effect looks (log scale)."
+        f"significant effect looks{' (log scale)' if ratio else ''}."
     )
     untold = {row.why for row in result.rows if row.measure is Measure.POWER and row.why}
     notes = [wrapped(legend), *(wrapped(f"not given: {why}.") for why in sorted(untold))]
-    return "\n".join([table(header, lines), *notes])
+    parts = [table(header, lines), *notes]
+    if len(protocol.simulated) > 1:
+        parts += ["", read_out_table(resolved, result)]
+    return "\n".join(parts)
+
+
+def read_out_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
+    """Return the power at every read-out of the same patients, and the size the primary needs."""
+    protocol = resolved.template.protocol
+    therapy = protocol.therapy
+    endpoints = sorted(protocol.simulated, key=lambda e: e.at.days_after_entry(therapy))
+    by_endpoint = {e.id: _by_scenario(result, e.id) for e in endpoints}
+    lines = []
+    for scenario in resolved.scenarios(list(by_endpoint[protocol.primary.id])):
+        powers = [_percent(by_endpoint[e.id][scenario.id][Measure.POWER, None]) for e in endpoints]
+        size = by_endpoint[protocol.primary.id][scenario.id][Measure.N_PER_ARM, None].value
+        needed = "-" if size is None else f"{size:,.0f}"
+        lines.append((_truth_in_words(resolved, scenario), *powers, needed))
+    header = ["The same patients, read at ..."]
+    header += [read_out_in_words(e, therapy).replace(" = ", "\n= ") for e in endpoints]
+    return table((*header, "per arm\nfor 80%"), lines)
+
+
+def read_out_in_words(endpoint: RiskEndpoint, therapy: Duration | None) -> str:
+    """Return when an endpoint is read: "end of therapy" where nothing has passed since."""
+    words = endpoint.at.in_words(therapy)
+    return (
+        words.replace("0 d after therapy", "end of therapy") if words.startswith("0 d") else words
+    )
+
+
+def _by_scenario(
+    result: StudyResult, endpoint: str
+) -> dict[str, dict[tuple[Measure, str | None], Row]]:
+    found: dict[str, dict[tuple[Measure, str | None], Row]] = {}
+    for row in result.rows:
+        if row.endpoint == endpoint:
+            found.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
+    return found
+
+
+def _truth_in_words(resolved: ResolvedTemplate, scenario: Scenario) -> str:
+    truth = resolved.truth(scenario)
+    return truth.label if truth.label == truth.title else f"{truth.label}  {truth.title}"
+
+
+def _known_from(
+    resolved: ResolvedTemplate,
+    scenario: Scenario,
+    rows: dict[tuple[Measure, str | None], Row],
+) -> str:
+    if rows[Measure.TRUE_EFFECT, None].set_by:
+        return "set by you"
+    status = resolved.status_of(scenario)
+    return status.upper() if status in ("document", "unverified") else status
+
+
+def _per_1000(risk: float) -> str:
+    return f"{1000 * risk:.0f}" if risk >= 0.001 else f"{1000 * risk:.2g}"
 
 
 def _percent(row: Row) -> str:
@@ -208,7 +264,7 @@ def observed_table(trials: Sequence[tuple[ObservedTrial, Sequence[Placement]]]) 
 def _cell(scenario: str, trial: ObservedTrial, placed: Sequence[Placement]) -> str:
     found = next((p for p in placed if p.truth.scenario == scenario), None)
     if found is None:
-        return f"not simulated: {trial.not_simulated.get(scenario, '')}"
+        return "not simulated" if scenario in trial.not_simulated else "-"
     if found.looks_worse is None or found.below is None or found.below.mcse is None:
         return "too few replicates"
     mark = " (same data)" if found.relation == "same data" else ""
@@ -258,9 +314,10 @@ def footer(result: StudyResult, replicates: int, seed: int) -> str:
     corrected = sum(
         int(row.value or 0) for row in result.rows if row.measure is Measure.N_CORRECTED
     )
+    plan = next(row.analysis for row in result.rows if row.measure is Measure.POWER)
     facts = [
-        f"{replicates:,} simulated trials per line, seed {seed}; +- is one Monte Carlo standard "
-        "error"
+        f"{plan}; {replicates:,} simulated trials per line, seed {seed}",
+        "+- is one Monte Carlo standard error",
     ]
     facts.append(f"at most {failed:,} failed, left out and counted" if failed else "none failed")
     if corrected:
@@ -284,41 +341,29 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     said.append(("allocation", _allocation(resolved)))
     said.append(("blinded", ", ".join(protocol.blinding) or "nobody, or not stated"))
     said.append(("patients", f"{protocol.n_total:,}"))
-    therapy = protocol.experimental.regimen.lasting if protocol.experimental.regimen else None
     for endpoint in protocol.endpoints:
-        if endpoint.kind == "binary":
-            said.append(
-                (
-                    endpoint.level.value,
-                    f"{endpoint.event} at {endpoint.at.in_words(therapy)}, "
-                    f"{endpoint.better} is better; {endpoint.estimand.summary}, "
-                    f"{endpoint.analysis}, {100 * protocol.test.alpha:g}% "
-                    f"{'two' if protocol.test.sides == 2 else 'one'}-sided",
-                )
-            )
-            for event, strategy in endpoint.estimand.intercurrent_events.items():
-                said.append(("", f"{event}: {strategy}"))
-        else:
-            at = ", ".join(time.in_words(therapy) for time in endpoint.at)
-            said.append(
-                (
-                    endpoint.level.value,
-                    f"{endpoint.variable} ({endpoint.unit}) at {at}; shown, not simulated",
-                )
-            )
-    said.append(("control risk", _number(template.nature.control_risk, resolved)))
-    if template.nature.severity_slope:
+        said += _endpoint_in_words(endpoint, protocol)
+    if protocol.visits:
+        seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
+        said.append(("visits", seen))
+    if template.nature.control_risk:
         said.append(
-            ("severity", f"log odds per SD: {_number(template.nature.severity_slope, resolved)}")
+            ("control risk", _number(template.nature.control_risk, "nature.control_risk", resolved))
+        )
+    if (slope := template.nature.severity_slope) is not None:
+        said.append(
+            ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
         )
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
     scenarios = []
     for scenario in template.scenarios:
         truth = resolved.truth(scenario)
-        changed = resolved.set_by_user(f"scenarios.{scenario.id}", "nature.control_risk")
+        own_risk = scenario.control_risk or scenario.as_observed or scenario.response
+        paths = [f"scenarios.{scenario.id}", *([] if own_risk else ["nature.control_risk"])]
+        changed = resolved.set_by_user(*paths)
         known = resolved.status_of(scenario)
         known = f"{truth.source} ({known})" if truth.source else known
-        per_1000 = f"{1000 * truth.control_risk:.0f} -> {1000 * truth.treated_risk:.0f}"
+        per_1000 = f"{_per_1000(truth.control_risk)} -> {_per_1000(truth.treated_risk)}"
         scenarios.append((scenario.id, truth.label, per_1000, changed or known))
     width = max(len(name) for name, _ in said) + 2
     parts = [
@@ -333,11 +378,24 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     return "\n\n".join(parts)
 
 
-def _number(number: SourcedNumber, resolved: ResolvedTemplate) -> str:
-    changed = [s for s in resolved.settings if s.path.endswith("control_risk")]
-    if changed:
-        return str(changed[-1])
-    return f"{number} ({number.source or 'assumed'})"
+def _endpoint_in_words(endpoint: Endpoint, protocol: Protocol) -> list[tuple[str, str]]:
+    if isinstance(endpoint, ContinuousEndpoint):
+        at = ", ".join(time.in_words(protocol.therapy) for time in endpoint.at)
+        words = f"{endpoint.variable} ({endpoint.unit}) at {at}; shown, not simulated"
+        return [(endpoint.level.value, words)]
+    sides = "two" if protocol.test.sides == 2 else "one"
+    simulated = "" if endpoint in protocol.simulated else "; shown, not simulated"
+    words = (
+        f"{endpoint.event} at {read_out_in_words(endpoint, protocol.therapy)}, "
+        f"{endpoint.better} is better; {endpoint.estimand.summary}, {endpoint.analysis}, "
+        f"{100 * protocol.test.alpha:g}% {sides}-sided{simulated}"
+    )
+    events = endpoint.estimand.intercurrent_events.items()
+    return [(endpoint.level.value, words), *(("", f"{e}: {strategy}") for e, strategy in events)]
+
+
+def _number(number: SourcedNumber, path: str, resolved: ResolvedTemplate) -> str:
+    return resolved.set_by_user(path) or f"{number} ({number.source or 'assumed'})"
 
 
 def _factor(factor: Factor) -> str:

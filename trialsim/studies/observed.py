@@ -22,10 +22,15 @@ from trialsim.characteristics import (
 )
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Simulation
-from trialsim.protocol.design import Allocation, Better, Protocol, SampleSize
+from trialsim.protocol.design import (
+    Allocation,
+    Better,
+    Protocol,
+    ResponseEndpoint,
+    SampleSize,
+)
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial, TrialResult
-from trialsim.protocol.load import ResolvedTemplate
-from trialsim.protocol.rules import observed_risks
+from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.template import ObservedReference
 from trialsim.trial import AnalysisPlan, Finding, Measure, Row
@@ -82,7 +87,7 @@ class ObservedTrial:
     @property
     def job(self) -> Job:
         """The simulation of this trial under every scenario that can be carried over."""
-        return Job(self.protocol, self.plan, self.truths, self.record.id)
+        return Job(self.protocol, (self.plan,), self.truths, self.record.id)
 
 
 @dataclass(frozen=True)
@@ -139,22 +144,20 @@ def _observed_trial(
 ) -> ObservedTrial:
     own = resolved.template.protocol
     result = record.result(reference.result or own.primary.id)
-    risks = observed_risks(record, reference.result or own.primary.id)
-    if not (result and result.experimental and result.control and risks):
+    if not (result and result.experimental and result.control):
         raise AssertionError("checked when the file was loaded")
     x1, n1 = result.experimental.events or 0, result.experimental.n or 1
     x0, n0 = result.control.events or 0, result.control.n or 1
-    sizes = SampleSize(per_arm={own.experimental.id: n1, own.control.id: n0})
-    protocol = own.model_copy(update={"sample_size": sizes, "allocation": Allocation()})
-    plan = AnalysisPlan.of(own, reference.measure)
+    protocol = _as_carried_out(own, result, n1, n0)
+    plan = AnalysisPlan.of(protocol, summary=reference.measure)
     seen = analyse_counts(x1, n1, x0, n0, replace(plan, alpha=0.05, sides=2))
     truths, refused = [], {}
-    obstacle = _obstacle(result, risks, own)
+    obstacle = _obstacle(result, x0 / n0, own)
     for scenario in scenarios:
         try:
             if obstacle:
                 raise ValueError(obstacle)
-            truths.append(resolved.truth(scenario, control_risk=risks[1]))
+            truths.append(resolved.truth(scenario, control_risk=x0 / n0))
         except ValueError as why:
             refused[scenario.id] = str(why)
     estimate, lower, upper = (
@@ -165,10 +168,21 @@ def _observed_trial(
     )
 
 
-def _obstacle(result: TrialResult, risks: tuple[float, float], own: Protocol) -> str:
-    if not 0 < risks[1] < 1:
+def _as_carried_out(own: Protocol, result: TrialResult, n1: int, n0: int) -> Protocol:
+    """Return the protocol at a trial's own arm sizes; a response is read at its own time."""
+    sizes = SampleSize(per_arm={own.experimental.id: n1, own.control.id: n0})
+    changes: dict[str, object] = {"sample_size": sizes, "allocation": Allocation()}
+    if isinstance(own.primary, ResponseEndpoint) and result.at:
+        changes |= {"endpoints": (own.primary.model_copy(update={"at": result.at}),), "visits": ()}
+    return own.model_copy(update=changes)
+
+
+def _obstacle(result: TrialResult, control_risk: float, own: Protocol) -> str:
+    therapy = own.therapy
+    if isinstance(own.primary, ResponseEndpoint):
+        return "" if result.at else "the time of its read-out is not recorded"
+    if not 0 < control_risk < 1:
         return "none or all of its control patients had the event"
-    therapy = own.experimental.regimen.lasting if own.experimental.regimen else None
     planned = own.primary.at.days_after_entry(therapy)
     if result.at and abs(result.at.days_after_entry(therapy) - planned) > 0.5:
         at = own.primary.at.in_words(therapy)
@@ -194,10 +208,11 @@ def placements(
 ) -> list[Placement]:
     """Place an observed trial in each of its simulated distributions."""
     placed = []
-    for truth, results in zip(trial.truths, simulation.results if simulation else (), strict=True):
+    simulated = simulation.results if simulation else ()
+    for truth, (results,) in zip(trial.truths, simulated, strict=True):
         ok = ~results.failed[:, -1]
         estimates = results.estimate[ok, -1]
-        found = tuple(characteristics(results, truth, trial.plan.summary))
+        found = tuple(characteristics(results, truth.risks_on(trial.plan.day), trial.plan.summary))
         below = worse = None
         if len(estimates) >= MIN_REPLICATES:
             below = mid_percentile(estimates, trial.estimate)
@@ -205,7 +220,8 @@ def placements(
             lower_is_better = trial.plan.better is Better.LOWER
             worse = 1 - below.value if lower_is_better else below.value
         relation = ""
-        if truth.from_data_of == trial.record.id:
+        same_result = truth.from_result in ("", trial.result.id)
+        if truth.from_data_of == trial.record.id and same_result:
             relation = "same data"
         elif truth.source and resolved.evidence.shares_patients(truth.source, trial.record.id):
             relation = "shares patients"
@@ -289,7 +305,7 @@ def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Ro
         upper=float(back(trial.upper)),
         level=0.95,
         scale=str(trial.plan.summary),
-        status="derived",
+        status=resolved.estimate_status(trial.record.id, trial.result.id),
     )
 
 
@@ -352,8 +368,9 @@ def sentence(trial: ObservedTrial, placed: Sequence[Placement]) -> str:
 def seen_in_words(trial: ObservedTrial) -> str:
     """Return "OR 0.65 (0.41 to 1.02)", from the trial's own counts."""
     back = np.exp if trial.plan.summary.is_ratio else float
-    low, high = back(trial.lower), back(trial.upper)
-    return f"{trial.plan.summary.short} {back(trial.estimate):.2f} ({low:.2f} to {high:.2f})"
+    digits = 2 if trial.plan.summary.is_ratio else 3
+    seen, low, high = (f"{back(x):.{digits}f}" for x in (trial.estimate, trial.lower, trial.upper))
+    return f"{trial.plan.summary.short} {seen} ({low} to {high})"
 
 
 def surprises(placed: Placement) -> bool:
@@ -364,8 +381,13 @@ def surprises(placed: Placement) -> bool:
 
 def finding(trial: ObservedTrial, placed: Sequence[Placement]) -> Finding:
     """Say under which scenarios a trial's estimate would be a surprise (outer 5%)."""
+    if not any(p.below for p in placed):
+        why = next(iter(trial.not_simulated.values()), f"fewer than {MIN_REPLICATES} replicates")
+        return Finding(trial.record.id, "not placed", why)
     odd = [p.truth.scenario for p in placed if surprises(p)]
-    fits = [p.truth.scenario for p in placed if not surprises(p)]
+    fits = [p.truth.scenario for p in placed if p.below and not surprises(p)]
     verdict = f"surprising under {', '.join(odd)}" if odd else "surprising under none"
     detail = f"inside the central 95% of simulated trials under {', '.join(fits) or 'none'}"
+    if trial.not_simulated:
+        detail += f"; not simulated under {', '.join(trial.not_simulated)}"
     return Finding(trial.record.id, verdict, detail)

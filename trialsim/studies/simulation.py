@@ -9,7 +9,7 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.record import RunRecord
 from trialsim.engine.run import run
 from trialsim.protocol.cautions import Caution, cautions_about, weak_claim
-from trialsim.protocol.load import ResolvedTemplate
+from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
 from trialsim.studies.observed import (
     finding,
@@ -122,6 +122,7 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     """
     chosen = resolved.scenarios(scenarios)
     protocol = resolved.template.protocol
-    own = Job(protocol, AnalysisPlan.of(protocol), tuple(resolved.truth(s) for s in chosen))
+    plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in protocol.simulated)
+    own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
     return PlannedSimulation(resolved, chosen, (own, *observed))

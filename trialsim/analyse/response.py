@@ -1,0 +1,46 @@
+"""Analysis of response at a visit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.analyse.binary import analyse_counts
+from trialsim.generate.response import ResponseBatch
+from trialsim.protocol.design import Counted
+from trialsim.trial import AnalysisPlan, LookResults
+
+__all__ = ["analyse", "responding"]
+
+
+def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
+    """Compare the arms as assigned; who missed the visit, died or was lost did not respond.
+
+    Returns
+    -------
+    LookResults
+        Arrays of shape (n_reps, 1).
+    """
+    responding_now = responding(batch, plan)
+    treated, untreated = batch.assigned, ~batch.assigned
+    counts = [
+        np.add.reduce(who, axis=0, dtype=np.int64)
+        for who in (responding_now & treated, treated, responding_now & untreated, untreated)
+    ]
+    return analyse_counts(counts[0], counts[1], counts[2], counts[3], plan)
+
+
+def responding(batch: ResponseBatch, plan: AnalysisPlan) -> NDArray[np.bool_]:
+    """Return who counts as a responder at the plan's visit, shape (n_patients, n_reps)."""
+    response = np.where(batch.assigned, batch.response[1], batch.response[0])
+    relapse = np.where(batch.assigned, batch.relapse[1], batch.relapse[0])
+    day = batch.visits[plan.visit]
+    here: NDArray[np.bool_] = (
+        batch.attended[plan.visit] & (response <= day) & (day < relapse) & (day < batch.leaving)
+    )
+    if plan.counted is Counted.SUSTAINED:
+        for earlier, attended in zip(
+            batch.visits[: plan.visit], batch.attended[: plan.visit], strict=True
+        ):
+            here &= ~(attended & (response <= earlier) & (relapse <= earlier))
+    return here

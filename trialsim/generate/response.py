@@ -1,0 +1,90 @@
+"""Response and relapse: when they would happen to each patient in either arm, and visits kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.kernels.multistate import times_to_event
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.scenario import Truth
+from trialsim.streams import Decision, Streams
+from trialsim.trial import Candidates
+
+__all__ = ["ResponseBatch", "draw_courses"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ResponseBatch:
+    """Many trials under one truth: every patient's course in either arm, and when they were seen.
+
+    All times in days since entry; infinity for never.
+
+    Attributes
+    ----------
+    assigned : ndarray of bool, shape (n_patients, n_reps)
+    response, relapse : ndarray of float, shape (2, n_patients, n_reps)
+        Under control and under experimental treatment, from the same random numbers.
+    leaving : ndarray of float, shape (n_patients, n_reps)
+        Death or loss, whichever comes first; the same in both arms.
+    visits : ndarray of float, shape (n_visits, n_patients, n_reps)
+        Day a visit took place, within its window.
+    attended : ndarray of bool, shape (n_visits, n_patients, n_reps)
+    """
+
+    assigned: NDArray[np.bool_]
+    response: Floats
+    relapse: Floats
+    leaving: Floats
+    visits: Floats
+    attended: NDArray[np.bool_]
+
+
+def draw_courses(
+    protocol: Protocol,
+    candidates: Candidates,
+    assigned: NDArray[np.bool_],
+    truths: tuple[Truth, ...],
+    streams: Streams,
+    block: int,
+) -> list[ResponseBatch]:
+    """Return one batch per truth, all with the same patients and the same luck.
+
+    Therapy starts at entry (assumed). Windows are uniform on nominal day -+ window.
+    """
+    del candidates  # courses carry no prognosis yet; strata act through allocation alone
+    shape = assigned.shape
+
+    def uniforms(decision: Decision, item: str = "") -> Floats:
+        return streams.generator(decision, block, item).random(shape)
+
+    u_response, u_relapse = uniforms(Decision.RESPONSE), uniforms(Decision.RELAPSE)
+    u_death, u_loss = uniforms(Decision.DEATH), uniforms(Decision.LOSS)
+    days = protocol.visit_days
+    visits = np.stack(
+        [
+            np.maximum(day + window * (2 * uniforms(Decision.VISIT_DAY, f"{day:.4f}") - 1), 0.0)
+            if window
+            else np.full(shape, day)
+            for day, window in days
+        ]
+    )
+    missed = np.stack([uniforms(Decision.VISIT_MISSED, f"{day:.4f}") for day, _ in days])
+    batches = []
+    for truth in truths:
+        courses = truth.courses
+        assert courses is not None  # a response endpoint's scenario has courses, checked on loading
+        arms = (courses.control, courses.treated)
+        response = np.stack([times_to_event(u_response, c.breaks, c.response) for c in arms])
+        relapse = response + times_to_event(u_relapse, (), (courses.control.relapse,))
+        leaving = np.minimum(
+            times_to_event(u_death, (), (courses.control.death,)),
+            times_to_event(u_loss, (), (courses.control.loss,)),
+        )
+        attended = missed >= courses.missed_visits
+        batches.append(ResponseBatch(assigned, response, relapse, leaving, visits, attended))
+    return batches

@@ -1,0 +1,338 @@
+"""A template with everything looked up: scenarios become truths."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from trialsim.errors import Problem, RequestError, did_you_mean
+from trialsim.protocol.catalogue import Evidence
+from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
+from trialsim.protocol.evidence import Status, Trial
+from trialsim.protocol.quantities import Duration
+from trialsim.protocol.scenario import (
+    Courses,
+    Leaving,
+    Piece,
+    Reached,
+    ResponseScenario,
+    Scenario,
+    TreatedRisk,
+    Truth,
+    odds_ratio_between,
+    risk_at_odds_ratio,
+)
+from trialsim.protocol.template import Template
+
+__all__ = [
+    "ImpossiblePieceError",
+    "ResolvedTemplate",
+    "Setting",
+    "courses_of",
+    "reached_probability",
+]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value the user changed with ``--set``, and what the file had said."""
+
+    path: str
+    value: str
+    was: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: set by you: {self.value}; template: {self.was}"
+
+
+class ImpossiblePieceError(ValueError):
+    """A piece of a course that cannot be: whose arm, which piece, and why."""
+
+    def __init__(self, arm: str, index: int, why: str) -> None:
+        super().__init__(why)
+        self.arm, self.index = arm, index
+
+
+def reached_probability(reached: Reached, arm: str, evidence: Evidence) -> float | None:
+    """Return the probability a piece is fitted to; None where its record does not give it."""
+    if reached.value is not None:
+        return reached.value
+    record = evidence.records.get(reached.source or "")
+    risks = record.risks(reached.result or "") if isinstance(record, Trial) else None
+    return None if risks is None else risks[arm == "control"]
+
+
+def courses_of(
+    scenario: ResponseScenario, leaving: Leaving, therapy: Duration | None, evidence: Evidence
+) -> Courses:
+    """Fit both arms' hazards, piece by piece.
+
+    Raises
+    ------
+    ImpossiblePieceError
+        Where an end does not rise, or no hazard reaches what is asked.
+    """
+    rates = {
+        name: getattr(leaving, f"{name}_per_year").value / DAYS_PER_YEAR
+        for name in ("relapse", "death", "loss")
+    }
+    control = _course("control", scenario.control, rates, therapy, evidence, None)
+    treated = control
+    if scenario.treated:
+        treated = _course("treated", scenario.treated, rates, therapy, evidence, control)
+    return Courses(control, treated, leaving.missed_visits.value)
+
+
+def _course(
+    arm: str,
+    pieces: Sequence[Piece],
+    rates: dict[str, float],
+    therapy: Duration | None,
+    evidence: Evidence,
+    control: Course | None,
+) -> Course:
+    ends: list[float] = []
+    hazards: list[float] = []
+    for index, piece in enumerate(pieces):
+        start = ends[-1] if ends else 0.0
+        end = piece.until.days_after_entry(therapy)
+        if end <= start:
+            raise ImpossiblePieceError(
+                arm, index, f"must end after day {start:g}; it ends on {end:g}"
+            )
+        if piece.as_control:
+            if control is None:
+                raise ImpossiblePieceError(arm, index, "is the control arm itself")
+            borrowed = _between(control, start, end)
+            ends += [stop for stop, _ in borrowed]
+            hazards += [hazard for _, hazard in borrowed]
+            continue
+        if piece.hazard_per_year is not None:
+            hazard = piece.hazard_per_year.value / DAYS_PER_YEAR
+        else:
+            assert piece.reaches is not None  # one of three, by the model
+            target = reached_probability(piece.reaches, arm, evidence)
+            if target is None:
+                raise ImpossiblePieceError(
+                    arm, index, "is fitted to a result that gives no such counts"
+                )
+            starts = [0.0, *ends]
+            earlier = [(stop - s, h) for s, stop, h in zip(starts, ends, hazards, strict=False)]
+            leaving = rates["death"] + rates["loss"]
+            try:
+                hazard = calibrated_hazard(
+                    earlier, end - start, target, relapse=rates["relapse"], leaving=leaving
+                )
+            except ImpossibleCourseError as why:
+                raise ImpossiblePieceError(
+                    arm, index, f"cannot reach {target:.4g}: {why}"
+                ) from None
+        ends.append(end)
+        hazards.append(hazard)
+    return Course(tuple(ends), tuple(hazards), **rates)
+
+
+def _between(course: Course, start: float, end: float) -> list[tuple[float, float]]:
+    """Return (end, hazard) of a course's pieces between two days."""
+    found, day = [], 0.0
+    for length, hazard in course.pieces(end):
+        day += length
+        if day > start:
+            found.append((day, hazard))
+    return found
+
+
+@dataclass(frozen=True)
+class ResolvedTemplate:
+    """A template with its variant and settings merged in, and the evidence it may cite.
+
+    Attributes
+    ----------
+    template : Template
+    evidence : Evidence
+        Shipped records, those of ``--evidence`` and the file's own.
+    variant : str
+        Id of the variant merged in; empty for none.
+    settings : tuple of Setting
+    """
+
+    template: Template
+    evidence: Evidence
+    variant: str = ""
+    settings: tuple[Setting, ...] = ()
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The resolved protocol as it stands in a run's record: everything but the variants."""
+        return self.template.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"variants"}
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the resolved protocol."""
+        canonical = json.dumps(self.document, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def scenarios(self, wanted: Sequence[str] = ()) -> tuple[Scenario, ...]:
+        """Return the scenarios of these ids in the file's order; all of them for none.
+
+        Raises
+        ------
+        RequestError
+            For an id the file does not have.
+        """
+        known = [scenario.id for scenario in self.template.scenarios]
+        for name in wanted:
+            if name not in known:
+                remedy = did_you_mean(name, known, f"Its scenarios are {', '.join(known)}.")
+                rule = "is not a scenario of this protocol"
+                raise RequestError(Problem(rule, remedy, field="--scenario", value=f"'{name}'"))
+        return tuple(s for s in self.template.scenarios if not wanted or s.id in wanted)
+
+    def status_of(self, scenario: Scenario) -> str:
+        """Return how far the number behind a scenario can be relied on: a status, or "assumed"."""
+        if scenario.response:
+            return self._status_of_courses(scenario.response)
+        if scenario.as_observed:
+            return self.weakest_status(scenario.as_observed, self.template.protocol.primary.id)
+        if scenario.effect is None:
+            return "-"
+        number, quantity = scenario.effect.number, scenario.effect.quantity
+        stated = number.source and self.evidence.stated_as(number.source, quantity, number.value)
+        return stated.status.value if stated else "assumed"
+
+    def weakest_status(self, record: str, result: str) -> str:
+        """Return the weaker status of the two arms of a trial's result."""
+        trial = self.evidence.records[record]
+        found = trial.result(result) if isinstance(trial, Trial) else None
+        arms = [arm for arm in (found.experimental, found.control) if arm] if found else []
+        return max((arm.status for arm in arms), key=list(Status).index).value
+
+    def estimate_status(self, record: str, result: str) -> str:
+        """Return the status of an effect re-derived from a result's counts."""
+        weakest = Status(self.weakest_status(record, result))
+        return weakest.value if weakest.is_weak else Status.DERIVED.value
+
+    def _status_of_courses(self, response: ResponseScenario) -> str:
+        """Return the weakest status among the points an effect is fitted to."""
+        if response.treated is None:
+            return "-"
+        statuses = []
+        for piece in (*response.control, *response.treated):
+            record = self.evidence.records.get((piece.reaches and piece.reaches.source) or "")
+            result = piece.reaches and piece.reaches.result
+            found = record.result(result) if isinstance(record, Trial) and result else None
+            if found and found.experimental and found.control:
+                statuses += [found.experimental.status, found.control.status]
+            elif not piece.as_control:
+                return "assumed"
+        return max(statuses, key=list(Status).index).value
+
+    def set_by_user(self, *paths: str) -> str | None:
+        """Return what the user set at or under any of these paths, in words."""
+        said = [
+            str(s)
+            for s in self.settings
+            for p in paths
+            if f"{s.path}.".startswith(f"{p}.") or f"{p}.".startswith(f"{s.path}.")
+        ]
+        return "; ".join(dict.fromkeys(said)) or None
+
+    def truth(self, scenario: Scenario, control_risk: float | None = None) -> Truth:
+        """Resolve a scenario, at its own control risk or carried over to another one.
+
+        Effects are carried on the scale they are stated on; a stated treated risk, and a scenario
+        that repeats a trial, as the odds ratio they imply. Courses of response are what they are,
+        whatever the control risk.
+
+        Raises
+        ------
+        ValueError
+            If the effect takes `control_risk` out of (0, 1); the message says to what.
+        """
+        if scenario.response:
+            return self._truth_of_courses(scenario, scenario.response)
+        nature = self.template.nature
+        source = from_data = from_result = ""
+        if scenario.as_observed:
+            record = self.evidence.records[scenario.as_observed]
+            risks = (
+                record.risks(self.template.protocol.primary.id)
+                if isinstance(record, Trial)
+                else None
+            )
+            if risks is None:
+                raise AssertionError("checked when the file was loaded")
+            treated, own = risks
+            label = f"OR {odds_ratio_between(treated, own):.2f}"
+            source = from_data = scenario.as_observed
+            from_result = self.template.protocol.primary.id
+        else:
+            stated = scenario.control_risk or nature.control_risk
+            if stated is None:
+                raise AssertionError("checked when the file was loaded")
+            own = treated = stated.value
+            label = "no effect"
+            if scenario.effect:
+                treated = scenario.effect.applied_to(own)
+                label, source = scenario.effect.label, scenario.effect.number.source or ""
+                from_data = source if isinstance(self.evidence.records.get(source), Trial) else ""
+            if isinstance(scenario.effect, TreatedRisk):
+                label = f"{100 * own:.3g}% -> {100 * treated:.3g}%"
+        if control_risk is not None and control_risk != own:
+            if scenario.as_observed or isinstance(scenario.effect, TreatedRisk):
+                treated = risk_at_odds_ratio(odds_ratio_between(treated, own), control_risk)
+            else:
+                effect = scenario.effect
+                treated = effect.applied_to(control_risk) if effect else control_risk
+            own = control_risk
+        if not 0 < treated < 1:
+            raise ValueError(f"{label} takes a control risk of {own:.3g} to {treated:.3g}")
+        slope = nature.severity_slope.value if nature.severity_slope else 0.0
+        return Truth(
+            scenario.id,
+            label,
+            scenario.title,
+            own,
+            treated,
+            slope,
+            nature.factors,
+            source,
+            from_data,
+            from_result,
+        )
+
+    def _truth_of_courses(self, scenario: Scenario, response: ResponseScenario) -> Truth:
+        nature, protocol = self.template.nature, self.template.protocol
+        leaving = nature.response or Leaving()
+        courses = courses_of(response, leaving, protocol.therapy, self.evidence)
+        day = protocol.primary.at.days_after_entry(protocol.therapy)
+        control = courses.control.probability_of_response(day)
+        treated = courses.treated.probability_of_response(day)
+        pieces = (*response.control, *(response.treated or ()))
+        fitted = [p.reaches for p in pieces if p.reaches and p.reaches.source]
+        source = fitted[0].source or "" if fitted else ""
+        repeats = response.treated and len({reached.source for reached in fitted}) == 1
+        label = (
+            "no effect"
+            if courses.control == courses.treated
+            else (f"{100 * control:.3g}% -> {100 * treated:.3g}%")
+        )
+        return Truth(
+            scenario.id,
+            label,
+            scenario.title,
+            control,
+            treated,
+            0.0,
+            nature.factors,
+            source,
+            source if repeats else "",
+            fitted[-1].result or "" if repeats else "",
+            courses,
+        )
