@@ -1,4 +1,4 @@
-"""Every number of the shipped evidence, encoded twice: by hands that had not seen each other."""
+"""Every number of the main sepsis records, encoded twice: by hands that had not seen each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def numbers(rows):
 
 
 def test_twin_the_two_encodings_agree_number_by_number_and_status_by_status():
-    first = numbers(evidence_rows(shipped_evidence().records.values()))
+    ids = {row["evidence"] for row in TWIN}
+    first = numbers(
+        r for r in evidence_rows(shipped_evidence().records.values()) if r["evidence"] in ids
+    )
     second = numbers(TWIN)
     assert len(second) >= 85
     assert first <= second, sorted(map(str, first - second))

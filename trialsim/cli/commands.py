@@ -16,6 +16,7 @@ from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document
 
 if TYPE_CHECKING:
+    from trialsim.protocol.evidence import EvidenceRecord
     from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.studies.simulation import PlannedSimulation
     from trialsim.trial import StudyResult
@@ -62,6 +63,7 @@ def list_templates(options: argparse.Namespace) -> None:
                 "n_scenarios": len(content["scenarios"]),
                 "n_variants": len(content.get("variants", [])),
                 "n_observed": len(content.get("observed", [])),
+                "setting": content.get("setting", "current"),
             }
         )
     if options.json:
@@ -69,7 +71,9 @@ def list_templates(options: argparse.Namespace) -> None:
         return
     for row in rows:
         print(
-            f"{row['template']:16} {row['title']}: {row['n_scenarios']} scenarios, "
+            f"{row['template']:20} {row['title']}"
+            f"{' (historical)' if row['setting'] == 'historical' else ''}: "
+            f"{row['n_scenarios']} scenarios, "
             f"{row['n_variants']} variants, {row['n_observed']} published results"
         )
     print(f"\nmore: {program_name()} show {rows[0]['template']}")
@@ -203,7 +207,7 @@ def evidence(options: argparse.Namespace) -> None:
     from trialsim.protocol.cautions import caution_of, cautions_about
     from trialsim.protocol.load import evidence_with
     from trialsim.report.records import evidence_rows, record_lines
-    from trialsim.report.screen import caution_lines, table
+    from trialsim.report.text import caution_lines, table
 
     found = evidence_with(options.evidence_files)
     records = list(found.records.values())
@@ -225,7 +229,10 @@ def evidence(options: argparse.Namespace) -> None:
         records = [found.records[options.id]]
         cautions = cautions_about([options.id], found)
     else:
-        cautions = tuple(caution_of(conflict, found) for conflict in found.conflicts)
+        records = _filtered(records, options)
+        kept = {record.id for record in records}
+        touching = (c for c in found.conflicts if kept.intersection(c.touches))
+        cautions = tuple(caution_of(conflict, found) for conflict in touching)
     if options.json:
         document = Document(
             f"evidence {options.action or ''}".strip(),
@@ -248,6 +255,25 @@ def evidence(options: argparse.Namespace) -> None:
         )
         print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
         print(f"\nmore: {program_name()} evidence show tests-2025")
+
+
+def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> list[EvidenceRecord]:
+    """Keep the records asked for; a word that fits none is a mistake, not an empty answer."""
+    from trialsim.report.records import evidence_rows
+
+    statuses = {r.id: {row["status"] for row in evidence_rows([r])} for r in records}
+    for name in ("condition", "kind", "status"):
+        wanted = getattr(options, name)
+        if wanted is None:
+            continue
+        every = {r.id: statuses[r.id] if name == "status" else {getattr(r, name)} for r in records}
+        known = set().union(*every.values())
+        if wanted not in known:
+            remedy = did_you_mean(wanted, known, f"There are {', '.join(sorted(known))}.")
+            rule = "fits no record" + ("" if name == "condition" else " left")
+            raise RequestError(Problem(rule, remedy, field=f"--{name}", value=f"'{wanted}'"))
+        records = [r for r in records if wanted in every[r.id]]
+    return records
 
 
 def _warnings(cautions: Any) -> tuple[dict[str, Any], ...]:

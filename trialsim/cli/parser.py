@@ -182,6 +182,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     evidence = commands.add("evidence")
     evidence.add_argument("action", nargs="?", choices=("show",), help="show one record")
     evidence.add_argument("id", nargs="?", metavar="ID", help="which")
+    evidence.add_argument(
+        "--condition", metavar="WORD", help="only these: sepsis, hepatitis-b, ..."
+    )
+    evidence.add_argument("--kind", metavar="WORD", help="only these: trial, pool, ...")
+    evidence.add_argument("--status", metavar="WORD", help="only records with such a number")
     _common(evidence, template=False)
 
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:

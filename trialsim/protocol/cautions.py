@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.evidence import Conflict, ConflictLevel, Pool, Side, Trial, TrialResult
 
-__all__ = ["Caution", "caution_of", "cautions_about", "result_in_words", "weak_claim"]
+__all__ = ["Caution", "assumption", "caution_of", "cautions_about", "result_in_words", "weak_claim"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,13 @@ def weak_claim(scenario: str, what: str, source: str, status: str, evidence: Evi
     )
     subject, more = f"how far {what} can be relied on", f"trialsim evidence show {source}"
     return Caution("caution", "weak-claim", subject, lines, (source, scenario), more)
+
+
+def assumption(scenario: str, note: str) -> Caution:
+    """Say what a scenario's course assumes."""
+    lines = (("assumed", note),)
+    more = "docs/protocol-format.md"
+    return Caution("note", "assumption", f"scenario {scenario}: {note}", lines, (scenario,), more)
 
 
 def _side_in_words(side: Side, evidence: Evidence) -> str:

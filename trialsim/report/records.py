@@ -10,13 +10,15 @@ from trialsim.protocol.evidence import (
     Document,
     EffectEstimate,
     EvidenceRecord,
+    MetaEpidemiology,
     Plan,
     Pool,
+    Quantity,
     Status,
     Trial,
     TrialResult,
 )
-from trialsim.report.screen import wrapped
+from trialsim.report.text import wrapped
 
 __all__ = ["evidence_rows", "record_lines"]
 
@@ -67,11 +69,24 @@ def record_lines(record: EvidenceRecord) -> str:
         )
     if isinstance(record, Document) and record.about:
         lines.append(f"about: {', '.join(record.about)}")
+    if isinstance(record, MetaEpidemiology):
+        sizes = [
+            f"{n:,} {what}"
+            for n, what in ((record.n_meta_analyses, "meta-analyses"), (record.n_trials, "trials"))
+            if n
+        ]
+        lines += [f"{', '.join(sizes)} ({record.size_status})"] if sizes else []
+        lines += [_noted(f"{e} ({e.status})", e.note) for e in record.estimates]
+    lines += [_noted(f"{q} ({q.status})", q.note) for q in record.quantities]
     verdict = record.consistency
     checked = f"{verdict.verdict}. {verdict.note}" if verdict else "not checked"
     lines.append(wrapped(f"its own numbers: {checked}", "  ", ""))
     lines += [wrapped(f"note: {record.note}", "  ", "")] if record.note else []
     return "\n".join(lines)
+
+
+def _noted(text: str, note: str | None) -> str:
+    return wrapped(text + (f" {note}" if note else ""), "  ", "")
 
 
 Numbers = dict[str, Any]
@@ -90,7 +105,9 @@ def evidence_rows(records: Iterable[EvidenceRecord]) -> list[Numbers]:
         elif isinstance(record, Plan):
             names = ("control_risk", "treated_risk", "alpha", "power", "n_total")
             numbers = (_number(name, getattr(record, name), record.status) for name in names)
-        rows += [about | row for row in numbers]
+        elif isinstance(record, MetaEpidemiology):
+            numbers = _bias_numbers(record)
+        rows += [about | row for row in (*numbers, *map(_quantity_numbers, record.quantities))]
     return rows
 
 
@@ -114,6 +131,29 @@ def _result_numbers(result: TrialResult) -> Iterator[Numbers]:
             yield here_arm | _number("value", arm.value, arm.status) | ends
     yield from (here | _effect_row(effect) for effect in result.effects)
     yield from (here | _number(f"p, {test.name}", test.p, test.status) for test in result.tests)
+
+
+def _quantity_numbers(quantity: Quantity) -> Numbers:
+    row: Numbers = {"result": quantity.id, "outcome": quantity.what, "measure": "quantity"}
+    row |= {"value": quantity.value, "unit": quantity.unit, "status": quantity.status.value}
+    if quantity.interval and quantity.interval_kind:
+        row |= {"lower": quantity.interval[0], "upper": quantity.interval[1]}
+        row |= {"scale": quantity.interval_kind.value}
+    counts = {"n": quantity.n, "events": quantity.events, "p": quantity.p}
+    return row | {name: number for name, number in counts.items() if number is not None}
+
+
+def _bias_numbers(record: MetaEpidemiology) -> Iterator[Numbers]:
+    for name in ("n_meta_analyses", "n_trials"):
+        if (count := getattr(record, name)) is not None:
+            yield _number(name, count, record.size_status)
+    for e in record.estimates:
+        row = _number(e.measure.value, e.value, e.status)
+        row |= {"result": e.id, "outcome": f"{e.flaw}, {e.comparison}, {e.outcomes} outcomes"}
+        yield row | ({"lower": e.ci[0], "upper": e.ci[1], "level": 0.95} if e.ci else {})
+        for name in ("kappa", "phi"):
+            if (spread := getattr(e, name)) is not None:
+                yield row | _number(name, spread, e.status)
 
 
 def _pool_numbers(pool: Pool) -> Iterator[Numbers]:

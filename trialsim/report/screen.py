@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-from trialsim.protocol.cautions import Caution
 from trialsim.protocol.design import ContinuousEndpoint, Endpoint, Protocol, RiskEndpoint
 from trialsim.protocol.quantities import Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.observed import (
     ObservedPool,
     ObservedTrial,
@@ -20,70 +19,16 @@ from trialsim.studies.observed import (
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = [
-    "WIDTH",
-    "caution_lines",
     "demo_screen",
     "observed_table",
     "power_table",
     "simulation_screen",
-    "table",
     "template_lines",
-    "wrapped",
 ]
 
-WIDTH = 80
 DISCLAIMER = (
     "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
 )
-
-
-def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], folding: Sequence[int] = (0,)
-) -> str:
-    """Return columns side by side; the `folding` ones give way where the whole is too wide."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    rows = list(rows)
-    line_under_header = box.Box("\n".join(["    ", "    ", " -- ", *["    "] * 5, ""]), ascii=True)
-    drawn = Table(
-        box=line_under_header, pad_edge=False, show_edge=False, header_style="", padding=(0, 1)
-    )
-    for index, column in enumerate(header):
-        words = [word for row in rows for word in row[index].split()]
-        drawn.add_column(
-            column,
-            overflow="fold",
-            no_wrap=index not in folding,
-            min_width=min(16, max((len(word) for word in words), default=1)),
-        )
-    for row in rows:
-        drawn.add_row(*row)
-    console = Console(
-        width=WIDTH,
-        markup=False,
-        highlight=False,
-        emoji=False,
-        no_color=True,
-        force_terminal=False,
-        legacy_windows=False,
-    )
-    with console.capture() as captured:
-        console.print(drawn)
-    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
-
-
-def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
-    """Return text folded at 80 columns."""
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def simulation_screen(
@@ -279,33 +224,6 @@ def pool_in_words(pool: ObservedPool) -> str:
     return (
         f"{pool.effect}  {pool.record.title}, {status.upper() if status.is_weak else status}{names}"
     )
-
-
-def caution_lines(
-    cautions: Iterable[Caution], *, program: str = "trialsim", in_full: bool = False
-) -> str:
-    """Return cautions in full and notes in one line each (`in_full`: those in full too).
-
-    `program` is what to type to run the commands they name.
-    """
-    lines = []
-    for caution in cautions:
-        lines.append(wrapped(caution.subject, " " * 9, f"{caution.level:9}"))
-        if caution.level != "note" or in_full:
-            lines += _sides(caution)
-        lines.append(f"{'':9}more: {caution.more.replace('trialsim', program, 1)}")
-    return "\n".join(lines)
-
-
-def _sides(caution: Caution) -> Iterator[str]:
-    width = min(26, max(len(who) for who, _ in caution.lines))
-    under = " " * (11 + width)
-    for who, what in caution.lines:
-        lead = f"{'':9}{who:{width}}  "
-        if len(who) > width:
-            yield lead.rstrip()
-            lead = under
-        yield wrapped(what, under, lead)
 
 
 def footer(result: StudyResult, replicates: int, seed: int) -> str:

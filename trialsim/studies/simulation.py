@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from trialsim.engine.blocks import Job
 from trialsim.engine.record import RunRecord
 from trialsim.engine.run import run
-from trialsim.protocol.cautions import Caution, cautions_about, weak_claim
+from trialsim.protocol.cautions import Caution, assumption, cautions_about, weak_claim
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.scenario import Piece, Scenario
 from trialsim.studies.observed import (
     finding,
     observed_pools,
@@ -87,6 +87,9 @@ class PlannedSimulation:
         explained = {conflict.used for conflict in resolved.evidence.conflicts}
         weak = []
         for scenario in self.scenarios:
+            pieces = _pieces(scenario)
+            weak += [assumption(scenario.id, piece.note) for piece in pieces if piece.note]
+            cited += [p.reaches.source for p in pieces if p.reaches and p.reaches.source]
             number = scenario.effect.number if scenario.effect else None
             cited += [scenario.as_observed] if scenario.as_observed else []
             if number is None or number.source is None:
@@ -104,6 +107,11 @@ class PlannedSimulation:
                     )
                 )
         return (*weak, *cautions_about(cited, resolved.evidence))
+
+
+def _pieces(scenario: Scenario) -> tuple[Piece, ...]:
+    response = scenario.response
+    return (*response.control, *(response.treated or ())) if response else ()
 
 
 def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -> PlannedSimulation:
