@@ -26,7 +26,7 @@ def build_schemas() -> None:
 
 
 def build_pictures() -> None:
-    """Write the README's picture and the screen under it."""
+    """Write the README's picture, the screen under it, and the sample report."""
     images = ROOT / "docs" / "images"
     images.mkdir(exist_ok=True)
     command = [Path(sys.executable).with_name("trialsim"), "simulate", "sepsis", "--out", "run"]
@@ -34,6 +34,9 @@ def build_pictures() -> None:
         done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
         drawn = Path(folder) / "run" / "figures" / "observed.svg"
         shutil.copy(drawn, images / "sepsis-observed.svg")
+        sample = ROOT / "docs" / "sample-report.html"
+        report = [command[0], "report", "run", "--out", sample]
+        subprocess.run(report, cwd=folder, check=True, capture_output=True)
     (ROOT / "docs" / "sepsis-screen.txt").write_text(done.stdout, encoding="utf-8")
 
 

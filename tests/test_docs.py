@@ -43,3 +43,10 @@ def test_regression_the_readmes_error_is_what_check_says(trialsim, tmp_path):
     done = trialsim("check", "my-trial.yaml", cwd=tmp_path)
     assert done.stderr.strip() in README
     assert done.returncode == 2
+
+
+def test_regression_the_sample_report_is_a_report_of_the_readmes_run():
+    text = (ROOT / "docs" / "sample-report.html").read_text(encoding="utf-8")
+    assert "Thymalfasin for sepsis" in text
+    assert "127/542 v 132/547" in text
+    assert "10,000" in text

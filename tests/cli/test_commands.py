@@ -35,7 +35,7 @@ def test_property_bare_command_and_demo_name_only_commands_that_run(trialsim, tm
 def test_property_help_lists_exactly_the_commands_that_exist(trialsim, tmp_path):
     text = trialsim("--help", cwd=tmp_path).stdout
     listed = re.findall(r"^    (\w+) +\w", text, flags=re.M)
-    assert listed == ["demo", "list", "show", "new", "check", "simulate", "evidence"]
+    assert listed == ["demo", "list", "show", "new", "check", "simulate", "report", "evidence"]
 
 
 def test_regression_simulate_screen_fits_80_columns_of_ascii(trialsim, tmp_path):
@@ -78,6 +78,7 @@ def test_regression_run_directory_holds_record_results_and_figures(trialsim, tmp
         "record.json",
         "results/simulate.json",
         "results/simulate.csv",
+        "results/simulate.sha256",
         "figures/observed.svg",
         "figures/observed.png",
     }
@@ -93,11 +94,11 @@ def test_regression_default_directory_is_added_to_and_never_overwritten(trialsim
         assert trialsim("simulate", "sepsis", *QUICK, cwd=tmp_path).returncode == 0
     (folder,) = (tmp_path / "trialsim-runs").iterdir()
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    assert len(before) == 5
+    assert len(before) == 6
     assert trialsim("simulate", "sepsis", "--replicates", "400", cwd=tmp_path).returncode == 0
     after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert {p: after[p] for p in before} == before
-    assert len(after) == 9  # another result and its figures, beside the first
+    assert len(after) == 11  # another result and its figures, beside the first
 
 
 def test_property_the_same_command_writes_the_same_bytes(trialsim, tmp_path):
@@ -140,7 +141,7 @@ def test_property_figures_carry_their_alternative_text_and_escape_it(trialsim, t
         (["evidence", "show", "tests-2024"], "Did you mean 'tests-2025'?"),
         (["show", "nowhere.yaml"], "nowhere.yaml: does not exist"),
         (["check", "nowhere.yaml", "elsewhere.yaml"], "elsewhere.yaml: does not exist"),
-        (["report", "last"], "is not a command"),
+        (["size", "sepsis"], "is not a command"),
     ],
 )
 def test_regression_a_users_mistake_is_exit_2_with_a_remedy_and_no_traceback(

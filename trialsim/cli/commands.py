@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.cli.parser import program_name
@@ -402,22 +403,54 @@ def _repeat(options: argparse.Namespace) -> str:
     return f"{program_name()} {shlex.join(words)}"
 
 
+def report(options: argparse.Namespace) -> None:
+    """Bind finished runs of one protocol into a report."""
+    from trialsim.report.bind import bound_sections, report_title, write_figures
+    from trialsim.report.html import as_html
+    from trialsim.report.markdown import as_markdown
+    from trialsim.report.run_reader import newest_run, read_run
+    from trialsim.report.word import write_word
+
+    folders = [newest_run() if name == "last" else Path(name) for name in options.runs or ["last"]]
+    runs = [run for folder in folders for run in read_run(folder)]
+    sections, title = bound_sections(runs), report_title(runs)
+    html = options.out or Path(f"{runs[0].document['protocol']}-report.html")
+    written = [html]
+    html.write_text(as_html(title, sections), encoding="utf-8", newline="\n")
+    if options.markdown:
+        options.markdown.write_text(as_markdown(title, sections), encoding="utf-8", newline="\n")
+        written.append(options.markdown)
+    if options.docx:
+        write_word(options.docx, title, sections)
+        written.append(options.docx)
+    if options.figures:
+        written += write_figures(runs, options.figures)
+    if options.json:
+        rows = tuple({"file": str(path)} for path in written)
+        print(Document("report", {}, runs[0].document["protocol"], rows=rows).to_json())
+        return
+    for path in written:
+        print(f"wrote {path}")
+
+
 def demo(options: argparse.Namespace) -> None:
     """Take the tour."""
+    from trialsim.cli.parser import parse
+
     name = program_name()
     _say(
-        f"trialsim demo: the protocol 'sepsis' run as {options.replicates:,} trials under each of\n"
-        "six truths, held against what ETASS and TESTS found. A few seconds; results stay in\n"
-        "this folder.\n"
+        f"trialsim demo: two protocols, each run as {options.replicates:,} trials under several\n"
+        "truths and held against published trials: sepsis, then chronic hepatitis B. Under a\n"
+        "minute; results stay in this folder.\n"
     )
-    from trialsim.cli.parser import parse
     from trialsim.report.screen import demo_screen
 
-    words = ["simulate", "sepsis", "--replicates", str(options.replicates)]
-    _run_and_show(parse(words), demo_screen)
-    print(f"""
-Next:
-  {name} show sepsis                            the protocol, read aloud
+    for template in ("sepsis", "chronic-hepatitis-b"):
+        words = ["simulate", template, "--replicates", str(options.replicates)]
+        _run_and_show(parse(words), demo_screen)
+        print()
+    print(f"""Next:
+  {name} report last                            one HTML file to hand on
   {name} simulate sepsis --variant etass-control-risk
   {name} new my-trial.yaml                      a protocol of your own""")
 
@@ -430,5 +463,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "check": check,
     "evidence": evidence,
     "simulate": simulate,
+    "report": report,
     "demo": demo,
 }

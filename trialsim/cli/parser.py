@@ -60,6 +60,7 @@ class _Commands:
         "new": "start a protocol of your own",
         "check": "is a protocol file right?",
         "simulate": "power, bias, ... under every scenario, against observed effects",
+        "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
     }
 
@@ -178,6 +179,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="a new folder for the results (default trialsim-runs/...)",
     )
     simulate.add_argument("--yes", action="store_true", help="do not stop at an hour of work")
+
+    report = commands.add("report")
+    report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")
+    report.add_argument("--out", type=Path, metavar="FILE", help="default: <protocol>-report.html")
+    report.add_argument("--docx", type=Path, metavar="FILE", help="two pages for an ethics form")
+    report.add_argument("--markdown", type=Path, metavar="FILE", help="the same as Markdown")
+    report.add_argument("--figures", type=Path, metavar="DIR", help="figures as SVG and PNG")
+    report.add_argument("--json", action="store_true", help="say what was written as JSON")
 
     evidence = commands.add("evidence")
     evidence.add_argument("action", nargs="?", choices=("show",), help="show one record")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
+from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure, ratio_axis
 from trialsim.protocol.design import Better, Summary
 from trialsim.studies.observed import (
     ObservedPool,
@@ -55,22 +55,13 @@ def trial_panel(axes: Axes, trial: ObservedTrial, placed: Sequence[Placement]) -
         fontweight="bold",
     )
     if trial.plan.summary.is_ratio:
-        _ratio_axis(axes)
+        ratio_axis(axes)
     return axes
 
 
 def _scenario_label(placed: Placement) -> str:
     truth = placed.truth
     return truth.label if truth.label == truth.title else f"{truth.label}, {truth.title}"
-
-
-def _ratio_axis(axes: Axes) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def pools_panel(axes: Axes, pools: Sequence[ObservedPool]) -> Axes:

@@ -9,13 +9,24 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREY", "INK", "ORANGE", "house_style", "new_figure", "save"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "INK",
+    "ORANGE",
+    "house_style",
+    "new_figure",
+    "ratio_axis",
+    "save",
+    "save_svg",
+]
 
 INK, GREY, BLUE, ORANGE = "#1a1a1a", "#8c8c8c", "#0072b2", "#d55e00"
 _RC: dict[str, Any] = {
@@ -51,8 +62,30 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, folder: Path, name: str, alt_text: str) -> list[Path]:
+def ratio_axis(axes: Axes) -> None:
+    """Make the x axis logarithmic, with round ratios as its ticks."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_xscale("log")
+    ticks = [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def save(
+    figure: Figure,
+    folder: Path,
+    name: str,
+    alt_text: str,
+    size_pixels: tuple[int, int] | None = None,
+) -> list[Path]:
     """Write a figure as SVG and PNG, each with its alternative text inside.
+
+    Parameters
+    ----------
+    size_pixels : (width, height), optional
+        Of the PNG; the figure is drawn to fit. Without it, 160 pixels an inch.
 
     Returns
     -------
@@ -60,17 +93,26 @@ def save(figure: Figure, folder: Path, name: str, alt_text: str) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    with svg.open("w", encoding="utf-8", newline="\n") as stream:
+        save_svg(figure, stream, name, alt_text)
+    with house_style():
+        dpi = 160.0
+        if size_pixels:
+            dpi = size_pixels[0] / figure.get_figwidth()
+            figure.set_figheight(size_pixels[1] / dpi)
+        figure.savefig(png, dpi=dpi, metadata={"Title": name, "Description": alt_text})
+    return [svg, png]
+
+
+def save_svg(figure: Figure, stream: TextIO, name: str, alt_text: str) -> None:
+    """Write a figure as SVG with a title and a description a screen reader finds."""
     with house_style():
         buffer = StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": name})
-        figure.savefig(png, dpi=160, metadata={"Title": name, "Description": alt_text})
     drawn = buffer.getvalue()
-    start = drawn.index("<svg")
-    start_of_content = drawn.index(">", start)
-    svg.write_text(
-        f'{drawn[:start_of_content]} role="img" aria-labelledby="title desc">\n'
-        f' <title id="title">{escape(name)}</title>\n <desc id="desc">{escape(alt_text)}</desc>'
-        f"{drawn[start_of_content + 1 :]}",
-        encoding="utf-8",
+    start_of_content = drawn.index(">", drawn.index("<svg"))
+    stream.write(
+        f'{drawn[:start_of_content]} role="img" aria-labelledby="{name}-title {name}-desc">\n'
+        f' <title id="{name}-title">{escape(name)}</title>\n'
+        f' <desc id="{name}-desc">{escape(alt_text)}</desc>{drawn[start_of_content + 1 :]}'
     )
-    return [svg, png]

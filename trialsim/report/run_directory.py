@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,12 @@ class RunDirectory:
             if not all(path.exists() for path in drawn):
                 save(figure, self.path / "figures", label, alt_text)
             written += drawn
+        # in the form of sha256sum, so that anyone can check a run without this program
+        sums = [
+            f"{sha256(p.read_bytes()).hexdigest()}  {p.relative_to(self.path).as_posix()}"
+            for p in written
+        ]
+        self._write_new(results / f"{stem}.sha256", "\n".join(sums) + "\n")
         return written
 
     @staticmethod

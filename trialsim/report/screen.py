@@ -133,7 +133,16 @@ def read_out_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         lines.append((_truth_in_words(resolved, scenario), *powers, needed))
     header = ["The same patients, read at ..."]
     header += [read_out_in_words(e, therapy).replace(" = ", "\n= ") for e in endpoints]
-    return table((*header, "per arm\nfor 80%"), lines)
+    drawn = table((*header, "per arm\nfor 80%"), lines)
+    alpha = protocol.test.alpha
+    sizes = [r for r in result.rows if r.measure is Measure.TYPE_I_ERROR and r.value is not None]
+    if any((row.value or 0) + 4 * (row.mcse or 0) < alpha for row in sizes):
+        why = (
+            f"Under no effect the chance may lie well below {100 * alpha:g}%: with so few events a "
+            "test of this size can hardly ever reject."
+        )
+        drawn += f"\n{wrapped(why)}"
+    return drawn
 
 
 def read_out_in_words(endpoint: RiskEndpoint, therapy: Duration | None) -> str:

@@ -106,7 +106,8 @@ class PlannedSimulation:
                         resolved.evidence,
                     )
                 )
-        return (*weak, *cautions_about(cited, resolved.evidence))
+        found = (*weak, *cautions_about(cited, resolved.evidence))
+        return tuple(sorted(found, key=lambda caution: caution.level == "note"))
 
 
 def _pieces(scenario: Scenario) -> tuple[Piece, ...]:

@@ -1,0 +1,177 @@
+"""The report: one self-contained file, the same bytes every time, refused for what is no run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+SETTINGS = ["--set", "title=<b>Bold</b> & <script>alert(1)</script>", "--replicates", "200"]
+SECTIONS = [
+    "synopsis",
+    "schedule",
+    "assumptions",
+    "characteristics",
+    "observed",
+    "forest",
+    "conflicts",
+    "ademp",
+    "sentence",
+    "repeat",
+]
+
+
+@pytest.fixture(scope="module")
+def runs(trialsim, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, words in (
+        ("sepsis", ["sepsis", *SETTINGS]),
+        ("variant", ["sepsis", "--variant", "etass-control-risk", "--replicates", "200"]),
+        ("hepatitis", ["chronic-hepatitis-b", "--replicates", "200"]),
+    ):
+        done = trialsim("simulate", *words, "--out", name, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.ids, self.captions = [], [], [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+
+@pytest.mark.parametrize("name", ["sepsis", "hepatitis"])
+def test_property_the_report_is_whole_self_contained_and_escaped(name, runs, trialsim):
+    done = trialsim("report", name, "--out", f"{name}.html", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    text = (runs / f"{name}.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert [i for i in page.ids if i in SECTIONS] == SECTIONS
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") for link in page.links)  # nothing is fetched
+    assert "script" not in page.tags
+    assert "<b>Bold" not in text
+    assert page.tags.count("svg") == 2
+    assert page.tags.count("details") == 2  # a table behind each figure
+    assert page.tags.count("desc") == 2
+    assert "<text" in text  # text stays text
+    assert 'lang="en"' in text
+    for words in (
+        "Aims",
+        "Data-generating mechanisms",
+        "Estimands",
+        "Methods",
+        "Performance measures",
+        "Replicates and failures",
+        "Monte Carlo standard error",
+        "not treatment advice",
+    ):
+        assert words in text
+    assert ("historical" in text) == (name == "hepatitis")
+
+
+def test_property_the_same_run_gives_the_same_bytes(runs, trialsim):
+    texts = []
+    for name in ("one.html", "two.html"):
+        trialsim("report", "sepsis", "--out", name, "--markdown", f"{name}.md", cwd=runs)
+        texts.append((runs / name).read_bytes() + (runs / f"{name}.md").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_property_runs_of_one_protocol_bind_and_others_do_not(runs, trialsim):
+    assert trialsim("report", "sepsis", "variant", "--out", "both.html", cwd=runs).returncode == 0
+    assert Page((runs / "both.html").read_text()).tags.count("svg") == 3
+    mixed = trialsim("report", "sepsis", "hepatitis", cwd=runs)
+    assert mixed.returncode == 2
+    assert "mixes the protocols" in mixed.stderr
+
+
+def test_property_word_markdown_and_figures(runs, trialsim):
+    done = trialsim(
+        "report",
+        "hepatitis",
+        "--out",
+        "h.html",
+        "--docx",
+        "h.docx",
+        "--markdown",
+        "h.md",
+        "--figures",
+        "figures",
+        cwd=runs,
+    )
+    assert done.returncode == 0, done.stderr
+    from docx import Document
+
+    document = Document(str(runs / "h.docx"))
+    assert any(
+        "HBeAg" in cell.text for t in document.tables for row in t.rows for cell in row.cells
+    )
+    assert (
+        "| chien-1998 |" in (runs / "h.md").read_text()
+        or "chien-1998" in (runs / "h.md").read_text()
+    )
+    from PIL import Image
+
+    with Image.open(runs / "figures" / "forest.png") as image:
+        assert image.size == (1920, 1080)
+
+
+def spoil(how, run):
+    if how == "empty":
+        shutil.rmtree(run)
+        run.mkdir()
+    elif how == "foreign":
+        (run / "record.json").unlink()
+    elif how == "changed result":
+        path = run / "results" / "simulate.json"
+        path.write_text(path.read_text().replace('"value": 0.', '"value": 0.9', 1))
+    elif how == "changed protocol":
+        record = json.loads((run / "record.json").read_text())
+        record["protocol"]["nature"]["control_risk"]["value"] = 0.3
+        (run / "record.json").write_text(json.dumps(record))
+    elif how == "missing figure":
+        (run / "figures" / "observed.svg").unlink()
+    elif how == "not JSON":
+        (run / "record.json").write_text("{")
+    elif how == "a path outside":
+        sums = run / "results" / "simulate.sha256"
+        sums.write_text(re.sub(r"  \S+", "  ../../secret", sums.read_text(), count=1))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("empty", "is empty"),
+        ("foreign", "is not the folder of a run"),
+        ("changed result", "was changed after the run"),
+        ("changed protocol", "was changed after the run"),
+        ("missing figure", "is missing"),
+        ("not JSON", "cannot be read"),
+        ("a path outside", "is missing"),
+    ],
+)
+def test_regression_a_spoilt_run_is_refused(how, words, runs, trialsim, tmp_path):
+    shutil.copytree(runs / "variant", tmp_path / "run")
+    spoil(how, tmp_path / "run")
+    done = trialsim("report", "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "sepsis-report.html").exists()
+
+
+def test_regression_no_run_at_all_is_said(trialsim, tmp_path):
+    done = trialsim("report", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds no run" in done.stderr

@@ -1,0 +1,61 @@
+"""Published effects side by side: trials from their counts, pools as published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trialsim.figures.style import GREY, INK, ORANGE, house_style, new_figure, ratio_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["ForestLine", "forest_figure", "forest_panel"]
+
+
+@dataclass(frozen=True)
+class ForestLine:
+    """One published effect with its interval, on the natural scale."""
+
+    label: str
+    value: float
+    lower: float
+    upper: float
+    pooled: bool
+    status: str
+
+
+def forest_panel(axes: Axes, lines: Sequence[ForestLine], *, ratio: bool) -> Axes:
+    """Draw effects from top to bottom: squares for trials, diamonds for pools."""
+    for y, line in enumerate(lines):
+        colour = INK if line.pooled else ORANGE
+        axes.plot([line.lower, line.upper], [y, y], color=colour, lw=1.4)
+        axes.plot([line.value], [y], "D" if line.pooled else "s", color=colour, ms=7)
+        weak = f", {line.status.upper()}" if line.status in ("document", "unverified") else ""
+        words = f"{line.value:.2f} ({line.lower:.2f} to {line.upper:.2f}){weak}"
+        axes.text(1.01, y, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+    axes.axvline(1.0 if ratio else 0.0, color=GREY, lw=0.8, ls=":")
+    axes.set_yticks(list(range(len(lines))), [line.label for line in lines])
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    if ratio:
+        ratio_axis(axes)
+    return axes
+
+
+def forest_figure(lines: Sequence[ForestLine], scale: str) -> tuple[Figure, str]:
+    """Return the figure and its alternative text; `scale` names the measure."""
+    crossing = sum(line.lower <= 1 <= line.upper for line in lines)
+    ratio = scale != "risk difference"
+    title = f"{len(lines)} published effects"
+    if ratio:
+        title += f"; the intervals of {crossing} hold no effect (1)"
+    with house_style():
+        figure = new_figure(9.6, 1.2 + 0.4 * len(lines))
+        axes = figure.subplots()
+        forest_panel(axes, lines, ratio=ratio)
+        axes.set_xlabel(f"{scale}, treated to control; squares: trials, diamonds: pooled")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
+    each = "; ".join(f"{x.label} {x.value:.2f} ({x.lower:.2f} to {x.upper:.2f})" for x in lines)
+    return figure, f"{title}. {each}."

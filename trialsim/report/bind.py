@@ -1,0 +1,87 @@
+"""Runs -> one report in the forms asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+from trialsim.errors import Problem, RequestError
+from trialsim.figures.forest import ForestLine, forest_figure
+from trialsim.figures.style import save, save_svg
+from trialsim.report.content import Drawing, Grid, Section, sections_of
+from trialsim.report.run_reader import FinishedRun
+
+__all__ = ["bound_sections", "report_title", "write_figures"]
+
+
+def report_title(runs: Sequence[FinishedRun]) -> str:
+    """Return the title of the protocol."""
+    return runs[0].resolved.template.title
+
+
+def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
+    """Return the sections of a report on these runs.
+
+    Raises
+    ------
+    RequestError
+        If they are not of one protocol.
+    """
+    ids = {run.document["protocol"] for run in runs}
+    if len(ids) > 1:
+        remedy = "Make one report for each."
+        rule = f"mixes the protocols {', '.join(sorted(ids))}"
+        raise RequestError(Problem(rule, remedy, field="RUN"))
+    return sections_of(runs, _forest(runs[0]))
+
+
+def _forest(run: FinishedRun) -> Drawing | None:
+    lines, scale = _forest_lines(run)
+    if not lines:
+        return None
+    figure, alt_text = forest_figure(lines, scale)
+    header = ("Record", scale, "95% interval", "Status")
+    rows = tuple(
+        (x.label, f"{x.value:.2f}", f"{x.lower:.2f} to {x.upper:.2f}", x.status) for x in lines
+    )
+    svg = StringIO()
+    save_svg(figure, svg, "forest", alt_text)
+    return Drawing("forest", svg.getvalue(), alt_text, Grid("Published effects", header, rows))
+
+
+def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
+    estimates = [
+        row
+        for row in run.document["observed"]
+        if row["measure"] == "estimate" and row.get("lower") is not None
+    ]
+    scale = estimates[0]["scale"] if estimates else ""
+    records = run.resolved.evidence.records
+    return [
+        ForestLine(
+            records[row["evidence"]].title if row["evidence"] in records else row["evidence"],
+            row["value"],
+            row["lower"],
+            row["upper"],
+            row.get("analysis") == "pooled",
+            row.get("status", ""),
+        )
+        for row in estimates
+        if row["scale"] == scale
+    ], scale
+
+
+def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
+    """Write the report's figures as SVG and 1920 pixel wide PNG."""
+    lines, scale = _forest_lines(runs[0])
+    written: list[Path] = []
+    if lines:
+        figure, alt_text = forest_figure(lines, scale)
+        written += save(figure, folder, "forest", alt_text, size_pixels=(1920, 1080))
+    for number, run in enumerate(runs):
+        for path in sorted((run.folder / "figures").glob("observed*.[sp][vn]g")):
+            target = folder / f"{path.stem}-{number}{path.suffix}"
+            target.write_bytes(path.read_bytes())
+            written.append(target)
+    return written

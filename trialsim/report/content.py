@@ -1,0 +1,429 @@
+"""What a report says, section by section; HTML, Markdown and Word only render it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trialsim.protocol.design import ContinuousEndpoint, Protocol
+from trialsim.protocol.evidence import Trial
+from trialsim.protocol.quantities import SourcedNumber
+from trialsim.report.run_reader import FinishedRun
+
+__all__ = ["Block", "Drawing", "Grid", "Paragraph", "Section", "sections_of"]
+
+DISCLAIMER = (
+    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
+)
+_MEASURES = {
+    "power": "Power",
+    "type_i_error": "Type I error",
+    "power_wrong_direction": "Rejects in the wrong direction",
+    "type_m": "Type M (times too large when significant)",
+    "type_s": "Type S (share of significant in the wrong direction)",
+    "bias": "Bias",
+    "empirical_se": "Empirical SE",
+    "model_se": "Model SE",
+    "coverage": "Coverage of the 95% interval",
+    "mse": "Mean squared error",
+    "estimate_median": "Median estimate",
+}
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with its caption; every row is as long as the header."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: SVG text, its alternative text and the table behind it."""
+
+    name: str
+    svg: str
+    alt_text: str
+    data: Grid
+
+
+Block = Paragraph | Grid | Drawing
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a report."""
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Section]:
+    """Return the sections of a report on one or more runs of one protocol.
+
+    Parameters
+    ----------
+    runs : sequence of FinishedRun
+        At least one; all of the same protocol id.
+    forest : Drawing or None
+        The published effects, drawn by whoever has the figures floor at hand.
+    """
+    first = runs[0]
+    parts = [
+        Section("synopsis", "Synopsis", tuple(_synopsis(first))),
+        Section(
+            "schedule", "Schedule of activities", (_schedule(first.resolved.template.protocol),)
+        ),
+        Section("assumptions", "Assumptions and their sources", tuple(_assumptions(runs))),
+        Section("characteristics", "Operating characteristics", tuple(_characteristics(runs))),
+        Section("observed", "Observed v simulated", tuple(_observed(runs))),
+    ]
+    if forest:
+        parts.append(Section("forest", "Published effects", (forest,)))
+    parts += [
+        Section("conflicts", "Where sources disagree", tuple(_conflicts(runs))),
+        Section("ademp", "How the simulation was done (ADEMP)", tuple(_ademp(runs))),
+        Section("sentence", "A sentence for the protocol", tuple(_sentences(runs))),
+        Section("repeat", "To repeat it", tuple(_repeat(runs))),
+    ]
+    return parts
+
+
+def _synopsis(run: FinishedRun) -> Iterator[Block]:
+    template = run.resolved.template
+    protocol, therapy = template.protocol, template.protocol.therapy
+    rows = [("Title", template.title)]
+    if template.setting == "historical":
+        rows.append(("Setting", f"historical: {template.setting_note or 'not as treated today'}"))
+    if protocol.population:
+        rows.append(("Population", protocol.population.condition))
+    rows += [(arm.role.value.capitalize(), f"{arm.id}: {arm}") for arm in protocol.arms]
+    ratio = ":".join(map(str, protocol.ratio))
+    primary = protocol.primary
+    rows += [
+        ("Allocation", f"{ratio}, {protocol.allocation_method}"),
+        ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
+        ("Patients", f"{protocol.n_total:,}"),
+        ("Primary endpoint", f"{primary.event}, {primary.at.in_words(therapy)}"),
+        ("Estimand", f"{primary.estimand.population}; {primary.estimand.summary}"),
+    ]
+    events = primary.estimand.intercurrent_events.items()
+    rows += [("Intercurrent event", f"{event}: {strategy}") for event, strategy in events]
+    yield Grid("The trial in brief", ("", ""), tuple(rows))
+    yield Paragraph(_headline(run))
+
+
+def _headline(run: FinishedRun) -> str:
+    said = []
+    for scenario, rows in _by_scenario(run).items():
+        power = next((r for r in rows if r["measure"] == "power" and r.get("headline")), None)
+        if power and power["value"] is not None:
+            said.append(f"{_title(run, scenario)}: {_number(power)}")
+    return "Chance of a significant result if the truth is: " + "; ".join(said) + "."
+
+
+def _schedule(protocol: Protocol) -> Grid:
+    """Return the SPIRIT 2025 grid: what happens when, an x where it does."""
+    therapy = protocol.therapy
+    times: dict[float, str] = {0.0: "entry"}
+    marks: dict[str, set[float]] = {"Eligibility, consent, allocation": {0.0}}
+    if therapy:
+        times[therapy.days] = f"{therapy} (end of therapy)"
+        marks["Study treatment"] = {0.0, therapy.days}
+    for visit in protocol.visits:
+        day = visit.at.days_after_entry(therapy)
+        window = f" -+ {visit.window}" if visit.window else ""
+        times[day] = f"{visit.at.in_words(therapy)}{window}"
+        marks.setdefault("Visit", set()).add(day)
+    for endpoint in protocol.endpoints:
+        if isinstance(endpoint, ContinuousEndpoint):
+            what, read_at = endpoint.variable, endpoint.at
+        else:
+            what, read_at = endpoint.event, (endpoint.at,)
+        for time in read_at:
+            day = time.days_after_entry(therapy)
+            times.setdefault(day, time.in_words(therapy))
+            marks.setdefault(f"{what} ({endpoint.level})", set()).add(day)
+    days = sorted(times)
+    rows = [(what, *("x" if day in on else "" for day in days)) for what, on in marks.items()]
+    return Grid("Schedule (SPIRIT 2025)", ("", *(times[day] for day in days)), tuple(rows))
+
+
+def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    for run in runs:
+        rows = []
+        for scenario, numbers in _by_scenario(run).items():
+            for row in numbers:
+                if row["measure"] in ("risk", "true_effect"):
+                    what = f"risk, {row['arm']}" if "arm" in row else row.get("scale", "effect")
+                    status = row.get("set_by") or _status(row.get("status", ""))
+                    read = f"{row.get('horizon', '')} from {row.get('clock', '')}"
+                    rows.append(
+                        (
+                            _title(run, scenario),
+                            what,
+                            read,
+                            f"{row['value']:.4g}",
+                            row.get("source", "-"),
+                            status,
+                        )
+                    )
+        header = ("Scenario", "Number", "Read at", "Value", "Source", "Status")
+        yield Grid("What each scenario takes to be true", header, tuple(rows))
+        notes = [w["text"] for w in run.document["warnings"] if w["code"] == "assumption"]
+        yield from (Paragraph(note) for note in notes)
+        yield Grid("Shared by all scenarios", ("Number", "Value", "Source"), tuple(_nature(run)))
+
+
+def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
+    nature = run.resolved.template.nature
+    numbers: list[tuple[str, SourcedNumber]] = []
+    if nature.severity_slope:
+        numbers.append(("log odds per SD of severity", nature.severity_slope))
+    for factor in nature.factors:
+        numbers += [
+            (f"share of {factor.id} {level.id}", level.share) for level in factor.levels or ()
+        ]
+        if factor.equal_levels:
+            yield f"levels of {factor.id}, equally large", str(factor.equal_levels), "assumed"
+    if nature.response:
+        numbers += [
+            (name.replace("_", " "), getattr(nature.response, name))
+            for name in type(nature.response).model_fields
+        ]
+    for name, number in numbers:
+        yield name, f"{number.value:g}", number.source or "assumed"
+    test = run.resolved.template.protocol.test
+    yield "significance level", f"{test.alpha:g}, {test.sides}-sided", "protocol (5%: ICH E9, 5.5)"
+
+
+def _characteristics(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    untold: dict[str, None] = {}
+    for run in runs:
+        rows = [row for row in run.document["rows"] if row["measure"] in _MEASURES]
+        for endpoint in dict.fromkeys(row["endpoint"] for row in rows):
+            here = [row for row in rows if row["endpoint"] == endpoint]
+            yield _characteristics_at(run, here)
+            untold.update(dict.fromkeys(row["why"] for row in here if row["value"] is None))
+    yield from (Paragraph(f"Not given: {why}.") for why in untold)
+    yield Paragraph(
+        "Formulas and Monte Carlo standard errors (MCSE): Morris, White and Crowther 2019, "
+        "Table 6; type M and S: Gelman and Carlin 2014."
+    )
+
+
+def _characteristics_at(run: FinishedRun, rows: list[dict[str, Any]]) -> Grid:
+    """Return one read-out: a row for each measure, a column for each scenario."""
+    scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
+    found = {(row["measure"], row["scenario"]): row for row in rows}
+    lines = []
+    for measure, words in _MEASURES.items():
+        some = [row for (name, _), row in found.items() if name == measure]
+        if not some:
+            continue
+        scale = next((row["scale"] for row in some if "scale" in row), "")
+        label = f"{words} ({scale})" if scale else words
+        cells = [
+            _number(found[measure, s], with_why=False) if (measure, s) in found else ""
+            for s in scenarios
+        ]
+        lines.append((label, *cells))
+    for key, words in (("n_replicates", "Replicates"), ("n_failed", "of which failed")):
+        power = [found["power", s] for s in scenarios]
+        lines.append((words, *(f"{row.get(key, 0):,}" for row in power)))
+    first = rows[0]
+    caption = (
+        f"{first['endpoint']}, {first['horizon']} from {first['clock']}; "
+        f"{first.get('analysis', '')}; seed {run.document['seed']}; value +- MCSE. Type M and S "
+        "rest on the significant replicates."
+    )
+    header = ("If the truth is", *(_title(run, scenario) for scenario in scenarios))
+    return Grid(caption, header, tuple(lines))
+
+
+def _observed(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    for number, run in enumerate(runs):
+        rows = [
+            (
+                row["evidence"],
+                _title(run, row["scenario"]),
+                _number(row),
+                row.get("analysis", ""),
+            )
+            for row in run.document["observed"]
+            if row["measure"] == "percentile" and "scenario" in row
+        ]
+        header = (
+            "Published trial",
+            "If the truth is",
+            "Share of simulated estimates below it +- MCSE",
+            "",
+        )
+        data = Grid("Observed estimates among simulated ones", header, tuple(rows))
+        if run.svg:
+            alt = run.svg.partition("</desc>")[0].rpartition(">")[2]
+            yield Drawing(f"observed-{number}", run.svg, alt, data)
+        elif rows:
+            yield data
+        yield from (Paragraph(text) for text in run.document["texts"].values())
+
+
+def _conflicts(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    seen: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        for warning in run.document["warnings"]:
+            if warning["code"] != "assumption":
+                seen.setdefault(warning["text"], warning)
+    if not seen:
+        yield Paragraph("No disagreement is recorded about the evidence used here.")
+        return
+    rows = tuple((w["level"], w["text"].partition(". More: ")[0]) for w in seen.values())
+    yield Grid("What disagrees, what each source says, and what is used", ("Level", "What"), rows)
+
+
+def _ademp(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    run = runs[0]
+    template, document = run.resolved.template, run.document
+    protocol = template.protocol
+    powers = [r for r in document["rows"] if r["measure"] == "power" and r.get("mcse") is not None]
+    worst = max((r["mcse"] for r in powers), default=None)
+    n = max((r["n_replicates"] for r in powers), default=0)
+    failed = max((r.get("n_failed", 0) for r in document["rows"]), default=0)
+    precise = (
+        f"With {n:,} replicates the largest Monte Carlo standard error of a power is "
+        f"{100 * worst:.2f} percentage points."
+        if worst is not None
+        else "Too few replicates for a power."
+    )
+    mechanism = "independent patients; " + (
+        "states none, response, relapse, death, loss with hazards constant between breaks"
+        if template.nature.response
+        else "one binary outcome per patient, the same random number under both arms"
+    )
+    trials = [
+        o
+        for o in template.observed
+        if isinstance(run.resolved.evidence.records.get(o.evidence), Trial)
+    ]
+    primary, n_scenarios = protocol.primary, len(_by_scenario(run))
+    population = primary.estimand.population
+    rows = (
+        (
+            "Aims",
+            "How often the planned trial would find the effect under each scenario, how far "
+            f"significant results exaggerate it, and where {len(trials)} published trials fall "
+            "among simulated ones.",
+        ),
+        (
+            "Data-generating mechanisms",
+            f"{n_scenarios} scenarios; {mechanism}; allocation: {protocol.allocation_method}; "
+            f"path: {run.record['path']}.",
+        ),
+        (
+            "Estimands",
+            f"{primary.estimand.summary} of {primary.event}, "
+            f"{primary.at.in_words(protocol.therapy)}, in {population}.",
+        ),
+        (
+            "Methods",
+            f"{primary.analysis}, {100 * protocol.test.alpha:g}%, {protocol.test.sides}-sided; "
+            "ratios on the log scale; 0.5 added to the four cells where one is 0.",
+        ),
+        ("Performance measures", ", ".join(_MEASURES.values()) + "."),
+        (
+            "Replicates and failures",
+            f"{precise} At most {failed:,} replicates failed; they are left out and counted, never "
+            "scored as not significant.",
+        ),
+    )
+    yield Grid("ADEMP (Morris, White and Crowther 2019)", ("", ""), rows)
+
+
+def _sentences(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    run = runs[0]
+    protocol = run.resolved.template.protocol
+    for rows in _by_scenario(run).values():
+        power = next((r for r in rows if r["measure"] == "power" and r.get("headline")), None)
+        effect = next((r for r in rows if r["measure"] == "true_effect"), None)
+        if not power or power["value"] is None or not effect:
+            continue
+        sizes = " and ".join(f"{n:,}" for n in protocol.arm_sizes)
+        status = _status(effect.get("status", "assumed"))
+        from_ = f"{effect['source']}, {status}" if "source" in effect else status
+        yield Paragraph(
+            f"With {sizes} patients planned in the two arms, and a true {effect['scale']} of "
+            f"{effect['value']:.2f} ({from_}), the trial has a power of {_number(power)} "
+            f"({power['analysis']}; {power['n_replicates']:,} simulated trials, trialsim "
+            f"{run.document['version']}, seed {run.document['seed']})."
+        )
+
+
+def _repeat(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    for run in runs:
+        versions = ", ".join(f"{name} {v}" for name, v in run.record["versions"].items())
+        arguments = run.document["arguments"]
+        words = ["trialsim simulate", run.document["protocol"]]
+        words += [f"--variant {arguments['variant']}"] if "variant" in arguments else []
+        words += [f"--set '{setting}'" for setting in arguments.get("set", ())]
+        words += [f"--scenario {scenario}" for scenario in arguments.get("scenario", ())]
+        words += [f"--seed {run.document['seed']}", f"--replicates {arguments['replicates']}"]
+        yield Grid(
+            "",
+            ("", ""),
+            (
+                ("Command", " ".join(words)),
+                ("Seed", str(run.document["seed"])),
+                ("Versions", versions),
+                ("Protocol SHA-256", run.document["protocol_sha256"]),
+                ("Kernel", run.record["kernel"]),
+            ),
+        )
+    yield Paragraph(DISCLAIMER)
+
+
+def _by_scenario(run: FinishedRun) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in run.document["rows"]:
+        found.setdefault(row["scenario"], []).append(row)
+    return found
+
+
+def _title(run: FinishedRun, scenario: str) -> str:
+    known = {s.id: s.title for s in run.resolved.template.scenarios}
+    return f"{known.get(scenario, scenario)} [{scenario}]"
+
+
+def _status(status: str) -> str:
+    return status.upper() if status in ("document", "unverified") else status
+
+
+_SHARES = (
+    "power",
+    "type_i_error",
+    "coverage",
+    "type_s",
+    "power_wrong_direction",
+    "percentile",
+)
+
+
+def _number(row: dict[str, Any], *, with_why: bool = True) -> str:
+    """Return a number with its Monte Carlo standard error, probabilities in percent."""
+    if row["value"] is None:
+        return f"not given: {row['why']}" if with_why else "-"
+    if row["measure"] in _SHARES:
+        digits = 2 if row["mcse"] < 5e-4 else 1
+        return f"{100 * row['value']:.{digits}f}% +-{100 * row['mcse']:.{digits}f}"
+    mcse = f" +-{row['mcse']:.2g}" if row.get("mcse") is not None else ""
+    return f"{row['value']:.3g}{mcse}"

@@ -1,0 +1,123 @@
+"""A finished run, read back and checked: what a report may be made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trialsim.errors import Problem, RequestError
+from trialsim.protocol.load import shipped_evidence
+from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.template import Template
+
+__all__ = ["FinishedRun", "newest_run", "read_run"]
+
+_RUN_AGAIN = "Run the simulation again into a new folder."
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One result of a run and what it was made from.
+
+    Attributes
+    ----------
+    record : dict
+        ``record.json``.
+    document : dict
+        The result.
+    resolved : ResolvedTemplate
+    svg : str
+        The figure of observed v simulated; empty where none was drawn.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    document: dict[str, Any]
+    resolved: ResolvedTemplate
+    svg: str
+
+
+def newest_run() -> Path:
+    """Return the run under ``trialsim-runs`` whose record is newest.
+
+    Raises
+    ------
+    RequestError
+        If there is none.
+    """
+    records = sorted(Path("trialsim-runs").glob("*/record.json"), key=lambda p: p.stat().st_mtime)
+    if not records:
+        raise _refused("trialsim-runs", "holds no run", "Run 'trialsim simulate sepsis' first.")
+    return records[-1].parent
+
+
+def read_run(folder: Path) -> list[FinishedRun]:
+    """Read every result of a run folder.
+
+    Raises
+    ------
+    RequestError
+        If the folder is empty, not a run, or no longer as it was written.
+    """
+    if not folder.is_dir():
+        raise _refused(str(folder), "is not a folder", "Name the folder of a run, or 'last'.")
+    if not any(folder.iterdir()):
+        raise _refused(str(folder), "is empty", "Name the folder of a run, or 'last'.")
+    if not (folder / "record.json").is_file():
+        raise _refused(str(folder), "is not the folder of a run", "It has no record.json.")
+    record = _json(folder / "record.json")
+    results = sorted((folder / "results").glob("*.sha256"))
+    if not results:
+        raise _refused(str(folder), "holds no finished result", _RUN_AGAIN)
+    resolved = _resolved(folder, record)
+    return [_one(folder, record, resolved, sums) for sums in results]
+
+
+def _one(
+    folder: Path, record: dict[str, Any], resolved: ResolvedTemplate, sums: Path
+) -> FinishedRun:
+    named: dict[str, Path] = {}
+    for line in sums.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise _refused(str(folder / name), "is missing", _RUN_AGAIN)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise _refused(str(folder / name), "was changed after the run", _RUN_AGAIN)
+        named[path.suffix] = path
+    document = _json(named.get(".json", sums))
+    if document.get("protocol_sha256") != record.get("protocol_sha256"):
+        raise _refused(str(folder), "mixes two protocols", _RUN_AGAIN)
+    svg = named[".svg"].read_text(encoding="utf-8") if ".svg" in named else ""
+    return FinishedRun(folder, record, document, resolved, svg)
+
+
+def _resolved(folder: Path, record: dict[str, Any]) -> ResolvedTemplate:
+    try:
+        template = Template.model_validate(record["protocol"])
+    except (KeyError, ValidationError):
+        raise _refused(str(folder), "holds no protocol this version can read", _RUN_AGAIN) from None
+    evidence = shipped_evidence().with_more(template.evidence, template.conflicts)
+    resolved = ResolvedTemplate(template, evidence)
+    if resolved.sha256 != record.get("protocol_sha256"):
+        raise _refused(f"{folder}/record.json", "was changed after the run", _RUN_AGAIN)
+    return resolved
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise _refused(str(path), "cannot be read", _RUN_AGAIN) from None
+    if not isinstance(content, dict):
+        raise _refused(str(path), "is not what a run writes", _RUN_AGAIN)
+    return content
+
+
+def _refused(value: str, rule: str, remedy: str) -> RequestError:
+    return RequestError(Problem(rule, remedy, field="RUN", value=value))
