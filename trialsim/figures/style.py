@@ -64,13 +64,18 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
 
 def ratio_axis(axes: Axes) -> None:
     """Make the x axis logarithmic, with round ratios as its ticks."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    def label(value: float, _: int) -> str:
+        low, high = axes.get_xlim()
+        crowded = high > 20 * low
+        leading = float(f"{value:.1e}".partition("e")[0])
+        return "" if crowded and leading not in (1, 2, 5) else f"{value:g}"
 
     axes.set_xscale("log")
-    ticks = [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50]
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(label))
 
 
 def save(

@@ -45,7 +45,7 @@ class Caution:
     @property
     def text(self) -> str:
         """All of it in one line."""
-        said = "; ".join(f"{who}: {what}" for who, what in self.lines)
+        said = "; ".join(f"{who}: {what.rstrip('.')}" for who, what in self.lines)
         return f"{self.subject}. {said}. More: {self.more}"
 
 
@@ -96,7 +96,8 @@ def assumption(scenario: str, note: str) -> Caution:
     """Say what a scenario's course assumes."""
     lines = (("assumed", note),)
     more = "docs/protocol-format.md"
-    return Caution("note", "assumption", f"scenario {scenario}: {note}", lines, (scenario,), more)
+    subject = f"scenario {scenario} rests on an assumption"
+    return Caution("note", "assumption", subject, lines, (scenario,), more)
 
 
 def _side_in_words(side: Side, evidence: Evidence) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 
 from trialsim.protocol.design import ContinuousEndpoint, Protocol
@@ -181,8 +182,9 @@ def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
                     )
         header = ("Scenario", "Number", "Read at", "Value", "Source", "Status")
         yield Grid("What each scenario takes to be true", header, tuple(rows))
-        notes = [w["text"] for w in run.document["warnings"] if w["code"] == "assumption"]
-        yield from (Paragraph(note) for note in notes)
+        for warning in run.document["warnings"]:
+            if warning["code"] == "assumption":
+                yield Paragraph(_without_command(warning["text"]))
         yield Grid("Shared by all scenarios", ("Number", "Value", "Source"), tuple(_nature(run)))
 
 
@@ -272,7 +274,7 @@ def _observed(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         )
         data = Grid("Observed estimates among simulated ones", header, tuple(rows))
         if run.svg:
-            alt = run.svg.partition("</desc>")[0].rpartition(">")[2]
+            alt = unescape(run.svg.partition("</desc>")[0].rpartition(">")[2])
             yield Drawing(f"observed-{number}", run.svg, alt, data)
         elif rows:
             yield data
@@ -288,8 +290,12 @@ def _conflicts(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     if not seen:
         yield Paragraph("No disagreement is recorded about the evidence used here.")
         return
-    rows = tuple((w["level"], w["text"].partition(". More: ")[0]) for w in seen.values())
+    rows = tuple((w["level"], _without_command(w["text"])) for w in seen.values())
     yield Grid("What disagrees, what each source says, and what is used", ("Level", "What"), rows)
+
+
+def _without_command(text: str) -> str:
+    return text.partition(" More: ")[0]
 
 
 def _ademp(runs: Sequence[FinishedRun]) -> Iterator[Block]:
@@ -343,8 +349,8 @@ def _ademp(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         ("Performance measures", ", ".join(_MEASURES.values()) + "."),
         (
             "Replicates and failures",
-            f"{precise} At most {failed:,} replicates failed; they are left out and counted, never "
-            "scored as not significant.",
+            f"{precise} {f'At most {failed:,}' if failed else 'No'} replicates failed; failures "
+            "are left out and counted, never scored as not significant.",
         ),
     )
     yield Grid("ADEMP (Morris, White and Crowther 2019)", ("", ""), rows)
@@ -356,6 +362,10 @@ def _sentences(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     for rows in _by_scenario(run).values():
         power = next((r for r in rows if r["measure"] == "power" and r.get("headline")), None)
         effect = next((r for r in rows if r["measure"] == "true_effect"), None)
+        if any(
+            r["measure"] == "type_i_error" for r in rows if r["endpoint"] == rows[0]["endpoint"]
+        ):
+            continue  # no effect: its rejections are no power
         if not power or power["value"] is None or not effect:
             continue
         sizes = " and ".join(f"{n:,}" for n in protocol.arm_sizes)

@@ -71,7 +71,7 @@ def caution_lines(
     lines = []
     for caution in cautions:
         lines.append(wrapped(caution.subject, " " * 9, f"{caution.level:9}"))
-        if caution.level != "note" or in_full:
+        if caution.level != "note" or in_full or caution.code == "assumption":
             lines += _sides(caution)
         lines.append(f"{'':9}more: {caution.more.replace('trialsim', program, 1)}")
     return "\n".join(lines)
