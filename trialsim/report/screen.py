@@ -258,6 +258,9 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     said: list[tuple[str, str]] = []
     if protocol.population:
         said.append(("population", protocol.population.condition))
+        said += [("  with", "; ".join(protocol.population.include))] * bool(
+            protocol.population.include
+        )
         said += (
             [("  not", "; ".join(protocol.population.exclude))]
             if protocol.population.exclude
