@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -127,6 +128,14 @@ def test_property_word_markdown_and_figures(runs, trialsim):
         assert image.size == (1920, 1080)
 
 
+def sign(run):
+    """Rewrite the checksums, as somebody would who hands on a doctored run."""
+    sums = run / "results" / "simulate.sha256"
+    names = [line.partition("  ")[2] for line in sums.read_text().splitlines()]
+    lines = [f"{hashlib.sha256((run / n).read_bytes()).hexdigest()}  {n}" for n in names]
+    sums.write_text("\n".join(lines) + "\n")
+
+
 def spoil(how, run):
     if how == "empty":
         shutil.rmtree(run)
@@ -144,6 +153,24 @@ def spoil(how, run):
         (run / "figures" / "observed.svg").unlink()
     elif how == "not JSON":
         (run / "record.json").write_text("{")
+    elif how == "changed versions":
+        path = run / "record.json"
+        path.write_text(path.read_text().replace('"numpy": "', '"numpy": "9', 1))
+        sign(run)
+    elif how == "script in the figure":
+        path = run / "figures" / "observed.svg"
+        path.write_text(path.read_text().replace("</svg>", "<script>alert(1)</script></svg>"))
+        sign(run)
+    elif how == "fetch in the figure":
+        path = run / "figures" / "observed.svg"
+        fetch = '<use href="http://example.org/x"/></svg>'
+        path.write_text(path.read_text().replace("</svg>", fetch))
+        sign(run)
+    elif how == "not a result":
+        (run / "results" / "simulate.json").write_text('{"format": "trialsim-result/1"}')
+        sign(run)
+    elif how == "odd bytes":
+        (run / "results" / "simulate.sha256").write_bytes(b"\xff\xfe")
     elif how == "a path outside":
         sums = run / "results" / "simulate.sha256"
         sums.write_text(re.sub(r"  \S+", "  ../../secret", sums.read_text(), count=1))
@@ -159,6 +186,11 @@ def spoil(how, run):
         ("missing figure", "is missing"),
         ("not JSON", "cannot be read"),
         ("a path outside", "is missing"),
+        ("changed versions", "was changed after the run"),
+        ("script in the figure", "holds more than a drawing"),
+        ("fetch in the figure", "holds more than a drawing"),
+        ("not a result", "is not a result of a run"),
+        ("odd bytes", "cannot be read"),
     ],
 )
 def test_regression_a_spoilt_run_is_refused(how, words, runs, trialsim, tmp_path):
@@ -175,3 +207,63 @@ def test_regression_no_run_at_all_is_said(trialsim, tmp_path):
     done = trialsim("report", cwd=tmp_path)
     assert done.returncode == 2
     assert "holds no run" in done.stderr
+
+
+def test_regression_a_report_overwrites_nothing_that_is_not_one(runs, trialsim, tmp_path):
+    shutil.copytree(runs / "variant", tmp_path / "run")
+    (tmp_path / "precious.html").write_text("mine")
+    for words in (
+        ["--out", "precious.html"],
+        ["--out", "run/results/simulate.json"],
+        ["--out", "a.html", "--markdown", "a.html"],
+    ):
+        done = trialsim("report", "run", *words, cwd=tmp_path)
+        assert done.returncode == 2, words
+        assert "Name another file" in done.stderr
+    assert (tmp_path / "precious.html").read_text() == "mine"
+    for _ in range(2):  # but its own
+        assert trialsim("report", "run", "--markdown", "r.md", cwd=tmp_path).returncode == 0
+
+
+def test_regression_a_run_with_own_evidence_reports_it_by_name(trialsim, tmp_path):
+    (tmp_path / "ev.yaml").write_text("""schema_version: 1
+evidence:
+  - id: mine-2024
+    kind: trial
+    title: My very own trial
+    citation: Mine A. 2024.
+    condition: sepsis
+    design: {randomised: true}
+    results:
+      - id: mortality-28d
+        outcome: death
+        at: 28 d
+        experimental: {n: 50, events: 5}
+        control: {n: 50, events: 15}
+""")
+    words = ["--evidence", "ev.yaml", "--set", "observed=[mine-2024]", "--replicates", "200"]
+    assert trialsim("simulate", "sepsis", *words, "--out", "run", cwd=tmp_path).returncode == 0
+    assert trialsim("report", "run", "--out", "r.html", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "My very own trial" in text
+    assert "record.json of the run" in text
+
+
+def test_regression_runs_in_one_report_are_told_apart(runs, trialsim):
+    trialsim("report", "sepsis", "variant", "variant", "--out", "apart.html", cwd=runs)
+    text = (runs / "apart.html").read_text()
+    assert "variant etass-control-risk; seed 1" in text
+    assert text.count("<svg") == 3  # the same folder twice is one run
+
+
+def test_regression_dollar_signs_in_titles_draw(trialsim, tmp_path):
+    words = ["--set", "scenarios.or-082.title=Costs $5_{ and $x_{", "--replicates", "200"]
+    done = trialsim("simulate", "sepsis", *words, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_regression_few_replicates_make_a_report_without_a_power(trialsim, tmp_path):
+    words = ["simulate", "sepsis", "--replicates", "50", "--out", "run"]
+    assert trialsim(*words, cwd=tmp_path).returncode == 0
+    assert trialsim("report", "run", "--out", "r.html", cwd=tmp_path).returncode == 0
+    assert "Too few replicates" in (tmp_path / "r.html").read_text()

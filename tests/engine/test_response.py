@@ -124,12 +124,13 @@ def test_property_a_calibrated_hazard_reaches_its_target_or_says_it_cannot(
         hazard = calibrated_hazard(
             [(182.0, before)], 365.0, target, relapse=relapse, leaving=leaving
         )
-    bounds = [
-        Course((182.0, 547.0), (before, rate), relapse, leaving).probability_of_response(547.0)
-        for rate in (0.0, 1.0)
-    ]
-    if hazard is None:
-        assert not min(bounds) <= target <= bounds[1]
+    if hazard is None:  # then no hazard of a fine grid reaches it either
+        grid = [0.0, *np.geomspace(1e-7, 1, 400)]
+        reached = [
+            Course((182.0, 547.0), (before, rate), relapse, leaving).probability_of_response(547.0)
+            for rate in grid
+        ]
+        assert not min(reached) + 1e-9 < target < max(reached)
         return
     course = Course((182.0, 547.0), (before, hazard), relapse, leaving, 0.0)
     assert course.probability_of_response(547.0) == pytest.approx(target, abs=1e-9)
@@ -242,3 +243,38 @@ def test_property_assignment_is_by_the_protocol(tmp_path):
     candidates = draw_candidates(protocol, factors, 0.0, Streams(1), 0)
     treated = assign(candidates, protocol, Streams(1), 0).sum(axis=0)
     assert np.abs(treated - 32).max() <= 2  # two strata, blocks of four
+
+
+@pytest.mark.parametrize("rate", [1.7, 50.0, 600.0])
+def test_regression_steep_hazards_neither_overflow_nor_leave_probability(rate):
+    course = Course((548.0,), (rate,), 0.05, 0.0, 0.0)
+    assert 0 <= course.probability_of_response(900.0) <= 1
+    other = Course((548.0,), (0.05,), rate, 0.0, 0.0)
+    assert 0 <= other.probability_of_response(900.0) <= 1
+
+
+def test_reference_52_weeks_are_fitted_to_group_b_and_said_to_be_assumed_beyond():
+    resolved = load_template("chronic-hepatitis-b", variant="fifty-two-weeks")
+    scenario = resolved.scenarios(["chien-1998"])[0]
+    truth = resolved.truth(scenario)
+    assert truth.risks_on(18 * 30.4375) == pytest.approx((3 / 32, 9 / 34), abs=1e-6)
+    assert resolved.status_of(scenario) == "assumed"
+
+
+def test_property_only_a_read_out_at_a_published_point_is_more_than_assumed():
+    resolved = load_template("chronic-hepatitis-b")
+    chien, mutchnick = resolved.scenarios(["chien-1998", "mutchnick-1999"])
+    assert resolved.status_of(chien) == "derived"  # counts behind the published percentages
+    assert resolved.status_of(chien, day=182.0) == "assumed"  # like control until therapy ends
+    assert resolved.status_of(mutchnick) == "assumed"  # placed at 18 months
+    assert resolved.status_of(mutchnick, day=12 * 30.4375) == "published"
+
+
+def test_analytic_missed_visits_are_part_of_the_truth():
+    settings = ["nature.response.missed_visits=0.3", "observed=[]"]
+    resolved = load_template("chronic-hepatitis-b", settings=settings)
+    rows = plan_simulation(resolved, ["chien-1998"]).simulate(replicates=4000).rows
+    bias = [r for r in rows if r.measure is Measure.ESTIMATE_MEDIAN]
+    truth = resolved.truth(resolved.scenarios(["chien-1998"])[0])
+    assert truth.risks_on(547.875) == pytest.approx((0.7 * 3 / 32, 0.7 * 13 / 32), abs=1e-6)
+    assert bias

@@ -254,7 +254,8 @@ def evidence(options: argparse.Namespace) -> None:
                 folding=(3,),
             )
         )
-        print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
+        if cautions:
+            print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
         print(f"\nmore: {program_name()} evidence show tests-2025")
 
 
@@ -262,6 +263,7 @@ def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> lis
     """Keep the records asked for; a word that fits none is a mistake, not an empty answer."""
     from trialsim.report.records import evidence_rows
 
+    narrowed = False
     statuses = {r.id: {row["status"] for row in evidence_rows([r])} for r in records}
     for name in ("condition", "kind", "status"):
         wanted = getattr(options, name)
@@ -271,9 +273,10 @@ def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> lis
         known = set().union(*every.values())
         if wanted not in known:
             remedy = did_you_mean(wanted, known, f"There are {', '.join(sorted(known))}.")
-            rule = "fits no record" + ("" if name == "condition" else " left")
+            rule = "fits no record" + (" left" if narrowed else "")
             raise RequestError(Problem(rule, remedy, field=f"--{name}", value=f"'{wanted}'"))
         records = [r for r in records if wanted in every[r.id]]
+        narrowed = True
     return records
 
 
@@ -412,10 +415,12 @@ def report(options: argparse.Namespace) -> None:
     from trialsim.report.word import write_word
 
     folders = [newest_run() if name == "last" else Path(name) for name in options.runs or ["last"]]
-    runs = [run for folder in folders for run in read_run(folder)]
+    once = list(dict.fromkeys(folder.resolve() for folder in folders))
+    runs = [run for folder in once for run in read_run(folder)]
     sections, title = bound_sections(runs), report_title(runs)
     html = options.out or Path(f"{runs[0].document['protocol']}-report.html")
     written = [html]
+    _check_targets([html, options.markdown, options.docx], once)
     html.write_text(as_html(title, sections), encoding="utf-8", newline="\n")
     if options.markdown:
         options.markdown.write_text(as_markdown(title, sections), encoding="utf-8", newline="\n")
@@ -431,6 +436,28 @@ def report(options: argparse.Namespace) -> None:
         return
     for path in written:
         print(f"wrote {path}")
+
+
+def _check_targets(targets: list[Path | None], runs: list[Path]) -> None:
+    """Refuse to write into a run, twice to one place, or over what is no report of ours."""
+    given = [path for path in targets if path]
+    for path in given:
+        rule = ""
+        if any(path.resolve().is_relative_to(run) for run in runs):
+            rule = "lies inside a run, which stays as it was written"
+        elif sum(path.resolve() == other.resolve() for other in given) > 1:
+            rule = "is named twice"
+        elif path.exists() and not _is_our_report(path):
+            rule = "exists already and is not a report of this program"
+        if rule:
+            raise RequestError(Problem(rule, "Name another file.", value=str(path), field="--out"))
+
+
+def _is_our_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    start = path.read_bytes()[:600]
+    return b'name="generator" content="trialsim' in start or b"generator: trialsim" in start
 
 
 def demo(options: argparse.Namespace) -> None:

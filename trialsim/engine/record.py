@@ -12,7 +12,13 @@ from typing import Any
 
 from trialsim import __version__
 
-__all__ = ["RunRecord"]
+__all__ = ["RunRecord", "identity_sha256"]
+
+
+def identity_sha256(protocol_sha256: object, seed: object, versions: object) -> str:
+    """Hash what makes a run that run."""
+    identity = {"protocol": protocol_sha256, "seed": seed, "versions": versions}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class RunRecord:
     protocol : dict
         The resolved protocol, variant and settings merged in.
     seed : int
+    evidence : tuple of dict
+        Records the run could cite that do not come with the program.
     path, kernel : str
         How patients are represented and by what they are computed; fixed when a run starts.
     """
@@ -31,6 +39,7 @@ class RunRecord:
     protocol: dict[str, Any]
     protocol_sha256: str
     seed: int
+    evidence: tuple[dict[str, Any], ...] = ()
     path: str = "patients"
     kernel: str = "numpy"
 
@@ -46,8 +55,7 @@ class RunRecord:
     @cached_property
     def sha256(self) -> str:
         """Hash of protocol, seed and versions: of nothing that only says how much to run."""
-        identity = {"protocol": self.protocol_sha256, "seed": self.seed, "versions": self.versions}
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return identity_sha256(self.protocol_sha256, self.seed, self.versions)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``record.json``."""
@@ -57,6 +65,7 @@ class RunRecord:
             "protocol": self.protocol,
             "protocol_sha256": self.protocol_sha256,
             "seed": self.seed,
+            "evidence": list(self.evidence),
             "path": self.path,
             "kernel": self.kernel,
             "versions": self.versions,

@@ -41,6 +41,7 @@ _RC: dict[str, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a title may hold a dollar sign
     "svg.hashsalt": "trialsim",
 }
 

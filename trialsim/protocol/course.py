@@ -7,9 +7,9 @@ same probabilities by matrix exponential are in `trialsim.kernels.multistate`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import exp, expm1, inf
+from math import exp, expm1, inf, log, sqrt
 
 __all__ = ["Course", "ImpossibleCourseError", "calibrated_hazard"]
 
@@ -67,15 +67,11 @@ def _step(
 
     Death and loss act alike on all states and are taken out. Cox and Miller (1965), section 4.5.
     """
-    still_none, still_in = exp(-hazard * days), exp(-relapse * days)
-    gap = relapse - hazard
-    # integral of hazard * exp(-hazard s) * exp(-relapse (days - s)) over the piece
-    new = (
-        hazard * days * still_none
-        if abs(gap) * days < 1e-12
-        else (hazard * still_none * -expm1(-gap * days) / gap)
-    )
-    return none * still_none, response * still_in + none * new
+    gap = abs(relapse - hazard)
+    # the integral of hazard exp(-hazard s) exp(-relapse (days - s)), written so as not to overflow
+    slower = exp(-min(hazard, relapse) * days)
+    new = hazard * slower * (-expm1(-gap * days) / gap if gap * days > 1e-12 else days)
+    return none * exp(-hazard * days), response * exp(-relapse * days) + none * new
 
 
 def calibrated_hazard(
@@ -117,15 +113,25 @@ def calibrated_hazard(
     def reached(hazard: float) -> float:
         return _step(none, response, days, hazard, relapse)[1] * staying
 
-    low, high = 0.0, 1.0 / max(days, 1.0)
-    while reached(high) < target and high < 1.0:
-        low, high = high, min(2 * high, 1.0)
-    if reached(0.0) > target + 1e-12 or reached(high) < target:
-        bounds = sorted((reached(0.0), reached(high)))
-        raise ImpossibleCourseError(
-            f"only {bounds[0]:.4g} to {bounds[1]:.4g} can be reached by then"
-        )
+    peak = _peak(reached)
+    least, most = reached(0.0), reached(peak)
+    if not least - 1e-12 <= target <= most:
+        raise ImpossibleCourseError(f"only {least:.4g} to {most:.4g} can be reached by then")
+    low, high = 0.0, peak
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if reached(middle) < target else (low, middle)
     return (low + high) / 2
+
+
+def _peak(reached: Callable[[float], float]) -> float:
+    """Return the hazard, at most 1 per day, that reaches most: with relapse, sooner is not more.
+
+    Golden-section search on the logarithm; the probability rises to one maximum and falls after.
+    """
+    low, high = log(1e-9), 0.0
+    ratio = (sqrt(5) - 1) / 2
+    for _ in range(120):
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, b) if reached(exp(a)) >= reached(exp(b)) else (a, high)
+    return max((exp((low + high) / 2), 1.0), key=reached)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -194,10 +194,15 @@ class ResolvedTemplate:
                 raise RequestError(Problem(rule, remedy, field="--scenario", value=f"'{name}'"))
         return tuple(s for s in self.template.scenarios if not wanted or s.id in wanted)
 
-    def status_of(self, scenario: Scenario) -> str:
-        """Return how far the number behind a scenario can be relied on: a status, or "assumed"."""
+    def status_of(self, scenario: Scenario, day: float | None = None) -> str:
+        """Return how far the number behind a scenario can be relied on: a status, or "assumed".
+
+        `day` is that of the read-out, for courses of response; the primary one's if left out.
+        """
         if scenario.response:
-            return self._status_of_courses(scenario.response)
+            protocol = self.template.protocol
+            primary = protocol.primary.at.days_after_entry(protocol.therapy)
+            return self._status_of_courses(scenario.response, primary if day is None else day)
         if scenario.as_observed:
             return self.weakest_status(scenario.as_observed, self.template.protocol.primary.id)
         if scenario.effect is None:
@@ -218,20 +223,33 @@ class ResolvedTemplate:
         weakest = Status(self.weakest_status(record, result))
         return weakest.value if weakest.is_weak else Status.DERIVED.value
 
-    def _status_of_courses(self, response: ResponseScenario) -> str:
-        """Return the weakest status among the points an effect is fitted to."""
+    def _status_of_courses(self, response: ResponseScenario, day: float) -> str:
+        """Return the weakest status of the points both arms are fitted to on a day.
+
+        A read-out that no published point fixes, or whose piece carries a note, is assumed.
+        """
         if response.treated is None:
             return "-"
-        statuses = []
-        for piece in (*response.control, *response.treated):
-            record = self.evidence.records.get((piece.reaches and piece.reaches.source) or "")
-            result = piece.reaches and piece.reaches.result
-            found = record.result(result) if isinstance(record, Trial) and result else None
-            if found and found.experimental and found.control:
-                statuses += [found.experimental.status, found.control.status]
-            elif not piece.as_control:
+        found: list[Status] = []
+        for arm, pieces in (("control", response.control), ("experimental", response.treated)):
+            status = self._status_on(day, arm, pieces)
+            if status is None:
                 return "assumed"
-        return max(statuses, key=list(Status).index).value
+            found.append(status)
+        return max(found, key=list(Status).index).value
+
+    def _status_on(self, day: float, arm: str, pieces: Sequence[Piece]) -> Status | None:
+        therapy = self.template.protocol.therapy
+        for piece in pieces:
+            reached = piece.reaches
+            at_end = abs(piece.until.days_after_entry(therapy) - day) <= 1
+            if not at_end or piece.note or reached is None or not reached.result:
+                continue
+            record = self.evidence.records[reached.source or ""]
+            result = record.result(reached.result) if isinstance(record, Trial) else None
+            seen = getattr(result, arm) if result else None
+            return seen.status if seen else None
+        return None
 
     def set_by_user(self, *paths: str) -> str | None:
         """Return what the user set at or under any of these paths, in words."""
@@ -258,7 +276,8 @@ class ResolvedTemplate:
         if scenario.response:
             return self._truth_of_courses(scenario, scenario.response)
         nature = self.template.nature
-        source = from_data = from_result = ""
+        source = from_data = ""
+        from_results: tuple[str, ...] = ()
         if scenario.as_observed:
             record = self.evidence.records[scenario.as_observed]
             risks = (
@@ -271,7 +290,7 @@ class ResolvedTemplate:
             treated, own = risks
             label = f"OR {odds_ratio_between(treated, own):.2f}"
             source = from_data = scenario.as_observed
-            from_result = self.template.protocol.primary.id
+            from_results = (self.template.protocol.primary.id,)
         else:
             stated = scenario.control_risk or nature.control_risk
             if stated is None:
@@ -304,7 +323,7 @@ class ResolvedTemplate:
             nature.factors,
             source,
             from_data,
-            from_result,
+            from_results,
         )
 
     def _truth_of_courses(self, scenario: Scenario, response: ResponseScenario) -> Truth:
@@ -312,27 +331,23 @@ class ResolvedTemplate:
         leaving = nature.response or Leaving()
         courses = courses_of(response, leaving, protocol.therapy, self.evidence)
         day = protocol.primary.at.days_after_entry(protocol.therapy)
-        control = courses.control.probability_of_response(day)
-        treated = courses.treated.probability_of_response(day)
         pieces = (*response.control, *(response.treated or ()))
         fitted = [p.reaches for p in pieces if p.reaches and p.reaches.source]
         source = fitted[0].source or "" if fitted else ""
         repeats = response.treated and len({reached.source for reached in fitted}) == 1
-        label = (
-            "no effect"
-            if courses.control == courses.treated
-            else (f"{100 * control:.3g}% -> {100 * treated:.3g}%")
-        )
-        return Truth(
+        truth = Truth(
             scenario.id,
-            label,
+            "no effect",
             scenario.title,
-            control,
-            treated,
+            0.0,
+            0.0,
             0.0,
             nature.factors,
             source,
             source if repeats else "",
-            fitted[-1].result or "" if repeats else "",
+            tuple(reached.result or "" for reached in fitted) if repeats else (),
             courses,
         )
+        control, treated = truth.risks_on(day)
+        words = truth.label if truth.is_null else f"{100 * control:.3g}% -> {100 * treated:.3g}%"
+        return replace(truth, label=words, control_risk=control, treated_risk=treated)

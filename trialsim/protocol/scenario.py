@@ -364,9 +364,10 @@ class Truth:
     factors : tuple of Factor
     source : str
         Evidence id of the effect; empty where it is assumed.
-    from_data_of, from_result : str
-        Evidence id of the trial whose data the scenario repeats, and which of its results (empty
-        for any); empty otherwise.
+    from_data_of : str
+        Evidence id of the trial whose data the scenario repeats; empty otherwise.
+    from_results : tuple of str
+        Which of that trial's results; empty for any.
     courses : Courses or None
         For an endpoint of kind response.
     """
@@ -380,7 +381,7 @@ class Truth:
     factors: tuple[Factor, ...]
     source: str = ""
     from_data_of: str = ""
-    from_result: str = ""
+    from_results: tuple[str, ...] = ()
     courses: Courses | None = None
 
     @property
@@ -394,5 +395,9 @@ class Truth:
         """Risk under control and under treatment of a read-out on a day since entry."""
         if self.courses is None:
             return self.control_risk, self.treated_risk
+        kept = 1 - self.courses.missed_visits  # a missed visit counts as no response
         control, treated = self.courses.control, self.courses.treated
-        return control.probability_of_response(day), treated.probability_of_response(day)
+        return (
+            kept * control.probability_of_response(day),
+            kept * treated.probability_of_response(day),
+        )

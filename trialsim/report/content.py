@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
+from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.design import ContinuousEndpoint, Protocol
-from trialsim.protocol.evidence import Trial
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.run_reader import FinishedRun
 
-__all__ = ["Block", "Drawing", "Grid", "Paragraph", "Section", "sections_of"]
+__all__ = ["Block", "Drawing", "Grid", "Paragraph", "Section", "label_of", "sections_of"]
 
 DISCLAIMER = (
     "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
@@ -82,7 +83,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     """
     first = runs[0]
     parts = [
-        Section("synopsis", "Synopsis", tuple(_synopsis(first))),
+        Section("synopsis", "Synopsis", (*_synopsis(first), *_bound(runs))),
         Section(
             "schedule", "Schedule of activities", (_schedule(first.resolved.template.protocol),)
         ),
@@ -122,7 +123,35 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
     events = primary.estimand.intercurrent_events.items()
     rows += [("Intercurrent event", f"{event}: {strategy}") for event, strategy in events]
     yield Grid("The trial in brief", ("", ""), tuple(rows))
-    yield Paragraph(_headline(run))
+
+
+def _bound(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    """Say what is bound here, and each run's main answer."""
+    if len(runs) > 1:
+        header = ("Run", "Title", "Patients", "Therapy", "Seed")
+        rows = tuple(
+            (
+                label_of(run),
+                run.resolved.template.title,
+                f"{run.resolved.template.protocol.n_total:,}",
+                str(run.resolved.template.protocol.therapy or "-"),
+                str(run.document["seed"]),
+            )
+            for run in runs
+        )
+        yield Grid("Runs in this report; the trial in brief is that of the first", header, rows)
+    for run in runs:
+        lead = f"{label_of(run)}: " if len(runs) > 1 else ""
+        yield Paragraph(f"{lead}{_headline(run)}")
+
+
+def label_of(run: FinishedRun) -> str:
+    """Return what sets a run apart: its variant, what the user set, its seed."""
+    arguments = run.document["arguments"]
+    parts = [f"variant {arguments['variant']}"] if "variant" in arguments else ["as in the file"]
+    parts += [f"set {setting}" for setting in arguments.get("set", ())]
+    parts += [f"scenarios {', '.join(arguments['scenario'])}"] if "scenario" in arguments else []
+    return f"{'; '.join(parts)}; seed {run.document['seed']}"
 
 
 def _headline(run: FinishedRun) -> str:
@@ -131,6 +160,8 @@ def _headline(run: FinishedRun) -> str:
         power = next((r for r in rows if r["measure"] == "power" and r.get("headline")), None)
         if power and power["value"] is not None:
             said.append(f"{_title(run, scenario)}: {_number(power)}")
+    if not said:
+        return "Too few replicates for the chance of a significant result."
     return "Chance of a significant result if the truth is: " + "; ".join(said) + "."
 
 
@@ -181,11 +212,13 @@ def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
                         )
                     )
         header = ("Scenario", "Number", "Read at", "Value", "Source", "Status")
-        yield Grid("What each scenario takes to be true", header, tuple(rows))
+        caption = f"What each scenario takes to be true ({label_of(run)})"
+        yield Grid(caption, header, tuple(rows))
         for warning in run.document["warnings"]:
             if warning["code"] == "assumption":
                 yield Paragraph(_without_command(warning["text"]))
-        yield Grid("Shared by all scenarios", ("Number", "Value", "Source"), tuple(_nature(run)))
+        shared = ("Number", "Value", "Source")
+        yield Grid(f"Shared by all scenarios ({label_of(run)})", shared, tuple(_nature(run)))
 
 
 def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
@@ -205,7 +238,9 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
             for name in type(nature.response).model_fields
         ]
     for name, number in numbers:
-        yield name, f"{number.value:g}", number.source or "assumed"
+        was_set = any(name.replace(" ", "_") in x for x in run.document["arguments"].get("set", ()))
+        origin = number.source or ("set by you" if was_set else "assumed")
+        yield name, f"{number.value:g}", origin
     test = run.resolved.template.protocol.test
     yield "significance level", f"{test.alpha:g}, {test.sides}-sided", "protocol (5%: ICH E9, 5.5)"
 
@@ -247,8 +282,8 @@ def _characteristics_at(run: FinishedRun, rows: list[dict[str, Any]]) -> Grid:
     first = rows[0]
     caption = (
         f"{first['endpoint']}, {first['horizon']} from {first['clock']}; "
-        f"{first.get('analysis', '')}; seed {run.document['seed']}; value +- MCSE. Type M and S "
-        "rest on the significant replicates."
+        f"{first.get('analysis', '')}; {label_of(run)}; value +- MCSE. Type M and S rest on the "
+        "significant replicates."
     )
     header = ("If the truth is", *(_title(run, scenario) for scenario in scenarios))
     return Grid(caption, header, tuple(lines))
@@ -272,7 +307,7 @@ def _observed(runs: Sequence[FinishedRun]) -> Iterator[Block]:
             "Share of simulated estimates below it +- MCSE",
             "",
         )
-        data = Grid("Observed estimates among simulated ones", header, tuple(rows))
+        data = Grid(f"Observed among simulated ({label_of(run)})", header, tuple(rows))
         if run.svg:
             alt = unescape(run.svg.partition("</desc>")[0].rpartition(">")[2])
             yield Drawing(f"observed-{number}", run.svg, alt, data)
@@ -299,7 +334,11 @@ def _without_command(text: str) -> str:
 
 
 def _ademp(runs: Sequence[FinishedRun]) -> Iterator[Block]:
-    run = runs[0]
+    for run in runs:
+        yield _ademp_of(run)
+
+
+def _ademp_of(run: FinishedRun) -> Grid:
     template, document = run.resolved.template, run.document
     protocol = template.protocol
     powers = [r for r in document["rows"] if r["measure"] == "power" and r.get("mcse") is not None]
@@ -317,11 +356,8 @@ def _ademp(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         if template.nature.response
         else "one binary outcome per patient, the same random number under both arms"
     )
-    trials = [
-        o
-        for o in template.observed
-        if isinstance(run.resolved.evidence.records.get(o.evidence), Trial)
-    ]
+    observed = document["observed"]
+    trials = {row["evidence"] for row in observed if row["measure"] == "risk"}
     primary, n_scenarios = protocol.primary, len(_by_scenario(run))
     population = primary.estimand.population
     rows = (
@@ -353,11 +389,16 @@ def _ademp(runs: Sequence[FinishedRun]) -> Iterator[Block]:
             "are left out and counted, never scored as not significant.",
         ),
     )
-    yield Grid("ADEMP (Morris, White and Crowther 2019)", ("", ""), rows)
+    caption = f"ADEMP (Morris, White and Crowther 2019; {label_of(run)})"
+    return Grid(caption, ("", ""), rows)
 
 
 def _sentences(runs: Sequence[FinishedRun]) -> Iterator[Block]:
-    run = runs[0]
+    for run in runs:
+        yield from _sentences_of(run)
+
+
+def _sentences_of(run: FinishedRun) -> Iterator[Block]:
     protocol = run.resolved.template.protocol
     for rows in _by_scenario(run).values():
         power = next((r for r in rows if r["measure"] == "power" and r.get("headline")), None)
@@ -383,16 +424,22 @@ def _repeat(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     for run in runs:
         versions = ", ".join(f"{name} {v}" for name, v in run.record["versions"].items())
         arguments = run.document["arguments"]
-        words = ["trialsim simulate", run.document["protocol"]]
-        words += [f"--variant {arguments['variant']}"] if "variant" in arguments else []
-        words += [f"--set '{setting}'" for setting in arguments.get("set", ())]
-        words += [f"--scenario {scenario}" for scenario in arguments.get("scenario", ())]
-        words += [f"--seed {run.document['seed']}", f"--replicates {arguments['replicates']}"]
+        named = "FILE" if "evidence_sha256" in arguments else run.document["protocol"]
+        words = ["trialsim", "simulate", named]
+        words += ["--variant", arguments["variant"]] if "variant" in arguments else []
+        for name, values in (("--set", "set"), ("--scenario", "scenario")):
+            words += [word for value in arguments.get(values, ()) for word in (name, value)]
+        words += ["--seed", str(run.document["seed"])]
+        words += ["--replicates", str(arguments["replicates"])]
+        own = run.document["protocol"] not in template_paths() or named == "FILE"
+        command = shlex.join(words)
+        if own:
+            command += "   (protocol and own evidence: record.json of the run)"
         yield Grid(
             "",
             ("", ""),
             (
-                ("Command", " ".join(words)),
+                ("Command", command),
                 ("Seed", str(run.document["seed"])),
                 ("Versions", versions),
                 ("Protocol SHA-256", run.document["protocol_sha256"]),

@@ -55,8 +55,11 @@ def _inline(drawing: Drawing) -> str:
     """Return the <svg> element alone, its ids made unique within the page."""
     svg = drawing.svg[drawing.svg.index("<svg") :]
     prefix = f"{drawing.name}-"
-    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    return re.sub(
-        r'aria-labelledby="(\S+) (\S+)"', rf'aria-labelledby="{prefix}\1 {prefix}\2"', svg
-    )
+
+    def own_ids(tag: re.Match[str]) -> str:
+        text = re.sub(r'\bid="', f'id="{prefix}', tag[0])
+        text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", text)
+        labels = r'aria-labelledby="(\S+) (\S+)"'
+        return re.sub(labels, rf'aria-labelledby="{prefix}\1 {prefix}\2"', text)
+
+    return re.sub(r"<[a-zA-Z][^<>]*>", own_ids, svg)

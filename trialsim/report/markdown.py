@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from trialsim import __version__
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
 
 __all__ = ["as_markdown"]
@@ -11,7 +12,7 @@ __all__ = ["as_markdown"]
 
 def as_markdown(title: str, sections: Sequence[Section]) -> str:
     """Render a report; figures become their alternative text and the table behind them."""
-    parts = [f"# {_plain(title)}"]
+    parts = [f"<!-- generator: trialsim {__version__} -->", f"# {_plain(title)}"]
     for section in sections:
         parts.append(f"## {section.title}")
         parts += [text for block in section.blocks for text in _lines(block)]

@@ -120,7 +120,7 @@ class RunDirectory:
         # in the form of sha256sum, so that anyone can check a run without this program
         sums = [
             f"{sha256(p.read_bytes()).hexdigest()}  {p.relative_to(self.path).as_posix()}"
-            for p in written
+            for p in (self.path / "record.json", *written)
         ]
         self._write_new(results / f"{stem}.sha256", "\n".join(sums) + "\n")
         return written

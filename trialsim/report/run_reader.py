@@ -7,16 +7,26 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from pydantic import ValidationError
 
+from trialsim.engine.record import identity_sha256
 from trialsim.errors import Problem, RequestError
+from trialsim.protocol.evidence import EvidenceFile
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.template import Template
+from trialsim.report.document import RESULT_FORMAT
 
 __all__ = ["FinishedRun", "newest_run", "read_run"]
 
+_NEEDED = {"protocol", "seed", "version", "arguments", "rows", "observed", "texts", "warnings"}
+_DRAWING = {
+    *("svg", "g", "path", "rect", "circle", "line", "polyline", "polygon", "text", "tspan"),
+    *("use", "defs", "clipPath", "style", "title", "desc", "metadata"),
+    *("RDF", "Work", "type", "format", "creator", "Agent"),  # matplotlib's own metadata
+}
 _RUN_AGAIN = "Run the simulation again into a new folder."
 
 
@@ -82,41 +92,76 @@ def _one(
     folder: Path, record: dict[str, Any], resolved: ResolvedTemplate, sums: Path
 ) -> FinishedRun:
     named: dict[str, Path] = {}
-    for line in sums.read_text(encoding="utf-8").splitlines():
+    for line in _text(sums).splitlines():
         digest, _, name = line.partition("  ")
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()) or not path.is_file():
             raise _refused(str(folder / name), "is missing", _RUN_AGAIN)
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise _refused(str(folder / name), "was changed after the run", _RUN_AGAIN)
-        named[path.suffix] = path
+        if name != "record.json":
+            named[path.suffix] = path
     document = _json(named.get(".json", sums))
+    missing = _NEEDED - set(document)
+    if missing or document.get("format") != RESULT_FORMAT:
+        raise _refused(str(named.get(".json", sums)), "is not a result of a run", _RUN_AGAIN)
     if document.get("protocol_sha256") != record.get("protocol_sha256"):
         raise _refused(str(folder), "mixes two protocols", _RUN_AGAIN)
-    svg = named[".svg"].read_text(encoding="utf-8") if ".svg" in named else ""
+    svg = _text(named[".svg"]) if ".svg" in named else ""
+    if svg and not _harmless(svg):
+        raise _refused(str(named[".svg"]), "holds more than a drawing", _RUN_AGAIN)
     return FinishedRun(folder, record, document, resolved, svg)
+
+
+def _harmless(svg: str) -> bool:
+    """Whether an SVG only draws: a run may come from somebody else."""
+    if "<!ENTITY" in svg:
+        return False
+    try:
+        root = ElementTree.fromstring(svg)  # noqa: S314  (no entities, and expat expands no others)
+    except ElementTree.ParseError:
+        return False
+    for element in root.iter():
+        if element.tag.rpartition("}")[2] not in _DRAWING:
+            return False
+        for name, value in element.attrib.items():
+            bare = name.rpartition("}")[2]
+            leads_away = bare == "href" and not value.startswith("#")
+            if bare.startswith("on") or leads_away or "url(" in value.replace("url(#", ""):
+                return False
+    styles = [element.text or "" for element in root.iter() if element.tag.endswith("}style")]
+    return not any("url(" in style or "@import" in style for style in styles)
 
 
 def _resolved(folder: Path, record: dict[str, Any]) -> ResolvedTemplate:
     try:
         template = Template.model_validate(record["protocol"])
+        more = EvidenceFile.model_validate({"schema_version": 1, "evidence": record["evidence"]})
     except (KeyError, ValidationError):
         raise _refused(str(folder), "holds no protocol this version can read", _RUN_AGAIN) from None
-    evidence = shipped_evidence().with_more(template.evidence, template.conflicts)
+    evidence = shipped_evidence().with_more(more.evidence, template.conflicts)
     resolved = ResolvedTemplate(template, evidence)
-    if resolved.sha256 != record.get("protocol_sha256"):
+    told = identity_sha256(resolved.sha256, record.get("seed"), record.get("versions"))
+    if resolved.sha256 != record.get("protocol_sha256") or told != record.get("sha256"):
         raise _refused(f"{folder}/record.json", "was changed after the run", _RUN_AGAIN)
     return resolved
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(_text(path))
+    except ValueError:
         raise _refused(str(path), "cannot be read", _RUN_AGAIN) from None
     if not isinstance(content, dict):
         raise _refused(str(path), "is not what a run writes", _RUN_AGAIN)
     return content
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise _refused(str(path), "cannot be read", _RUN_AGAIN) from None
 
 
 def _refused(value: str, rule: str, remedy: str) -> RequestError:

@@ -157,7 +157,7 @@ def _observed_trial(
         try:
             if obstacle:
                 raise ValueError(obstacle)
-            truths.append(resolved.truth(scenario, control_risk=x0 / n0))
+            truths.append(_as_counted(resolved.truth(scenario, control_risk=x0 / n0)))
         except ValueError as why:
             refused[scenario.id] = str(why)
     estimate, lower, upper = (
@@ -166,6 +166,12 @@ def _observed_trial(
     return ObservedTrial(
         record, result, protocol, plan, estimate, lower, upper, tuple(truths), refused
     )
+
+
+def _as_counted(truth: Truth) -> Truth:
+    """Return a truth without missed visits: published counts have had theirs."""
+    courses = truth.courses
+    return replace(truth, courses=replace(courses, missed_visits=0.0)) if courses else truth
 
 
 def _as_carried_out(own: Protocol, result: TrialResult, n1: int, n0: int) -> Protocol:
@@ -220,7 +226,7 @@ def placements(
             lower_is_better = trial.plan.better is Better.LOWER
             worse = 1 - below.value if lower_is_better else below.value
         relation = ""
-        same_result = truth.from_result in ("", trial.result.id)
+        same_result = not truth.from_results or trial.result.id in truth.from_results
         if truth.from_data_of == trial.record.id and same_result:
             relation = "same data"
         elif truth.source and resolved.evidence.shares_patients(truth.source, trial.record.id):

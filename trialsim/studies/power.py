@@ -54,13 +54,14 @@ def _truth_rows(
     protocol, blank = resolved.template.protocol, _blank(resolved, plan, truth)
     control, treated = truth.risks_on(plan.day)
     theta = true_effect((control, treated), plan.summary)
-    here, status = f"scenarios.{scenario.id}", resolved.status_of(scenario)
+    here, status = f"scenarios.{scenario.id}", resolved.status_of(scenario, plan.day)
     source = truth.source or None
-    set_by = resolved.set_by_user(f"{here}.effect", f"{here}.response")
+    shared = ["nature.response"] if truth.courses else []
+    set_by = resolved.set_by_user(f"{here}.effect", f"{here}.response", *shared)
     own_risk = scenario.control_risk or scenario.as_observed or scenario.response
-    risk_paths = [f"{here}.control_risk", f"{here}.response"]
+    risk_paths = [f"{here}.control_risk", f"{here}.response", *shared]
     risk_paths += [] if own_risk else ["nature.control_risk"]
-    control_source, control_status = _control_source(resolved, scenario, truth)
+    control_source, control_status = _control_source(resolved, scenario, truth, status)
     rows = [
         replace(
             blank,
@@ -119,14 +120,14 @@ def _size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) ->
 
 
 def _control_source(
-    resolved: ResolvedTemplate, scenario: Scenario, truth: Truth
+    resolved: ResolvedTemplate, scenario: Scenario, truth: Truth, status: str
 ) -> tuple[str | None, str]:
     """Return where a scenario's control risk comes from, and how far it can be relied on."""
     if scenario.as_observed:
         return scenario.as_observed, resolved.status_of(scenario)
     risk = scenario.control_risk or resolved.template.nature.control_risk
     if truth.courses or risk is None:
-        return truth.source or None, resolved.status_of(scenario)
+        return truth.source or None, status
     stated = risk.source and resolved.evidence.stated_as(risk.source, "control_risk", risk.value)
     return risk.source, stated.status.value if stated else "assumed"
 

@@ -9,6 +9,7 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.record import RunRecord
 from trialsim.engine.run import run
 from trialsim.protocol.cautions import Caution, assumption, cautions_about, weak_claim
+from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
 from trialsim.studies.observed import (
@@ -42,7 +43,12 @@ class PlannedSimulation:
 
     def record(self, seed: int) -> RunRecord:
         """Return the identity of a run of this plan."""
-        return RunRecord(self.resolved.document, self.resolved.sha256, seed)
+        own = tuple(
+            record.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for name, record in self.resolved.evidence.records.items()
+            if name not in shipped_evidence().records
+        )
+        return RunRecord(self.resolved.document, self.resolved.sha256, seed, own)
 
     def simulate(
         self,
