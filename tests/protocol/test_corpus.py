@@ -105,3 +105,18 @@ def test_regression_deep_nesting_within_a_megabyte_ends_at_once(tmp_path):
 def test_property_ten_lines_in_the_readme_are_the_valid_file():
     text = (CORPUS / "valid" / "ten-lines.yaml").read_text(encoding="utf-8")
     assert text.strip() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_property_the_ids_check_reads_by_eye_are_those_of_the_records():
+    from trialsim.protocol.load import record_ids, shipped_evidence
+
+    by_eye = set().union(*(record_ids(path) for path in evidence_paths()))
+    assert by_eye == set(shipped_evidence().records)
+
+
+def test_regression_check_knows_a_conflict_from_a_record(tmp_path):
+    text = (CORPUS / "valid" / "ten-lines.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "f.yaml"
+    path.write_text(text.replace("0.30", "{value: 0.30, source: tests-2025-benefit}"))
+    with pytest.raises(ProtocolError, match="is not a known evidence id"):
+        check_file(str(path))

@@ -48,6 +48,12 @@ class Evidence:
 
     records: dict[str, EvidenceRecord] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
+    unread: frozenset[str] = frozenset()  # ids known to exist, records not read
+
+    @property
+    def known_ids(self) -> frozenset[str]:
+        """Every id that may be cited."""
+        return self.unread.union(self.records)
 
     def with_more(
         self, records: Iterable[EvidenceRecord], conflicts: Iterable[Conflict]
@@ -55,7 +61,7 @@ class Evidence:
         """Return this evidence and more; later records replace earlier ones of the same id."""
         more = {record.id: record for record in records}
         every = {conflict.id: conflict for conflict in (*self.conflicts, *conflicts)}
-        return Evidence({**self.records, **more}, tuple(every.values()))
+        return Evidence({**self.records, **more}, tuple(every.values()), self.unread - set(more))
 
     def stated_as(self, source: str, quantity: str, value: float) -> StatedNumber | None:
         """Return what `source` states as `quantity`, if that is `value` to the digits written."""

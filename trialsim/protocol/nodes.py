@@ -8,11 +8,10 @@ bounded depth. Scalars follow the YAML 1.2 core schema, so ``no`` is a word and 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -41,11 +40,11 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
-_BIDI_CONTROLS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# control characters but the line feed, and those that turn the direction of text
+_ODD = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """A place: a file and a line from 1, or an option and no line."""
 
     file: str
@@ -56,8 +55,7 @@ class Mark:
         return Problem(rule, remedy, path, value, self.file, self.line)
 
 
-@dataclass(frozen=True)
-class ScalarNode:
+class ScalarNode(NamedTuple):
     """A word, number, truth value or null, and its text."""
 
     value: str | int | float | bool | None
@@ -281,13 +279,9 @@ _ONE_DOCUMENT = ("starts a second document", "Keep one protocol per file: remove
 
 def _scalar(event: Any, mark: Mark, problems: list[Problem]) -> ScalarNode:
     text = event.value
-    odd = [
-        c for c in text if (unicodedata.category(c) == "Cc" and c != "\n") or c in _BIDI_CONTROLS
-    ]
-    if odd:
-        problems.append(
-            mark.problem(f"holds the control character U+{ord(odd[0]):04X}", "Remove it.")
-        )
+    if odd := _ODD.search(text):
+        rule = f"holds the control character U+{ord(odd[0]):04X}"
+        problems.append(mark.problem(rule, "Remove it."))
         return ScalarNode("", "", mark)
     if not event.implicit[0] or event.style:  # quoted or block text is never a number
         return ScalarNode(text, text, mark)

@@ -106,6 +106,15 @@ def _unknown_factors(data: Any) -> Iterator[Broken]:
             yield Broken((*path, index), "is not a factor under nature.factors", remedy)
 
 
+def cited_ids(data: Any) -> Iterator[str]:
+    """Return every evidence id a file cites, its variants' among them."""
+    variants = (
+        item.get("patch") for item in _list_at(data, ("variants",)) if isinstance(item, dict)
+    )
+    for part in (data, *variants):
+        yield from (cited for _, cited in _citations(part, ()))
+
+
 def _broken_citations(data: Any, known: set[str]) -> Iterator[Broken]:
     for location, cited in _citations(data, ()):
         if cited not in known:
