@@ -5,7 +5,7 @@ BIN = .venv/bin
 TESTS = tests
 
 help:
-	@echo "make demo      set up (about 300 MB in .venv) and take the tour, 1 to 3 minutes"
+	@echo "make demo      set up (about 370 MB in .venv) and take the tour, 1 to 3 minutes"
 	@echo "make test      set up for development and run the tests"
 	@echo "make lint validate bench docs      for contributors; see CONTRIBUTING.md"
 
@@ -31,7 +31,7 @@ docs: .venv/dev
 	$(BIN)/python docs/build.py
 
 .venv/demo: pyproject.toml requirements/demo.txt
-	@echo "trialsim: setting up in .venv (about 300 MB, 1 to 2 minutes); nothing is written outside this folder."
+	@echo "trialsim: setting up in .venv (about 370 MB, 1 to 2 minutes); nothing is written outside this folder."
 	@PYTHON=$(PYTHON) sh requirements/set-up.sh demo
 	@touch $@
 

@@ -124,8 +124,10 @@ def test_property_word_markdown_and_figures(runs, trialsim):
     )
     from PIL import Image
 
-    with Image.open(runs / "figures" / "forest.png") as image:
-        assert image.size == (1920, 1080)
+    for name in ("forest.png", "observed-0.png"):
+        with Image.open(runs / "figures" / name) as image:
+            assert image.size == (1920, 1080)
+            assert image.info["Description"]
 
 
 def sign(run):

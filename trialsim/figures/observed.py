@@ -43,7 +43,8 @@ def trial_panel(axes: Axes, trial: ObservedTrial, placed: Sequence[Placement]) -
         axes.plot([q1, q3], [y, y], color=BLUE, lw=5, solid_capstyle="butt")
         axes.plot([middle], [y], "o", color="white", mec=INK, ms=5)
         if p.looks_worse is not None:
-            note = f"{out_of_100(p.looks_worse)} of 100 look worse"
+            mcse = 100 * (p.below.mcse or 0) if p.below else 0.0
+            note = f"{out_of_100(p.looks_worse)} +-{mcse:.1f} of 100 look worse"
             note += f" ({p.relation})" if p.relation == "same data" else ""
             axes.text(1.01, y, note, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_yticks(list(rows), [_scenario_label(p) for p in placed])

@@ -21,6 +21,7 @@ __all__ = [
     "GREY",
     "INK",
     "ORANGE",
+    "fit_png",
     "house_style",
     "new_figure",
     "ratio_axis",
@@ -77,6 +78,21 @@ def ratio_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(label))
+
+
+def fit_png(source: Path, target: Path, size_pixels: tuple[int, int]) -> None:
+    """Fit a PNG, with its texts, on a white page of exactly that many pixels."""
+    from PIL import Image, PngImagePlugin
+
+    with Image.open(source) as drawn:
+        texts = PngImagePlugin.PngInfo()
+        for name in ("Title", "Description"):
+            texts.add_text(name, str(drawn.info.get(name, "")))
+        scale = min(size_pixels[0] / drawn.width, size_pixels[1] / drawn.height)
+        fitted = drawn.convert("RGB").resize((int(drawn.width * scale), int(drawn.height * scale)))
+    page = Image.new("RGB", size_pixels, "white")
+    page.paste(fitted, ((page.width - fitted.width) // 2, (page.height - fitted.height) // 2))
+    page.save(target, pnginfo=texts)
 
 
 def save(

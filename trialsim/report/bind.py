@@ -8,11 +8,14 @@ from pathlib import Path
 
 from trialsim.errors import Problem, RequestError
 from trialsim.figures.forest import ForestLine, forest_figure
-from trialsim.figures.style import save, save_svg
+from trialsim.figures.style import fit_png, save, save_svg
 from trialsim.report.content import Drawing, Grid, Section, sections_of
 from trialsim.report.run_reader import FinishedRun
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
+
+
+_SLIDE_PIXELS = (1920, 1080)
 
 
 def report_title(runs: Sequence[FinishedRun]) -> str:
@@ -73,15 +76,19 @@ def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
 
 
 def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
-    """Write the report's figures as SVG and 1920 pixel wide PNG."""
+    """Write the report's figures as SVG and as PNG of 1920 x 1080 pixels."""
     lines, scale = _forest_lines(runs[0])
     written: list[Path] = []
+    folder.mkdir(parents=True, exist_ok=True)
     if lines:
         figure, alt_text = forest_figure(lines, scale)
-        written += save(figure, folder, "forest", alt_text, size_pixels=(1920, 1080))
+        written += save(figure, folder, "forest", alt_text, size_pixels=_SLIDE_PIXELS)
     for number, run in enumerate(runs):
         for path in sorted((run.folder / "figures").glob("observed*.[sp][vn]g")):
             target = folder / f"{path.stem}-{number}{path.suffix}"
-            target.write_bytes(path.read_bytes())
+            if path.suffix == ".png":
+                fit_png(path, target, _SLIDE_PIXELS)
+            else:
+                target.write_bytes(path.read_bytes())
             written.append(target)
     return written

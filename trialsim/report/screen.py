@@ -256,6 +256,8 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     """Return what ``trialsim show`` prints: the protocol, read aloud."""
     template, protocol = resolved.template, resolved.template.protocol
     said: list[tuple[str, str]] = []
+    if template.setting == "historical":
+        said.append(("historical", template.setting_note or "not as treated today"))
     if protocol.population:
         said.append(("population", protocol.population.condition))
         said += [("  with", "; ".join(protocol.population.include))] * bool(

@@ -11,7 +11,7 @@ from trialsim.report.content import Grid, Paragraph, Section
 __all__ = ["write_word"]
 
 _FOR_A_BOARD = ("synopsis", "assumptions", "conflicts", "sentence", "repeat")
-_MOST_ROWS = 12
+_MOST_ROWS = 8
 
 
 def write_word(path: Path, title: str, sections: Sequence[Section]) -> None:
@@ -24,18 +24,21 @@ def write_word(path: Path, title: str, sections: Sequence[Section]) -> None:
     """
     try:
         from docx import Document
-        from docx.shared import Pt
+        from docx.shared import Cm, Pt
     except ImportError:
         remedy = "Install it: pip install 'trialsim[docx]'."
         raise RequestError(Problem("needs python-docx", remedy, field="--docx")) from None
     document = Document()
-    document.styles["Normal"].font.size = Pt(9)
+    document.styles["Normal"].font.size = Pt(8)
+    document.styles["Normal"].paragraph_format.space_after = Pt(2)
+    page = document.sections[0]
+    page.left_margin = page.right_margin = page.top_margin = page.bottom_margin = Cm(1.6)
     document.add_heading(title, 1)
     for section in sections:
         if section.anchor not in _FOR_A_BOARD:
             continue
         document.add_heading(section.title, 2)
-        for block in section.blocks:
+        for block in section.blocks[:_MOST_ROWS]:
             if isinstance(block, Paragraph):
                 document.add_paragraph(block.text)
             elif isinstance(block, Grid):
