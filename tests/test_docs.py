@@ -50,3 +50,12 @@ def test_regression_the_sample_report_is_a_report_of_the_readmes_run():
     assert "Thymalfasin for sepsis" in text
     assert "127/542 v 132/547" in text
     assert "10,000" in text
+
+
+def test_property_no_page_holds_a_path_of_the_machine_it_was_made_on():
+    for page in [ROOT / "README.md", *(p for p in (ROOT / "docs").rglob("*") if p.is_file())]:
+        text = page.read_text(encoding="utf-8")
+        assert str(ROOT) not in text, page.name
+        assert not re.search(r"(/home/|/root/|/tmp/|/usr/local/|bin/trialsim evidence)", text), (
+            page.name
+        )

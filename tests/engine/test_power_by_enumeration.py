@@ -54,7 +54,7 @@ def simulated(n1, n0, control_risk, effect, replicates=10_000, extra=()):
     return {c.measure: c for c in rows}
 
 
-CASES = {  # name: (n1, n0, control, effect as in the file, treated risk, power in the issue)
+CASES = {  # name: (n1, n0, control, effect as in the file, treated risk, exact power)
     "tests-082": (
         542,
         547,

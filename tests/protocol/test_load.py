@@ -17,7 +17,7 @@ def scenario(resolved, name):
     return next(s for s in resolved.template.scenarios if s.id == name)
 
 
-def test_reference_sepsis_is_the_trial_the_issue_describes():
+def test_reference_sepsis_is_the_trial_the_documents_describe():
     protocol = SEPSIS.template.protocol
     assert str(protocol.experimental) == "thymalfasin 1.6 mg subcutaneous every 12 h for 7 d"
     assert protocol.primary.at.after.days == 28
