@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.kernels.hazards import Hazard, day_of
+
 __all__ = ["STATES", "state_probabilities", "times_to_event"]
 
 STATES = ("none", "response", "relapse", "death", "loss")
@@ -82,12 +84,5 @@ def times_to_event(
     times : ndarray, same shape
         Infinity where the hazard ends at 0 before the event.
     """
-    wanted = -np.log1p(-uniforms)  # cumulative hazard at the event
-    starts = np.array((0.0, *breaks))
-    rates = np.array((*hazards, hazards[-1])[: len(starts)])
-    at_start = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(starts))])
-    piece = np.searchsorted(at_start, wanted, side="right") - 1
-    # a run of pieces with hazard 0 shares one cumulative hazard: the last of them is chosen
-    with np.errstate(divide="ignore", invalid="ignore"):
-        times = starts[piece] + (wanted - at_start[piece]) / rates[piece]
-    return np.where(rates[piece] > 0, times, np.inf)
+    rates = (*hazards, hazards[-1])[: len(breaks) + 1]
+    return day_of(-np.log1p(-uniforms), Hazard(breaks, rates))
