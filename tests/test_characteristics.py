@@ -36,11 +36,17 @@ def normal_results(theta, se, n, seed=1, failed=0):
         rejected=(p <= 0.05) & ~bad,
         corrected=np.zeros((n, 1), bool),
         failed=bad,
+        z=-estimate / se,
+        information=np.full((n, 1), 100.0),
+        enrolled=np.full((n, 1), 100.0),
+        day=np.full((n, 1), np.nan),
+        short=np.zeros((n, 1), bool),
     )
 
 
 def by_measure(results, risks=RISKS):
-    return {c.measure: c for c in characteristics(results, risks, Summary.ODDS_RATIO)}
+    theta = true_effect(risks, Summary.ODDS_RATIO)
+    return {c.measure: c for c in characteristics(results, theta, Summary.ODDS_RATIO)}
 
 
 def test_analytic_true_effects():
@@ -114,7 +120,8 @@ def test_regression_failed_replicates_are_left_out_not_scored_as_negative():
 
 
 def test_regression_below_100_replicates_no_power_is_given():
-    (row,) = characteristics(normal_results(THETA, 0.2, 99), RISKS, Summary.ODDS_RATIO)
+    row, failures = characteristics(normal_results(THETA, 0.2, 99), THETA, Summary.ODDS_RATIO)
+    assert (failures.measure, failures.value) == (Measure.N_FAILED, 0)
     assert row.value is None
     assert "at least 100" in row.why
 

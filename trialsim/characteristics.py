@@ -15,11 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.kernels.proportions import wilson_interval
-from trialsim.protocol.design import Summary
+from trialsim.protocol.design import Summary, SurvivalSummary
 from trialsim.protocol.scenario import odds_ratio_between
 from trialsim.trial import LookResults, Measure
 
-__all__ = ["MIN_REPLICATES", "Characteristic", "characteristics", "mid_percentile", "true_effect"]
+__all__ = [
+    "MIN_REPLICATES",
+    "Characteristic",
+    "characteristics",
+    "mean",
+    "mid_percentile",
+    "proportion",
+    "true_effect",
+]
 
 MIN_REPLICATES = 100  # below this no power is given
 _Z95 = 1.959963984540054
@@ -68,7 +76,7 @@ def true_effect(risks: tuple[float, float], summary: Summary) -> float:
 
 
 def characteristics(
-    results: LookResults, risks: tuple[float, float], summary: Summary
+    results: LookResults, theta: float, summary: Summary | SurvivalSummary
 ) -> list[Characteristic]:
     """Summarise the last look of every replicate.
 
@@ -76,30 +84,41 @@ def characteristics(
     ----------
     results : LookResults
         Arrays of shape (n_reps, n_looks).
-    risks : (control, treated)
-        The truth.
-    summary : Summary
+    theta : float
+        The true effect on the analysis scale.
+    summary : Summary or SurvivalSummary
         The measure the estimates are in.
     """
+    failures = Characteristic(
+        Measure.N_FAILED, float(results.failed[:, -1].sum()), None, len(results.failed)
+    )
     ok = ~results.failed[:, -1]
     n = int(ok.sum())
     if n < MIN_REPLICATES:
         why = f"{n} analysable replicates; at least {MIN_REPLICATES} are needed"
-        return [Characteristic(Measure.POWER, None, None, n, why=why)]
+        return [Characteristic(Measure.POWER, None, None, n, why=why), failures]
     rejected, estimate = results.rejected[ok, -1], results.estimate[ok, -1]
-    theta = true_effect(risks, summary)
-    found = [_proportion(Measure.POWER, rejected)]
+    found = [proportion(Measure.POWER, rejected)]
     if theta == 0:
-        found.append(_proportion(Measure.TYPE_I_ERROR, rejected))
+        found.append(proportion(Measure.TYPE_I_ERROR, rejected))
     found += _directions(rejected, estimate, theta, summary)
     found += _estimates(results, ok, theta, summary)
     found.append(
         Characteristic(Measure.N_CORRECTED, float(results.corrected[ok, -1].sum()), None, n)
     )
+    found.append(failures)
     return found
 
 
-def _proportion(measure: Measure, hits: NDArray[np.bool_]) -> Characteristic:
+def mean(measure: Measure, values: Floats) -> Characteristic:
+    """Return the mean of a quantity over replicates."""
+    n = len(values)
+    mcse = float(values.std(ddof=1)) / sqrt(n) if n > 1 else None
+    return Characteristic(measure, float(values.mean()), mcse, n)
+
+
+def proportion(measure: Measure, hits: NDArray[np.bool_]) -> Characteristic:
+    """Return a share of replicates with its Wilson interval."""
     n = len(hits)
     p = float(hits.mean())
     lower, upper = (float(limit) for limit in wilson_interval(hits.sum(), n, _Z95))
@@ -107,7 +126,7 @@ def _proportion(measure: Measure, hits: NDArray[np.bool_]) -> Characteristic:
 
 
 def _directions(
-    rejected: NDArray[np.bool_], estimate: Floats, theta: float, summary: Summary
+    rejected: NDArray[np.bool_], estimate: Floats, theta: float, summary: Summary | SurvivalSummary
 ) -> Iterator[Characteristic]:
     n_rejected = int(rejected.sum())
     if theta == 0:
@@ -118,7 +137,7 @@ def _directions(
         )
         return
     against = rejected & (np.sign(estimate) != np.sign(theta))
-    yield _proportion(Measure.POWER_WRONG_DIRECTION, against)
+    yield proportion(Measure.POWER_WRONG_DIRECTION, against)
     if n_rejected < 2:
         why = f"{n_rejected} of the replicates were significant"
         yield from (
@@ -126,7 +145,7 @@ def _directions(
             for m in (Measure.TYPE_S, Measure.TYPE_M)
         )
         return
-    yield _proportion(Measure.TYPE_S, against[rejected])
+    yield proportion(Measure.TYPE_S, against[rejected])
     exaggeration = np.abs(estimate[rejected]) / abs(theta)
     yield Characteristic(
         Measure.TYPE_M,
@@ -137,12 +156,12 @@ def _directions(
     )
 
 
-def _scale(summary: Summary) -> str:
+def _scale(summary: Summary | SurvivalSummary) -> str:
     return f"log {summary}" if summary.is_ratio else str(summary)
 
 
 def _estimates(
-    results: LookResults, ok: NDArray[np.bool_], theta: float, summary: Summary
+    results: LookResults, ok: NDArray[np.bool_], theta: float, summary: Summary | SurvivalSummary
 ) -> Iterator[Characteristic]:
     estimate, se = results.estimate[ok, -1], results.standard_error[ok, -1]
     n, scale = len(estimate), _scale(summary)
@@ -157,7 +176,7 @@ def _estimates(
     model_mcse = sqrt(float(variances.var(ddof=1)) / (4 * n * model**2)) if model else 0.0
     yield Characteristic(Measure.MODEL_SE, model, model_mcse, n, scale=scale)
     covered = (results.lower[ok, -1] <= theta) & (theta <= results.upper[ok, -1])
-    yield _proportion(Measure.COVERAGE, covered)
+    yield proportion(Measure.COVERAGE, covered)
     squared = (estimate - theta) ** 2
     yield Characteristic(
         Measure.MSE,

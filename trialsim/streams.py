@@ -19,6 +19,7 @@ import numpy as np
 __all__ = ["MAX_PATIENTS_IN_WIDE_BLOCK", "Decision", "Streams", "block_width", "stable_hash"]
 
 MAX_PATIENTS_IN_WIDE_BLOCK = 4096
+_COUNTS = 4096
 _WIDE, _NARROW = 256, 16  # replicates per block; narrow keeps a block of large trials in memory
 
 
@@ -36,10 +37,17 @@ class Decision(IntEnum):
     LOSS = 9
     VISIT_DAY = 10
     VISIT_MISSED = 11
+    ENTRY = 12
+    COUNTS = 13
 
 
-def block_width(n_patients: int) -> int:
-    """Replicates in one block of trials of `n_patients`: 256, or 16 above 4,096 patients."""
+def block_width(n_patients: int, *, counts: bool = False) -> int:
+    """Replicates in one block of trials of `n_patients`: 256, or 16 above 4,096 patients.
+
+    Where only counts are drawn, 4,096 whatever the number of patients.
+    """
+    if counts:
+        return _COUNTS
     return _WIDE if n_patients <= MAX_PATIENTS_IN_WIDE_BLOCK else _NARROW
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from trialsim.protocol.design import (
     Better,
     BinaryTest,
     Counted,
+    Look,
     Protocol,
     ResponseEndpoint,
-    RiskEndpoint,
+    SimulatedEndpoint,
     Summary,
+    SurvivalSummary,
+    SurvivalTest,
 )
 
 __all__ = [
@@ -26,9 +30,12 @@ __all__ = [
     "EXPERIMENTAL",
     "AnalysisPlan",
     "Candidates",
+    "CountsBatch",
     "Finding",
+    "Kernel",
     "LookResults",
     "Measure",
+    "Path",
     "Row",
     "StudyResult",
     "TrialBatch",
@@ -51,11 +58,17 @@ class Candidates:
     n_strata : int
     prognostic_score : ndarray of float, shape (n_patients, n_reps), or float
         Log odds of the event that severity and factors add; 0.0 without prognosis.
+    entry : ndarray of float, shape (n_patients, n_reps) or (n_patients, 1), or None
+        Day of the trial on which each enters, rising; None where enrolment is not stated.
+    levels : mapping of str to ndarray of int, shape (n_patients, n_reps)
+        Level of every factor that was asked for, by its id.
     """
 
     strata: NDArray[np.int64]
     n_strata: int
     prognostic_score: Floats | float
+    entry: Floats | None = None
+    levels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,10 +82,46 @@ class TrialBatch:
     events : ndarray of bool, shape (2, n_patients, n_reps)
         The latent outcome under control and under experimental treatment, from the same random
         number, so that a changed assignment selects another outcome of the same patient.
+    entry : ndarray of float or None
+        As in `Candidates`.
     """
 
     assigned: Bools
     events: Bools
+    entry: Floats | None = None
+
+
+@dataclass(frozen=True)
+class CountsBatch:
+    """Many trials under one truth, of which only counts were drawn. Shapes (n_reps, n_looks).
+
+    Attributes
+    ----------
+    events_treated, n_treated, events_control, n_control : ndarray of int
+        Among the patients read out by each look.
+    entry : ndarray of float, shape (n_patients, 1), or None
+        As in `Candidates`, where it is the same in every trial.
+    """
+
+    events_treated: NDArray[np.int64]
+    n_treated: NDArray[np.int64]
+    events_control: NDArray[np.int64]
+    n_control: NDArray[np.int64]
+    entry: Floats | None = None
+
+
+class Path(StrEnum):
+    """How patients are represented; fixed when a run starts."""
+
+    PATIENTS = "patients"
+    SUFFICIENT_STATISTICS = "sufficient statistics"
+
+
+class Kernel(StrEnum):
+    """What computes; fixed when a run starts."""
+
+    NUMPY = "numpy"
+    NUMBA = "numba"
 
 
 @dataclass(frozen=True)
@@ -87,17 +136,30 @@ class AnalysisPlan:
         Nominal day of the read-out since entry.
     visit : int
         Position of the visit it is read at, for an endpoint of kind response.
+    looks : tuple of Look
+        None for one analysis when everyone is read out.
+    n_total : int
+        Patients planned.
+    lag_days : float
+        From the data cut-off to the decision; patients go on entering.
+    followed_days : float
+        Most follow-up of a patient, for a time to an event.
     """
 
     endpoint: str
     day: float
     visit: int
     counted: Counted
-    summary: Summary
-    test: BinaryTest
+    summary: Summary | SurvivalSummary
+    test: BinaryTest | SurvivalTest
     alpha: float
     sides: int
     better: Better
+    looks: tuple[Look, ...] = ()
+    n_total: int = 0
+    lag_days: float = 0.0
+    followed_days: float = inf
+    kernel: Kernel = Kernel.NUMPY
 
     @property
     def in_words(self) -> str:
@@ -109,11 +171,12 @@ class AnalysisPlan:
     def of(
         cls,
         protocol: Protocol,
-        endpoint: RiskEndpoint | None = None,
+        endpoint: SimulatedEndpoint | None = None,
         summary: Summary | None = None,
     ) -> AnalysisPlan:
         """Return the plan for an endpoint (the primary), or with another summary measure."""
         endpoint = endpoint or protocol.primary
+        followed = getattr(endpoint, "followed_for", None)
         day = endpoint.at.days_after_entry(protocol.therapy)
         visits = [visit for visit, _ in protocol.visit_days]
         nearest = min(range(len(visits)), key=lambda index: abs(visits[index] - day))
@@ -128,7 +191,41 @@ class AnalysisPlan:
             alpha=protocol.test.alpha,
             sides=protocol.test.sides,
             better=endpoint.better,
+            looks=protocol.looks if endpoint == protocol.primary else (),
+            n_total=protocol.n_total,
+            lag_days=protocol.read_out_lag.days if protocol.read_out_lag else 0.0,
+            followed_days=followed.days if followed else inf,
         )
+
+    @property
+    def benefit(self) -> int:
+        """Sign of an effect (more events, longer survival) that is good for patients."""
+        longer = self.summary in (
+            SurvivalSummary.SURVIVAL_DIFFERENCE,
+            SurvivalSummary.MEAN_DIFFERENCE,
+        )
+        return 1 if (self.better is Better.HIGHER) != longer else -1
+
+    @property
+    def one_sided_alpha(self) -> float:
+        """Significance level of one side."""
+        return self.alpha / self.sides
+
+    def rejects(self, z: Floats, p_value: Floats) -> Bools:
+        """Where each look finds an effect, shape (n_reps, n_looks).
+
+        Parameters
+        ----------
+        z, p_value : ndarray, shape (n_reps, n_looks)
+            z positive in favour of the experimental arm. A look without efficacy bound finds
+            nothing, but for the last, which then compares P with alpha.
+        """
+        bounds = [look.efficacy_z for look in self.looks] or [None]
+        own = np.array([inf if bound is None else bound for bound in bounds])
+        crossed = (z if self.sides == 1 else np.abs(z)) >= own
+        if bounds[-1] is None:
+            crossed[:, -1] = p_value[:, -1] <= self.alpha
+        return np.asarray(crossed)
 
 
 @dataclass(frozen=True)
@@ -141,11 +238,23 @@ class LookResults:
         On the analysis scale: ratios as logarithms. The interval is two-sided at 1 - alpha (at
         1 - 2 alpha for a one-sided test). NaN where the trial failed.
     p_value : ndarray of float
+        NaN where only the decision was computed (MaxCombo).
     rejected : ndarray of bool
+        Whether this look's efficacy bound was crossed, whatever earlier looks found.
     corrected : ndarray of bool
         0.5 was added to the four cells.
     failed : ndarray of bool
-        No analysis was possible: an arm had no patient.
+        No analysis was possible: an arm had no patient, or the estimate is not finite.
+    z : ndarray of float
+        Test statistic, positive in favour of the experimental arm.
+    information : ndarray of float
+        Patients read out; events, where the endpoint is a time to an event.
+    enrolled : ndarray of float
+        Patients who had entered when it was decided.
+    day : ndarray of float
+        Day of the trial on which it was decided; NaN where enrolment is not stated.
+    short : ndarray of bool
+        What should have set off the look never came: it was held when nothing more could.
     """
 
     estimate: Floats
@@ -156,6 +265,11 @@ class LookResults:
     rejected: Bools
     corrected: Bools
     failed: Bools
+    z: Floats
+    information: Floats
+    enrolled: Floats
+    day: Floats
+    short: Bools
 
     @classmethod
     def joined(cls, parts: list[LookResults]) -> LookResults:
@@ -187,7 +301,17 @@ class Measure(StrEnum):
     ESTIMATE_MEDIAN = "estimate_median"
     ESTIMATE_Q025 = "estimate_q025"
     ESTIMATE_Q975 = "estimate_q975"
+    N_FAILED = "n_failed"  # replicates without an analysis, left out of every other number
+    N_SHORT = "n_short"  # replicates in which what sets off a look never came
     N_CORRECTED = "n_corrected"
+    POWER_FUTILITY_IGNORED = "power_futility_ignored"  # as if bounds not binding were not there
+    STOP_PROBABILITY = "stop_probability"  # at a look, for the reason in `analysis`
+    EXPECTED_N = "expected_n"  # patients enrolled when the trial stops
+    EVENTS = "events"  # when the trial stops
+    INFORMATION = "information"  # at a look, of replicates that reach it
+    DURATION_MONTHS = "duration_months"  # first day of enrolment to the decision
+    Z_EFFICACY = "z_efficacy"
+    Z_FUTILITY = "z_futility"
     RISK = "risk"
     TRUE_EFFECT = "true_effect"
     N_PER_ARM = "n_per_arm"  # by formula, for the power stated in `level`
@@ -212,6 +336,7 @@ class Row:
     horizon: str | None = None
     clock: str | None = None
     arm: str | None = None
+    look: int | None = None
     analysis: str | None = None
     mcse: float | None = None
     n_replicates: int | None = None

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import binom, norm
 
 from trialsim import load_template
-from trialsim.characteristics import characteristics
+from trialsim.characteristics import characteristics, true_effect
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import run
-from trialsim.trial import AnalysisPlan, Measure
+from trialsim.trial import AnalysisPlan, Measure, Path
 
 CONTROL_OF_TESTS = 132 / 547
 
@@ -33,7 +33,7 @@ def odds(ratio, p0):
     return ratio * p0 / (1 - p0) / (1 + ratio * p0 / (1 - p0))
 
 
-def simulated(n1, n0, control_risk, effect, replicates=10_000, extra=()):
+def simulated(n1, n0, control_risk, effect, replicates=10_000, extra=(), path=Path.PATIENTS):
     resolved = load_template(
         "sepsis",
         settings=[
@@ -46,11 +46,11 @@ def simulated(n1, n0, control_risk, effect, replicates=10_000, extra=()):
     )
     protocol = resolved.template.protocol
     truth = resolved.truth(resolved.scenarios(["or-082"])[0])
-    job = Job(protocol, (AnalysisPlan.of(protocol),), (truth,))
+    job = Job(protocol, (AnalysisPlan.of(protocol),), (truth,), path=path)
     (simulation,) = run([job], n_replicates=replicates, seed=1)
-    rows = characteristics(
-        simulation.results[0][0], (truth.control_risk, truth.treated_risk), job.plans[0].summary
-    )
+    summary = job.plans[0].summary
+    theta = true_effect((truth.control_risk, truth.treated_risk), summary)
+    rows = characteristics(simulation.results[0][0], theta, summary)
     return {c.measure: c for c in rows}
 
 
@@ -69,13 +69,14 @@ CASES = {  # name: (n1, n0, control, effect as in the file, treated risk, exact 
 }
 
 
+@pytest.mark.parametrize("path", Path)
 @pytest.mark.parametrize("name", CASES)
-def test_analytic_power_within_4_mcse_of_enumeration(name):
+def test_analytic_power_within_4_mcse_of_enumeration(name, path):
     n1, n0, control, effect, treated, stated = CASES[name]
     exact, _ = enumerated(n1, treated, n0, control)
     assert exact == pytest.approx(stated, abs=5e-5)
     extra = ["scenarios.or-082.control_risk=0.5"] if "treated" in effect else []
-    power = simulated(n1, n0, control, effect, extra=extra)[Measure.POWER]
+    power = simulated(n1, n0, control, effect, extra=extra, path=path)[Measure.POWER]
     assert abs(power.value - exact) < 4 * sqrt(exact * (1 - exact) / power.n)  # 4 MCSE
 
 

@@ -110,6 +110,8 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "LOSS": 9,
         "VISIT_DAY": 10,
         "VISIT_MISSED": 11,
+        "ENTRY": 12,
+        "COUNTS": 13,
     }
     assert stable_hash("etass-2013") == 4203776647
     assert [block_width(n) for n in (2, 4096, 4097)] == [256, 256, 16]

@@ -38,7 +38,11 @@ def problems_of(text: str, tmp_path: Path) -> list[str]:
         ("{total: 400}", "{total: 400}\n  test: {alpha: 1.0e-17}", "must be at least 1e-06"),
         ("at: 28 d", "at: 0 d", "must come after entry"),
         ("at: 28 d", f"at: {'9' * 400} d", "must be a number with a unit of time"),
-        ("{odds_ratio: 0.70}", "{hazard_ratio: 0.70}", "asks for a hazard ratio, which is not"),
+        (
+            "{odds_ratio: 0.70}",
+            "{hazard_ratio: 0.70}",
+            "a hazard ratio needs a time-to-event endpoint",
+        ),
         (
             "scenarios:",
             "observed: [gu-2025, gu-2025]\nscenarios:",

@@ -113,7 +113,7 @@ def test_property_every_monte_carlo_number_has_its_error_and_count():
     for r in (*RESULT.rows, *RESULT.observed):
         if r.value is None:
             assert r.why
-        elif r.measure is Measure.N_CORRECTED:
+        elif r.measure in (Measure.N_CORRECTED, Measure.N_FAILED):
             assert r.n_replicates == 4000
         elif r.measure in analytic:
             assert r.mcse is None

@@ -1,41 +1,64 @@
-"""Analysis of a binary endpoint at the end of the trial."""
+"""Analysis of a binary endpoint at every look."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
-from typing import assert_never
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 
+from trialsim.analyse.looks import decided, patient_cuts
 from trialsim.kernels import proportions
 from trialsim.protocol.design import Better, BinaryTest, Summary
-from trialsim.trial import CONTROL, EXPERIMENTAL, AnalysisPlan, LookResults, TrialBatch
+from trialsim.trial import (
+    CONTROL,
+    EXPERIMENTAL,
+    AnalysisPlan,
+    CountsBatch,
+    LookResults,
+    TrialBatch,
+)
 
 __all__ = ["analyse", "analyse_counts"]
 
 
-def analyse(batch: TrialBatch, plan: AnalysisPlan) -> LookResults:
-    """Analyse everyone as assigned (treatment policy).
+def analyse(batch: TrialBatch | CountsBatch, plan: AnalysisPlan) -> LookResults:
+    """Analyse everyone read out as assigned (treatment policy), at every look.
 
     Returns
     -------
     LookResults
-        Arrays of shape (n_reps, 1).
+        Arrays of shape (n_reps, n_looks).
     """
-    treated, untreated = batch.assigned, ~batch.assigned
-    return analyse_counts(
-        _counted(batch.events[EXPERIMENTAL] & treated),
-        _counted(treated),
-        _counted(batch.events[CONTROL] & untreated),
-        _counted(untreated),
-        plan,
-    )
+    if isinstance(batch, CountsBatch):
+        read, short = batch.n_treated + batch.n_control, None
+        counts = (batch.events_treated, batch.n_treated, batch.events_control, batch.n_control)
+    else:
+        treated = batch.assigned
+        happened = np.where(treated, batch.events[EXPERIMENTAL], batch.events[CONTROL])
+        read, short = patient_cuts(plan.looks, plan.day, batch.entry, happened)
+        who = (happened & treated, treated, happened & ~treated, ~treated)
+        x1, n1, x0, n0 = (_counted(group, read, plan) for group in who)
+        counts = (x1, n1, x0, n0)
+    found = analyse_counts(*counts, plan)
+    enrolled, day = decided(plan, batch.entry, read)
+    return replace(found, enrolled=enrolled, day=day, short=found.short if short is None else short)
 
 
-def _counted(who: NDArray[np.bool_]) -> NDArray[np.int64]:
-    counts: NDArray[np.int64] = np.add.reduce(who, axis=0, dtype=np.int32).astype(np.int64)
-    return counts
+def _counted(
+    who: NDArray[np.bool_], read: NDArray[np.int64], plan: AnalysisPlan
+) -> NDArray[np.int64]:
+    """How many of the first patients read out by each look, shape (n_reps, n_looks)."""
+    if not plan.looks:
+        everyone: NDArray[np.int64] = np.add.reduce(who, axis=0, dtype=np.int32).astype(np.int64)
+        return everyone[:, None]
+    so_far = np.zeros((len(who) + 1, who.shape[1]), dtype=np.int32)
+    np.cumsum(who, axis=0, out=so_far[1:])
+    counted: NDArray[np.int64] = np.take_along_axis(so_far, read.T, axis=0).T.astype(np.int64)
+    return counted
 
 
 def analyse_counts(
@@ -49,19 +72,22 @@ def analyse_counts(
 
     Parameters
     ----------
-    events_treated, n_treated, events_control, n_control : array of int, shape (n_reps,)
+    events_treated, n_treated, events_control, n_control : array of int, (n_reps, n_looks)
+        Or of shape (n_reps,) for one look.
     plan : AnalysisPlan
 
     Returns
     -------
     LookResults
-        Arrays of shape (n_reps, 1). A trial with an empty arm has failed.
+        Arrays of shape (n_reps, n_looks), everyone in the tables enrolled. A trial with an empty
+        arm has failed.
     """
-    x1, n1, x0, n0 = (
-        np.atleast_1d(np.asarray(a)) for a in (events_treated, n_treated, events_control, n_control)
+    x1, n1, x0, n0 = np.broadcast_arrays(
+        *(_columns(np.asarray(a)) for a in (events_treated, n_treated, events_control, n_control))
     )
     failed = (n1 == 0) | (n0 == 0)
     x1, n1, x0, n0 = (np.where(failed, fill, a) for a, fill in ((x1, 0), (n1, 1), (x0, 0), (n0, 1)))
+    assert isinstance(plan.summary, Summary)
     contrast = _CONTRASTS[plan.summary](x1, n1, x0, n0)
     two_sided_alpha = plan.alpha if plan.sides == 2 else 2 * plan.alpha
     z = -NormalDist().inv_cdf(two_sided_alpha / 2)
@@ -70,21 +96,31 @@ def analyse_counts(
     else:
         half = z * contrast.standard_error
         lower, upper = contrast.estimate - half, contrast.estimate + half
-    p = _p_value(x1, n1, x0, n0, plan)
-    estimate, se, lower, upper, p = (
-        np.where(failed, np.nan, column)[:, None]
-        for column in (contrast.estimate, contrast.standard_error, lower, upper, p)
+    p, z_score = _test(x1, n1, x0, n0, plan)
+    estimate, se, lower, upper, p, z_score = (
+        np.where(failed, np.nan, column)
+        for column in (contrast.estimate, contrast.standard_error, lower, upper, p, z_score)
     )
+    read = np.where(failed, np.nan, n1 + n0)
     return LookResults(
         estimate=estimate,
         standard_error=se,
         lower=lower,
         upper=upper,
         p_value=p,
-        rejected=p <= plan.alpha,
-        corrected=(contrast.corrected & ~failed)[:, None],
-        failed=failed[:, None],
+        rejected=plan.rejects(z_score, p),
+        corrected=contrast.corrected & ~failed,
+        failed=failed,
+        z=z_score,
+        information=read,
+        enrolled=read,
+        day=np.full(read.shape, np.nan),
+        short=np.zeros(read.shape, dtype=bool),
     )
+
+
+def _columns(counts: NDArray[Any]) -> NDArray[Any]:
+    return counts if counts.ndim == 2 else np.atleast_1d(counts)[:, None]
 
 
 _CONTRASTS = {
@@ -94,19 +130,25 @@ _CONTRASTS = {
 }
 
 
-def _p_value(
+def _test(
     x1: NDArray[np.int64],
     n1: NDArray[np.int64],
     x0: NDArray[np.int64],
     n0: NDArray[np.int64],
     plan: AnalysisPlan,
-) -> NDArray[np.float64]:
-    if plan.sides == 1 and plan.better is Better.HIGHER:  # count the absence of the event instead
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """P value, and z positive in favour of the experimental arm."""
+    if plan.better is Better.HIGHER:  # count the absence of the event instead
         x1, x0 = n1 - x1, n0 - x0
     match plan.test:
         case BinaryTest.CHI_SQUARE:
-            return proportions.normal_p(proportions.pearson_z(x1, n1, x0, n0), plan.sides)
+            z = proportions.pearson_z(x1, n1, x0, n0)
+            return proportions.normal_p(z, plan.sides), -z
         case BinaryTest.FISHER:
-            return proportions.fisher_p(x1, n1, x0, n0, plan.sides)
+            p = proportions.fisher_p(x1, n1, x0, n0, plan.sides)
+            bounded = any(look.efficacy_z or look.futility_z for look in plan.looks)
+            if plan.sides == 2 and bounded:
+                raise AssertionError("refused by the rules")
+            return p, -ndtri(p) if bounded else np.full(p.shape, np.nan)
         case _:
-            assert_never(plan.test)
+            raise AssertionError(f"{plan.test} is not a test of two proportions")

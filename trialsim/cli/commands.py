@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trialsim.protocol.evidence import EvidenceRecord
     from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.studies.simulation import PlannedSimulation
-    from trialsim.trial import StudyResult
+    from trialsim.trial import Kernel, StudyResult
 
 __all__ = ["COMMANDS"]
 
@@ -300,6 +300,7 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> No
 
     started = time.monotonic()
     plan = plan_simulation(_load(options), options.scenarios)
+    plan = plan.computed_by(_kernel(plan, options))
     workers = _workers(plan, options)
     record = plan.record(options.seed)
     folder = None if options.json and options.out is None else RunDirectory(record, options.out)
@@ -312,10 +313,31 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> No
     except BrokenPipeError:  # the reader had enough of the screen; the files are still wanted
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     if folder:
-        for path in folder.write(document, _figures(result)):
+        for path in folder.write(document, _figures(plan, result)):
             _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
     _say(f"repeat: {_repeat(options)}")
+
+
+def _kernel(plan: PlannedSimulation, options: argparse.Namespace) -> Kernel:
+    """Decide what computes: what a run began with, what was asked for, or what is faster."""
+    from trialsim.engine.run import kernel_for
+    from trialsim.report.run_directory import recorded_kernel
+    from trialsim.trial import Kernel
+
+    asked = Kernel(options.kernel) if getattr(options, "kernel", None) else None
+    fresh = options.json and options.out is None
+    recorded = None if fresh else recorded_kernel(plan.record(options.seed), options.out)
+    if recorded and asked and recorded is not asked:
+        raise RequestError(
+            Problem(
+                f"differs from that of this run, which is {recorded}",
+                "Leave it out, or name a new folder with --out DIR.",
+                "--kernel",
+                asked.value,
+            )
+        )
+    return recorded or asked or kernel_for(plan.jobs[0], options.replicates)
 
 
 def _workers(plan: PlannedSimulation, options: argparse.Namespace) -> int:
@@ -384,9 +406,15 @@ def _document(
     )
 
 
-def _figures(result: StudyResult) -> dict[str, Any]:
+def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
     from trialsim.figures.observed import observed_figure
+    from trialsim.figures.survival import SurvivalPanel, survival_figure
 
+    if curves := result.figure_data.get("survival"):
+        protocol = plan.resolved.template.protocol
+        panels = [SurvivalPanel(*curve) for curve in curves]
+        arms = (protocol.control.id, protocol.experimental.id)
+        return {"survival": survival_figure(panels, arms, protocol.primary.event)}
     trials, pools = result.figure_data["observed"]
     if not any(placed and placed[0].below for _, placed in trials):
         return {}
@@ -402,6 +430,7 @@ def _repeat(options: argparse.Namespace) -> str:
         ("--scenario", options.scenarios),
     ):
         words += [word for value in values for word in (name, str(value))]
+    words += ["--kernel", options.kernel] if getattr(options, "kernel", None) else []
     words += ["--seed", str(options.seed), "--replicates", str(options.replicates)]
     return f"{program_name()} {shlex.join(words)}"
 

@@ -178,6 +178,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         metavar="DIR",
         help="a new folder for the results (default trialsim-runs/...)",
     )
+    simulate.add_argument(
+        "--kernel",
+        choices=("numpy", "numba"),
+        help="what computes times to an event (default: numba where installed and worth its start)",
+    )
     simulate.add_argument("--yes", action="store_true", help="do not stop at an hour of work")
 
     report = commands.add("report")

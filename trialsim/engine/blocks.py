@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
+from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
-from trialsim.trial import AnalysisPlan, LookResults
+from trialsim.trial import AnalysisPlan, Kernel, LookResults, Path
 
 __all__ = ["Job", "simulate_block"]
 
@@ -25,17 +26,29 @@ class Job:
     unit : str
         Empty for the protocol's own trial; the evidence id for an observed one. It names the
         random stream, so neither its position nor its company changes its patients.
+    path : Path
+        How patients are represented.
+    kernel : Kernel
+        What computes; its plans name the same.
     """
 
     protocol: Protocol
     plans: tuple[AnalysisPlan, ...]
     truths: tuple[Truth, ...]
     unit: str = ""
+    path: Path = Path.PATIENTS
+    kernel: Kernel = Kernel.NUMPY
+
+    def on_its_shortest_path(self) -> Job:
+        """Return the job with counts for patients, where that gives the same distribution."""
+        suffices = counts_suffice(self.protocol, self.truths, self.plans[0].looks)
+        return replace(self, path=Path.SUFFICIENT_STATISTICS if suffices else Path.PATIENTS)
 
     @property
     def block_width(self) -> int:
         """Replicates per block."""
-        return block_width(self.protocol.n_total)
+        counts = self.path is Path.SUFFICIENT_STATISTICS
+        return block_width(self.protocol.n_total, counts=counts)
 
     def n_blocks(self, n_replicates: int) -> int:
         """Blocks needed for so many replicates."""
@@ -47,9 +60,19 @@ def simulate_block(job: Job, seed: int, block: int) -> list[list[LookResults]]:
     kind = ENDPOINT_KINDS[type(job.protocol.primary)]
     streams = Streams(seed, job.unit)
     shared = job.truths[0]
+    if job.path is Path.SUFFICIENT_STATISTICS:
+        looks = job.plans[0].looks
+        counts = draw_counts(job.protocol, job.truths, looks, streams, block)
+        return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
     candidates = draw_candidates(
-        job.protocol, shared.factors, shared.severity_slope, streams, block
+        job.protocol,
+        shared.factors,
+        shared.severity_slope,
+        streams,
+        block,
+        enrolment=shared.enrolment,
+        levels_of=frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes),
     )
-    assigned = assign(candidates, job.protocol, streams, block)
+    assigned = assign(candidates, job.protocol, streams, block, job.kernel)
     batches = kind.draw(job.protocol, candidates, assigned, job.truths, streams, block)
     return [[kind.analyse(batch, plan) for plan in job.plans] for batch in batches]

@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 
 from trialsim.analyse import binary as analyse_binary
 from trialsim.analyse import response as analyse_response
+from trialsim.analyse import survival as analyse_survival
 from trialsim.generate import binary as generate_binary
 from trialsim.generate import response as generate_response
-from trialsim.protocol.design import BinaryEndpoint, Protocol, ResponseEndpoint
+from trialsim.generate import survival as generate_survival
+from trialsim.protocol.design import (
+    BinaryEndpoint,
+    Protocol,
+    ResponseEndpoint,
+    TimeToEventEndpoint,
+)
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, Candidates, LookResults
@@ -44,4 +51,5 @@ class EndpointKind:
 ENDPOINT_KINDS: dict[type, EndpointKind] = {
     BinaryEndpoint: EndpointKind(generate_binary.draw_outcomes, analyse_binary.analyse),
     ResponseEndpoint: EndpointKind(generate_response.draw_courses, analyse_response.analyse),
+    TimeToEventEndpoint: EndpointKind(generate_survival.draw_follow_up, analyse_survival.analyse),
 }

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from trialsim import __version__
+from trialsim.trial import Kernel, Path
 
 __all__ = ["RunRecord", "identity_sha256"]
 
@@ -32,7 +33,8 @@ class RunRecord:
     seed : int
     evidence : tuple of dict
         Records the run could cite that do not come with the program.
-    path, kernel : str
+    path : Path
+    kernel : Kernel
         How patients are represented and by what they are computed; fixed when a run starts.
     """
 
@@ -40,8 +42,8 @@ class RunRecord:
     protocol_sha256: str
     seed: int
     evidence: tuple[dict[str, Any], ...] = ()
-    path: str = "patients"
-    kernel: str = "numpy"
+    path: Path = Path.PATIENTS
+    kernel: Kernel = Kernel.NUMPY
 
     @cached_property
     def versions(self) -> dict[str, str]:
@@ -66,7 +68,8 @@ class RunRecord:
             "protocol_sha256": self.protocol_sha256,
             "seed": self.seed,
             "evidence": list(self.evidence),
-            "path": self.path,
-            "kernel": self.kernel,
+            "path": self.path.value,
+            "kernel": self.kernel.value,
+            "kernel_version": version(self.kernel.value),
             "versions": self.versions,
         }

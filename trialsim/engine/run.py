@@ -9,23 +9,30 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from trialsim.engine.blocks import Job, simulate_block
 from trialsim.errors import Problem, RequestError, SimulationError
-from trialsim.trial import LookResults
+from trialsim.protocol.design import TimeToEventEndpoint
+from trialsim.trial import Kernel, LookResults, Path
 
 __all__ = [
     "MAX_REPLICATES",
     "Simulation",
+    "check_kernel",
     "check_request",
     "cpus_available",
     "estimated_seconds",
+    "kernel_for",
     "run",
 ]
 
 MAX_REPLICATES = 1_000_000
 _SECONDS_PER_PATIENT = 40e-9  # measured: sepsis, six scenarios, one core; see docs/performance.md
 _SECONDS_PER_TABLE = 1e-6  # analysis of one simulated trial
+_SECONDS_PER_COUNTS = 2e-6  # the same, without patients
+_SECONDS_PER_PATIENT_LOOK = {Kernel.NUMPY: 600e-9, Kernel.NUMBA: 15e-9}  # time to an event
+_SECONDS_WORTH_COMPILING = 5.0
 
 Progress = Callable[[int, int], None]
 Found = list[list[LookResults]]  # of one block: per truth, one result per plan
@@ -55,13 +62,43 @@ def cpus_available() -> int:
 
 
 def estimated_seconds(jobs: Sequence[Job], n_replicates: int) -> float:
-    """Rough seconds of work on one core: linear in patients, truths and replicates."""
-    per_replicate = sum(
-        job.protocol.n_total * (1 + len(job.truths) / 6) * _SECONDS_PER_PATIENT
-        + len(job.truths) * _SECONDS_PER_TABLE
-        for job in jobs
-    )
-    return n_replicates * per_replicate
+    """Rough seconds of work on one core: linear in patients, truths, looks and replicates."""
+    return n_replicates * sum(_seconds_per_replicate(job) for job in jobs)
+
+
+def _seconds_per_replicate(job: Job) -> float:
+    n, n_truths = job.protocol.n_total, len(job.truths)
+    n_looks = max(1, len(job.plans[0].looks))
+    if job.path is Path.SUFFICIENT_STATISTICS:
+        return n_truths * n_looks * _SECONDS_PER_COUNTS
+    patients = n * (1 + n_truths / 6) * _SECONDS_PER_PATIENT
+    if isinstance(job.protocol.primary, TimeToEventEndpoint):
+        return patients + n * n_truths * n_looks * _SECONDS_PER_PATIENT_LOOK[job.kernel]
+    return patients + n_truths * n_looks * _SECONDS_PER_TABLE
+
+
+def check_kernel(kernel: Kernel) -> None:
+    """Refuse a kernel that is not installed (RequestError)."""
+    if kernel is Kernel.NUMBA and find_spec("numba") is None:
+        raise RequestError(
+            Problem(
+                "needs numba, which is not installed",
+                "Install it with: pip install 'trialsim[fast]', or use --kernel numpy.",
+                "--kernel",
+                kernel.value,
+            )
+        )
+
+
+def kernel_for(job: Job, n_replicates: int) -> Kernel:
+    """Return what to compute a new run with: numba where installed and worth its start.
+
+    Loading the compiled kernels takes seconds the first time; numpy computes a short run sooner.
+    """
+    if not isinstance(job.protocol.primary, TimeToEventEndpoint) or find_spec("numba") is None:
+        return Kernel.NUMPY
+    worth = estimated_seconds([job], n_replicates) > _SECONDS_WORTH_COMPILING
+    return Kernel.NUMBA if worth else Kernel.NUMPY
 
 
 def run(

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from math import ceil
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from trialsim.generate.candidates import entries
+from trialsim.kernels.increments import binomial, hypergeometric
 from trialsim.kernels.marginal import intercept_for, score_distribution
-from trialsim.protocol.design import Protocol
+from trialsim.protocol.design import AllocationMethod, BinaryEndpoint, Look, Protocol
 from trialsim.protocol.scenario import Truth
-from trialsim.streams import Decision, Streams
-from trialsim.trial import Candidates, TrialBatch
+from trialsim.streams import Decision, Streams, block_width
+from trialsim.trial import Candidates, CountsBatch, TrialBatch
 
-__all__ = ["LogisticModel", "draw_outcomes", "solve"]
+__all__ = [
+    "LogisticModel",
+    "counts_suffice",
+    "draw_counts",
+    "draw_outcomes",
+    "read_out_at",
+    "solve",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -81,5 +95,100 @@ def draw_outcomes(
             risks: list[Any] = [truth.control_risk, truth.treated_risk]
         else:
             risks = [expit(a + candidates.prognostic_score) for a in solve(truth).intercepts]
-        batches.append(TrialBatch(assigned, np.stack([uniforms < risk for risk in risks])))
+        events = np.stack([uniforms < risk for risk in risks])
+        batches.append(TrialBatch(assigned, events, candidates.entry))
     return batches
+
+
+def counts_suffice(protocol: Protocol, truths: Sequence[Truth], looks: Sequence[Look]) -> bool:
+    """Whether counts per look can be drawn instead of patients, with the same distribution.
+
+    Nothing may tell patients apart (prognosis, strata), arm sizes must follow from how many are
+    read out, and looks from that number alone.
+    """
+    endpoint, shared = protocol.primary, truths[0]
+    if not isinstance(endpoint, BinaryEndpoint) or protocol.allocation.stratify_by:
+        return False
+    prognosis = shared.severity_slope or any(set(f.odds_ratios) != {1.0} for f in shared.factors)
+    one_size = len(protocol.block_sizes) == 1
+    blocked = protocol.allocation_method is AllocationMethod.PERMUTED_BLOCKS
+    random_entry = shared.enrolment and shared.enrolment.fixed_days(protocol.n_total) is None
+    by_number = all(look.at.information is not None for look in looks)
+    return not prognosis and (one_size or not blocked) and not random_entry and by_number
+
+
+def draw_counts(
+    protocol: Protocol,
+    truths: tuple[Truth, ...],
+    looks: Sequence[Look],
+    streams: Streams,
+    block: int,
+) -> list[CountsBatch]:
+    """Return one batch of counts per truth: what patients would add up to by each look.
+
+    Uniforms decide by inverse distribution functions, so that truths stay paired.
+    """
+    width = block_width(protocol.n_total, counts=True)
+    read = read_out_at(looks, protocol.n_total)
+    generator = streams.generator(Decision.COUNTS, block)
+    uniforms = generator.random((width, len(read), 4))
+    treated = _treated_among(protocol, read, uniforms[:, :, 0], uniforms[:, :, 3])
+    totals = np.diff(np.array(read), prepend=0)
+    per_look = np.diff(treated, axis=1, prepend=0)
+    entry = entries(truths[0].enrolment, (protocol.n_total, 1), streams, block)
+    batches = []
+    for truth in truths:
+        columns: list[Ints] = []
+        for risk, n, luck in (
+            (truth.treated_risk, per_look, uniforms[:, :, 1]),
+            (truth.control_risk, totals - per_look, uniforms[:, :, 2]),
+        ):
+            events = [binomial(luck[:, k], n[:, k], risk) for k in range(len(read))]
+            columns += [np.cumsum(np.stack(events, axis=1), axis=1), np.cumsum(n, axis=1)]
+        x1, n1, x0, n0 = columns
+        batches.append(CountsBatch(x1, n1, x0, n0, entry))
+    return batches
+
+
+def read_out_at(looks: Sequence[Look], n_total: int) -> list[int]:
+    """Patients read out at each look set off by information; everyone where there are no looks."""
+    return [ceil(n_total * (look.at.information or 1) - 1e-9) for look in looks] or [n_total]
+
+
+def _treated_among(protocol: Protocol, read: Sequence[int], luck: Floats, more: Floats) -> Ints:
+    """Treated among the first patients read out by each look, shape (n_reps, n_looks)."""
+    ratio, n_reps = protocol.ratio, len(luck)
+    share = ratio[0] / sum(ratio)
+    found = np.zeros((n_reps, len(read)), dtype=np.int64)
+    before, done = np.zeros(n_reps, dtype=np.int64), 0
+    for k, n in enumerate(read):
+        match protocol.allocation_method:
+            case AllocationMethod.SIMPLE:
+                own = binomial(luck[:, k], np.full(n_reps, n - done), share)
+            case AllocationMethod.RANDOM_ALLOCATION_RULE:
+                left = protocol.arm_sizes[0] - before
+                own = hypergeometric(luck[:, k], left, protocol.n_total - done, n - done)
+            case AllocationMethod.PERMUTED_BLOCKS:
+                own = _blocked(protocol, before, done, n, luck[:, k], more[:, k])
+            case _ as never:
+                assert_never(never)
+        before, done = before + own, n
+        found[:, k] = before
+    return found
+
+
+def _blocked(
+    protocol: Protocol, before: Ints, done: int, n: int, luck: Floats, more: Floats
+) -> Ints:
+    """Treated among patients `done` to `n` in blocks of one size."""
+    size = protocol.block_sizes[0]
+    per_block = size // sum(protocol.ratio) * protocol.ratio[0]
+    begun = done % size
+    in_open = before - done // size * per_block  # treated so far in the block that is open
+    if done // size == n // size:
+        return hypergeometric(luck, per_block - in_open, size - begun, n - done)
+    rest = per_block - in_open if begun else np.zeros_like(before)
+    first_whole = -(-done // size)
+    whole = (n // size - first_whole) * per_block
+    last = hypergeometric(more, np.full_like(before, per_block), size, n % size)
+    return rest + whole + last

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from trialsim.kernels import allocation
+from trialsim.kernels.hazards import entry_days
 from trialsim.protocol.design import AllocationMethod, Protocol
 from trialsim.protocol.scenario import Factor
+from trialsim.protocol.survival import Enrolment
 from trialsim.streams import Decision, Streams, block_width
-from trialsim.trial import Candidates
+from trialsim.trial import Candidates, Kernel
 
-__all__ = ["assign", "draw_candidates"]
+__all__ = ["assign", "draw_candidates", "entries"]
 
 
 def draw_candidates(
@@ -23,6 +25,9 @@ def draw_candidates(
     severity_slope: float,
     streams: Streams,
     block: int,
+    *,
+    enrolment: Enrolment | None = None,
+    levels_of: frozenset[str] = frozenset(),
 ) -> Candidates:
     """Draw one block of patients in order of arrival.
 
@@ -36,6 +41,10 @@ def draw_candidates(
     streams : Streams
     block : int
         Which block, from 0.
+    enrolment : Enrolment or None
+        When they enter, where that is stated.
+    levels_of : set of str
+        Factors whose levels the outcome depends on.
 
     Returns
     -------
@@ -45,10 +54,11 @@ def draw_candidates(
     shape = (protocol.n_total, block_width(protocol.n_total))
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
     score: NDArray[np.float64] | float = 0.0
+    kept: dict[str, NDArray[np.int64]] = {}
     for factor in factors:
         stratifies = factor.id in protocol.allocation.stratify_by
         log_odds_ratios = np.log(factor.odds_ratios)
-        if not stratifies and not log_odds_ratios.any():
+        if not (stratifies or log_odds_ratios.any() or factor.id in levels_of):
             continue
         uniforms = streams.generator(Decision.FACTOR, block, factor.id).random(shape)
         if factor.equal_levels:
@@ -58,18 +68,38 @@ def draw_candidates(
         if stratifies:
             strata = strata * len(factor.shares) + levels
             n_strata *= len(factor.shares)
+        if factor.id in levels_of:
+            kept[factor.id] = levels
         if log_odds_ratios.any():
             score = score + log_odds_ratios[levels]
     if severity_slope:
         uniforms = streams.generator(Decision.SEVERITY, block).random(shape)
         score = score + severity_slope * ndtri(np.maximum(uniforms, 2.0**-54))
-    return Candidates(strata, n_strata, score)
+    entry = entries(enrolment, shape, streams, block)
+    return Candidates(strata, n_strata, score, entry, kept)
+
+
+def entries(
+    enrolment: Enrolment | None, shape: tuple[int, int], streams: Streams, block: int
+) -> NDArray[np.float64] | None:
+    """Return the days of entry, shape (n_patients, n_reps), or (n_patients, 1) where fixed."""
+    if enrolment is None:
+        return None
+    fixed = enrolment.fixed_days(shape[0])
+    if fixed is not None:
+        return np.array(fixed)[:, None]
+    drawn = streams.generator(Decision.ENTRY, block).standard_exponential((shape[0] + 1, shape[1]))
+    return entry_days(drawn, *enrolment.pieces)
 
 
 def assign(
-    candidates: Candidates, protocol: Protocol, streams: Streams, block: int
+    candidates: Candidates,
+    protocol: Protocol,
+    streams: Streams,
+    block: int,
+    kernel: Kernel = Kernel.NUMPY,
 ) -> NDArray[np.bool_]:
-    """Assign one block of patients by the protocol's method.
+    """Assign one block of patients by the protocol's method; kernels give the same answer.
 
     Returns
     -------
@@ -86,6 +116,12 @@ def assign(
             return allocation.random_allocation_rule(uniforms, protocol.arm_sizes)
         case AllocationMethod.PERMUTED_BLOCKS:
             sizes = streams.generator(Decision.BLOCK_SIZE, block).random(shape)
+            if kernel is Kernel.NUMBA and candidates.n_strata == 1:
+                from trialsim.kernels import survival_fast
+
+                every = np.array(protocol.block_sizes, dtype=np.int64)
+                treated = every // sum(protocol.ratio) * protocol.ratio[0]
+                return survival_fast.permuted_blocks(uniforms, sizes, every, treated)
             return allocation.permuted_blocks(
                 uniforms,
                 sizes,

@@ -113,5 +113,6 @@ def entry_days(exponentials: Floats, ends: tuple[float, ...], shares: tuple[floa
     sums = np.cumsum(exponentials, axis=0)
     uniforms = sums[:-1] / sums[-1]
     if len(ends) == 1:
-        return uniforms * ends[0]
-    return np.interp(uniforms, np.concatenate([[0.0], np.cumsum(shares)]), (0.0, *ends))
+        return np.asarray(uniforms * ends[0])
+    reached = np.concatenate([[0.0], np.cumsum(shares)])
+    return np.asarray(np.interp(uniforms, reached, (0.0, *ends)))

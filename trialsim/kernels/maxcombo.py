@@ -30,7 +30,7 @@ def correlations(covariance: Floats) -> Floats:
     deviation = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     scale = deviation[:, :, None] * deviation[:, None, :]
     found = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
-    return np.clip(found, -_ALMOST_ONE, _ALMOST_ONE)
+    return np.asarray(np.clip(found, -_ALMOST_ONE, _ALMOST_ONE))
 
 
 def p_value(z: Floats, correlation: Floats) -> Floats:
@@ -63,7 +63,7 @@ def p_value(z: Floats, correlation: Floats) -> Floats:
         density = np.exp(-(m**2) / (1 + r)) / (2 * np.pi * np.sqrt(1 - r**2))
         inside = _conditional(m, correlation, t, r, i, j, rest)
         below = below + correlation[:, i, j] * (density * inside * dt).sum(axis=1)
-    return np.clip(1 - below, 0.0, 1.0)
+    return np.asarray(np.clip(1 - below, 0.0, 1.0))
 
 
 def _conditional(
@@ -86,7 +86,8 @@ def _conditional(
     both = correlation[:, rest[0], rest[1], None] * t
     explained = (a[0] * a[1] + b[0] * b[1] - r * (a[0] * b[1] + b[0] * a[1])) / left
     conditional = (both - explained) / (deviations[0] * deviations[1])
-    return _both_below(*limits, np.clip(conditional, -_ALMOST_ONE, _ALMOST_ONE))
+    first, second = limits
+    return _both_below(first, second, np.clip(conditional, -_ALMOST_ONE, _ALMOST_ONE))
 
 
 def _both_below(h: Floats, k: Floats, r: Floats) -> Floats:
@@ -135,7 +136,10 @@ def rejects(z: Floats, correlation: Floats, alpha: float) -> NDArray[np.bool_]:
     both = 2 * single[:, None] - 1 + _both_below(limit[:, None], limit[:, None], r)
     lower = 2 * single - both.min(axis=1)
     stars = np.stack(
-        [both[:, [n for n, p in enumerate(pairs) if centre in p]].sum(axis=1) for centre in range(k)]
+        [
+            both[:, [n for n, p in enumerate(pairs) if centre in p]].sum(axis=1)
+            for centre in range(k)
+        ]
     )
     upper = k * single - stars.max(axis=0)
     margin = 1e-6  # of the bivariate probabilities

@@ -191,7 +191,8 @@ def risk_tables(data: SurvivalData) -> list[RiskTable]:
 
 def _risk_table(time: Floats, event: Bools, treated: Bools) -> RiskTable:
     order = np.argsort(time, axis=1, kind="stable")
-    time, event, treated = (np.take_along_axis(a, order, axis=1) for a in (time, event, treated))
+    time = np.take_along_axis(time, order, axis=1)
+    event, treated = (np.take_along_axis(a, order, axis=1) for a in (event, treated))
     here = np.isfinite(time)
     n_rows = time.shape[1]
     rows = np.arange(n_rows)
@@ -441,9 +442,9 @@ def cox(tables: Sequence[RiskTable], ties: Ties = Ties.EFRON) -> CoxFit:
 def _estimable(n: Floats, n1: Floats, d: Floats, d1: Floats) -> Bools:
     """Where a maximum exists: both arms had an event while the other was at risk."""
     at_stake = (n1 > 0) & (n1 < n)
-    return (np.where(at_stake, d1, 0).sum(axis=1) > 0) & (
-        np.where(at_stake, d - d1, 0).sum(axis=1) > 0
-    )
+    in_treated = np.where(at_stake, d1, 0).sum(axis=1) > 0
+    in_control = np.where(at_stake, d - d1, 0).sum(axis=1) > 0
+    return np.asarray(in_treated & in_control)
 
 
 def _partial_likelihood(
@@ -559,7 +560,7 @@ def _crossing(time: Floats, curve: Floats, tolerance: float = 1e-12) -> Floats:
     first, past = (np.where(c, ends, np.inf).min(axis=1) for c in (at, below))
     flat = np.isfinite(past) & (past > first)
     with np.errstate(invalid="ignore"):
-        return np.where(flat, (first + past) / 2, first)
+        return np.asarray(np.where(flat, (first + past) / 2, first))
 
 
 def kaplan_meier(table: RiskTable, *, treated: bool) -> KaplanMeier:
@@ -571,7 +572,7 @@ def kaplan_meier(table: RiskTable, *, treated: bool) -> KaplanMeier:
     last = np.where(own > 0, table.time, 0.0).max(axis=1, initial=0.0)
     return KaplanMeier(
         np.where(np.isfinite(table.time), table.time, np.inf),
-        np.cumprod(stays, axis=1),
+        np.asarray(np.cumprod(stays, axis=1), dtype=float),
         np.cumsum(variance, axis=1),
         n,
         d,
@@ -753,11 +754,12 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
     """
     time, event = _followed(trials)
     entry = np.broadcast_to(trials.entry, time.shape).T
-    time, event, treated = (np.ascontiguousarray(a.T) for a in (time, event, trials.treated))
+    time = np.ascontiguousarray(time.T)
+    event, treated = (np.ascontiguousarray(a.T) for a in (event, trials.treated))
     stratum = None if trials.stratum is None else np.ascontiguousarray(trials.stratum.T)
     calendar = entry + time
     cuts = cut_rule(calendar, np.where(event, calendar, np.inf), entry)
-    found = LookNumbers.empty(*cuts.shape, len(reading.weights))
+    found = LookNumbers.empty(len(cuts), cuts.shape[1], len(reading.weights))
     found.cut[:] = cuts
     for look, cut in enumerate(cuts.T[:, :, None]):
         seen = calendar <= cut

@@ -1,4 +1,4 @@
-"""The survival kernels compiled (numba, extra ``[fast]``): the reference's numbers, many times over.
+"""The survival kernels compiled (numba, extra ``[fast]``): the reference's numbers, faster.
 
 Every patient is one 64-bit integer: the bits of the snapped time, and in the twenty low ones that
 `snapped` clears stratum, event and arm. Sorting these integers sorts the patients, and nothing has
@@ -351,6 +351,7 @@ def _read(
 ):  # fmt: skip
     n_reps, n = keys.shape
     k = len(weights)
+    unweighted = k == 1 and not weights.any()
     rows, row_stratum = np.empty((5, n)), np.zeros(n, dtype=np.int64)
     survival, drawn, surplus, variance = np.empty(n), np.empty((k, n)), np.empty(n), np.empty(n)
     for r in range(n_reps):
@@ -360,31 +361,31 @@ def _read(
         else:
             n_rows = _tabulate(keys[r], m, n1, rows)
         events[r] = rows[3, :n_rows].sum()
-        if k == 1 and weights[0, 0] == 0 and weights[0, 1] == 0 and weights[0, 2] == 0:
+        if unweighted:
             score[r, 0], covariance[r, 0, 0] = _log_rank_of(rows, n_rows)
         elif k > 0:
             _survival_before(rows, n_rows, row_stratum, n_strata, survival)
             _terms(rows, n_rows, surplus, variance)
             for w in range(k):
                 _weigh(rows, n_rows, row_stratum, n_strata, survival, weights[w], drawn[w])
-                score[r, w] = _product(drawn[w], surplus, n_rows)
-                for other in range(w + 1):
-                    found = _product3(drawn[w], drawn[other], variance, n_rows)
-                    covariance[r, w, other] = covariance[r, other, w] = found
+            _scores(drawn, surplus, variance, n_rows, score[r], covariance[r])
         if fit_cox:
             cox[r, 0], cox[r, 1] = _cox(rows, n_rows, breslow)
-        if math.isnan(milestone_day) and math.isnan(mean_until):
-            continue
         for arm in range(2):
-            last = 0.0
-            for q in range(m - 1, -1, -1):
-                if keys[r, q] & _ARM == arm:
-                    last = np.int64(keys[r, q] & ~_LOW).view(np.float64)
-                    break
+            last = _last(keys[r], m, arm)
             if not math.isnan(milestone_day):
                 _survival_on(rows, n_rows, arm, milestone_day, last, milestone[r, arm])
             if not math.isnan(mean_until):
                 _mean_until(rows, n_rows, arm, mean_until, last, restricted_mean[r, arm])
+
+
+@_compiled
+def _last(keys, m, arm):
+    """Return when follow-up of an arm ends."""
+    for q in range(m - 1, -1, -1):
+        if keys[q] & _ARM == arm:
+            return np.int64(keys[q] & ~_LOW).view(np.float64)
+    return 0.0
 
 
 @_summing
@@ -419,6 +420,15 @@ def _product3(a, b, c, n):
     for q in range(n):
         total += a[q] * b[q] * c[q]
     return total
+
+
+@_compiled
+def _scores(drawn, surplus, variance, n_rows, score, covariance):
+    for w in range(len(drawn)):
+        score[w] = _product(drawn[w], surplus, n_rows)
+        for other in range(w + 1):
+            found = _product3(drawn[w], drawn[other], variance, n_rows)
+            covariance[w, other] = covariance[other, w] = found
 
 
 @_compiled

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from math import gcd
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from trialsim.protocol.quantities import (
     Dose,
@@ -19,6 +19,7 @@ from trialsim.protocol.quantities import (
     Whole,
     broken,
     lenient_words,
+    one_of,
 )
 
 __all__ = [
@@ -31,19 +32,33 @@ __all__ = [
     "BinaryTest",
     "ContinuousEndpoint",
     "Counted",
+    "CoxTest",
+    "CoxTies",
     "Endpoint",
     "Estimand",
+    "FlemingHarringtonWeight",
     "Level",
+    "LogRankTest",
+    "LogRankWeight",
+    "Look",
+    "MaxComboTest",
+    "MilestoneTest",
     "Population",
     "Protocol",
     "Regimen",
     "ResponseEndpoint",
+    "RestrictedMeanTest",
     "RiskEndpoint",
     "Role",
     "SampleSize",
+    "SimulatedEndpoint",
     "Strategy",
     "Summary",
+    "SurvivalSummary",
+    "SurvivalTest",
     "Test",
+    "TimeToEventEndpoint",
+    "Trigger",
     "Visit",
 ]
 
@@ -99,6 +114,24 @@ class Summary(StrEnum):
     def short(self) -> str:
         """OR, RR or RD."""
         return "".join(word[0] for word in self.value.split()).upper()
+
+
+class SurvivalSummary(StrEnum):
+    """The summary by which two arms are compared on a time to an event, treated to control."""
+
+    HAZARD_RATIO = "hazard ratio"
+    SURVIVAL_DIFFERENCE = "survival difference"  # at the milestone
+    MEAN_DIFFERENCE = "difference in restricted mean"  # days
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether it is analysed on the log scale."""
+        return self is SurvivalSummary.HAZARD_RATIO
+
+    @property
+    def short(self) -> str:
+        """HR, or a few letters."""
+        return {"hazard ratio": "HR", "survival difference": "surv. diff."}.get(self, "RMST diff.")
 
 
 class BinaryTest(StrEnum):
@@ -222,10 +255,262 @@ class ContinuousEndpoint(Frozen):
     note: Text | None = None
 
 
-RiskEndpoint = BinaryEndpoint | ResponseEndpoint
-Endpoint = Annotated[
-    BinaryEndpoint | ResponseEndpoint | ContinuousEndpoint, Field(discriminator="kind")
+class FlemingHarringtonWeight(Frozen):
+    """Weight ``S(t-)**rho (1 - S(t-))**gamma``: gamma for late differences, rho for early ones."""
+
+    rho: Annotated[Number, Field(ge=0, le=10)] = 0.0
+    gamma: Annotated[Number, Field(ge=0, le=10)] = 0.0
+
+    def __str__(self) -> str:
+        return f"FH({self.rho:g}, {self.gamma:g})"
+
+
+class ModestWeight(Frozen):
+    """Weight ``1 / max(S(t-), s*)``; s* is stated, or the survival at `t_star`."""
+
+    model_config = one_of("s_star", "t_star")
+
+    s_star: Annotated[Number, Field(gt=0, le=1)] | None = None
+    t_star: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.s_star is None) == (self.t_star is None):
+            rule = "must have exactly one of 's_star' and 't_star'"
+            raise broken(rule, "0.5 is usual for s_star (Magirr 2021).")
+        return self
+
+    def __str__(self) -> str:
+        at = f"s* {self.s_star:g}" if self.s_star is not None else f"t* {self.t_star}"
+        return f"modestly weighted, {at}"
+
+
+class LogRankWeight(Frozen):
+    """How a log-rank test weighs events: by one of three rules."""
+
+    model_config = one_of("fleming_harrington", "modestly_weighted", "zero_before")
+
+    fleming_harrington: FlemingHarringtonWeight | None = None
+    modestly_weighted: ModestWeight | None = None
+    zero_before: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> Self:
+        given = (self.fleming_harrington, self.modestly_weighted, self.zero_before)
+        if sum(item is not None for item in given) != 1:
+            raise broken(
+                "must have exactly one of 'fleming_harrington', 'modestly_weighted' and "
+                "'zero_before'",
+                "Write for example {fleming_harrington: {rho: 0, gamma: 1}}.",
+            )
+        return self
+
+    def __str__(self) -> str:
+        if self.zero_before:
+            return f"weight 0 to {self.zero_before}"
+        return str(self.fleming_harrington or self.modestly_weighted)
+
+
+class LogRankTest(Frozen):
+    """The log-rank test, weighted or not, within strata or not."""
+
+    test: Literal["log-rank"]
+    weight: LogRankWeight | None = None
+    stratified: bool = False
+
+    def __str__(self) -> str:
+        words = f"log-rank, {self.weight}" if self.weight else "log-rank"
+        return f"stratified {words}" if self.stratified else words
+
+
+class MaxComboTest(Frozen):
+    """The largest of several Fleming-Harrington statistics, against its own distribution.
+
+    Two-sided, the smaller of both one-sided P values is doubled (assumed).
+    """
+
+    test: Literal["maxcombo"]
+    weights: Annotated[tuple[FlemingHarringtonWeight, ...], Field(min_length=2, max_length=4)] = (
+        FlemingHarringtonWeight(),
+        FlemingHarringtonWeight(gamma=1.0),
+        FlemingHarringtonWeight(rho=1.0),
+        FlemingHarringtonWeight(rho=1.0, gamma=1.0),
+    )
+    stratified: bool = False
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len({(w.rho, w.gamma) for w in self.weights}) < len(self.weights):
+            raise broken("must not have the same weight twice", "Remove one of the two.")
+        return self
+
+    def __str__(self) -> str:
+        words = f"MaxCombo of {', '.join(map(str, self.weights))}"
+        return f"stratified {words}" if self.stratified else words
+
+
+class CoxTies(StrEnum):
+    """How the Cox likelihood treats tied events."""
+
+    EFRON = "efron"
+    BRESLOW = "breslow"
+
+
+class CoxTest(Frozen):
+    """Wald's test of the Cox model's hazard ratio."""
+
+    test: Literal["cox"]
+    ties: Annotated[CoxTies, lenient_words(CoxTies)] = CoxTies.EFRON
+    stratified: bool = False
+
+    def __str__(self) -> str:
+        return f"{'stratified ' if self.stratified else ''}Cox model ({self.ties} ties), Wald"
+
+
+class MilestoneTest(Frozen):
+    """The difference in Kaplan-Meier survival at a time, as such or log-log transformed."""
+
+    test: Literal["milestone"]
+    at: Duration
+    scale: Literal["plain", "log-log"] = "plain"
+
+    def __str__(self) -> str:
+        return f"survival at {self.at} ({self.scale})"
+
+
+class RestrictedMeanTest(Frozen):
+    """The difference in mean time without the event up to a limit."""
+
+    test: Literal["restricted-mean"]
+    until: Duration
+
+    def __str__(self) -> str:
+        return f"restricted mean to {self.until}"
+
+
+def _named_test(value: Any) -> Any:
+    return {"test": value} if isinstance(value, str) else value
+
+
+_AnyTest = Annotated[
+    LogRankTest | MaxComboTest | CoxTest | MilestoneTest | RestrictedMeanTest,
+    Field(discriminator="test"),
 ]
+SurvivalTest = Annotated[
+    _AnyTest,
+    BeforeValidator(
+        _named_test, json_schema_input_type=Literal["log-rank", "maxcombo", "cox"] | _AnyTest
+    ),
+]
+
+
+class SurvivalEstimand(Frozen):
+    """What is estimated (ICH E9(R1)); the summary follows from the test."""
+
+    population: Text = "all randomised patients"
+    intercurrent_events: dict[Id, Annotated[Strategy, lenient_words(Strategy)]] = Field(default={})
+    summary: Annotated[SurvivalSummary, lenient_words(SurvivalSummary)] = (
+        SurvivalSummary.HAZARD_RATIO
+    )
+
+
+class TimeToEventEndpoint(Frozen):
+    """The time from randomisation to an event, censored at the data cut-off or at loss.
+
+    Survival is shown at `at`; `followed_for` ends each patient's follow-up.
+    """
+
+    id: Id
+    level: Annotated[Level, lenient_words(Level)]
+    kind: Literal["time-to-event"]
+    event: Text
+    at: Time
+    followed_for: Duration | None = None
+    better: Better
+    note: Text | None = None
+    estimand: SurvivalEstimand = SurvivalEstimand()
+    analysis: SurvivalTest = LogRankTest(test="log-rank")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _summary_of_the_test(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        analysis, estimand = value.get("analysis"), value.get("estimand") or {}
+        test = analysis.get("test") if isinstance(analysis, dict) else analysis
+        summary = _SUMMARY_OF.get(str(test))
+        if summary is None or not isinstance(estimand, dict) or "summary" in estimand:
+            return value
+        return {**value, "estimand": {**estimand, "summary": summary}}
+
+    @model_validator(mode="after")
+    def _summary_fits(self) -> Self:
+        summary = _SUMMARY_OF.get(self.analysis.test, SurvivalSummary.HAZARD_RATIO)
+        if self.estimand.summary is not summary:
+            raise broken(
+                f"must have the summary '{summary}' with a test of {self.analysis}",
+                "Leave 'summary' out, or choose another test.",
+            )
+        return self
+
+
+_SUMMARY_OF = {
+    "milestone": SurvivalSummary.SURVIVAL_DIFFERENCE,
+    "restricted-mean": SurvivalSummary.MEAN_DIFFERENCE,
+}
+
+RiskEndpoint = BinaryEndpoint | ResponseEndpoint
+SimulatedEndpoint = RiskEndpoint | TimeToEventEndpoint
+Endpoint = Annotated[
+    BinaryEndpoint | ResponseEndpoint | TimeToEventEndpoint | ContinuousEndpoint,
+    Field(discriminator="kind"),
+]
+
+
+class Trigger(Frozen):
+    """What sets off a look: a share of the final information, events, patients or a date.
+
+    Information is the share of patients read out, or of the last look's events where the endpoint
+    is a time to an event. `calendar` counts from the first day of enrolment.
+    """
+
+    model_config = one_of("information", "events", "enrolled", "calendar")
+
+    information: Annotated[Number, Field(gt=0, le=1)] | None = None
+    events: Annotated[Whole, Field(ge=1, le=MAX_PATIENTS)] | None = None
+    enrolled: Annotated[Whole, Field(ge=1, le=MAX_PATIENTS)] | None = None
+    calendar: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_of_four(self) -> Self:
+        given = (self.information, self.events, self.enrolled, self.calendar)
+        if sum(item is not None for item in given) != 1:
+            raise broken(
+                "must have exactly one of 'information', 'events', 'enrolled' and 'calendar'",
+                "Write for example {events: 125}.",
+            )
+        return self
+
+    def __str__(self) -> str:
+        if self.information is not None:
+            return f"information {self.information:g}"
+        if self.calendar is not None:
+            return f"{self.calendar} after the first day"
+        return f"{self.events:,} events" if self.events else f"{self.enrolled:,} enrolled"
+
+
+class Look(Frozen):
+    """An analysis, and the bounds on its z (positive in favour of the experimental arm).
+
+    Efficacy is found at or above `efficacy_z` (two-sided: or at or below its negative); the trial
+    stops for futility at or below `futility_z`. Futility is not binding unless it says so: then the
+    type I error is also given as if it were ignored.
+    """
+
+    at: Trigger
+    efficacy_z: Annotated[Number, Field(ge=-10, le=10)] | None = None
+    futility_z: Annotated[Number, Field(ge=-10, le=10)] | None = None
+    binding: bool = False
 
 
 class Visit(Frozen):
@@ -252,6 +537,8 @@ class Allocation(Frozen):
 
 class SampleSize(Frozen):
     """How many patients: in all (``total``), or exactly in each arm (``per_arm``)."""
+
+    model_config = one_of("total", "per_arm")
 
     total: Patients | None = None
     per_arm: dict[Id, Annotated[Whole, Field(ge=1, le=MAX_PATIENTS)]] | None = None
@@ -283,6 +570,8 @@ class Protocol(Frozen):
     visits: Annotated[tuple[Visit, ...], Field(max_length=200)] = ()
     sample_size: SampleSize
     test: Test = Test()
+    looks: Annotated[tuple[Look, ...], Field(max_length=20)] = ()
+    read_out_lag: Duration | None = None
 
     @property
     def experimental(self) -> Arm:
@@ -295,14 +584,16 @@ class Protocol(Frozen):
         return next(arm for arm in self.arms if arm.role is Role.CONTROL)
 
     @property
-    def primary(self) -> RiskEndpoint:
+    def primary(self) -> SimulatedEndpoint:
         """The endpoint the trial is sized for."""
         return next(
-            e for e in self.endpoints if e.level is Level.PRIMARY and isinstance(e, RiskEndpoint)
+            e
+            for e in self.endpoints
+            if e.level is Level.PRIMARY and isinstance(e, SimulatedEndpoint)
         )
 
     @property
-    def simulated(self) -> tuple[RiskEndpoint, ...]:
+    def simulated(self) -> tuple[SimulatedEndpoint, ...]:
         """The endpoints that are simulated, the primary first.
 
         Read-outs of one course of response come from the same patients; another binary endpoint

@@ -345,7 +345,7 @@ def find(
     """Follow a location down the tree, as far as it exists.
 
     Location parts that name a branch of a tagged union (in angle brackets, or equal to the
-    mapping's own ``kind``) are not in the file and are passed over.
+    mapping's own ``kind`` or ``test``) are not in the file and are passed over.
 
     Returns
     -------
@@ -378,8 +378,8 @@ def find(
 
 
 def _is_kind(node: MapNode, part: str | int) -> bool:
-    kind = node.entries.get("kind")
-    return isinstance(kind, ScalarNode) and kind.text == part
+    tags = (node.entries.get(name) for name in ("kind", "test"))
+    return any(isinstance(tag, ScalarNode) and tag.text == part for tag in tags)
 
 
 def nulls(node: Node, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

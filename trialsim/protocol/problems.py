@@ -103,6 +103,10 @@ def _unknown_key(location: tuple[str | int, ...], root: Node, model: type[BaseMo
     key = str(location[-1])
     if why := refusal(key):
         return problem_at(location, root, why, REMEDY, show_value=False)
+    if key in ("weight", "weights") and "analysis" in location:
+        rule = "has no meaning with this test"
+        remedy = "The log-rank test takes 'weight', MaxCombo 'weights'; no other test is weighted."
+        return problem_at(location, root, rule, remedy, show_value=False)
     known = keys_at(location[:-1], model)
     listed = f"The keys here are {', '.join(sorted(known))}."
     return problem_at(
@@ -150,6 +154,9 @@ def _rule(kind: str, context: dict[str, Any], node: Node, name: str) -> tuple[st
 
 def _one_effect(node: Node) -> tuple[str, str]:
     for key in node.entries if isinstance(node, MapNode) else ():
+        if key.startswith("hazard"):
+            rule = "must be an effect on risks; a hazard ratio needs a time-to-event endpoint"
+            return rule, "Write survival: {hazard_ratio: 0.7} in place of effect, for such a one."
         if why := refusal(key.replace("_", " ")):
             return why, REMEDY
     rule = f"must have exactly one of the keys {', '.join(EFFECTS)}"
@@ -158,7 +165,7 @@ def _one_effect(node: Node) -> tuple[str, str]:
 
 def _choice(node: Node, choices: list[str], name: str) -> tuple[str, str]:
     if isinstance(node, MapNode):
-        node = node.entries.get("kind", node)
+        node = node.entries.get("kind", node.entries.get("test", node))
     word = node.text if isinstance(node, ScalarNode) else ""
     if why := refusal(word):
         return why, REMEDY
@@ -205,8 +212,8 @@ def _fields(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
-    kind = model.model_fields.get("kind")
-    return typing.get_args(kind.annotation) if kind else ()
+    tags = (model.model_fields.get(name) for name in ("kind", "test"))
+    return tuple(word for tag in tags if tag for word in typing.get_args(tag.annotation))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

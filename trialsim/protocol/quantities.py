@@ -30,6 +30,7 @@ __all__ = [
     "Frozen",
     "Id",
     "Number",
+    "Rate",
     "Ratio",
     "Risk",
     "Share",
@@ -40,6 +41,7 @@ __all__ = [
     "Whole",
     "broken",
     "lenient_words",
+    "one_of",
 ]
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
@@ -59,6 +61,11 @@ class Frozen(BaseModel):
     """Base of everything read from a file: complete, immutable, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+def one_of(*keys: str) -> ConfigDict:
+    """Return the setting of a model that has exactly one of these keys, for its JSON Schema."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
 
 
 # Lax models with strict numbers: lists become tuples and words become enums, but
@@ -227,6 +234,12 @@ class Ratio(SourcedNumber):
     """A ratio of two positive quantities, treated to control, not its logarithm."""
 
     value: Annotated[Number, Field(gt=0)]
+
+
+class Rate(SourcedNumber):
+    """Events per year at risk."""
+
+    value: Annotated[Number, Field(ge=0, le=1000)]
 
 
 class Difference(SourcedNumber):

@@ -7,16 +7,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
+from trialsim.protocol.design import TimeToEventEndpoint
 from trialsim.protocol.evidence import Status, Trial
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
     Courses,
     Leaving,
+    Nature,
     Piece,
     Reached,
     ResponseScenario,
@@ -26,6 +29,15 @@ from trialsim.protocol.scenario import (
     odds_ratio_between,
     risk_at_odds_ratio,
 )
+from trialsim.protocol.survival import (
+    EventCourse,
+    HazardCurve,
+    ImpossibleLifetimeError,
+    Lifetime,
+    Lifetimes,
+    LifetimesByLevel,
+    SurvivalScenario,
+)
 from trialsim.protocol.template import Template
 
 __all__ = [
@@ -33,6 +45,8 @@ __all__ = [
     "ResolvedTemplate",
     "Setting",
     "courses_of",
+    "event_course",
+    "lifetimes_of",
     "reached_probability",
 ]
 
@@ -85,6 +99,69 @@ def courses_of(
     if scenario.treated:
         treated = _course("treated", scenario.treated, rates, therapy, evidence, control)
     return Courses(control, treated, leaving.missed_visits.value)
+
+
+def lifetimes_of(scenario: SurvivalScenario, nature: Nature) -> Lifetimes:
+    """Resolve both arms' distributions of the time to the event.
+
+    Raises
+    ------
+    ImpossibleLifetimeError
+        Where no control arm is stated, levels do not match their factor, or a lifetime cannot be.
+    """
+    control = scenario.control or nature.survival
+    if control is None:
+        raise ImpossibleLifetimeError("needs 'control', or nature.survival for all scenarios")
+    by_level = [x for x in (control, scenario.treated) if isinstance(x, LifetimesByLevel)]
+    names = {spec.factor for spec in by_level}
+    if len(names) > 1:
+        raise ImpossibleLifetimeError("must differ by one factor in both arms")
+    factor = next((f for f in nature.factors if f.id in names), None)
+    if names and (factor is None or factor.levels is None):
+        raise ImpossibleLifetimeError(
+            f"differs by '{names.pop()}', which is no factor with levels under nature.factors"
+        )
+    levels = {level.id: level.share.value for level in factor.levels or ()} if factor else {"": 1.0}
+    for spec in by_level:
+        if set(spec.levels) != set(levels):
+            raise ImpossibleLifetimeError(
+                f"must state every level of '{spec.factor}': {', '.join(levels)}"
+            )
+
+    def curves(spec: Lifetime | LifetimesByLevel) -> tuple[HazardCurve, ...]:
+        own = [spec.levels[name] if isinstance(spec, LifetimesByLevel) else spec for name in levels]
+        return tuple(lifetime.curve for lifetime in own)
+
+    of_control, ratios = curves(control), scenario.ratios
+    if scenario.treated:
+        of_treated, constant = curves(scenario.treated), None
+    else:
+        of_treated = tuple(curve.times(ratios) for curve in of_control)
+        constant = ratios[0][1] if len({ratio for _, ratio in ratios}) == 1 else None
+    loss = nature.dropout.curve if nature.dropout else None
+    return Lifetimes(
+        factor.id if factor else "",
+        tuple(levels.values()),
+        of_control,
+        of_treated,
+        loss,
+        1.0 if of_treated == of_control else constant,
+    )
+
+
+def event_course(scenario: Scenario, template: Template) -> EventCourse:
+    """Return how many events to expect by when under a scenario of a time-to-event protocol."""
+    protocol, primary = template.protocol, template.protocol.primary
+    assert template.nature.enrolment is not None  # required by the rules
+    assert isinstance(primary, TimeToEventEndpoint)
+    treated, control = protocol.arm_sizes
+    return EventCourse(
+        lifetimes_of(scenario.survival or SurvivalScenario(), template.nature),
+        template.nature.enrolment,
+        treated,
+        control,
+        primary.followed_for.days if primary.followed_for else inf,
+    )
 
 
 def _course(
@@ -205,6 +282,14 @@ class ResolvedTemplate:
             return self._status_of_courses(scenario.response, primary if day is None else day)
         if scenario.as_observed:
             return self.weakest_status(scenario.as_observed, self.template.protocol.primary.id)
+        if scenario.survival:
+            ratio = scenario.survival.number
+            if ratio is None:
+                return "assumed" if scenario.survival.treated else "-"
+            stated = ratio.source and self.evidence.stated_as(
+                ratio.source, "hazard_ratio", ratio.value
+            )
+            return stated.status.value if stated else "assumed"
         if scenario.effect is None:
             return "-"
         number, quantity = scenario.effect.number, scenario.effect.quantity
@@ -275,6 +360,11 @@ class ResolvedTemplate:
         """
         if scenario.response:
             return self._truth_of_courses(scenario, scenario.response)
+        if isinstance(self.template.protocol.primary, TimeToEventEndpoint):
+            return self._truth_of_lifetimes(scenario)
+        return self._truth_of_risks(scenario, control_risk)
+
+    def _truth_of_risks(self, scenario: Scenario, control_risk: float | None) -> Truth:
         nature = self.template.nature
         source = from_data = ""
         from_results: tuple[str, ...] = ()
@@ -324,6 +414,25 @@ class ResolvedTemplate:
             source,
             from_data,
             from_results,
+            enrolment=nature.enrolment,
+        )
+
+    def _truth_of_lifetimes(self, scenario: Scenario) -> Truth:
+        nature, protocol = self.template.nature, self.template.protocol
+        lifetimes = lifetimes_of(scenario.survival or SurvivalScenario(), nature)
+        control, treated = lifetimes.risks(protocol.primary.at.days_after_entry(protocol.therapy))
+        stated = scenario.survival
+        return Truth(
+            scenario.id,
+            stated.label if stated else "no effect",
+            scenario.title,
+            control,
+            treated,
+            0.0,
+            nature.factors,
+            (stated.number.source or "") if stated and stated.number else "",
+            lifetimes=lifetimes,
+            enrolment=nature.enrolment,
         )
 
     def _truth_of_courses(self, scenario: Scenario, response: ResponseScenario) -> Truth:

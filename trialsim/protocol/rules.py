@@ -6,7 +6,8 @@ misspelt key; the rest needs a complete model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -15,16 +16,26 @@ from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.design import (
     MAX_PATIENTS,
     AllocationMethod,
+    BinaryTest,
     Level,
+    Look,
     Protocol,
     ResponseEndpoint,
     Role,
     Strategy,
+    TimeToEventEndpoint,
+    Trigger,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
-from trialsim.protocol.quantities import Clock
-from trialsim.protocol.resolved import ImpossiblePieceError, courses_of
-from trialsim.protocol.scenario import Leaving, Scenario, TreatedRisk
+from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration
+from trialsim.protocol.resolved import (
+    ImpossiblePieceError,
+    courses_of,
+    event_course,
+    lifetimes_of,
+)
+from trialsim.protocol.scenario import Leaving, Nature, Scenario, TreatedRisk
+from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
 from trialsim.protocol.template import ObservedReference, Template
 
 __all__ = ["Broken", "broken_references", "broken_rules", "conflict_rules", "evidence_rules"]
@@ -39,6 +50,9 @@ _LISTS_WITH_IDS = [
     ("evidence",),
     ("conflicts",),
 ]
+
+
+Location = tuple[str | int, ...]
 
 
 class Broken(NamedTuple):
@@ -198,6 +212,8 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         here = ("scenarios", index)
         if isinstance(protocol.primary, ResponseEndpoint):
             yield from _courses(scenario, here, template, evidence)
+        elif isinstance(protocol.primary, TimeToEventEndpoint):
+            yield from _lifetimes(scenario, here, template, evidence)
         else:
             yield from _scenario(scenario, here, template, evidence)
     if template.nature.control_risk:
@@ -206,6 +222,9 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         )
     for index, reference in enumerate(template.observed):
         yield from _observed(reference, ("observed", index), template, evidence)
+    yield from _calendar(template)
+    if protocol.looks or isinstance(protocol.primary, TimeToEventEndpoint):
+        yield from _looks(template)
     if protocol.n_total > MAX_PATIENTS:
         rule = f"must be at most {MAX_PATIENTS:,} patients in all"
         yield Broken(("protocol", "sample_size"), rule, "Use fewer.")
@@ -232,7 +251,7 @@ def _roles_and_endpoints(protocol: Protocol) -> Iterator[Broken]:
         yield Broken(
             ("protocol", "endpoints", index, "kind"),
             "is not simulated yet as a primary endpoint",
-            "Endpoints of kind binary and response are; make this one secondary.",
+            "Endpoints of kind binary, response and time-to-event are; make this one secondary.",
         )
     else:
         yield from _primary_endpoint(protocol)
@@ -364,6 +383,214 @@ def _courses(
         )
 
 
+def _lifetimes(
+    scenario: Scenario, here: Location, template: Template, evidence: Evidence
+) -> Iterator[Broken]:
+    if scenario.effect or scenario.response or scenario.as_observed or scenario.control_risk:
+        rule = "states risks, but the primary endpoint is a time to an event"
+        yield Broken(here, rule, "Write survival: {hazard_ratio: 0.7}, or none for no effect.")
+        return
+    stated = scenario.survival or SurvivalScenario()
+    try:
+        lifetimes_of(stated, template.nature)
+    except ImpossibleLifetimeError as why:
+        where = (*here, "survival") if stated.control or stated.treated else ("nature", "survival")
+        yield Broken(where, str(why), "Write for example {median: 12 mo}.")
+    for index, ratio in enumerate(stated.hazard_ratios or ()):
+        at = (*here, "survival", "hazard_ratios", index, "ratio")
+        yield from _number_is_in_its_source(ratio.ratio, "hazard_ratio", at, evidence)
+    if stated.hazard_ratio:
+        at = (*here, "survival", "hazard_ratio")
+        yield from _number_is_in_its_source(stated.hazard_ratio, "hazard_ratio", at, evidence)
+
+
+def _calendar(template: Template) -> Iterator[Broken]:
+    """Find times of enrolment, survival and loss that do not belong to this protocol."""
+    protocol, nature = template.protocol, template.nature
+    given = nature.enrolment and nature.enrolment.given
+    if given and len(given) != protocol.n_total:
+        yield Broken(
+            ("nature", "enrolment", "given"),
+            f"must have one day for each of the {protocol.n_total:,} patients, not {len(given):,}",
+            "Add or remove some, or state enrolment another way.",
+        )
+    if isinstance(protocol.primary, TimeToEventEndpoint):
+        if nature.enrolment is None:
+            rule = "is required with a primary endpoint that is a time to an event"
+            yield Broken(("nature", "enrolment"), rule, "Write for example {uniform: 12 mo}.")
+        yield from _risks_beside_times(nature)
+        return
+    for name in ("survival", "dropout"):
+        if getattr(nature, name):
+            rule = "is for a primary endpoint of kind time-to-event"
+            yield Broken(("nature", name), rule, "Remove it.")
+    for index, scenario in enumerate(template.scenarios):
+        if scenario.survival:
+            rule = "is for a primary endpoint of kind time-to-event"
+            yield Broken(("scenarios", index, "survival"), rule, "State 'effect' instead.")
+
+
+def _risks_beside_times(nature: Nature) -> Iterator[Broken]:
+    slope = nature.severity_slope
+    if nature.control_risk or (slope and slope.value):
+        name = "control_risk" if nature.control_risk else "severity_slope"
+        rule = "is for risks, but the primary endpoint is a time to an event"
+        yield Broken(("nature", name), rule, "Use nature.survival, by level of a factor.")
+    for index, factor in enumerate(nature.factors):
+        if any(ratio != 1 for ratio in factor.odds_ratios):
+            rule = "has odds ratios, but the primary endpoint is a time to an event"
+            remedy = "State nature.survival by level: {factor: ..., levels: {...}}."
+            yield Broken(("nature", "factors", index), rule, remedy)
+
+
+def _looks(template: Template) -> Iterator[Broken]:
+    protocol = template.protocol
+    primary, looks, here = protocol.primary, protocol.looks, ("protocol", "looks")
+    if isinstance(primary, ResponseEndpoint):
+        rule = "asks for looks, which an endpoint of kind response does not have yet"
+        yield Broken(here, rule, "Remove them, or use a binary or time-to-event endpoint.")
+        return
+    if not looks:
+        rule = "is required: it says when a time to an event is analysed"
+        yield Broken(here, rule, "Write for example looks: [{at: {events: 250}}].")
+        return
+    for index, (look, following) in enumerate(pairwise(looks)):
+        own, later = look.at, following.at
+        for name in ("information", "events", "enrolled", "calendar"):
+            first, second = _amount(own, name), _amount(later, name)
+            if first is not None and second is not None and second <= first:
+                rule = f"must come after the look before it, at {own}"
+                yield Broken((*here, index + 1, "at", name), rule, "Put the looks in order.")
+    yield from _bounds(looks)
+    if isinstance(primary, TimeToEventEndpoint):
+        yield from _event_looks(template, primary)
+    else:
+        yield from _risk_looks(template)
+
+
+def _amount(trigger: Trigger, name: str) -> float | None:
+    stated = getattr(trigger, name)
+    return stated.days if isinstance(stated, Duration) else stated
+
+
+def _bounds(looks: Sequence[Look]) -> Iterator[Broken]:
+    here = ("protocol", "looks")
+    last = len(looks) - 1
+    for index, look in enumerate(looks):
+        at, both = (*here, index), (look.efficacy_z, look.futility_z)
+        if both[0] is not None and both[1] is not None and both[1] >= both[0]:
+            rule = f"must be below efficacy_z, which is {both[0]:g}"
+            yield Broken((*at, "futility_z"), rule, "Lower it.")
+        if index < last and both == (None, None):
+            remedy = "Add efficacy_z or futility_z, or remove the look: it decides nothing."
+            yield Broken(at, "needs a bound", remedy)
+        if index == last and look.futility_z is not None:
+            rule = "has no meaning at the last look: not finding an effect ends the trial anyway"
+            yield Broken((*at, "futility_z"), rule, "Remove it.")
+    spent = any(look.efficacy_z is not None for look in looks[:-1])
+    if spent and looks[-1].efficacy_z is None:
+        rule = "needs efficacy_z: earlier looks have spent some of alpha"
+        yield Broken((*here, last), rule, "Write the bound of your design, for example 2.004.")
+
+
+def _risk_looks(template: Template) -> Iterator[Broken]:
+    protocol, here = template.protocol, ("protocol", "looks")
+    *interim, final = protocol.looks
+    if final.at.information != 1:
+        rule = "must be the last look, with everyone read out"
+        yield Broken((*here, len(interim), "at"), rule, "Write {information: 1}.")
+    fisher = protocol.primary.analysis is BinaryTest.FISHER and protocol.test.sides == 2
+    if fisher and any(look.efficacy_z is not None for look in protocol.looks):
+        rule = "have bounds on z, which a two-sided Fisher test does not give"
+        yield Broken(here, rule, "Use analysis: chi-square, or test: {sides: 1}.")
+    enrolment = template.nature.enrolment
+    for index, look in enumerate(interim):
+        at = (*here, index, "at")
+        if enrolment is None and (look.at.calendar or look.at.enrolled):
+            rule = "needs to know when patients enter"
+            yield Broken(at, rule, "Add nature.enrolment: {uniform: 12 mo}.")
+        elif enrolment and look.at.calendar:
+            end = enrolment.last_day + protocol.primary.at.days_after_entry(protocol.therapy)
+            yield from _after_the_end(look, at, end)
+        if look.at.enrolled and look.at.enrolled > protocol.n_total:
+            rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
+            yield Broken((*at, "enrolled"), rule, "Use fewer.")
+        if look.at.events and look.at.events > protocol.n_total:
+            rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
+            yield Broken((*at, "events"), rule, "Use fewer.")
+
+
+def _after_the_end(look: Look, at: Location, end: float) -> Iterator[Broken]:
+    if look.at.calendar and look.at.calendar.days > end + 1e-9:
+        months = end / DAYS_PER_UNIT["mo"]
+        yield Broken(
+            (*at, "calendar"),
+            f"comes after the end: the last read-out is {months:.1f} mo after the first day",
+            "Look earlier, or follow patients for longer.",
+        )
+
+
+def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[Broken]:
+    protocol, nature, here = template.protocol, template.nature, ("protocol", "looks")
+    *interim, final = protocol.looks
+    if final.at.information is not None:
+        rule = "must say when the trial ends, of which information is a share"
+        yield Broken((*here, len(interim), "at"), rule, "Write {events: 250} or {calendar: 24 mo}.")
+        return
+    yield from _max_combo_looks(protocol, primary)
+    for index, look in enumerate(interim):
+        if look.at.information is not None and final.at.events is None:
+            rule = "is a share of the last look's events, but that look is not set off by events"
+            yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
+    if nature.enrolment is None or any(_impossible(s, nature) for s in template.scenarios):
+        return  # reported already
+    if primary.followed_for:
+        end = nature.enrolment.last_day + primary.followed_for.days
+        for index, look in enumerate(protocol.looks):
+            yield from _after_the_end(look, (*here, index, "at"), end)
+    for index, look in enumerate(protocol.looks):
+        if look.at.enrolled and look.at.enrolled > protocol.n_total:
+            rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
+            yield Broken((*here, index, "at", "enrolled"), rule, "Use fewer.")
+        if look.at.events:
+            yield from _enough_events(look.at.events, (*here, index, "at", "events"), template)
+
+
+def _max_combo_looks(protocol: Protocol, primary: TimeToEventEndpoint) -> Iterator[Broken]:
+    if primary.analysis.test != "maxcombo":
+        return
+    here, last = ("protocol", "looks"), len(protocol.looks) - 1
+    if last:
+        rule = "asks for several looks, but MaxCombo is read once"
+        yield Broken(here, rule, "Use one look, or the log-rank test.")
+    elif protocol.looks[last].efficacy_z is not None:
+        rule = "has no meaning with MaxCombo: each trial has its own correlations"
+        yield Broken((*here, last, "efficacy_z"), rule, "Remove it; alpha decides.")
+
+
+def _impossible(scenario: Scenario, nature: Nature) -> bool:
+    try:
+        lifetimes_of(scenario.survival or SurvivalScenario(), nature)
+    except ImpossibleLifetimeError:
+        return True
+    return False
+
+
+def _enough_events(wanted: int, at: Location, template: Template) -> Iterator[Broken]:
+    """Refuse a look that is not reached in expectation under some scenario, and say what is."""
+    for scenario in template.scenarios:
+        course = event_course(scenario, template)
+        if wanted > course.ever:
+            month = course.day_of(course.ever * 0.99) / DAYS_PER_UNIT["mo"]
+            yield Broken(
+                at,
+                f"asks for {wanted:,} events, but at most {course.ever:.0f} are expected under "
+                f"'{scenario.id}', nearly all of them by month {month:.1f}",
+                "Ask for fewer, add patients, or follow them for longer.",
+            )
+            return
+
+
 def _scenario(
     scenario: Scenario, here: tuple[str | int, ...], template: Template, evidence: Evidence
 ) -> Iterator[Broken]:
@@ -435,6 +662,10 @@ def _observed(
     evidence: Evidence,
 ) -> Iterator[Broken]:
     record = evidence.records.get(reference.evidence)
+    if isinstance(template.protocol.primary, TimeToEventEndpoint):
+        rule = "cannot be held against a time to an event yet"
+        yield Broken(here, rule, "Remove it, or use a binary endpoint.")
+        return
     if isinstance(record, Trial):
         wanted = reference.result or template.protocol.primary.id
         if sum(_patients(record, wanted)) > MAX_PATIENTS:

@@ -21,6 +21,7 @@ from trialsim.protocol.quantities import (
     Frozen,
     Id,
     Number,
+    Rate,
     Ratio,
     Risk,
     Share,
@@ -30,6 +31,14 @@ from trialsim.protocol.quantities import (
     Time,
     Whole,
     broken,
+    one_of,
+)
+from trialsim.protocol.survival import (
+    AnyLifetime,
+    Dropout,
+    Enrolment,
+    Lifetimes,
+    SurvivalScenario,
 )
 
 __all__ = [
@@ -67,6 +76,8 @@ class FactorLevel(Frozen):
 
 class Factor(Frozen):
     """A baseline factor: levels with their shares, or so many equal ones (sites)."""
+
+    model_config = one_of("levels", "equal_levels")
 
     id: Id
     levels: Annotated[tuple[FactorLevel, ...], Field(min_length=2, max_length=200)] | None = None
@@ -202,12 +213,6 @@ Effect = Annotated[
 ]
 
 
-class Rate(SourcedNumber):
-    """Events per year at risk."""
-
-    value: Annotated[Number, Field(ge=0, le=1000)]
-
-
 class Leaving(Frozen):
     """What may happen to patients besides response, in both arms alike. All 0 unless stated."""
 
@@ -230,10 +235,15 @@ class Nature(Frozen):
     severity_slope: Slope | None = None
     factors: Annotated[tuple[Factor, ...], Field(max_length=10)] = ()
     response: Leaving | None = None
+    survival: AnyLifetime | None = None
+    dropout: Dropout | None = None
+    enrolment: Enrolment | None = None
 
 
 class Reached(Frozen):
     """A probability of response: a number, or what one arm of a published result saw."""
+
+    model_config = one_of("value", "result")
 
     value: Annotated[Number, Field(gt=0, lt=1)] | None = None
     source: Id | None = None
@@ -270,6 +280,8 @@ class Piece(Frozen):
     control arm's. The last piece goes on after its end.
     """
 
+    model_config = one_of("hazard_per_year", "reaches", "as_control")
+
     until: Time
     hazard_per_year: Rate | None = None
     reaches: Reached | None = None
@@ -298,7 +310,7 @@ class Scenario(Frozen):
     """One state of the world. Without an effect, treatment changes nothing.
 
     `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
-    the two courses of an endpoint of kind response.
+    the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event.
     """
 
     id: Id
@@ -307,6 +319,7 @@ class Scenario(Frozen):
     as_observed: Id | None = None
     control_risk: Risk | None = None
     response: ResponseScenario | None = None
+    survival: SurvivalScenario | None = None
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -315,11 +328,14 @@ class Scenario(Frozen):
                 "must not have 'effect' or 'control_risk' beside 'as_observed'",
                 "The observed trial states both risks: keep one or the other.",
             )
-        if self.response and (self.effect or self.control_risk or self.as_observed):
-            raise broken(
-                "must not have 'effect', 'control_risk' or 'as_observed' beside 'response'",
-                "The courses state both arms: keep one or the other.",
-            )
+        for name, course in (("response", self.response), ("survival", self.survival)):
+            if course and (self.effect or self.control_risk or self.as_observed):
+                raise broken(
+                    f"must not have 'effect', 'control_risk' or 'as_observed' beside '{name}'",
+                    "The courses state both arms: keep one or the other.",
+                )
+        if self.response and self.survival:
+            raise broken("must not have both 'response' and 'survival'", "Keep one of the two.")
         return self
 
 
@@ -370,6 +386,10 @@ class Truth:
         Which of that trial's results; empty for any.
     courses : Courses or None
         For an endpoint of kind response.
+    lifetimes : Lifetimes or None
+        For one of kind time-to-event.
+    enrolment : Enrolment or None
+        When patients enter, where that is stated; the same in every scenario.
     """
 
     scenario: str
@@ -383,16 +403,22 @@ class Truth:
     from_data_of: str = ""
     from_results: tuple[str, ...] = ()
     courses: Courses | None = None
+    lifetimes: Lifetimes | None = None
+    enrolment: Enrolment | None = None
 
     @property
     def is_null(self) -> bool:
         """Whether treatment changes nothing."""
         if self.courses:
             return self.courses.control == self.courses.treated
+        if self.lifetimes:
+            return self.lifetimes.control == self.lifetimes.treated
         return self.treated_risk == self.control_risk
 
     def risks_on(self, day: float) -> tuple[float, float]:
         """Risk under control and under treatment of a read-out on a day since entry."""
+        if self.lifetimes:
+            return self.lifetimes.risks(day)
         if self.courses is None:
             return self.control_risk, self.treated_risk
         kept = 1 - self.courses.missed_visits  # a missed visit counts as no response

@@ -12,6 +12,7 @@ __all__ = ["REMEDY", "refusal"]
 
 REMEDY = "See 'What is not supported' in docs/protocol-format.md."
 
+_KINDS = "this version has binary, response, time-to-event and continuous ones"
 _REASONS = {
     "cluster|clusters|icc|intracluster": (
         "a cluster-randomised trial",
@@ -42,21 +43,12 @@ _REASONS = {
         "the population is the same from the first to the last patient here",
     ),
     "minimi[sz]ation": ("minimisation", "permuted blocks within strata are there instead"),
-    "looks?|interims?.*|group[-_ ]sequential|futility": (
-        "interim looks",
-        "the trial is analysed once, at its end, in this version",
-    ),
     "margin|non[-_ ]?inferiority|equivalence": (
         "a non-inferiority or equivalence test",
         "the test in this version is of no difference",
     ),
-    "time[-_ ]to[-_ ]event|survival": (
-        "a time-to-event endpoint",
-        "this version has binary, response and continuous ones",
-    ),
-    "hazard[-_ ]ratio": ("a hazard ratio", "this version analyses risks at a stated time"),
-    "ordinal": ("an ordinal endpoint", "this version has binary, response and continuous ones"),
-    "count|counts": ("a count endpoint", "this version has binary, response and continuous ones"),
+    "ordinal": ("an ordinal endpoint", _KINDS),
+    "count|counts": ("a count endpoint", _KINDS),
 }
 _TAIL = r"([-_ ](trial|randomi[sz]ed|randomi[sz]ation|design|arms?|sizes?|rules?|decision))*"
 _PATTERNS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -46,8 +46,43 @@ class Variant(Frozen):
     patch: dict[str, Any]
 
 
+def _without(*keys: str) -> dict[str, Any]:
+    return {"not": {"anyOf": [{"required": [key]} for key in keys]}}
+
+
+_TIME_TO_EVENT = {"kind": {"const": "time-to-event"}, "level": {"const": "primary"}}
+# What belongs to a time to an event and what to risks, so that an editor can tell too.
+_BY_KIND_OF_PRIMARY: dict[str, Any] = {
+    "if": {
+        "properties": {
+            "protocol": {
+                "properties": {
+                    "endpoints": {"contains": {"type": "object", "properties": _TIME_TO_EVENT}}
+                }
+            }
+        }
+    },
+    "then": {
+        "properties": {
+            "protocol": {"required": ["looks"]},
+            "nature": {"required": ["enrolment"], **_without("control_risk")},
+            "scenarios": {"items": _without("effect", "as_observed", "control_risk", "response")},
+            "observed": {"maxItems": 0},
+        }
+    },
+    "else": {
+        "properties": {
+            "nature": _without("survival", "dropout"),
+            "scenarios": {"items": _without("survival")},
+        }
+    },
+}
+
+
 class Template(Frozen):
     """A protocol file, version 1."""
+
+    model_config = ConfigDict(json_schema_extra=_BY_KIND_OF_PRIMARY)
 
     schema_version: Literal[1]
     id: Id

@@ -9,9 +9,10 @@ from html import unescape
 from typing import Any
 
 from trialsim.protocol.catalogue import template_paths
-from trialsim.protocol.design import ContinuousEndpoint, Protocol
+from trialsim.protocol.design import ContinuousEndpoint, Protocol, TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.run_reader import FinishedRun
+from trialsim.report.text import endpoint_in_words
 
 __all__ = ["Block", "Drawing", "Grid", "Paragraph", "Section", "label_of", "sections_of"]
 
@@ -30,6 +31,17 @@ _MEASURES = {
     "coverage": "Coverage of the 95% interval",
     "mse": "Mean squared error",
     "estimate_median": "Median estimate",
+    "power_futility_ignored": "Power, futility (not binding) ignored",
+    "expected_n": "Patients enrolled at the end",
+    "events": "Events at the end",
+    "duration_months": "Months to the end",
+    "n_short": "Trials in which the last look's events never came",
+}
+_MECHANISMS = {
+    "binary": "one binary outcome per patient, the same random number under both arms",
+    "response": "states none, response, relapse, death, loss with hazards constant between breaks",
+    "time-to-event": "one cumulative hazard at the event per patient, the same under both arms; "
+    "entry and loss independent of it",
 }
 
 
@@ -104,7 +116,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
 
 def _synopsis(run: FinishedRun) -> Iterator[Block]:
     template = run.resolved.template
-    protocol, therapy = template.protocol, template.protocol.therapy
+    protocol = template.protocol
     rows = [("Title", template.title)]
     if template.setting == "historical":
         rows.append(("Setting", f"historical: {template.setting_note or 'not as treated today'}"))
@@ -117,7 +129,7 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
         ("Allocation", f"{ratio}, {protocol.allocation_method}"),
         ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
         ("Patients", f"{protocol.n_total:,}"),
-        ("Primary endpoint", f"{primary.event}, {primary.at.in_words(therapy)}"),
+        ("Primary endpoint", endpoint_in_words(protocol)),
         ("Estimand", f"{primary.estimand.population}; {primary.estimand.summary}"),
     ]
     events = primary.estimand.intercurrent_events.items()
@@ -179,6 +191,9 @@ def _schedule(protocol: Protocol) -> Grid:
         times[day] = f"{visit.at.in_words(therapy)}{window}"
         marks.setdefault("Visit", set()).add(day)
     for endpoint in protocol.endpoints:
+        if isinstance(endpoint, TimeToEventEndpoint):
+            marks.setdefault(f"{endpoint.event} ({endpoint.level})", set()).update(times)
+            continue
         if isinstance(endpoint, ContinuousEndpoint):
             what, read_at = endpoint.variable, endpoint.at
         else:
@@ -193,7 +208,7 @@ def _schedule(protocol: Protocol) -> Grid:
 
 
 def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
-    for run in runs:
+    for number, run in enumerate(runs):
         rows = []
         for scenario, numbers in _by_scenario(run).items():
             for row in numbers:
@@ -213,7 +228,9 @@ def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
                     )
         header = ("Scenario", "Number", "Read at", "Value", "Source", "Status")
         caption = f"What each scenario takes to be true ({label_of(run)})"
-        yield Grid(caption, header, tuple(rows))
+        table = Grid(caption, header, tuple(rows))
+        svg = run.svgs.get("survival")
+        yield Drawing(f"survival-{number}", svg, _alt_text(svg), table) if svg else table
         for warning in run.document["warnings"]:
             if warning["code"] == "assumption":
                 yield Paragraph(_without_command(warning["text"]))
@@ -248,16 +265,62 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
 def _characteristics(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     untold: dict[str, None] = {}
     for run in runs:
-        rows = [row for row in run.document["rows"] if row["measure"] in _MEASURES]
+        rows = [
+            row for row in run.document["rows"] if row["measure"] in _MEASURES and "look" not in row
+        ]
         for endpoint in dict.fromkeys(row["endpoint"] for row in rows):
             here = [row for row in rows if row["endpoint"] == endpoint]
             yield _characteristics_at(run, here)
             untold.update(dict.fromkeys(row["why"] for row in here if row["value"] is None))
+        if any("look" in row for row in run.document["rows"]):
+            yield _looks(run)
     yield from (Paragraph(f"Not given: {why}.") for why in untold)
     yield Paragraph(
         "Formulas and Monte Carlo standard errors (MCSE): Morris, White and Crowther 2019, "
         "Table 6; type M and S: Gelman and Carlin 2014."
     )
+
+
+def _looks(run: FinishedRun) -> Grid:
+    """Return one line per scenario and look: where trials stop."""
+    looks = run.resolved.template.protocol.looks
+    found = {
+        (row["scenario"], row["look"], row["measure"], row.get("analysis")): row
+        for row in run.document["rows"]
+        if "look" in row
+    }
+    lines = []
+    for scenario in _by_scenario(run):
+        for number, look in enumerate(looks, start=1):
+            here = {key[2:]: row for key, row in found.items() if key[:2] == (scenario, number)}
+            information = next(row for (m, _), row in here.items() if m == "information")
+            stops = [
+                _number(row) if (row := here.get(("stop_probability", reason))) else "-"
+                for reason in ("efficacy", "futility")
+            ]
+            bounds = [
+                "-" if bound is None else f"{bound:g}"
+                for bound in (look.efficacy_z, look.futility_z)
+            ]
+            lines.append(
+                (
+                    _title(run, scenario),
+                    f"{number}: {look.at}",
+                    _number(information),
+                    *bounds,
+                    *stops,
+                )
+            )
+    header = (
+        "If the truth is",
+        "Look",
+        f"{information['unit']} +- MCSE",
+        "z, efficacy",
+        "z, futility",
+        "stops: effect found",
+        "stops: futility",
+    )
+    return Grid(f"Looks ({label_of(run)})", header, tuple(lines))
 
 
 def _characteristics_at(run: FinishedRun, rows: list[dict[str, Any]]) -> Grid:
@@ -308,12 +371,16 @@ def _observed(runs: Sequence[FinishedRun]) -> Iterator[Block]:
             "",
         )
         data = Grid(f"Observed among simulated ({label_of(run)})", header, tuple(rows))
-        if run.svg:
-            alt = unescape(run.svg.partition("</desc>")[0].rpartition(">")[2])
-            yield Drawing(f"observed-{number}", run.svg, alt, data)
+        if "observed" in run.svgs:
+            svg = run.svgs["observed"]
+            yield Drawing(f"observed-{number}", svg, _alt_text(svg), data)
         elif rows:
             yield data
         yield from (Paragraph(text) for text in run.document["texts"].values())
+
+
+def _alt_text(svg: str) -> str:
+    return unescape(svg.partition("</desc>")[0].rpartition(">")[2])
 
 
 def _conflicts(runs: Sequence[FinishedRun]) -> Iterator[Block]:
@@ -351,14 +418,17 @@ def _ademp_of(run: FinishedRun) -> Grid:
         if worst is not None
         else "Too few replicates for a power."
     )
-    mechanism = "independent patients; " + (
-        "states none, response, relapse, death, loss with hazards constant between breaks"
-        if template.nature.response
-        else "one binary outcome per patient, the same random number under both arms"
-    )
+    primary = protocol.primary
+    mechanism = f"independent patients; {_MECHANISMS[primary.kind]}"
+    if isinstance(primary, TimeToEventEndpoint):
+        corrected = "ties: Efron in the Cox model, one row of the table in log-rank tests."
+        seen = "analysed at the data cut-off"
+    else:
+        corrected = "ratios on the log scale; 0.5 added to the four cells where one is 0."
+        seen = primary.at.in_words(protocol.therapy)
     observed = document["observed"]
     trials = {row["evidence"] for row in observed if row["measure"] == "risk"}
-    primary, n_scenarios = protocol.primary, len(_by_scenario(run))
+    n_scenarios = len(_by_scenario(run))
     population = primary.estimand.population
     rows = (
         (
@@ -370,17 +440,16 @@ def _ademp_of(run: FinishedRun) -> Grid:
         (
             "Data-generating mechanisms",
             f"{n_scenarios} scenarios; {mechanism}; allocation: {protocol.allocation_method}; "
-            f"path: {run.record['path']}.",
+            f"path: {run.record['path']}; kernel: {run.record['kernel']}.",
         ),
         (
             "Estimands",
-            f"{primary.estimand.summary} of {primary.event}, "
-            f"{primary.at.in_words(protocol.therapy)}, in {population}.",
+            f"{primary.estimand.summary} of {primary.event}, {seen}, in {population}.",
         ),
         (
             "Methods",
             f"{primary.analysis}, {100 * protocol.test.alpha:g}%, {protocol.test.sides}-sided; "
-            "ratios on the log scale; 0.5 added to the four cells where one is 0.",
+            f"{corrected}",
         ),
         ("Performance measures", ", ".join(_MEASURES.values()) + "."),
         (

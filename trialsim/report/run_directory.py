@@ -12,11 +12,25 @@ from trialsim.engine.record import RunRecord
 from trialsim.errors import Problem, RequestError
 from trialsim.figures.style import save
 from trialsim.report.document import Document, as_json
+from trialsim.trial import Kernel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["RunDirectory"]
+__all__ = ["RunDirectory", "recorded_kernel"]
+
+
+def _path_of(record: RunRecord, chosen: Path | None) -> Path:
+    return chosen or Path("trialsim-runs") / f"{record.protocol['id']}-{record.sha256[:8]}"
+
+
+def recorded_kernel(record: RunRecord, chosen: Path | None) -> Kernel | None:
+    """Return what computed the run that is already there, or None."""
+    try:
+        text = (_path_of(record, chosen) / "record.json").read_text(encoding="utf-8")
+        return Kernel(json.loads(text)["kernel"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class RunDirectory:
@@ -36,8 +50,7 @@ class RunDirectory:
     """
 
     def __init__(self, record: RunRecord, chosen: Path | None) -> None:
-        name = f"{record.protocol['id']}-{record.sha256[:8]}"
-        self.path = chosen or Path("trialsim-runs") / name
+        self.path = _path_of(record, chosen)
         self._record = record
         option = "--out" if chosen else ""
         blocked = next((p for p in (self.path, *self.path.parents) if p.is_file()), None)

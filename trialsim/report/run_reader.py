@@ -41,15 +41,15 @@ class FinishedRun:
     document : dict
         The result.
     resolved : ResolvedTemplate
-    svg : str
-        The figure of observed v simulated; empty where none was drawn.
+    svgs : dict of str to str
+        Its figures, by name.
     """
 
     folder: Path
     record: dict[str, Any]
     document: dict[str, Any]
     resolved: ResolvedTemplate
-    svg: str
+    svgs: dict[str, str]
 
 
 def newest_run() -> Path:
@@ -92,6 +92,7 @@ def _one(
     folder: Path, record: dict[str, Any], resolved: ResolvedTemplate, sums: Path
 ) -> FinishedRun:
     named: dict[str, Path] = {}
+    svgs: dict[str, str] = {}
     for line in _text(sums).splitlines():
         digest, _, name = line.partition("  ")
         path = (folder / name).resolve()
@@ -99,7 +100,9 @@ def _one(
             raise _refused(str(folder / name), "is missing", _RUN_AGAIN)
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise _refused(str(folder / name), "was changed after the run", _RUN_AGAIN)
-        if name != "record.json":
+        if path.suffix == ".svg":
+            svgs[path.stem.partition("-")[0]] = _drawing(path)
+        elif name != "record.json":
             named[path.suffix] = path
     document = _json(named.get(".json", sums))
     missing = _NEEDED - set(document)
@@ -107,10 +110,14 @@ def _one(
         raise _refused(str(named.get(".json", sums)), "is not a result of a run", _RUN_AGAIN)
     if document.get("protocol_sha256") != record.get("protocol_sha256"):
         raise _refused(str(folder), "mixes two protocols", _RUN_AGAIN)
-    svg = _text(named[".svg"]) if ".svg" in named else ""
-    if svg and not _harmless(svg):
-        raise _refused(str(named[".svg"]), "holds more than a drawing", _RUN_AGAIN)
-    return FinishedRun(folder, record, document, resolved, svg)
+    return FinishedRun(folder, record, document, resolved, svgs)
+
+
+def _drawing(path: Path) -> str:
+    svg = _text(path)
+    if not _harmless(svg):
+        raise _refused(str(path), "holds more than a drawing", _RUN_AGAIN)
+    return svg
 
 
 def _harmless(svg: str) -> bool:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trialsim.protocol.design import ContinuousEndpoint, Endpoint, Protocol, RiskEndpoint
-from trialsim.protocol.quantities import Duration, SourcedNumber
+from trialsim.protocol.design import (
+    ContinuousEndpoint,
+    Endpoint,
+    Protocol,
+    SimulatedEndpoint,
+    SurvivalSummary,
+    TimeToEventEndpoint,
+)
+from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
-from trialsim.report.text import caution_lines, table, wrapped
+from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
 from trialsim.studies.observed import (
     ObservedPool,
     ObservedTrial,
@@ -72,7 +79,7 @@ def heading(resolved: ResolvedTemplate) -> str:
     template, protocol = resolved.template, resolved.template.protocol
     facts = [
         f"{protocol.experimental.id} v {protocol.control.id}",
-        f"{protocol.primary.event}, {protocol.primary.at.in_words(protocol.therapy)}",
+        endpoint_in_words(protocol),
         f"{protocol.n_total:,} patients",
     ]
     if (risk := template.nature.control_risk) is not None:
@@ -107,6 +114,8 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         )
     header = ("If the truth is ...", "known from", "chance to find it", "per 1,000", "when found")
     event, ratio = protocol.primary.event, protocol.primary.estimand.summary.is_ratio
+    if isinstance(protocol.primary, TimeToEventEndpoint):
+        event = f"{event} within {protocol.primary.at.in_words(protocol.therapy)}"
     legend = (
         f"per 1,000: {event}, control -> treated; when found: how many times its true size a "
         f"significant effect looks{' (log scale)' if ratio else ''}."
@@ -116,7 +125,101 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
     parts = [table(header, lines), *notes]
     if len(protocol.simulated) > 1:
         parts += ["", read_out_table(resolved, result)]
+    if protocol.looks:
+        parts += ["", looks_table(resolved, result)]
     return "\n".join(parts)
+
+
+def looks_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
+    """Return where trials stop, and how large and long they are when they do."""
+    protocol = resolved.template.protocol
+    by_scenario = _by_scenario(result, protocol.primary.id)
+    scenarios = resolved.scenarios(list(by_scenario))
+    parts = []
+    if len(protocol.looks) > 1:
+        for start in range(0, len(protocol.looks), 3):
+            numbers = range(start, min(start + 3, len(protocol.looks)))
+            header = ["Chance to stop for ...", *(_look_in_words(protocol, k) for k in numbers)]
+            lines = [
+                (
+                    _truth_in_words(resolved, s),
+                    *(_stops(resolved, result, s.id, k) for k in numbers),
+                )
+                for s in scenarios
+            ]
+            parts += [table(header, lines), ""]
+    wanted = {
+        Measure.EXPECTED_N: "patients\nenrolled",
+        Measure.EVENTS: "events",
+        Measure.DURATION_MONTHS: "months to\nthe end",
+        Measure.TRUE_EFFECT: "average HR\nin this design",
+    }
+    if not isinstance(protocol.primary.estimand.summary, SurvivalSummary):
+        del wanted[Measure.TRUE_EFFECT]
+    elif not protocol.primary.estimand.summary.is_ratio:
+        wanted[Measure.TRUE_EFFECT] = f"true\n{protocol.primary.estimand.summary.short}"
+    rows = [(s, by_scenario[s.id]) for s in scenarios]
+    shown = [m for m in wanted if any((m, None) in found for _, found in rows)]
+    lines = [
+        (
+            _truth_in_words(resolved, s),
+            *(_mean_in_words(found.get((m, None))) for m in shown),
+        )
+        for s, found in rows
+    ]
+    parts.append(table(("On average, when it ends", *(wanted[m] for m in shown)), lines))
+    ignored = [
+        f"{_truth_in_words(resolved, s)} {_percent(found[Measure.POWER_FUTILITY_IGNORED, None])}"
+        for s, found in rows
+        if (Measure.POWER_FUTILITY_IGNORED, None) in found
+    ]
+    if ignored:
+        said = f"Chance to find it if futility, which is not binding, were ignored: {ignored[0]}"
+        parts.append(wrapped("; ".join([said, *ignored[1:]]) + "."))
+    undecided = max((r.n_failed or 0 for r in result.rows if r.measure is _AT_LOOK), default=0)
+    if undecided and len(protocol.looks) > 1:
+        said = f"At a look, up to {undecided:,} trials could not be analysed yet: they went on."
+        parts.append(wrapped(said))
+    short = max((int(found[Measure.N_SHORT, None].value or 0) for _, found in rows), default=0)
+    if short:
+        said = f"In up to {short:,} trials a look's events never came: held when no more could."
+        parts.append(wrapped(said))
+    return "\n".join(parts)
+
+
+_AT_LOOK = Measure.STOP_PROBABILITY
+
+
+def _look_in_words(protocol: Protocol, index: int) -> str:
+    look = protocol.looks[index]
+    bounds = [f"z {look.efficacy_z:g}" if look.efficacy_z is not None else "-"]
+    bounds += [f"{look.futility_z:g}"] if look.futility_z is not None else []
+    return f"{look.at}\n{' / '.join(bounds)}"
+
+
+def _stops(resolved: ResolvedTemplate, result: StudyResult, scenario: str, index: int) -> str:
+    look = resolved.template.protocol.looks[index]
+    reasons = ["efficacy", *(["futility"] if look.futility_z is not None else [])]
+    found = [
+        row
+        for row in result.rows
+        if row.scenario == scenario
+        and row.look == index + 1
+        and row.measure is Measure.STOP_PROBABILITY
+        and row.analysis in reasons
+    ]
+    cells = [f"{100 * (row.value or 0):.1f}" for row in found]
+    error = max((row.mcse or 0 for row in found), default=0)
+    return f"{' / '.join(cells)} % +-{100 * error:.1f}"
+
+
+def _mean_in_words(row: Row | None) -> str:
+    if row is None or row.value is None:
+        return "-"
+    if row.mcse is None:
+        return f"{row.value:.3g}"
+    digits = 1 if row.mcse >= 0.005 else 2
+    return f"{row.value:,.{digits}f} +-{row.mcse:.{digits}f}"
 
 
 def read_out_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
@@ -145,7 +248,7 @@ def read_out_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
     return drawn
 
 
-def read_out_in_words(endpoint: RiskEndpoint, therapy: Duration | None) -> str:
+def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> str:
     """Return when an endpoint is read: "end of therapy" where nothing has passed since."""
     words = endpoint.at.in_words(therapy)
     return (
@@ -158,7 +261,7 @@ def _by_scenario(
 ) -> dict[str, dict[tuple[Measure, str | None], Row]]:
     found: dict[str, dict[tuple[Measure, str | None], Row]] = {}
     for row in result.rows:
-        if row.endpoint == endpoint:
+        if row.endpoint == endpoint and row.look is None:
             found.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
     return found
 
@@ -237,7 +340,8 @@ def pool_in_words(pool: ObservedPool) -> str:
 
 def footer(result: StudyResult, replicates: int, seed: int) -> str:
     """Return what the numbers rest on."""
-    failed = max((row.n_failed or 0 for row in (*result.rows, *result.observed)), default=0)
+    ends = (row for row in (*result.rows, *result.observed) if row.look is None)
+    failed = max((row.n_failed or 0 for row in ends), default=0)
     corrected = sum(
         int(row.value or 0) for row in result.rows if row.measure is Measure.N_CORRECTED
     )
@@ -278,6 +382,7 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
+    said += _calendar_in_words(resolved)
     if template.nature.control_risk:
         said.append(
             ("control risk", _number(template.nature.control_risk, "nature.control_risk", resolved))
@@ -310,6 +415,30 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     return "\n\n".join(parts)
 
 
+def _calendar_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
+    nature, protocol = resolved.template.nature, resolved.template.protocol
+    said = []
+    for number, look in enumerate(protocol.looks, start=1):
+        bounds = [f"efficacy z {look.efficacy_z:g}"] if look.efficacy_z is not None else []
+        if look.futility_z is not None:
+            bounds.append(
+                f"futility z {look.futility_z:g}{'' if look.binding else ', not binding'}"
+            )
+        said.append((f"look {number}", f"at {look.at}: {'; '.join(bounds) or 'alpha decides'}"))
+    if protocol.read_out_lag:
+        said.append(("decision", f"{protocol.read_out_lag} after the data cut-off"))
+    if nature.enrolment:
+        kind = next(
+            k for k in ("uniform", "even", "piecewise", "given") if getattr(nature.enrolment, k)
+        )
+        months = nature.enrolment.last_day / DAYS_PER_UNIT["mo"]
+        said.append(("enrolment", f"{kind}, over {months:.3g} mo (assumed)"))
+    if nature.dropout:
+        yearly = 1 - nature.dropout.curve.survival(DAYS_PER_UNIT["yr"])
+        said.append(("dropout", f"{100 * yearly:.2g}% in the first year (assumed)"))
+    return said
+
+
 def _endpoint_in_words(endpoint: Endpoint, protocol: Protocol) -> list[tuple[str, str]]:
     if isinstance(endpoint, ContinuousEndpoint):
         at = ", ".join(time.in_words(protocol.therapy) for time in endpoint.at)
@@ -317,9 +446,12 @@ def _endpoint_in_words(endpoint: Endpoint, protocol: Protocol) -> list[tuple[str
         return [(endpoint.level.value, words)]
     sides = "two" if protocol.test.sides == 2 else "one"
     simulated = "" if endpoint in protocol.simulated else "; shown, not simulated"
+    at = f"{endpoint.event} at {read_out_in_words(endpoint, protocol.therapy)}"
+    if isinstance(endpoint, TimeToEventEndpoint):
+        at = f"time to {endpoint.event}"
+        at += f", followed for {endpoint.followed_for}" if endpoint.followed_for else ""
     words = (
-        f"{endpoint.event} at {read_out_in_words(endpoint, protocol.therapy)}, "
-        f"{endpoint.better} is better; {endpoint.estimand.summary}, {endpoint.analysis}, "
+        f"{at}, {endpoint.better} is better; {endpoint.estimand.summary}, {endpoint.analysis}, "
         f"{100 * protocol.test.alpha:g}% {sides}-sided{simulated}"
     )
     events = endpoint.estimand.intercurrent_events.items()

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from trialsim.protocol.cautions import Caution
+from trialsim.protocol.design import Protocol, TimeToEventEndpoint
 
-__all__ = ["WIDTH", "caution_lines", "table", "wrapped"]
+__all__ = ["WIDTH", "caution_lines", "endpoint_in_words", "table", "wrapped"]
 
 WIDTH = 80
 
@@ -59,6 +60,14 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def endpoint_in_words(protocol: Protocol) -> str:
+    """Return the primary endpoint and when it is read."""
+    primary = protocol.primary
+    if isinstance(primary, TimeToEventEndpoint):
+        return f"time to {primary.event}"
+    return f"{primary.event}, {primary.at.in_words(protocol.therapy)}"
 
 
 def caution_lines(

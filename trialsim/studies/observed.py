@@ -19,6 +19,7 @@ from trialsim.characteristics import (
     Characteristic,
     characteristics,
     mid_percentile,
+    true_effect,
 )
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Simulation
@@ -28,6 +29,7 @@ from trialsim.protocol.design import (
     Protocol,
     ResponseEndpoint,
     SampleSize,
+    Summary,
 )
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial, TrialResult
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -177,7 +179,11 @@ def _as_counted(truth: Truth) -> Truth:
 def _as_carried_out(own: Protocol, result: TrialResult, n1: int, n0: int) -> Protocol:
     """Return the protocol at a trial's own arm sizes; a response is read at its own time."""
     sizes = SampleSize(per_arm={own.experimental.id: n1, own.control.id: n0})
-    changes: dict[str, object] = {"sample_size": sizes, "allocation": Allocation()}
+    changes: dict[str, object] = {
+        "sample_size": sizes,
+        "allocation": Allocation(),
+        "looks": (),  # published results are of the end
+    }
     if isinstance(own.primary, ResponseEndpoint) and result.at:
         changes |= {"endpoints": (own.primary.model_copy(update={"at": result.at}),), "visits": ()}
     return own.model_copy(update=changes)
@@ -218,7 +224,9 @@ def placements(
     for truth, (results,) in zip(trial.truths, simulated, strict=True):
         ok = ~results.failed[:, -1]
         estimates = results.estimate[ok, -1]
-        found = tuple(characteristics(results, truth.risks_on(trial.plan.day), trial.plan.summary))
+        assert isinstance(trial.plan.summary, Summary)  # published counts are compared by risks
+        theta = true_effect(truth.risks_on(trial.plan.day), trial.plan.summary)
+        found = tuple(characteristics(results, theta, trial.plan.summary))
         below = worse = None
         if len(estimates) >= MIN_REPLICATES:
             below = mid_percentile(estimates, trial.estimate)

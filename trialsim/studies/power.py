@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import exp
+from typing import Any
 
-from trialsim.characteristics import characteristics, true_effect
+import numpy as np
+
+from trialsim.analyse.looks import Reason, Stops, stop
+from trialsim.characteristics import (
+    Characteristic,
+    characteristics,
+    mean,
+    proportion,
+    true_effect,
+)
 from trialsim.engine.run import Simulation
 from trialsim.errors import DesignError
 from trialsim.generate.binary import solve
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.design import (
+    MilestoneTest,
+    RestrictedMeanTest,
+    Summary,
+    SurvivalSummary,
+)
+from trialsim.protocol.quantities import DAYS_PER_UNIT
+from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.sizing.proportions import n_per_arm_pooled
+from trialsim.sizing.survival import (
+    expected_day,
+    limiting_log_hazard_ratio,
+    restricted_mean_difference,
+)
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
 
-__all__ = ["power_rows"]
+__all__ = ["power_rows", "survival_curves"]
 
 
 def power_rows(resolved: ResolvedTemplate, simulation: Simulation) -> list[Row]:
@@ -31,8 +54,29 @@ def power_rows(resolved: ResolvedTemplate, simulation: Simulation) -> list[Row]:
     for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
         for plan, found in zip(simulation.job.plans, results, strict=True):
             rows += _truth_rows(resolved, plan, scenarios[truth.scenario], truth)
-            rows += _found_rows(resolved, plan, truth, found)
+            rows += _found_rows(resolved, plan, scenarios[truth.scenario], truth, found)
     return rows
+
+
+def survival_curves(
+    resolved: ResolvedTemplate, simulation: Simulation
+) -> list[tuple[Truth, float, str]]:
+    """Return, per scenario of a time-to-event protocol, its truth, days to draw, and its power."""
+    plan, scenarios = simulation.job.plans[0], resolved.template.scenarios
+    found = []
+    for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
+        if truth.lifetimes is None:
+            return []
+        course = event_course(
+            next(s for s in scenarios if s.id == truth.scenario), resolved.template
+        )
+        until = min(expected_day(plan.looks[-1].at, course), plan.followed_days)
+        power = characteristics(stop(results[0], plan).final, 0.0, plan.summary)[0]
+        words = "too few replicates for a power"
+        if power.value is not None and power.mcse is not None:
+            words = f"found in {100 * power.value:.1f}% +-{100 * power.mcse:.1f}"
+        found.append((truth, until, words))
+    return found
 
 
 def _blank(resolved: ResolvedTemplate, plan: AnalysisPlan, truth: Truth) -> Row:
@@ -53,13 +97,15 @@ def _truth_rows(
 ) -> list[Row]:
     protocol, blank = resolved.template.protocol, _blank(resolved, plan, truth)
     control, treated = truth.risks_on(plan.day)
-    theta = true_effect((control, treated), plan.summary)
+    theta = theta_of(resolved, plan, scenario, truth)
     here, status = f"scenarios.{scenario.id}", resolved.status_of(scenario, plan.day)
     source = truth.source or None
     shared = ["nature.response"] if truth.courses else []
-    set_by = resolved.set_by_user(f"{here}.effect", f"{here}.response", *shared)
+    shared += ["nature.survival"] if truth.lifetimes else []
+    effect_paths = [f"{here}.{key}" for key in ("effect", "response", "survival")]
+    set_by = resolved.set_by_user(*effect_paths, *shared)
     own_risk = scenario.control_risk or scenario.as_observed or scenario.response
-    risk_paths = [f"{here}.control_risk", f"{here}.response", *shared]
+    risk_paths = [f"{here}.{key}" for key in ("control_risk", "response", "survival")] + shared
     risk_paths += [] if own_risk else ["nature.control_risk"]
     control_source, control_status = _control_source(resolved, scenario, truth, status)
     rows = [
@@ -91,6 +137,14 @@ def _truth_rows(
             set_by=set_by,
         ),
     ]
+    if truth.lifetimes:
+        if truth.lifetimes.constant_ratio is not None and len(truth.lifetimes.shares) > 1:
+            scale = "hazard ratio, given the level"
+            stated = truth.lifetimes.constant_ratio
+            rows.append(
+                replace(blank, measure=Measure.CONDITIONAL_EFFECT, value=stated, scale=scale)
+            )
+        return rows
     rows.append(_size_row(blank, treated, control, plan))
     if not truth.courses and (
         truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
@@ -126,34 +180,123 @@ def _control_source(
     if scenario.as_observed:
         return scenario.as_observed, resolved.status_of(scenario)
     risk = scenario.control_risk or resolved.template.nature.control_risk
+    if truth.lifetimes:
+        return None, "assumed"
     if truth.courses or risk is None:
         return truth.source or None, status
     stated = risk.source and resolved.evidence.stated_as(risk.source, "control_risk", risk.value)
     return risk.source, stated.status.value if stated else "assumed"
 
 
+def theta_of(
+    resolved: ResolvedTemplate, plan: AnalysisPlan, scenario: Scenario, truth: Truth
+) -> float:
+    """Return the true effect on the analysis scale.
+
+    Of a hazard ratio, what the planned analysis converges to: the stated one where hazards are
+    proportional, else an average over the follow-up this design gives.
+    """
+    if isinstance(plan.summary, Summary):
+        return true_effect(truth.risks_on(plan.day), plan.summary)
+    course = event_course(scenario, resolved.template)
+    match plan.test:
+        case MilestoneTest():
+            control, treated = truth.risks_on(plan.test.at.days)
+            return control - treated
+        case RestrictedMeanTest():
+            return restricted_mean_difference(course, plan.test.until.days)
+        case _:
+            assert truth.lifetimes is not None
+            by_strata = truth.lifetimes.factor in resolved.template.protocol.allocation.stratify_by
+            stratified = bool(getattr(plan.test, "stratified", False)) and by_strata
+            cut = expected_day(plan.looks[-1].at, course)
+            return limiting_log_hazard_ratio(course, cut, stratified=stratified)
+
+
 def _found_rows(
-    resolved: ResolvedTemplate, plan: AnalysisPlan, truth: Truth, results: LookResults
+    resolved: ResolvedTemplate,
+    plan: AnalysisPlan,
+    scenario: Scenario,
+    truth: Truth,
+    results: LookResults,
 ) -> list[Row]:
+    stops = stop(results, plan)
+    final = stops.final
+    theta = theta_of(resolved, plan, scenario, truth)
     blank = replace(
         _blank(resolved, plan, truth),
         analysis=plan.in_words,
-        n_failed=int(results.failed[:, -1].sum()),
+        n_failed=int(final.failed[:, 0].sum()),
     )
     primary = plan.endpoint == resolved.template.protocol.primary.id
-    return [
-        replace(
-            blank,
-            measure=c.measure,
-            value=c.value,
-            mcse=c.mcse,
-            n_replicates=c.n,
-            lower=c.lower,
-            upper=c.upper,
-            level=0.95 if c.lower is not None else None,
-            scale=c.scale,
-            headline=True if c.measure is Measure.POWER and primary else None,
-            why=c.why,
-        )
-        for c in characteristics(results, truth.risks_on(plan.day), plan.summary)
+    rows = [
+        _row(blank, c, headline=True if c.measure is Measure.POWER and primary else None)
+        for c in characteristics(final, theta, plan.summary)
     ]
+    if plan.looks:
+        rows += _stop_rows(blank, plan, stops, results)
+        rows += _look_rows(blank, plan, stops, results)
+    return rows
+
+
+def _row(blank: Row, c: Characteristic, **more: Any) -> Row:
+    return replace(
+        blank,
+        measure=c.measure,
+        value=c.value,
+        mcse=c.mcse,
+        n_replicates=c.n,
+        lower=c.lower,
+        upper=c.upper,
+        level=0.95 if c.lower is not None else None,
+        scale=c.scale,
+        why=c.why,
+        **more,
+    )
+
+
+def _stop_rows(blank: Row, plan: AnalysisPlan, stops: Stops, results: LookResults) -> Iterator[Row]:
+    """Return how large, how long and with how many events the trial is when it stops."""
+    final = stops.final
+    ok = ~final.failed[:, 0]
+    if not ok.any():
+        return
+    yield _row(blank, mean(Measure.EXPECTED_N, final.enrolled[ok, 0]), unit="patients")
+    if isinstance(plan.summary, SurvivalSummary):
+        yield _row(blank, mean(Measure.EVENTS, final.information[ok, 0]), unit="events")
+    if np.isfinite(final.day[ok]).all():
+        months = final.day[ok, 0] / DAYS_PER_UNIT["mo"]
+        yield _row(blank, mean(Measure.DURATION_MONTHS, months), unit="months")
+    short = float(final.short[ok, 0].sum())
+    yield _row(blank, Characteristic(Measure.N_SHORT, short, None, int(ok.sum())))
+    ignorable = any(look.futility_z is not None and not look.binding for look in plan.looks)
+    if ignorable:
+        ignored = stop(results, plan, heed_futility=False).final
+        usable = ~ignored.failed[:, 0]
+        found = proportion(Measure.POWER_FUTILITY_IGNORED, ignored.rejected[usable, 0])
+        yield _row(blank, found)
+
+
+def _look_rows(blank: Row, plan: AnalysisPlan, stops: Stops, results: LookResults) -> Iterator[Row]:
+    """Return what happens at every look."""
+    last = len(plan.looks) - 1
+    unit = "events" if isinstance(plan.summary, SurvivalSummary) else "patients read out"
+    for index, look in enumerate(plan.looks):
+        here = replace(blank, look=index + 1, n_failed=int(results.failed[:, index].sum()))
+        at = results.information[:, index]
+        known = at[np.isfinite(at)]
+        if len(known):
+            yield _row(here, mean(Measure.INFORMATION, known), unit=unit)
+        for measure, bound in (
+            (Measure.Z_EFFICACY, look.efficacy_z),
+            (Measure.Z_FUTILITY, look.futility_z),
+        ):
+            if bound is not None:
+                yield replace(here, measure=measure, value=bound, n_failed=None)
+        reasons = [Reason.EFFICACY, Reason.END if index == last else Reason.FUTILITY]
+        for reason in reasons:
+            hits = stops.because(reason, index)[~stops.final.failed[:, 0]]
+            yield _row(replace(here, analysis=reason.value), proportion(_STOPS, hits))
+
+
+_STOPS = Measure.STOP_PROBABILITY

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trialsim.engine.blocks import Job
 from trialsim.engine.record import RunRecord
-from trialsim.engine.run import run
+from trialsim.engine.run import check_kernel, run
 from trialsim.protocol.cautions import Caution, assumption, cautions_about, weak_claim
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -20,8 +20,8 @@ from trialsim.studies.observed import (
     placements,
     sentence,
 )
-from trialsim.studies.power import power_rows
-from trialsim.trial import AnalysisPlan, StudyResult
+from trialsim.studies.power import power_rows, survival_curves
+from trialsim.trial import AnalysisPlan, Kernel, StudyResult
 
 __all__ = ["PlannedSimulation", "plan_simulation"]
 
@@ -48,7 +48,23 @@ class PlannedSimulation:
             for name, record in self.resolved.evidence.records.items()
             if name not in shipped_evidence().records
         )
-        return RunRecord(self.resolved.document, self.resolved.sha256, seed, own)
+        job = self.jobs[0]
+        return RunRecord(
+            self.resolved.document, self.resolved.sha256, seed, own, job.path, job.kernel
+        )
+
+    def computed_by(self, kernel: Kernel) -> PlannedSimulation:
+        """Return the same plan for another kernel.
+
+        Raises
+        ------
+        RequestError
+            If it is not installed.
+        """
+        check_kernel(kernel)
+        own, *others = self.jobs
+        plans = tuple(replace(plan, kernel=kernel) for plan in own.plans)
+        return replace(self, jobs=(replace(own, plans=plans, kernel=kernel), *others))
 
     def simulate(
         self,
@@ -85,7 +101,10 @@ class PlannedSimulation:
             findings=tuple(finding(trial, placed) for trial, placed in trials),
             texts={trial.record.id: sentence(trial, placed) for trial, placed in trials},
             warnings=self._cautions(),
-            figure_data={"observed": (trials, pools)},
+            figure_data={
+                "observed": (trials, pools),
+                "survival": survival_curves(self.resolved, by_unit[""]),
+            },
         )
 
     def _cautions(self) -> tuple[Caution, ...]:
@@ -122,7 +141,7 @@ def _pieces(scenario: Scenario) -> tuple[Piece, ...]:
 
 
 def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -> PlannedSimulation:
-    """Decide what to simulate.
+    """Decide what to simulate, computed by numpy.
 
     Parameters
     ----------
@@ -140,4 +159,5 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in protocol.simulated)
     own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
-    return PlannedSimulation(resolved, chosen, (own, *observed))
+    jobs = tuple(job.on_its_shortest_path() for job in (own, *observed))
+    return PlannedSimulation(resolved, chosen, jobs)
