@@ -26,6 +26,6 @@ else
 fi
 
 case $kind in
-    demo) install -c requirements/demo.txt -e . ;;
-    dev) install -c requirements/demo.txt -c requirements/dev.txt -e '.[dev]' ;;
+    demo) install -c requirements/demo.txt -e '.[fast]' ;;
+    dev) install -c requirements/demo.txt -c requirements/dev.txt -e '.[fast,dev,oracles]' ;;
 esac

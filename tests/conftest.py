@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
+
+# Compiled kernels are tested with their bounds checked, apart from those a user has cached.
+os.environ["NUMBA_BOUNDSCHECK"] = "1"
+os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / "trialsim-tests-numba")
 CORPUS = ROOT / "tests" / "protocols"
 
 settings.register_profile(

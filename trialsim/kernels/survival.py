@@ -57,7 +57,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LOW_BITS = 20  # of the 52 of a double's fraction: 2**-32 = 2.3e-10, and room to pack a patient
-MAX_NEWTON_STEPS = 30
+MAX_NEWTON_STEPS = 30  # of at most 1 on the log scale, lest the first overshoot
 NEWTON_TOLERANCE = 1e-9  # quadratic: the next step would change the 16th digit
 
 
@@ -423,7 +423,7 @@ def cox(tables: Sequence[RiskTable], ties: Ties = Ties.EFRON) -> CoxFit:
     score, information = score_null, information_null
     open_ = found.copy()
     for _ in range(MAX_NEWTON_STEPS):
-        step = np.where(open_, _ratio(score, information), 0.0)
+        step = np.where(open_, np.clip(_ratio(score, information), -1, 1), 0.0)
         beta = beta + step
         log_likelihood, score, information = _partial_likelihood(beta, n, n1, d, d1, ties)
         open_ &= np.abs(step) > NEWTON_TOLERANCE

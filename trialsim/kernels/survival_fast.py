@@ -371,6 +371,8 @@ def _read(
             _scores(drawn, surplus, variance, n_rows, score[r], covariance[r])
         if fit_cox:
             cox[r, 0], cox[r, 1] = _cox(rows, n_rows, breslow)
+        if n_strata > 1:  # curves are of all patients together
+            n_rows = _tabulate(keys[r], m, n1, rows)
         for arm in range(2):
             last = _last(keys[r], m, arm)
             if not math.isnan(milestone_day):
@@ -487,7 +489,7 @@ def _cox(rows, n_rows, breslow):
             return beta, 1 / math.sqrt(information)
         if information <= 0:
             break
-        step = score / information
+        step = max(-1.0, min(1.0, score / information))
         beta += step
     return math.nan, math.nan
 

@@ -65,7 +65,8 @@ def limiting_log_hazard_ratio(course: EventCourse, cut_day: float, *, stratified
     ):
         free = np.stack([survival_on(edges, Hazard(*curve)) for curve in curves])
         weight = n * np.array(course.lifetimes.shares)[:, None] * observed
-        events, at_risk = -np.diff(free, axis=1) * weight, free[:, :-1] * weight
+        events = -np.diff(free, axis=1) * weight
+        at_risk = (free[:, 1:] + free[:, :-1]) / 2 * weight
         if not stratified:
             events, at_risk = events.sum(axis=0, keepdims=True), at_risk.sum(axis=0, keepdims=True)
         arms.append((events, at_risk))
