@@ -7,7 +7,7 @@ TESTS = tests
 help:
 	@echo "make demo      set up (about 370 MB in .venv) and take the tour, 1 to 3 minutes"
 	@echo "make test      set up for development and run the tests"
-	@echo "make lint validate bench docs      for contributors; see CONTRIBUTING.md"
+	@echo "make lint validate bench bench-peers docs      for contributors; see CONTRIBUTING.md"
 
 demo: .venv/demo
 	@$(BIN)/trialsim demo
@@ -24,7 +24,12 @@ validate: .venv/dev
 	TRIALSIM_EXAMPLES=500 $(BIN)/python -m pytest -n auto --dist worksteal tests validation
 
 bench: .venv/dev
-	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds
+	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-group-by=group
+	$(BIN)/python benchmarks/cost_curve.py
+
+# The same designs in rpact and Mediana, where R and they are installed.
+bench-peers: .venv/dev
+	$(BIN)/python benchmarks/peers/compare.py
 
 # Everything in docs/ and protocols/schema/ that a command makes.
 docs: .venv/dev
@@ -43,4 +48,4 @@ docs: .venv/dev
 clean:
 	rm -rf .venv build dist
 
-.PHONY: help demo test lint validate bench docs clean
+.PHONY: help demo test lint validate bench bench-peers docs clean

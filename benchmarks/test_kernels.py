@@ -1,34 +1,80 @@
-"""How long the parts take: ``make bench``."""
+"""How long the parts take, each beside the floor it cannot pass: ``make bench``."""
 
 from __future__ import annotations
 
+import designs
 import numpy as np
+import pytest
 
 from trialsim import load_template
 from trialsim.engine.blocks import Job, simulate_block
-from trialsim.kernels import allocation, proportions
+from trialsim.kernels import allocation, proportions, survival
 from trialsim.trial import AnalysisPlan
 
-RNG = np.random.default_rng(1)
+RNG = np.random.Generator(np.random.SFC64(1))
 SHAPE = (1106, 256)
+LOOKS = {"events": designs.THREE_LOOKS, "bounds": designs.SURVIVAL_BOUNDS}
 
 
-def test_bench_one_block_of_sepsis_under_six_scenarios(benchmark):
-    resolved = load_template("sepsis")
-    protocol = resolved.template.protocol
-    truths = tuple(resolved.truth(s) for s in resolved.scenarios())
-    job = Job(protocol, (AnalysisPlan.of(protocol),), truths)
-    benchmark(simulate_block, job, 1, 0)
+@pytest.fixture(autouse=True, scope="module")
+def warm():
+    """Load the compiled kernels before anything is timed."""
+    designs.log_rank(RNG)
+    designs.max_combo(RNG)
 
 
-def test_bench_floor_drawing_the_uniforms_of_one_block(benchmark):
-    benchmark(np.random.Generator(np.random.SFC64(1)).random, (3, *SHAPE))
+@pytest.mark.benchmark(group="256 trials of 400, 250 events")
+class TestSurvival:
+    def test_bench_floor_draw_partition_sort(self, benchmark):
+        latent, batch = np.empty((designs.BLOCK, designs.N)), np.empty((64, designs.N))
+        benchmark(designs.floor, RNG, latent, batch)
+
+    def test_bench_log_rank(self, benchmark):
+        benchmark(designs.log_rank, RNG)
+
+    def test_bench_log_rank_with_a_delay(self, benchmark):
+        benchmark(designs.log_rank, RNG, designs.DELAYED)
+
+    def test_bench_log_rank_three_looks(self, benchmark):
+        benchmark(designs.log_rank, RNG, **LOOKS)
+
+    def test_bench_maxcombo_decided(self, benchmark):
+        benchmark(designs.max_combo, RNG)
+
+    def test_bench_maxcombo_p_values(self, benchmark):
+        benchmark(designs.max_combo, RNG, p_values=True)
+
+    def test_bench_log_rank_in_numpy(self, benchmark):
+        benchmark(designs.log_rank, RNG, kernel=survival.read_looks)
 
 
-def test_bench_permuted_blocks_in_44_strata(benchmark):
-    u, v = RNG.random((2, *SHAPE))
-    strata = RNG.integers(0, 44, SHAPE)
-    benchmark(allocation.permuted_blocks, u, v, strata, 44, (1, 1), (4, 6))
+@pytest.mark.benchmark(group="4,096 trials of 1,106, three looks, counts")
+class TestCounts:
+    def test_bench_floor_drawing_the_uniforms(self, benchmark):
+        benchmark(RNG.random, (4096, 3, 4))
+
+    def test_bench_counts(self, benchmark):
+        blocks = iter(range(10**9))
+        trial = designs.BinaryTrial.make()
+        benchmark(lambda: trial.counts(next(blocks)))
+
+
+@pytest.mark.benchmark(group="256 trials of 1,106, patients")
+class TestPatients:
+    def test_bench_floor_drawing_the_uniforms(self, benchmark):
+        benchmark(RNG.random, (3, *SHAPE))
+
+    def test_bench_one_block_of_sepsis_under_six_scenarios(self, benchmark):
+        resolved = load_template("sepsis")
+        protocol = resolved.template.protocol
+        truths = tuple(resolved.truth(s) for s in resolved.scenarios())
+        job = Job(protocol, (AnalysisPlan.of(protocol),), truths)
+        benchmark(simulate_block, job, 1, 0)
+
+    def test_bench_permuted_blocks_in_44_strata(self, benchmark):
+        u, v = RNG.random((2, *SHAPE))
+        strata = RNG.integers(0, 44, SHAPE)
+        benchmark(allocation.permuted_blocks, u, v, strata, 44, (1, 1), (4, 6))
 
 
 def test_bench_fisher_on_10_000_tables(benchmark):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import ceil
@@ -30,7 +31,10 @@ def events_wanted(looks: tuple[Look, ...]) -> list[int | None]:
 
 
 def event_cuts(
-    looks: tuple[Look, ...], calendar: Floats, event_calendar: Floats, entry: Floats
+    looks: tuple[Look, ...],
+    event_calendar: Floats,
+    entry: Floats,
+    last_day: Callable[[], Floats],
 ) -> Floats:
     """Return the day of every look's data cut-off, shape (n_reps, n_looks).
 
@@ -40,28 +44,29 @@ def event_cuts(
     Parameters
     ----------
     looks : tuple of Look
-    calendar, event_calendar, entry : ndarray, shape (n_reps, n_patients)
-        Day of the trial on which follow-up ends, the same for events (else infinity), and entry.
+    event_calendar : ndarray, shape (n_reps, n_patients)
+        Day of the trial of each event, else infinity. Is reordered.
+    entry : ndarray, shape (n_reps, n_patients) or (1, n_patients)
+    last_day : callable
+        Gives the day after which nothing can happen, shape (n_reps,).
     """
     wanted = events_wanted(looks)
     ranks = [events - 1 for events in wanted if events is not None]
-    bits = event_calendar.view(np.int64)  # positive numbers sort as their bits, and faster
-    if len(ranks) == 1:
-        ordered = np.partition(bits, ranks[0], axis=1).view(np.float64)
+    if len(ranks) == 1:  # positive numbers are ordered as their bits, and partitioned faster
+        event_calendar.view(np.int64).partition(ranks[0], axis=1)
     elif ranks:
-        ordered = np.sort(bits, axis=1).view(np.float64)
-    cuts = np.empty((len(entry), len(looks)))
+        event_calendar.sort(axis=1)
+    cuts = np.empty((len(event_calendar), len(looks)))
     for index, (look, events) in enumerate(zip(looks, wanted, strict=True)):
         if events is not None:
-            cuts[:, index] = ordered[:, events - 1]
+            cuts[:, index] = event_calendar[:, events - 1]
         elif look.at.enrolled is not None:
             cuts[:, index] = entry[:, look.at.enrolled - 1]
         elif look.at.calendar is not None:
             cuts[:, index] = look.at.calendar.days
     missing = np.isinf(cuts)
     if missing.any():
-        end = np.maximum(np.where(np.isinf(calendar), 0.0, calendar).max(axis=1), entry[:, -1])
-        cuts = np.where(missing, end[:, None], cuts)
+        cuts = np.where(missing, last_day()[:, None], cuts)
     return np.maximum.accumulate(cuts, axis=1)
 
 

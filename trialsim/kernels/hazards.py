@@ -44,11 +44,12 @@ class Hazard(NamedTuple):
 
     @property
     def clock(self) -> tuple[Floats, Floats, Floats]:
-        """Start of every piece on the clock ``days ** shape``, its rate, and H at its start."""
+        """Start of every piece on the clock ``days ** shape``, 1 / its rate, and H at its start."""
         starts = np.array((0.0, *self.breaks)) ** self.shape
         rates = np.array(self.rates, dtype=float)
         at_start = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(starts))])
-        return starts, rates, at_start
+        with np.errstate(divide="ignore"):
+            return starts, 1 / rates, at_start
 
 
 def day_of(latent: Floats, hazard: Hazard) -> Floats:
@@ -66,7 +67,7 @@ def day_of(latent: Floats, hazard: Hazard) -> Floats:
     days : ndarray, same shape
         Infinity for never.
     """
-    starts, rates, at_start = hazard.clock
+    starts, slopes, at_start = hazard.clock
     wanted = latent
     if hazard.cured:
         uncured = (np.exp(-latent) - hazard.cured) / (1 - hazard.cured)
@@ -74,18 +75,18 @@ def day_of(latent: Floats, hazard: Hazard) -> Floats:
             wanted = -np.log(np.maximum(uncured, 0.0))
     piece = np.searchsorted(at_start, wanted, side="right") - 1
     # a run of pieces with rate 0 shares one cumulative hazard: the last of them is chosen
-    with np.errstate(divide="ignore", invalid="ignore"):
-        times = starts[piece] + (wanted - at_start[piece]) / rates[piece]
-    times = np.where(rates[piece] > 0, times, np.inf)
+    with np.errstate(invalid="ignore"):
+        times = starts[piece] + (wanted - at_start[piece]) * slopes[piece]
+    times = np.where(np.isfinite(slopes[piece]), times, np.inf)
     return times if hazard.shape == 1 else times ** (1 / hazard.shape)
 
 
 def survival_on(days: Floats, hazard: Hazard) -> Floats:
     """Return the probability to be free of the event on each day, same shape as `days`."""
-    starts, rates, at_start = hazard.clock
+    starts, slopes, at_start = hazard.clock
     clock = np.asarray(days, dtype=float) ** hazard.shape
     piece = np.searchsorted(starts, clock, side="right") - 1
-    cumulative = at_start[piece] + (clock - starts[piece]) * rates[piece]
+    cumulative = at_start[piece] + (clock - starts[piece]) / slopes[piece]
     return np.asarray(hazard.cured + (1 - hazard.cured) * np.exp(-cumulative))
 
 

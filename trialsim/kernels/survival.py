@@ -737,9 +737,10 @@ class LookNumbers(NamedTuple):
         )
 
 
-CutRule = Callable[[Floats, Floats, Floats], Floats]
-"""Last days of follow-up, the same of events (else infinity) and entries, each (n_reps, n_patients)
--> days of every look's data cut-off, (n_reps, n_looks)."""
+CutRule = Callable[[Floats, Floats, Callable[[], Floats]], Floats]
+"""Days of events (infinity for none; may be reordered), (n_reps, n_patients), of entries, the same
+or (1, n_patients), and a function for the day after which nothing can happen, (n_reps,) -> days of
+every look's data cut-off, (n_reps, n_looks)."""
 
 
 def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNumbers:
@@ -758,7 +759,8 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
     event, treated = (np.ascontiguousarray(a.T) for a in (event, trials.treated))
     stratum = None if trials.stratum is None else np.ascontiguousarray(trials.stratum.T)
     calendar = entry + time
-    cuts = cut_rule(calendar, np.where(event, calendar, np.inf), entry)
+    last_day = np.where(np.isfinite(calendar), calendar, entry).max(axis=1)
+    cuts = cut_rule(np.where(event, calendar, np.inf), entry, lambda: last_day)
     found = LookNumbers.empty(len(cuts), cuts.shape[1], len(reading.weights))
     found.cut[:] = cuts
     for look, cut in enumerate(cuts.T[:, :, None]):

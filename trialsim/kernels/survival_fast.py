@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import lru_cache, partial
 from typing import Any
 
 import numba as nb
@@ -46,7 +47,7 @@ _LOW = (1 << LOW_BITS) - 1
 _HALF = 1 << (LOW_BITS - 1)
 _ARM, _EVENT, _STRATUM_SHIFT = 1, 2, 2
 _BATCH = 64  # trials whose arrays stay in cache together
-_NEVER = 0x7FFFFFFFFFFFFFFF  # sorts last: has not entered
+_NEVER = 0x7FF0000000000000  # infinity, sorts last: has not entered
 
 _compiled: Any = nb.njit(cache=True, error_model="numpy", nogil=True)
 _summing: Any = nb.njit(
@@ -71,12 +72,11 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
     curves, forms = _as_arrays(trials.hazards)
     weights = np.array([weight.code for weight in reading.weights]).reshape(-1, 3)
     n_strata = 1 if trials.stratum is None else int(trials.stratum.max(initial=0)) + 1
-    entry = np.empty((trials.entry.shape[1], n))
-    _transpose(trials.entry, len(entry), entry)
+    entry = np.ascontiguousarray(trials.entry.T)
     plain = trials.level is None and bool((forms[0] == (1.0, 0.0)).all())
     only_log_rank = weights.tolist() == [[0.0, 0.0, 0.0]] and reading.cox is None and n_strata == 1
     only_log_rank &= math.isnan(reading.milestone_day) and math.isnan(reading.mean_until)
-    inverse = 1 / np.arange(n + 1).clip(1)
+    inverse = 1 / np.arange(n, 0, -1)  # of those at risk, in order of time
     level = trials.level
     if level is None and not plain:
         level = np.zeros(trials.latent.shape, dtype=np.int64)
@@ -86,7 +86,7 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
         ends = np.ascontiguousarray(np.broadcast_to(ends, trials.latent.shape))
     found: LookNumbers | None = None
     width = min(_BATCH, n_reps)
-    packed, keys, cut_keys, calendar, event_calendar = _scratch(n, width)
+    packed, keys, cut_keys, event_calendar = _scratch(n, width)
     for first in range(0, n_reps, width):
         here = slice(first, min(first + width, n_reps))
         size = here.stop - first
@@ -99,16 +99,15 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
             _censor(ends, first, size, packed)
         if trials.stratum is not None:
             packed[:, :size] |= trials.stratum[:, here] << _STRATUM_SHIFT
-        _transpose(packed, size, keys)
-        _calendars(keys[:size], own_entry, calendar, event_calendar)
-        rows = np.broadcast_to(own_entry, (size, n))
-        cuts = cut_rule(calendar[:size], event_calendar[:size], rows)
+        _transpose(packed, size, own_entry, keys, event_calendar)
+        last_day = partial(_last_days, keys[:size], own_entry)
+        cuts = cut_rule(event_calendar[:size], own_entry, last_day)
         if found is None:
             found = LookNumbers.empty(n_reps, cuts.shape[1], len(weights))
         found.cut[here] = cuts
         for look in range(cuts.shape[1]):
-            _cut(keys[:size], calendar, own_entry, cuts[:, look], cut_keys)
-            cut_keys[:size].sort(axis=1)
+            _cut(keys[:size], own_entry, cuts[:, look], cut_keys)
+            cut_keys[:size].view(np.float64).sort(axis=1)  # as floats: the same order, faster
             own = [column[here, look] for column in found[1:]]
             if only_log_rank:
                 _log_rank(cut_keys[:size], inverse, *own[:3])
@@ -137,17 +136,18 @@ def _scratch(n: int, width: int) -> tuple[Any, ...]:
         _kept.arrays = (
             np.empty((n, width), dtype=np.int64),
             *np.empty((2, *shape), dtype=np.int64),
-            *np.empty((2, *shape)),
+            np.empty(shape),
         )
         _kept.shape = n, width
     return _kept.arrays
 
 
+@lru_cache(maxsize=64)
 def _as_arrays(hazards: tuple[tuple[Hazard, Hazard], ...]) -> tuple[Floats, Floats]:
-    """Pieces (starts, rates, cumulative hazards), and shape with cured, per level and arm."""
+    """Pieces (starts, days per hazard, cumulative hazards); shape, cured: per level and arm."""
     most_pieces = max(len(h.rates) for pair in hazards for h in pair)
     curves = np.zeros((len(hazards), 2, 3, most_pieces))
-    curves[:, :, 2] = np.inf
+    curves[:, :, 1:] = np.inf  # a piece that is none is never reached, and nothing happens in it
     forms = np.zeros((len(hazards), 2, 2))
     for index, pair in enumerate(hazards):
         for arm, hazard in enumerate(pair):
@@ -163,18 +163,18 @@ def _pack(latent, treated, curves, first, size, keys):
     days = np.empty(size)
     for i in range(len(latent)):
         luck, arms = latent[i, first : first + size], treated[i, first : first + size]
-        rate0, rate1 = curves[0, 1, 0], curves[1, 1, 0]
+        slope0, slope1 = curves[0, 1, 0], curves[1, 1, 0]
         for r in range(size):
-            rate = rate1 if arms[r] else rate0
-            days[r] = luck[r] / rate if rate > 0 else math.inf
+            slope = slope1 if arms[r] else slope0
+            days[r] = luck[r] * slope if slope < math.inf else math.inf
         for p in range(1, curves.shape[2]):
-            start0, rate0, at0 = curves[0, 0, p], curves[0, 1, p], curves[0, 2, p]
-            start1, rate1, at1 = curves[1, 0, p], curves[1, 1, p], curves[1, 2, p]
+            start0, slope0, at0 = curves[0, 0, p], curves[0, 1, p], curves[0, 2, p]
+            start1, slope1, at1 = curves[1, 0, p], curves[1, 1, p], curves[1, 2, p]
             for r in range(size):
-                rate = rate1 if arms[r] else rate0
+                slope = slope1 if arms[r] else slope0
                 at = at1 if arms[r] else at0
                 start = start1 if arms[r] else start0
-                later = start + (luck[r] - at) / rate if rate > 0 else math.inf
+                later = start + (luck[r] - at) * slope if slope < math.inf else math.inf
                 days[r] = later if luck[r] >= at else days[r]
         for r in range(size):
             bits = (np.float64(days[r]).view(np.int64) + _HALF) & ~_LOW
@@ -196,9 +196,9 @@ def _pack_any(latent, treated, level, curves, forms, first, size, keys):
             p = 0
             while p + 1 < pieces and curves[s, a, 2, p + 1] <= wanted:
                 p += 1
-            rate, day = curves[s, a, 1, p], math.inf
-            if rate > 0:
-                day = curves[s, a, 0, p] + (wanted - curves[s, a, 2, p]) / rate
+            slope, day = curves[s, a, 1, p], math.inf
+            if slope < math.inf:
+                day = curves[s, a, 0, p] + (wanted - curves[s, a, 2, p]) * slope
             if shape != 1:
                 day = day ** (1 / shape)
             bits = (np.float64(day).view(np.int64) + _HALF) & ~_LOW
@@ -215,32 +215,39 @@ def _censor(ends, first, size, keys):
 
 
 @_compiled
-def _transpose(columns, size, rows):
+def _transpose(columns, size, entry, rows, event_calendar):
+    """Turn patients by trials into trials by patients, and tell the days of their events."""
     n, tile = len(columns), 8  # one cache line
-    whole_n, whole_size = n - n % tile, size - size % tile
-    for r0 in range(0, whole_size, tile):
-        for i0 in range(0, whole_n, tile):
-            for r in range(tile):
-                for i in range(tile):
-                    rows[r0 + r, i0 + i] = columns[i0 + i, r0 + r]
-    for i in range(n):
-        for r in range(0 if i >= whole_n else whole_size, size):
-            rows[r, i] = columns[i, r]
+    whole_n = n - n % tile
+    for r0 in range(0, size, tile):
+        if r0 + tile <= size:
+            for i0 in range(0, whole_n, tile):
+                for r in range(tile):
+                    for i in range(tile):
+                        rows[r0 + r, i0 + i] = columns[i0 + i, r0 + r]
+        for r in range(r0, min(r0 + tile, size)):
+            for i in range(whole_n if r0 + tile <= size else 0, n):
+                rows[r, i] = columns[i, r]
+            own = entry[0] if len(entry) == 1 else entry[r]
+            for i in range(n):
+                day = own[i] + np.int64(rows[r, i] & ~_LOW).view(np.float64)
+                event_calendar[r, i] = day if rows[r, i] & _EVENT else math.inf
 
 
 @_compiled
-def _calendars(keys, entry, calendar, event_calendar):
-    n_reps, n = keys.shape
-    for r in range(n_reps):
+def _last_days(keys, entry):
+    """Return the day of each trial after which nothing can happen."""
+    last = np.zeros(len(keys))
+    for r in range(len(keys)):
         own = entry[0] if len(entry) == 1 else entry[r]
-        for i in range(n):
+        for i in range(keys.shape[1]):
             day = own[i] + np.int64(keys[r, i] & ~_LOW).view(np.float64)
-            calendar[r, i] = day
-            event_calendar[r, i] = day if keys[r, i] & _EVENT else math.inf
+            last[r] = max(last[r], day if day < math.inf else own[i])
+    return last
 
 
 @_compiled
-def _cut(keys, calendar, entry, cuts, found):
+def _cut(keys, entry, cuts, found):
     n_reps, n = keys.shape
     for r in range(n_reps):
         own, cut = entry[0] if len(entry) == 1 else entry[r], cuts[r]
@@ -248,58 +255,56 @@ def _cut(keys, calendar, entry, cuts, found):
             followed = cut - own[i]
             bits = (np.float64(followed).view(np.int64) + _HALF) & ~_LOW
             bits |= keys[r, i] & _LOW & ~_EVENT
-            key = keys[r, i] if calendar[r, i] <= cut else bits
+            calendar = own[i] + np.int64(keys[r, i] & ~_LOW).view(np.float64)
+            key = keys[r, i] if calendar <= cut else bits
             found[r, i] = key if followed > 0 else _NEVER
-
-
-@_compiled
-def _entered(keys):
-    """Patients at risk at first in one sorted trial, and the treated among them."""
-    m = n1 = 0
-    for q in range(len(keys)):
-        here = keys[q] != _NEVER
-        m += here
-        n1 += here & (keys[q] & _ARM)
-    return m, n1
 
 
 @_compiled
 def _log_rank(keys, inverse, events, score, covariance):
     """Fill in the log-rank test alone, without a table where no times are tied."""
-    rows, treated = np.empty((5, keys.shape[1])), np.empty(keys.shape[1], dtype=np.int64)
+    n = keys.shape[1]
+    rows, treated = np.empty((5, n)), np.empty(n, dtype=np.int64)
     for r in range(len(keys)):
-        m, n1 = _entered(keys[r])
-        if _any_tied(keys[r], m):
+        m, n1, d, d1, tied = _counted(keys[r])
+        events[r] = d
+        if tied:
             n_rows = _tabulate(keys[r], m, n1, rows)
-            events[r] = rows[3, :n_rows].sum()
             score[r, 0], covariance[r, 0, 0] = _log_rank_of(rows, n_rows)
-        else:
-            found = _log_rank_untied(keys[r], m, n1, inverse, treated)
-            events[r], score[r, 0], covariance[r, 0, 0] = found
+            continue
+        now = n1
+        for q in range(m):
+            treated[q] = now if keys[r, q] & _EVENT else 0
+            now -= keys[r, q] & _ARM
+        expected, squares = _shares(treated[:m], inverse[n - m :])
+        score[r, 0], covariance[r, 0, 0] = d1 - expected, expected - squares
 
 
 @_compiled
-def _any_tied(keys, m):
-    tied = 0
-    for q in range(m - 1):
-        tied += (keys[q] ^ keys[q + 1]) <= _LOW
-    return tied > 0
+def _counted(keys):
+    """Entered, of them treated, events, of them treated, and whether any times are tied."""
+    m, tied = np.int64(keys[-1] != _NEVER), 0
+    n1, d, d1 = keys[-1] & _ARM, (keys[-1] & _EVENT) >> 1, (keys[-1] & (keys[-1] >> 1)) & _ARM
+    for q in range(len(keys) - 1):
+        key = keys[q]
+        m += key != _NEVER
+        n1 += key & _ARM
+        d += (key & _EVENT) >> 1
+        d1 += key & (key >> 1) & _ARM
+        tied += (key ^ keys[q + 1]) <= _LOW
+    absent = len(keys) - m  # they agree with one another, and are no tie
+    return m, n1, d, d1, tied > (absent - 1 if absent else 0)
 
 
 @_summing
-def _log_rank_untied(keys, m, n1, inverse, treated_at_risk):
-    now = n1
-    for q in range(m):
-        treated_at_risk[q] = now
-        now -= keys[q] & _ARM
-    u, v, seen = 0.0, 0.0, 0.0
-    for q in range(m):
-        event = np.float64((keys[q] & _EVENT) >> 1)
-        p = np.float64(treated_at_risk[q]) * inverse[m - q]
-        u += event * (np.float64(keys[q] & _ARM) - p)
-        v += event * (p - p * p)
-        seen += event
-    return seen, u, v
+def _shares(treated_at_events, inverse_at_risk):
+    """Sum the shares of the treated among those at risk, and their squares."""
+    total, squares = 0.0, 0.0
+    for q in range(len(treated_at_events)):
+        p = np.float64(treated_at_events[q]) * inverse_at_risk[q]
+        total += p
+        squares += p * p
+    return total, squares
 
 
 @_compiled
@@ -355,7 +360,7 @@ def _read(
     rows, row_stratum = np.empty((5, n)), np.zeros(n, dtype=np.int64)
     survival, drawn, surplus, variance = np.empty(n), np.empty((k, n)), np.empty(n), np.empty(n)
     for r in range(n_reps):
-        m, n1 = _entered(keys[r])
+        m, n1 = _counted(keys[r])[:2]
         if n_strata > 1:
             n_rows = _tabulate_strata(keys[r], m, n_strata, rows, row_stratum)
         else:
@@ -373,12 +378,19 @@ def _read(
             cox[r, 0], cox[r, 1] = _cox(rows, n_rows, breslow)
         if n_strata > 1:  # curves are of all patients together
             n_rows = _tabulate(keys[r], m, n1, rows)
-        for arm in range(2):
-            last = _last(keys[r], m, arm)
-            if not math.isnan(milestone_day):
-                _survival_on(rows, n_rows, arm, milestone_day, last, milestone[r, arm])
-            if not math.isnan(mean_until):
-                _mean_until(rows, n_rows, arm, mean_until, last, restricted_mean[r, arm])
+        _curves(
+            keys[r], m, rows, n_rows, milestone_day, mean_until, milestone[r], restricted_mean[r]
+        )
+
+
+@_compiled
+def _curves(keys, m, rows, n_rows, milestone_day, mean_until, milestone, restricted_mean):
+    for arm in range(2):
+        last = _last(keys, m, arm)
+        if not math.isnan(milestone_day):
+            _survival_on(rows, n_rows, arm, milestone_day, last, milestone[arm])
+        if not math.isnan(mean_until):
+            _mean_until(rows, n_rows, arm, mean_until, last, restricted_mean[arm])
 
 
 @_compiled
