@@ -21,6 +21,7 @@ from trialsim.trial import LookResults, Measure
 
 __all__ = [
     "MIN_REPLICATES",
+    "Z95",
     "Characteristic",
     "characteristics",
     "mean",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 MIN_REPLICATES = 100  # below this no power is given
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 
 Floats = NDArray[np.float64]
 
@@ -121,7 +122,7 @@ def proportion(measure: Measure, hits: NDArray[np.bool_]) -> Characteristic:
     """Return a share of replicates with its Wilson interval."""
     n = len(hits)
     p = float(hits.mean())
-    lower, upper = (float(limit) for limit in wilson_interval(hits.sum(), n, _Z95))
+    lower, upper = (float(limit) for limit in wilson_interval(hits.sum(), n, Z95))
     return Characteristic(measure, p, sqrt(p * (1 - p) / n), n, lower, upper)
 
 

@@ -39,6 +39,7 @@ class Decision(IntEnum):
     VISIT_MISSED = 11
     ENTRY = 12
     COUNTS = 13
+    REPLAY = 14
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

@@ -62,6 +62,8 @@ class Candidates:
         Day of the trial on which each enters, rising; None where enrolment is not stated.
     levels : mapping of str to ndarray of int, shape (n_patients, n_reps)
         Level of every factor that was asked for, by its id.
+    severity : ndarray of float, shape (n_patients, n_reps), or None
+        In standard deviations; None where it plays no part.
     """
 
     strata: NDArray[np.int64]
@@ -69,6 +71,7 @@ class Candidates:
     prognostic_score: Floats | float
     entry: Floats | None = None
     levels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    severity: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -280,7 +283,18 @@ class LookResults:
 
     def first(self, n_reps: int) -> LookResults:
         """Return the first replicates only."""
-        return LookResults(*(getattr(self, f.name)[:n_reps] for f in fields(self)))
+        return self.only(slice(n_reps))
+
+    def only(self, replicates: slice) -> LookResults:
+        """Return some of the replicates."""
+        return LookResults(*(getattr(self, f.name)[replicates] for f in fields(self)))
+
+    def same_as(self, other: LookResults) -> bool:
+        """Return whether every number is the same, to the last bit."""
+        return all(
+            np.array_equal(getattr(self, f.name), getattr(other, f.name), equal_nan=True)
+            for f in fields(self)
+        )
 
 
 class Measure(StrEnum):
@@ -382,6 +396,8 @@ class StudyResult:
     warnings : tuple of Caution
     figure_data : mapping of str to object
         What the study's figures draw, by figure.
+    n_replicates : int
+        Replicates per scenario it rests on.
     """
 
     rows: tuple[Row, ...]
@@ -390,3 +406,4 @@ class StudyResult:
     texts: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Caution, ...] = ()
     figure_data: Mapping[str, Any] = field(default_factory=dict)
+    n_replicates: int = 0

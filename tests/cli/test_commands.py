@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +34,9 @@ def test_property_bare_command_and_demo_name_only_commands_that_run(trialsim, tm
 def test_property_help_lists_exactly_the_commands_that_exist(trialsim, tmp_path):
     text = trialsim("--help", cwd=tmp_path).stdout
     listed = re.findall(r"^    (\w+) +\w", text, flags=re.M)
-    assert listed == ["demo", "list", "show", "new", "check", "simulate", "report", "evidence"]
+    assert listed == [
+        "demo", "list", "show", "new", "check", "simulate", "replay", "report", "evidence",
+    ]  # fmt: skip
 
 
 def test_regression_simulate_screen_fits_80_columns_of_ascii(trialsim, tmp_path):
@@ -74,7 +75,10 @@ def test_regression_run_directory_holds_record_results_and_figures(trialsim, tmp
     first = trialsim("simulate", "sepsis", *QUICK, "--out", "run", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     run = tmp_path / "run"
-    assert {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()} == {
+    files = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    assert {name for name in files if not name.endswith(".npz")} == {
+        "chunks/lock",
+        "chunks/manifest.jsonl",
         "record.json",
         "results/simulate.json",
         "results/simulate.csv",
@@ -85,8 +89,22 @@ def test_regression_run_directory_holds_record_results_and_figures(trialsim, tmp
     record = json.loads((run / "record.json").read_text())
     assert {"protocol", "seed", "path", "kernel", "versions", "sha256"} <= set(record)
     again = trialsim("simulate", "sepsis", *QUICK, "--out", "run", cwd=tmp_path)
-    assert again.returncode == 2
-    assert "--out is not empty" in again.stderr
+    assert again.returncode == 0
+    assert again.stdout == first.stdout
+    other = trialsim("simulate", "sepsis", *QUICK, "--seed", "2", "--out", "run", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "--out holds another run: seed 1, here 2" in other.stderr
+    changed = trialsim(
+        "simulate", "sepsis", *QUICK, "--set", "scenarios.or-082.effect.odds_ratio=0.7",
+        "--out", "run", cwd=tmp_path,
+    )  # fmt: skip
+    assert changed.returncode == 2
+    assert "protocol.scenarios.or-082.effect.odds_ratio" in changed.stderr
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "note.txt").write_text("mine")
+    taken = trialsim("simulate", "sepsis", *QUICK, "--out", "full", cwd=tmp_path)
+    assert taken.returncode == 2
+    assert "--out is not empty, and holds no run" in taken.stderr
 
 
 def test_regression_default_directory_is_added_to_and_never_overwritten(trialsim, tmp_path):
@@ -94,11 +112,16 @@ def test_regression_default_directory_is_added_to_and_never_overwritten(trialsim
         assert trialsim("simulate", "sepsis", *QUICK, cwd=tmp_path).returncode == 0
     (folder,) = (tmp_path / "trialsim-runs").iterdir()
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    assert len(before) == 6
+    written = [p for p in before if "chunks" not in p.parts]
+    assert len(written) == 6
     assert trialsim("simulate", "sepsis", "--replicates", "400", cwd=tmp_path).returncode == 0
     after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    assert {p: after[p] for p in before} == before
-    assert len(after) == 11  # another result and its figures, beside the first
+    grown = {p for p in before if p.name == "manifest.jsonl"}
+    assert {p: after[p] for p in before if p not in grown} == {
+        p: content for p, content in before.items() if p not in grown
+    }
+    new = [p for p in after if "chunks" not in p.parts]
+    assert len(new) == 11  # another result and its figures, beside the first
 
 
 def test_property_the_same_command_writes_the_same_bytes(trialsim, tmp_path):
@@ -130,14 +153,27 @@ def test_property_figures_carry_their_alternative_text_and_escape_it(trialsim, t
         (["simulate", "sepsi"], "Did you mean 'sepsis'?"),
         (
             ["simulate", "sepsis", "--replicates", "1e12"],
-            "--replicates must be between 1 and 1,000,000",
+            "--replicates must be between 1 and 100,000,000",
         ),
         (["simulate", "sepsis", "--replicates", "many"], "'many' is not a whole number"),
         (["simulate", "sepsis", "--scenario", "or-82"], "Did you mean 'or-082'?"),
         (["simulate", "sepsis", "--variant", "five-day"], "Did you mean 'five-days'?"),
         (["simulate", "sepsis", "--workers", "0"], "--workers must be between 1 and 1,024"),
         (["simulate", "sepsis", "--seed", "-1"], "--seed must be a whole number"),
-        (["simulate", "sepsis", "--precision", "0.001"], "unrecognized arguments: --precision"),
+        (["simulate", "sepsis", "--precision", "0"], "--precision must be a standard error"),
+        (["simulate", "sepsis", "--precision", "1%"], "'1%' is not a number"),
+        (
+            ["simulate", "sepsis", "--precision", "0.00005", "--max-replicates", "1e8"],
+            "hours of work",
+        ),
+        (
+            ["simulate", "sepsis", "--precision", "0.01", "--max-replicates", "2e8"],
+            "--max-replicates must be between 1 and 100,000,000",
+        ),
+        (
+            ["simulate", "sepsis", "--cluster", "tcp://127.0.0.1:1", "--workers", "2"],
+            "--workers cannot stand beside --cluster",
+        ),
         (["evidence", "show", "tests-2024"], "Did you mean 'tests-2025'?"),
         (["show", "nowhere.yaml"], "nowhere.yaml: does not exist"),
         (["check", "nowhere.yaml", "elsewhere.yaml"], "elsewhere.yaml: does not exist"),
@@ -226,31 +262,6 @@ def test_regression_hours_of_work_need_a_yes(trialsim, tmp_path):
     done = trialsim(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert "hours of work" in json.loads(done.stdout)["errors"][0]["rule"]
-
-
-def test_regression_an_interrupt_is_exit_130_and_leaves_nothing(tmp_path):
-    command = [
-        str(Path(sys.executable).with_name("trialsim")),
-        "simulate",
-        "sepsis",
-        "--replicates",
-        "200000",
-        "--workers",
-        "2",
-        "--out",
-        "run",
-    ]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        process.communicate(timeout=4)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert b"Traceback" not in errors
-    assert not (tmp_path / "run").exists()
 
 
 def test_regression_a_reader_that_stops_early_is_no_error(tmp_path):

@@ -157,7 +157,7 @@ def test_analytic_a_look_sees_nothing_that_comes_after_it():
     batch = trials(60, 4, random_entry=True, loss=True)
     (when,) = looks({"events": 25})
     found = survival.read_looks(batch, partial(event_cuts, (when,)), Reading())
-    time, event = survival._followed(batch)
+    time, event = survival.followed(batch)
     for r in range(4):
         cut = found.cut[r, 0]
         entered = batch.entry[:, r] < cut

@@ -22,7 +22,9 @@ from trialsim.trial import (
     TrialBatch,
 )
 
-__all__ = ["analyse", "analyse_counts"]
+__all__ = ["analyse", "analyse_counts", "patients"]
+
+Columns = dict[str, NDArray[Any]]  # one entry per patient in each
 
 
 def analyse(batch: TrialBatch | CountsBatch, plan: AnalysisPlan) -> LookResults:
@@ -59,6 +61,29 @@ def _counted(
     np.cumsum(who, axis=0, out=so_far[1:])
     counted: NDArray[np.int64] = np.take_along_axis(so_far, read.T, axis=0).T.astype(np.int64)
     return counted
+
+
+def patients(batch: TrialBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:
+    """Return what a look sees of each patient of one trial: outcome, or why there is none.
+
+    Everyone who has entered by the decision is there, in order of arrival.
+    """
+    treated = batch.assigned[:, replicate]
+    control, experimental = batch.events[:, :, replicate]
+    event: NDArray[np.bool_] = np.where(treated, experimental, control)
+    one = slice(replicate, replicate + 1)
+    entry = batch.entry
+    if entry is not None and entry.shape[1] > 1:
+        entry = entry[:, one]
+    read, _ = patient_cuts(plan.looks, plan.day, entry, event[:, None])
+    enrolled, _ = decided(plan, entry, read)
+    there = int(enrolled[0, look])
+    seen = np.arange(there) < read[0, look]
+    return {
+        "treated": treated[:there],
+        "event": np.where(seen, event[:there], np.nan),
+        "why_not_seen": np.where(seen, "", "not read out yet"),
+    }
 
 
 def analyse_counts(

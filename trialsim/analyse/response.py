@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trialsim.analyse.binary import analyse_counts
+from trialsim.analyse.binary import Columns, analyse_counts
 from trialsim.generate.response import ResponseBatch
 from trialsim.protocol.design import Counted
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse", "responding"]
+__all__ = ["analyse", "patients", "responding"]
 
 
 def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
@@ -44,3 +44,29 @@ def responding(batch: ResponseBatch, plan: AnalysisPlan) -> NDArray[np.bool_]:
         ):
             here &= ~(attended & (response <= earlier) & (relapse <= earlier))
     return here
+
+
+def patients(batch: ResponseBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:
+    """Return the course of each patient of one trial, as visits see it."""
+    del look  # everyone is read out
+    treated = batch.assigned[:, replicate]
+    response, relapse = (
+        np.where(treated, both[1, :, replicate], both[0, :, replicate])
+        for both in (batch.response, batch.relapse)
+    )
+    leaving, died = batch.leaving[:, replicate], batch.died[:, replicate]
+    columns: Columns = {"treated": treated}
+    for number in range(plan.visit + 1):
+        day = batch.visits[number, :, replicate]
+        state = np.where(day >= relapse, "relapse", np.where(day >= response, "response", "none"))
+        state = np.where(batch.attended[number, :, replicate], state, "missed")
+        state = np.where(day >= leaving, np.where(died, "death", "loss"), state)
+        columns[f"visit_{number + 1}_day"], columns[f"visit_{number + 1}_state"] = day, state
+    columns["event"] = responding(batch, plan)[:, replicate]
+    gone = leaving <= columns[f"visit_{plan.visit + 1}_day"]
+    columns["why_not_seen"] = np.where(
+        gone,
+        np.where(died, "died", "lost"),
+        np.where(batch.attended[plan.visit, :, replicate], "", "missed the visit"),
+    )
+    return columns

@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.analyse.binary import Columns
 from trialsim.analyse.looks import event_cuts, events_wanted
 from trialsim.kernels import maxcombo, survival
 from trialsim.kernels.proportions import normal_p
@@ -23,7 +24,7 @@ from trialsim.protocol.design import (
 )
 from trialsim.trial import AnalysisPlan, Kernel, LookResults
 
-__all__ = ["analyse", "reading_of"]
+__all__ = ["analyse", "patients", "reading_of"]
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +69,42 @@ def analyse(batch: FollowUp, plan: AnalysisPlan) -> LookResults:
         day=day,
         short=numbers.events < wanted,
     )
+
+
+def patients(batch: FollowUp, plan: AnalysisPlan, replicate: int, look: int) -> Columns:
+    """Return the follow-up of each patient of one trial at a look, and why it ended.
+
+    Everyone who has entered by the data cut-off is there, in order of arrival.
+    """
+    one = _of_one_trial(batch, replicate)
+    cut = survival.read_looks(one, partial(event_cuts, plan.looks), Reading((), None)).cut[0, look]
+    entry = one.entry[:, 0]
+    times, events = survival.followed(one)
+    time, event = times[:, 0], events[:, 0]
+    there = entry < cut
+    seen = entry + time <= cut
+    days = np.where(seen, time, cut - entry)
+    ended = "lost" if one.loss is not None else "end of follow-up"
+    why = np.where(seen & ~event, ended, np.where(seen, "", "data cut-off"))
+    if one.loss is not None:
+        why = np.where(seen & ~event & (time >= one.most_days), "end of follow-up", why)
+    columns = {
+        "treated": one.treated[:, 0],
+        "days": days,
+        "event": event & seen,
+        "why_not_seen": why,
+    }
+    return {name: column[there] for name, column in columns.items()}
+
+
+def _of_one_trial(batch: FollowUp, replicate: int) -> FollowUp:
+    own = slice(replicate, replicate + 1)
+    columns = {
+        name: column[:, own] if column.shape[1] > 1 else column
+        for name in ("latent", "entry", "treated", "level", "stratum", "loss")
+        if (column := getattr(batch, name)) is not None
+    }
+    return batch._replace(**columns)
 
 
 def reading_of(plan: AnalysisPlan) -> Reading:

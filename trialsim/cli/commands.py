@@ -8,17 +8,21 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
-from trialsim.report.document import Document
+from trialsim.report.document import Document, warnings_as_rows
 
 if TYPE_CHECKING:
+    from trialsim.engine.store import ChunkFolder
+    from trialsim.engine.workers import Workers
     from trialsim.protocol.evidence import EvidenceRecord
     from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.simulation import PlannedSimulation
     from trialsim.trial import Kernel, StudyResult
 
@@ -26,6 +30,7 @@ __all__ = ["COMMANDS"]
 
 _SECONDS_WORTH_WORKERS = 3.0
 _SECONDS_WORTH_ASKING = 3600.0
+_INTERRUPTED = 130
 
 
 def _say(text: str = "") -> None:
@@ -239,7 +244,7 @@ def evidence(options: argparse.Namespace) -> None:
             f"evidence {options.action or ''}".strip(),
             {"id": options.id} if options.id else {},
             rows=tuple(evidence_rows(records)),
-            warnings=_warnings(cautions),
+            warnings=warnings_as_rows(cautions),
         )
         print(document.to_json())
     elif options.action == "show":
@@ -280,21 +285,15 @@ def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> lis
     return records
 
 
-def _warnings(cautions: Any) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        {"level": c.level, "code": c.code, "text": c.text, "touches": list(c.touches)}
-        for c in cautions
-    )
-
-
-def simulate(options: argparse.Namespace) -> None:
+def simulate(options: argparse.Namespace) -> int:
     """Run a protocol under its scenarios and hold it against published results."""
     from trialsim.report.screen import simulation_screen
 
-    _run_and_show(options, simulation_screen)
+    return _run_and_show(options, simulation_screen)
 
 
-def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> None:
+def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> int:
+    from trialsim.engine.run import bytes_needed
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.simulation import plan_simulation
 
@@ -302,21 +301,52 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> No
     plan = plan_simulation(_load(options), options.scenarios)
     plan = plan.computed_by(_kernel(plan, options))
     workers = _workers(plan, options)
-    record = plan.record(options.seed)
-    folder = None if options.json and options.out is None else RunDirectory(record, options.out)
-    result = _with_progress(plan, options.replicates, options.seed, workers)
-    arguments = _arguments(options, scenario=options.scenarios, replicates=options.replicates)
-    document = _document(plan, result, arguments, options.seed)
-    shown = screen(plan.resolved, result, options.replicates, options.seed, program_name())
-    try:
-        print(document.to_json() if options.json else shown, flush=True)
-    except BrokenPipeError:  # the reader had enough of the screen; the files are still wanted
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    if folder:
-        for path in folder.write(document, _figures(plan, result)):
-            _say(f"wrote {path}")
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan.record(options.seed), options.out)
+    sizes = {"replicates": options.replicates}
+    if options.precision:
+        sizes = {"precision": options.precision, "max_replicates": options.max_replicates}
+    arguments = _arguments(options, scenario=options.scenarios, **sizes)
+    with folder.begin() if folder else nullcontext() as store:
+        if store:
+            for name in store.damaged:
+                _say(f"{store.path / name} is no longer what was written: it is computed again")
+            planned = _replicates_at_worst(options)
+            store.check_space(bytes_needed(plan.jobs, planned, options.seed, store))
+            store.ask({"command": "simulate", **arguments})
+        try:
+            result = _with_progress(plan, options, workers, store)
+        except KeyboardInterrupt:
+            return _interrupted(plan, options, folder, store)
+        document = Document.of_study(plan.resolved, result, arguments, options.seed)
+        shown = screen(plan.resolved, result, options.seed, program_name())
+        try:
+            print(document.to_json() if options.json else shown, flush=True)
+        except BrokenPipeError:  # the reader had enough of the screen; the files are still wanted
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        if folder:
+            for path in folder.write(document, _figures(plan, result)):
+                _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
     _say(f"repeat: {_repeat(options)}")
+    return 0
+
+
+def _interrupted(
+    plan: PlannedSimulation,
+    options: argparse.Namespace,
+    folder: RunDirectory | None,
+    store: ChunkFolder | None,
+) -> int:
+    """Say what an interrupted run leaves."""
+    if folder is None or store is None:
+        _say("interrupted: nothing was written")
+        return _INTERRUPTED
+    _say(f"interrupted: {plan.n_kept(store, options.seed):,} trials per scenario are kept")
+    _say(f"go on: {_repeat(options)}")
+    _say(f"what there is: {program_name()} report {shlex.quote(str(folder.path))}")
+    return _INTERRUPTED
 
 
 def _kernel(plan: PlannedSimulation, options: argparse.Namespace) -> Kernel:
@@ -337,73 +367,114 @@ def _kernel(plan: PlannedSimulation, options: argparse.Namespace) -> Kernel:
                 asked.value,
             )
         )
-    return recorded or asked or kernel_for(plan.jobs[0], options.replicates)
+    return recorded or asked or kernel_for(plan.jobs[0], _replicates_at_worst(options))
 
 
-def _workers(plan: PlannedSimulation, options: argparse.Namespace) -> int:
-    """Decide how many processes to use, before any work; refuse an hour of it without --yes."""
+def _replicates_at_worst(options: argparse.Namespace) -> int:
+    from trialsim.studies.simulation import Precision
+
+    if options.precision:
+        return Precision(options.precision, options.max_replicates).replicates_at_worst
+    return int(options.replicates)
+
+
+def _workers(plan: PlannedSimulation, options: argparse.Namespace) -> Workers:
+    """Decide who computes, before any work; refuse an hour of it without --yes."""
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
+    from trialsim.engine.workers import Cluster
 
-    workers = 1 if options.workers is None else options.workers
-    check_request(options.replicates, options.seed, workers)
-    seconds = estimated_seconds(plan.jobs, options.replicates)
+    check_request(
+        options.replicates, options.seed, 1 if options.workers is None else options.workers
+    )
+    _check_precision(options)
+    n = _replicates_at_worst(options)
+    seconds = estimated_seconds(plan.jobs, n)
     if seconds > _SECONDS_WORTH_ASKING and not options.yes:
-        raise RequestError(
-            Problem(
-                f"means about {seconds / 3600:,.1f} hours of work on one core",
-                "Use fewer, or add --yes.",
-                "--replicates",
-                f"{options.replicates:,}",
-            )
-        )
+        wanted = ("--precision", f"{options.precision:g}") if options.precision else None
+        field, value = wanted or ("--replicates", f"{options.replicates:,}")
+        rule = f"means about {seconds / 3600:,.1f} hours of work on one core"
+        remedy = "Ask for less, or add --yes."
+        raise RequestError(Problem(rule, remedy, field, value))
+    if options.cluster:
+        return Cluster(options.cluster)
     if options.workers is not None:
-        return workers
+        return int(options.workers)
     return cpus_available() if seconds > _SECONDS_WORTH_WORKERS else 1
 
 
+def _check_precision(options: argparse.Namespace) -> None:
+    """Refuse what cannot be aimed for (RequestError)."""
+    from trialsim.engine.run import check_request
+
+    if options.cluster and options.workers is not None:
+        rule, remedy = "cannot stand beside --cluster", "A cluster brings its own: leave it out."
+        raise RequestError(Problem(rule, remedy, "--workers", str(options.workers)))
+    if options.precision is None:
+        return
+    check_request(options.max_replicates, options.seed, option="--max-replicates")
+    if not 1e-5 <= options.precision <= 0.5:
+        raise RequestError(
+            Problem(
+                "must be a standard error from 0.00001 to 0.5",
+                "0.005 is half a percentage point of power: about 10,000 replicates.",
+                "--precision",
+                f"{options.precision:g}",
+            )
+        )
+
+
 def _with_progress(
-    plan: PlannedSimulation, replicates: int, seed: int, workers: int
+    plan: PlannedSimulation,
+    options: argparse.Namespace,
+    workers: Workers,
+    store: ChunkFolder | None,
 ) -> StudyResult:
+    from trialsim.studies.simulation import Precision
+
+    precision = None
+    if options.precision:
+        precision = Precision(options.precision, options.max_replicates)
+
+    def simulate(on_progress: Callable[[float, float], None] | None = None) -> StudyResult:
+        return plan.simulate(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            precision=precision,
+            store=store,
+            on_progress=on_progress,
+        )
+
     if not sys.stderr.isatty():
-        return plan.simulate(replicates=replicates, seed=seed, workers=workers)
+        return simulate()
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
         TextColumn("simulating"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
+    started, before = time.monotonic(), 0.0
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("simulating", total=None)
+        task = progress.add_task("simulating", total=None, left="")
 
-        def on_progress(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+        def on_progress(done: float, total: float) -> None:
+            nonlocal started, before
+            if done < before:  # more replicates are needed than were begun with
+                started = time.monotonic()
+            before = done
+            left = (time.monotonic() - started) * (total - done) / done
+            progress.update(task, completed=done, total=total, left=f"{_clock(left)} left")
 
-        return plan.simulate(
-            replicates=replicates, seed=seed, workers=workers, on_progress=on_progress
-        )
+        return simulate(on_progress)
 
 
-def _document(
-    plan: PlannedSimulation, result: StudyResult, arguments: dict[str, Any], seed: int
-) -> Document:
-    return Document(
-        "simulate",
-        arguments,
-        plan.resolved.template.id,
-        plan.resolved.sha256,
-        seed,
-        rows=tuple(row.as_dict() for row in result.rows),
-        observed=tuple(row.as_dict() for row in result.observed),
-        findings=tuple(
-            {"subject": f.subject, "verdict": f.verdict, "detail": f.detail}
-            for f in result.findings
-        ),
-        texts=dict(result.texts),
-        warnings=_warnings(result.warnings),
-    )
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
@@ -431,8 +502,73 @@ def _repeat(options: argparse.Namespace) -> str:
     ):
         words += [word for value in values for word in (name, str(value))]
     words += ["--kernel", options.kernel] if getattr(options, "kernel", None) else []
-    words += ["--seed", str(options.seed), "--replicates", str(options.replicates)]
+    words += ["--cluster", options.cluster] if options.cluster else []
+    words += ["--out", str(options.out)] if options.out else []
+    words += ["--seed", str(options.seed)]
+    if options.precision:
+        words += ["--precision", f"{options.precision:g}"]
+        words += ["--max-replicates", str(options.max_replicates)]
+    else:
+        words += ["--replicates", str(options.replicates)]
     return f"{program_name()} {shlex.join(words)}"
+
+
+def replay(options: argparse.Namespace) -> None:
+    """Show one trial of a run: an abstract, and its patients."""
+    from trialsim.report.patients import (
+        abstract,
+        first_patients,
+        patients_table,
+        write_patients,
+    )
+    from trialsim.report.run_reader import newest_run, planned_run
+    from trialsim.report.text import wrapped
+    from trialsim.studies.simulation import plan_simulation
+    from trialsim.trial import Kernel
+
+    folder = newest_run() if options.template == "last" else Path(options.template)
+    seed = 1 if options.seed is None else options.seed
+    stored = None
+    if (folder / "record.json").is_file():
+        _refuse_changes_of_a_run(options)
+        plan, stored, seed = planned_run(folder)
+    else:
+        if options.total is not None:
+            options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
+        plan = plan_simulation(_load(options)).computed_by(Kernel(options.kernel or "numpy"))
+    scenario = options.scenario or plan.only_scenario()
+    trial = plan.replay(scenario, seed, options.replicate, stored)
+    written = write_patients(trial, options.out) if options.out else None
+    told = abstract(plan.resolved, plan.jobs[0].plans[0], trial, seed)
+    if options.json:
+        arguments = _arguments(options, scenario=[scenario], replicate=options.replicate)
+        rows, texts = tuple(patients_table(trial)), {"abstract": told}
+        template = plan.resolved.template.id
+        found = Document(
+            "replay", arguments, template, plan.resolved.sha256, seed, rows=rows, texts=texts
+        )
+        print(found.to_json())
+        return
+    print(f"{wrapped(told)}\n\n{first_patients(trial)}")
+    if written:
+        _say(f"wrote {written}")
+    else:
+        print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
+
+
+def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:
+    """Refuse options that would make it another run (RequestError)."""
+    for name, given in (
+        ("--seed", options.seed is not None),
+        ("--total", options.total is not None),
+        ("--set", bool(options.settings)),
+        ("--variant", bool(options.variant)),
+        ("--kernel", options.kernel is not None),
+        ("--evidence", bool(options.evidence_files)),
+    ):
+        if given:
+            rule, remedy = "cannot change a run", "Leave it out, or replay the template instead."
+            raise RequestError(Problem(rule, remedy, name))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -489,7 +625,7 @@ def _is_our_report(path: Path) -> bool:
     return b'name="generator" content="trialsim' in start or b"generator: trialsim" in start
 
 
-def demo(options: argparse.Namespace) -> None:
+def demo(options: argparse.Namespace) -> int:
     """Take the tour."""
     from trialsim.cli.parser import parse
 
@@ -503,12 +639,14 @@ def demo(options: argparse.Namespace) -> None:
 
     for template in ("sepsis", "chronic-hepatitis-b"):
         words = ["simulate", template, "--replicates", str(options.replicates)]
-        _run_and_show(parse(words), demo_screen)
+        if status := _run_and_show(parse(words), demo_screen):
+            return status
         print()
     print(f"""Next:
   {name} report last                            one HTML file to hand on
   {name} simulate sepsis --variant etass-control-risk
   {name} new my-trial.yaml                      a protocol of your own""")
+    return 0
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
@@ -519,6 +657,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "check": check,
     "evidence": evidence,
     "simulate": simulate,
+    "replay": replay,
     "report": report,
     "demo": demo,
 }

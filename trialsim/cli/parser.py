@@ -50,6 +50,13 @@ def _whole(text: str) -> int:
     raise argparse.ArgumentTypeError(f"'{text}' is not a whole number")
 
 
+def _number(text: str) -> float:
+    """Read 0.005 or 5e-3."""
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+([eE]-?[0-9]{1,2})?", text, flags=re.ASCII):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number")
+    return float(text)
+
+
 class _Commands:
     """Add one command at a time; each names the function that runs it, imported when it runs."""
 
@@ -60,6 +67,7 @@ class _Commands:
         "new": "start a protocol of your own",
         "check": "is a protocol file right?",
         "simulate": "power, bias, ... under every scenario, against observed effects",
+        "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
     }
@@ -90,11 +98,15 @@ def _later(name: str):  # type: ignore[no-untyped-def]
     return run
 
 
-def _common(parser: argparse.ArgumentParser, *, template: bool) -> None:
+def _common(
+    parser: argparse.ArgumentParser,
+    *,
+    template: bool,
+    what: str = "TEMPLATE",
+    help_: str = "an id ('trialsim list') or a path",
+) -> None:
     if template:
-        parser.add_argument(
-            "template", metavar="TEMPLATE", help="an id ('trialsim list') or a path"
-        )
+        parser.add_argument("template", metavar=what, help=help_)
         parser.add_argument("--variant", default="", metavar="ID", help="a variant of the protocol")
         parser.add_argument(
             "--set",
@@ -173,10 +185,29 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="processes (default: the CPUs available, one when short)",
     )
     simulate.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="a Dask cluster instead: the address of its scheduler, tcp://...",
+    )
+    simulate.add_argument(
+        "--precision",
+        type=_number,
+        metavar="ERROR",
+        help="run until the power is known to this standard error, whatever --replicates says",
+    )
+    simulate.add_argument(
+        "--max-replicates",
+        type=_whole,
+        default=1_000_000,
+        metavar="N",
+        help="the most to try for --precision (default 1,000,000)",
+    )
+    simulate.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="a new folder for the results (default trialsim-runs/...)",
+        help="a folder for the run, or the folder of the same run, which then goes on (default "
+        "trialsim-runs/...)",
     )
     simulate.add_argument(
         "--kernel",
@@ -184,6 +215,23 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="what computes times to an event (default: numba where installed and worth its start)",
     )
     simulate.add_argument("--yes", action="store_true", help="do not stop at an hour of work")
+
+    replay = commands.add("replay")
+    _common(
+        replay, template=True, what="RUN|TEMPLATE", help_="a run's folder, 'last', or a protocol"
+    )
+    replay.add_argument("--scenario", metavar="ID", help="under which truth (needed where several)")
+    replay.add_argument(
+        "--replicate", type=_whole, default=1, metavar="K", help="which trial, from 1 (default 1)"
+    )
+    replay.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    replay.add_argument("--total", type=_whole, metavar="N", help="so many patients instead")
+    replay.add_argument(
+        "--kernel", choices=("numpy", "numba"), help="default: the run's own, else numpy"
+    )
+    replay.add_argument(
+        "--out", type=Path, metavar="FILE", help="all patients, as .csv or .parquet; a new file"
+    )
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")

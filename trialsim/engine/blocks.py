@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
 from trialsim.generate.binary import counts_suffice, draw_counts
@@ -10,9 +12,11 @@ from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
-from trialsim.trial import AnalysisPlan, Kernel, LookResults, Path
+from trialsim.trial import AnalysisPlan, Candidates, Kernel, LookResults, Path
 
-__all__ = ["Job", "simulate_block"]
+__all__ = ["Found", "Job", "draw_patients", "simulate_block", "simulate_chunk"]
+
+Found = list[list[LookResults]]  # per truth, one result per plan
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,38 @@ class Job:
         return -(-n_replicates // self.block_width)
 
 
-def simulate_block(job: Job, seed: int, block: int) -> list[list[LookResults]]:
+def simulate_chunk(job: Job, seed: int, first: int, count: int) -> Found:
+    """Simulate `count` whole blocks from the one numbered `first`, one after another."""
+    blocks = [simulate_block(job, seed, block) for block in range(first, first + count)]
+    return [
+        [LookResults.joined([block[truth][plan] for block in blocks]) for plan in range(n_plans)]
+        for truth, n_plans in enumerate(len(results) for results in blocks[0])
+    ]
+
+
+def simulate_block(job: Job, seed: int, block: int) -> Found:
     """Simulate and analyse one whole block; per truth, one result per plan, in their order."""
     kind = ENDPOINT_KINDS[type(job.protocol.primary)]
-    streams = Streams(seed, job.unit)
-    shared = job.truths[0]
     if job.path is Path.SUFFICIENT_STATISTICS:
-        looks = job.plans[0].looks
-        counts = draw_counts(job.protocol, job.truths, looks, streams, block)
-        return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
+        looks, streams = job.plans[0].looks, Streams(seed, job.unit)
+        batches: Sequence[Any] = draw_counts(job.protocol, job.truths, looks, streams, block)
+    else:
+        levels_of = frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes)
+        _, batches = draw_patients(job, seed, block, levels_of)
+    return [[kind.analyse(batch, plan) for plan in job.plans] for batch in batches]
+
+
+def draw_patients(
+    job: Job, seed: int, block: int, levels_of: frozenset[str]
+) -> tuple[Candidates, Sequence[Any]]:
+    """Draw one block of candidates, assign them, and draw what happens to them under each truth.
+
+    Parameters
+    ----------
+    levels_of : set of str
+        Factors whose levels are to be kept.
+    """
+    streams, shared = Streams(seed, job.unit), job.truths[0]
     candidates = draw_candidates(
         job.protocol,
         shared.factors,
@@ -71,8 +98,8 @@ def simulate_block(job: Job, seed: int, block: int) -> list[list[LookResults]]:
         streams,
         block,
         enrolment=shared.enrolment,
-        levels_of=frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes),
+        levels_of=levels_of,
     )
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
-    batches = kind.draw(job.protocol, candidates, assigned, job.truths, streams, block)
-    return [[kind.analyse(batch, plan) for plan in job.plans] for batch in batches]
+    kind = ENDPOINT_KINDS[type(job.protocol.primary)]
+    return candidates, kind.draw(job.protocol, candidates, assigned, job.truths, streams, block)

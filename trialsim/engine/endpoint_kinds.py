@@ -42,14 +42,23 @@ class EndpointKind:
         Patients, their assignment and the truths -> one batch per truth.
     analyse : callable
         A batch of that kind and a plan -> what the look finds.
+    patients : callable
+        A batch, a plan, a replicate and a look -> what that look sees of each patient.
     """
 
     draw: Draw
     analyse: Callable[[Any, AnalysisPlan], LookResults]
+    patients: Callable[[Any, AnalysisPlan, int, int], dict[str, NDArray[Any]]]
 
 
 ENDPOINT_KINDS: dict[type, EndpointKind] = {
-    BinaryEndpoint: EndpointKind(generate_binary.draw_outcomes, analyse_binary.analyse),
-    ResponseEndpoint: EndpointKind(generate_response.draw_courses, analyse_response.analyse),
-    TimeToEventEndpoint: EndpointKind(generate_survival.draw_follow_up, analyse_survival.analyse),
+    BinaryEndpoint: EndpointKind(
+        generate_binary.draw_outcomes, analyse_binary.analyse, analyse_binary.patients
+    ),
+    ResponseEndpoint: EndpointKind(
+        generate_response.draw_courses, analyse_response.analyse, analyse_response.patients
+    ),
+    TimeToEventEndpoint: EndpointKind(
+        generate_survival.draw_follow_up, analyse_survival.analyse, analyse_survival.patients
+    ),
 }

@@ -1,24 +1,26 @@
-"""Jobs -> simulations, on one process or several, with the same bytes either way."""
+"""Jobs -> simulations: what is missing is computed, wherever, and kept; what is there is not."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import groupby
+from typing import overload
 
-from trialsim.engine.blocks import Job, simulate_block
-from trialsim.errors import Problem, RequestError, SimulationError
+from trialsim.engine.blocks import Job
+from trialsim.engine.store import InMemory, Series, Store, series_of
+from trialsim.engine.workers import Task, Workers, computed
+from trialsim.errors import Problem, RequestError
 from trialsim.protocol.design import TimeToEventEndpoint
 from trialsim.trial import Kernel, LookResults, Path
 
 __all__ = [
     "MAX_REPLICATES",
+    "Results",
     "Simulation",
+    "bytes_needed",
     "check_kernel",
     "check_request",
     "cpus_available",
@@ -27,15 +29,38 @@ __all__ = [
     "run",
 ]
 
-MAX_REPLICATES = 1_000_000
+MAX_REPLICATES = 100_000_000
+_SECONDS_PER_CHUNK = 0.5  # of work: long beside what handing it over and keeping it costs
 _SECONDS_PER_PATIENT = 40e-9  # measured: sepsis, six scenarios, one core; see docs/performance.md
 _SECONDS_PER_TABLE = 1e-6  # analysis of one simulated trial
 _SECONDS_PER_COUNTS = 2e-6  # the same, without patients
 _SECONDS_PER_PATIENT_LOOK = {Kernel.NUMPY: 600e-9, Kernel.NUMBA: 15e-9}  # time to an event
 _SECONDS_WORTH_COMPILING = 5.0
 
-Progress = Callable[[int, int], None]
-Found = list[list[LookResults]]  # of one block: per truth, one result per plan
+Progress = Callable[[float, float], None]
+
+
+class Results(Sequence[tuple[LookResults, ...]]):
+    """Per truth of a job, one result per plan; read from the store whenever asked for."""
+
+    def __init__(self, store: Store, series: Sequence[Series], n_replicates: int) -> None:
+        self._store, self._series, self._n = store, series, n_replicates
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[LookResults, ...]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[LookResults, ...]]: ...
+
+    def __getitem__(
+        self, index: int | slice
+    ) -> tuple[LookResults, ...] | Sequence[tuple[LookResults, ...]]:
+        if isinstance(index, slice):
+            return Results(self._store, self._series[index], self._n)
+        return self._store.load(self._series[index], self._n)
 
 
 @dataclass(frozen=True)
@@ -45,13 +70,13 @@ class Simulation:
     Attributes
     ----------
     job : Job
-    results : tuple of tuple of LookResults
+    results : Results
         Per truth of the job, one per plan; arrays of shape (n_replicates, n_looks).
     n_replicates, seed : int
     """
 
     job: Job
-    results: tuple[tuple[LookResults, ...], ...]
+    results: Results
     n_replicates: int
     seed: int
 
@@ -106,72 +131,112 @@ def run(
     *,
     n_replicates: int,
     seed: int,
-    workers: int = 1,
+    workers: Workers = 1,
+    store: Store | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Simulation, ...]:
     """Simulate every job.
 
     Blocks are drawn whole and cut at the end, so more replicates extend a run, and the results do
-    not depend on `workers`.
+    not depend on `workers`. Blocks that are in the store are not computed again.
 
     Parameters
     ----------
     jobs : sequence of Job
     n_replicates : int
-        1 to 1,000,000.
+        1 to 100,000,000.
     seed : int
         At least 0.
-    workers : int
-        Processes; 1 computes in this one.
+    workers : int, Executor or Cluster
+        Processes (1 computes in this one), any executor, or a Dask cluster.
+    store : Store, optional
+        Where blocks are kept; in memory without.
     on_progress : callable, optional
-        Called with blocks done and blocks in all.
+        Called with work done and work in all, in estimated seconds of one core.
 
     Raises
     ------
     RequestError
-        For numbers out of range.
+        For numbers out of range, or workers that cannot be used.
     SimulationError
-        If a worker process dies.
+        If workers stop working, a task always kills its worker, or the store cannot be written.
     """
-    check_request(n_replicates, seed, workers)
-    tasks = [
-        (index, block)
-        for index, job in enumerate(jobs)
-        for block in range(job.n_blocks(n_replicates))
-    ]
-    parts: list[list[Found]] = [[] for _ in jobs]
-    for done, ((index, _), found) in enumerate(
-        zip(tasks, _computed(tuple(jobs), seed, tasks, workers), strict=True), start=1
-    ):
-        parts[index].append(found)
+    check_request(n_replicates, seed, workers if isinstance(workers, int) else 1)
+    store = store or InMemory()
+    tasks = [task for job in jobs for task in _missing(job, n_replicates, seed, store)]
+    tasks.sort(key=lambda task: task.first * task.job.block_width)  # a part has some of every job
+    work = [_seconds_per_replicate(t.job) * t.job.block_width * t.count for t in tasks]
+    sizes, done, total = {id(t): w for t, w in zip(tasks, work, strict=True)}, 0.0, sum(work)
+    for task, found in computed(tasks, workers):
+        series = [series_of(task.job, truth, seed) for truth in task.job.truths]
+        kept = [(own, tuple(results)) for own, results in zip(series, found, strict=True)]
+        store.keep(kept, task.first, task.count)
+        done += sizes[id(task)]
         if on_progress:
-            on_progress(done, len(tasks))
+            on_progress(done, total)
     return tuple(
-        Simulation(job, _joined(job, blocks, n_replicates), n_replicates, seed)
-        for job, blocks in zip(jobs, parts, strict=True)
+        Simulation(job, Results(store, _series(job, seed), n_replicates), n_replicates, seed)
+        for job in jobs
     )
 
 
-def _joined(
-    job: Job, blocks: list[Found], n_replicates: int
-) -> tuple[tuple[LookResults, ...], ...]:
-    return tuple(
-        tuple(
-            LookResults.joined([block[truth][plan] for block in blocks]).first(n_replicates)
-            for plan in range(len(job.plans))
-        )
-        for truth in range(len(job.truths))
+def _series(job: Job, seed: int) -> list[Series]:
+    return [series_of(job, truth, seed) for truth in job.truths]
+
+
+def bytes_needed(jobs: Sequence[Job], n_replicates: int, seed: int, store: Store) -> int:
+    """Return the room that what is missing will take."""
+    return sum(
+        series.bytes_per_replicate
+        * series.width
+        * (job.n_blocks(n_replicates) - len(store.blocks(series)))
+        for job in jobs
+        for series in _series(job, seed)
+        if len(store.blocks(series)) < job.n_blocks(n_replicates)
     )
 
 
-def check_request(n_replicates: int, seed: int, workers: int = 1) -> None:
+def _missing(job: Job, n_replicates: int, seed: int, store: Store) -> Iterator[Task]:
+    """Yield tasks for the blocks that are not there.
+
+    Tasks are cut at the same multiples whatever is there, so that the same command makes the same
+    chunks; truths that lack the same blocks are computed together, since they share patients.
+    """
+    n_blocks = job.n_blocks(n_replicates)
+    there = [store.blocks(series) for series in _series(job, seed)]
+    size = _blocks_per_chunk(job)
+    for first in range(0, n_blocks, size):
+        cell = range(first, min(first + size, n_blocks))
+        lacking: dict[tuple[int, ...], list[int]] = {}
+        for index, blocks in enumerate(there):
+            if absent := tuple(block for block in cell if block not in blocks):
+                lacking.setdefault(absent, []).append(index)
+        for absent, indices in lacking.items():
+            own = replace(job, truths=tuple(job.truths[index] for index in indices))
+            for _, stretch in groupby(enumerate(absent), key=lambda pair: pair[1] - pair[0]):
+                blocks_in_a_row = [block for _, block in stretch]
+                yield Task(own, seed, blocks_in_a_row[0], len(blocks_in_a_row))
+
+
+def _blocks_per_chunk(job: Job) -> int:
+    """Return how many blocks make a chunk: a power of two, about half a second of work."""
+    seconds = _seconds_per_replicate(job) * job.block_width
+    size = 1
+    while size < 4096 and 2 * size * seconds <= _SECONDS_PER_CHUNK:
+        size *= 2
+    return size
+
+
+def check_request(
+    n_replicates: int, seed: int, workers: int = 1, option: str = "--replicates"
+) -> None:
     """Refuse numbers out of range (RequestError), before any work."""
     if not 1 <= n_replicates <= MAX_REPLICATES:
         raise RequestError(
             Problem(
                 f"must be between 1 and {MAX_REPLICATES:,}",
                 "10,000 give a power to half a percentage point.",
-                "--replicates",
+                option,
                 f"{n_replicates:,}",
             )
         )
@@ -193,40 +258,3 @@ def check_request(n_replicates: int, seed: int, workers: int = 1) -> None:
                 str(workers),
             )
         )
-
-
-_jobs_of_this_worker: tuple[tuple[Job, ...], int] = ((), 0)
-
-
-def _start_worker(jobs: tuple[Job, ...], seed: int) -> None:
-    global _jobs_of_this_worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    _jobs_of_this_worker = jobs, seed
-
-
-def _work(task: tuple[int, int]) -> Found:
-    jobs, seed = _jobs_of_this_worker
-    return simulate_block(jobs[task[0]], seed, task[1])
-
-
-def _computed(
-    jobs: tuple[Job, ...], seed: int, tasks: list[tuple[int, int]], workers: int
-) -> Iterator[Found]:
-    """Yield the result of every task, in the order of the tasks."""
-    if workers == 1:
-        yield from (simulate_block(jobs[index], seed, block) for index, block in tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (jobs, seed)) as pool:
-        try:
-            yield from pool.map(_work, tasks)
-        except BrokenProcessPool:
-            raise SimulationError(
-                Problem(
-                    "a worker process died",
-                    "Run again with --workers 1; if memory ran out, use fewer workers.",
-                )
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -25,6 +25,7 @@ __all__ = [
     "counts_suffice",
     "draw_counts",
     "draw_outcomes",
+    "patients_given",
     "read_out_at",
     "solve",
 ]
@@ -148,6 +149,58 @@ def draw_counts(
         x1, n1, x0, n0 = columns
         batches.append(CountsBatch(x1, n1, x0, n0, entry))
     return batches
+
+
+def patients_given(
+    protocol: Protocol,
+    counts: CountsBatch,
+    replicate: int,
+    looks: Sequence[Look],
+    streams: Streams,
+    block: int,
+) -> TrialBatch:
+    """Draw the patients of one trial of which counts were drawn, given these.
+
+    Given how many are treated between two points at which that is known (looks, ends of permuted
+    blocks), every order is equally likely; given the events of an arm between two looks, every
+    choice of patients is. What would have happened in the other arm is not drawn: it is the same.
+
+    Parameters
+    ----------
+    counts : CountsBatch
+        Of one block.
+    replicate : int
+        Which trial of the block.
+    streams, block
+        As the counts were drawn with.
+
+    Returns
+    -------
+    TrialBatch
+        One trial, of the patients read out by its last look.
+    """
+    generator = streams.generator(Decision.REPLAY, block, f"{replicate}")
+    read = read_out_at(looks, protocol.n_total)
+    n = read[-1]
+    known = dict(zip(read, counts.n_treated[replicate].tolist(), strict=True))
+    if protocol.allocation_method is AllocationMethod.PERMUTED_BLOCKS:
+        size = protocol.block_sizes[0]
+        per_block = size // sum(protocol.ratio) * protocol.ratio[0]
+        known |= {end: end // size * per_block for end in range(size, n + 1, size)}
+    treated = np.zeros(n, dtype=bool)
+    start, before = 0, 0
+    for end in sorted(known):
+        treated[start + generator.permutation(end - start)[: known[end] - before]] = True
+        start, before = end, known[end]
+    events = np.zeros(n, dtype=bool)
+    for arm, by_look in ((treated, counts.events_treated), (~treated, counts.events_control)):
+        start, before = 0, 0
+        for end, so_far in zip(read, by_look[replicate].tolist(), strict=True):
+            own = np.flatnonzero(arm[start:end]) + start
+            events[generator.permutation(own)[: so_far - before]] = True
+            start, before = end, so_far
+    both = np.stack([events, events])[:, :, None]
+    return TrialBatch(treated[:, None], both, None if counts.entry is None else counts.entry[:n])
 
 
 def read_out_at(looks: Sequence[Look], n_total: int) -> list[int]:

@@ -72,11 +72,13 @@ def draw_candidates(
             kept[factor.id] = levels
         if log_odds_ratios.any():
             score = score + log_odds_ratios[levels]
+    severity = None
     if severity_slope:
         uniforms = streams.generator(Decision.SEVERITY, block).random(shape)
-        score = score + severity_slope * ndtri(np.maximum(uniforms, 2.0**-54))
+        severity = ndtri(np.maximum(uniforms, 2.0**-54))
+        score = score + severity_slope * severity
     entry = entries(enrolment, shape, streams, block)
-    return Candidates(strata, n_strata, score, entry, kept)
+    return Candidates(strata, n_strata, score, entry, kept, severity)
 
 
 def entries(

@@ -31,6 +31,8 @@ class ResponseBatch:
         Under control and under experimental treatment, from the same random numbers.
     leaving : ndarray of float, shape (n_patients, n_reps)
         Death or loss, whichever comes first; the same in both arms.
+    died : ndarray of bool, shape (n_patients, n_reps)
+        Whether it is death.
     visits : ndarray of float, shape (n_visits, n_patients, n_reps)
         Day a visit took place, within its window.
     attended : ndarray of bool, shape (n_visits, n_patients, n_reps)
@@ -40,6 +42,7 @@ class ResponseBatch:
     response: Floats
     relapse: Floats
     leaving: Floats
+    died: NDArray[np.bool_]
     visits: Floats
     attended: NDArray[np.bool_]
 
@@ -81,10 +84,9 @@ def draw_courses(
         arms = (courses.control, courses.treated)
         response = np.stack([times_to_event(u_response, c.breaks, c.response) for c in arms])
         relapse = response + times_to_event(u_relapse, (), (courses.control.relapse,))
-        leaving = np.minimum(
-            times_to_event(u_death, (), (courses.control.death,)),
-            times_to_event(u_loss, (), (courses.control.loss,)),
-        )
+        death = times_to_event(u_death, (), (courses.control.death,))
+        loss = times_to_event(u_loss, (), (courses.control.loss,))
+        leaving, died = np.minimum(death, loss), death < loss
         attended = missed >= courses.missed_visits
-        batches.append(ResponseBatch(assigned, response, relapse, leaving, visits, attended))
+        batches.append(ResponseBatch(assigned, response, relapse, leaving, died, visits, attended))
     return batches

@@ -42,6 +42,7 @@ __all__ = [
     "WeightedLogRank",
     "ZeroBefore",
     "cox",
+    "followed",
     "kaplan_meier",
     "milestone",
     "read_looks",
@@ -753,7 +754,7 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
         Says when the looks are.
     reading : Reading
     """
-    time, event = _followed(trials)
+    time, event = followed(trials)
     entry = np.broadcast_to(trials.entry, time.shape).T
     time = np.ascontiguousarray(time.T)
     event, treated = (np.ascontiguousarray(a.T) for a in (event, trials.treated))
@@ -765,14 +766,19 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
     found.cut[:] = cuts
     for look, cut in enumerate(cuts.T[:, :, None]):
         seen = calendar <= cut
-        followed = np.where(seen, time, snapped(np.maximum(cut - entry, 0.0)))
-        data = SurvivalData(np.where(entry < cut, followed, np.inf), event & seen, treated, stratum)
+        follow_up = np.where(seen, time, snapped(np.maximum(cut - entry, 0.0)))
+        data = SurvivalData(
+            np.where(entry < cut, follow_up, np.inf), event & seen, treated, stratum
+        )
         _read(data, reading, found, look)
     return found
 
 
-def _followed(trials: FollowUp) -> tuple[Floats, Bools]:
-    """Days from entry to event or loss, snapped, and whether it is the event."""
+def followed(trials: FollowUp) -> tuple[Floats, Bools]:
+    """Return days from entry to event or loss, snapped, and whether it is the event.
+
+    Shapes (n_patients, n_reps).
+    """
     time = np.empty(trials.latent.shape)
     for index, pair in enumerate(trials.hazards):
         for arm, hazard in enumerate(pair):

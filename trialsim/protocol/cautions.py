@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.evidence import Conflict, ConflictLevel, Pool, Side, Trial, TrialResult
 
-__all__ = ["Caution", "assumption", "caution_of", "cautions_about", "result_in_words", "weak_claim"]
+__all__ = [
+    "Caution",
+    "assumption",
+    "caution_of",
+    "cautions_about",
+    "imprecise",
+    "result_in_words",
+    "weak_claim",
+]
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,17 @@ def weak_claim(scenario: str, what: str, source: str, status: str, evidence: Evi
     )
     subject, more = f"how far {what} can be relied on", f"trialsim evidence show {source}"
     return Caution("caution", "weak-claim", subject, lines, (source, scenario), more)
+
+
+def imprecise(wanted: float, reached: float, n_replicates: int) -> Caution:
+    """Say that the precision asked for was not reached."""
+    lines = (
+        ("asked for", f"{wanted:g}"),
+        ("reached", f"{reached:.2g}, with {n_replicates:,} replicates"),
+        ("used here", "the numbers as they are, each with its error"),
+    )
+    subject, more = "the precision asked for was not reached", "raise --max-replicates"
+    return Caution("caution", "precision", subject, lines, (), more)
 
 
 def assumption(scenario: str, note: str) -> Caution:

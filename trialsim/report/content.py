@@ -14,7 +14,16 @@ from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.text import endpoint_in_words
 
-__all__ = ["Block", "Drawing", "Grid", "Paragraph", "Section", "label_of", "sections_of"]
+__all__ = [
+    "Block",
+    "Drawing",
+    "Grid",
+    "Notice",
+    "Paragraph",
+    "Section",
+    "label_of",
+    "sections_of",
+]
 
 DISCLAIMER = (
     "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
@@ -53,6 +62,14 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What must not be overlooked, whatever page is read; `mark` stands across them all."""
+
+    mark: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Grid:
     """A table with its caption; every row is as long as the header."""
 
@@ -71,7 +88,7 @@ class Drawing:
     data: Grid
 
 
-Block = Paragraph | Grid | Drawing
+Block = Paragraph | Notice | Grid | Drawing
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     """
     first = runs[0]
     parts = [
-        Section("synopsis", "Synopsis", (*_synopsis(first), *_bound(runs))),
+        Section("synopsis", "Synopsis", (*_notices(runs), *_synopsis(first), *_bound(runs))),
         Section(
             "schedule", "Schedule of activities", (_schedule(first.resolved.template.protocol),)
         ),
@@ -112,6 +129,18 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         Section("repeat", "To repeat it", tuple(_repeat(runs))),
     ]
     return parts
+
+
+def _notices(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    for run in runs:
+        if partial := run.document.get("partial"):
+            asked = f" of {partial['asked']:,} asked for" if partial["asked"] else ""
+            there = f"{partial['replicates']:,} trials per scenario{asked}"
+            yield Notice(
+                "PARTIAL RUN",
+                f"Partial run: {there}. It was stopped before its end; every number here rests on "
+                "these alone.",
+            )
 
 
 def _synopsis(run: FinishedRun) -> Iterator[Block]:

@@ -8,12 +8,17 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trialsim import __version__
 from trialsim.errors import Problem
 
-__all__ = ["RESULT_FORMAT", "Document", "as_json", "errors_document"]
+if TYPE_CHECKING:
+    from trialsim.protocol.cautions import Caution
+    from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.trial import StudyResult
+
+__all__ = ["RESULT_FORMAT", "Document", "as_json", "errors_document", "warnings_as_rows"]
 
 RESULT_FORMAT = "trialsim-result/1"
 
@@ -40,6 +45,36 @@ class Document:
     findings: tuple[Mapping[str, str], ...] = ()
     texts: Mapping[str, str] | None = None
     warnings: tuple[Mapping[str, Any], ...] = ()
+    partial: Mapping[str, Any] | None = None  # replicates there, of those asked for
+
+    @classmethod
+    def of_study(
+        cls,
+        resolved: ResolvedTemplate,
+        result: StudyResult,
+        arguments: Mapping[str, Any],
+        seed: int,
+        *,
+        command: str = "simulate",
+        partial: Mapping[str, Any] | None = None,
+    ) -> Document:
+        """Return what a study found as a document."""
+        return cls(
+            command,
+            arguments,
+            resolved.template.id,
+            resolved.sha256,
+            seed,
+            rows=tuple(row.as_dict() for row in result.rows),
+            observed=tuple(row.as_dict() for row in result.observed),
+            findings=tuple(
+                {"subject": f.subject, "verdict": f.verdict, "detail": f.detail}
+                for f in result.findings
+            ),
+            texts=dict(result.texts),
+            warnings=warnings_as_rows(result.warnings),
+            partial=partial,
+        )
 
     @property
     def arguments_hash(self) -> str:
@@ -63,6 +98,14 @@ class Document:
         writer.writeheader()
         writer.writerows({k: _inert(v) for k, v in row.items()} for row in rows)
         return text.getvalue()
+
+
+def warnings_as_rows(cautions: Iterable[Caution]) -> tuple[dict[str, Any], ...]:
+    """Return cautions in the form of the document."""
+    return tuple(
+        {"level": c.level, "code": c.code, "text": c.text, "touches": list(c.touches)}
+        for c in cautions
+    )
 
 
 def _inert(value: Any) -> Any:

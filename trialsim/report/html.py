@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from trialsim import __version__
-from trialsim.report.content import Drawing, Grid, Paragraph, Section
+from trialsim.report.content import Drawing, Grid, Notice, Paragraph, Section
 
 __all__ = ["as_html"]
 
@@ -25,6 +25,7 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.tests["paragraph"] = lambda block: isinstance(block, Paragraph)
+    environment.tests["notice"] = lambda block: isinstance(block, Notice)
     environment.tests["grid"] = lambda block: isinstance(block, Grid)
     environment.tests["drawing"] = lambda block: isinstance(block, Drawing)
     return environment.get_template("report.html.j2")
@@ -47,7 +48,10 @@ def as_html(title: str, sections: Sequence[Section]) -> str:
         for block in section.blocks
         if isinstance(block, Drawing)
     }
-    text: str = _template().render(title=title, sections=sections, svgs=svgs, version=__version__)
+    marks = {b.mark for section in sections for b in section.blocks if isinstance(b, Notice)}
+    text: str = _template().render(
+        title=title, sections=sections, svgs=svgs, marks=sorted(marks), version=__version__
+    )
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trialsim import __version__
-from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.report.content import Block, Drawing, Grid, Notice, Paragraph, Section
 
 __all__ = ["as_markdown"]
 
@@ -22,6 +22,8 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
 def _lines(block: Block) -> Iterator[str]:
     if isinstance(block, Paragraph):
         yield _plain(block.text)
+    elif isinstance(block, Notice):
+        yield f"> **{_plain(block.text)}**"
     elif isinstance(block, Drawing):
         yield f"*Figure: {_plain(block.alt_text)}*"
         yield from _lines(block.data)

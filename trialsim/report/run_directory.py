@@ -1,4 +1,4 @@
-"""One folder per run: ``record.json``, ``results/``, ``figures/``. Nothing is ever overwritten."""
+"""One folder per run: ``record.json chunks/ results/ figures/``. Nothing is ever overwritten."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import json
 import os
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trialsim.engine.record import RunRecord
+from trialsim.engine.store import ChunkFolder
 from trialsim.errors import Problem, RequestError
 from trialsim.figures.style import save
 from trialsim.report.document import Document, as_json
 from trialsim.trial import Kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from matplotlib.figure import Figure
 
 __all__ = ["RunDirectory", "recorded_kernel"]
+
+_MAX_DIFFERENCES = 5
+_IDENTITY = ("protocol", "seed", "versions", "kernel", "kernel_version", "path")
 
 
 def _path_of(record: RunRecord, chosen: Path | None) -> Path:
@@ -27,75 +33,71 @@ def _path_of(record: RunRecord, chosen: Path | None) -> Path:
 def recorded_kernel(record: RunRecord, chosen: Path | None) -> Kernel | None:
     """Return what computed the run that is already there, or None."""
     try:
-        text = (_path_of(record, chosen) / "record.json").read_text(encoding="utf-8")
-        return Kernel(json.loads(text)["kernel"])
+        return Kernel(_record_at(_path_of(record, chosen))["kernel"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
+def _record_at(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    return found
+
+
 class RunDirectory:
-    """Where the results of one run go.
+    """Where a run goes: its chunks while it runs, then its results.
 
     Parameters
     ----------
     record : RunRecord
     chosen : Path or None
-        A new or empty folder; None for ``trialsim-runs/<id>-<8 of the record's hash>``, which other
-        results of the same run may already share.
+        None for ``trialsim-runs/<id>-<8 of the record's hash>``. In a folder that holds the same
+        run, that goes on.
 
     Raises
     ------
     RequestError
-        If the folder cannot take this run. Checked before any work starts.
+        If the folder cannot take this run, with what differs. Checked before any work starts.
     """
 
     def __init__(self, record: RunRecord, chosen: Path | None) -> None:
         self.path = _path_of(record, chosen)
         self._record = record
-        option = "--out" if chosen else ""
         blocked = next((p for p in (self.path, *self.path.parents) if p.is_file()), None)
         if blocked:
-            raise RequestError(
-                Problem(
-                    f"cannot be a folder: {blocked} is a file",
-                    "Name another place with --out DIR.",
-                    option,
-                    str(self.path),
-                )
-            )
+            raise self._refused(f"cannot be a folder: {blocked} is a file")
         if self.path.is_dir() and any(self.path.iterdir()):
-            if chosen:
-                raise RequestError(
-                    Problem(
-                        "is not empty",
-                        "Name a new folder; resuming a run comes with a later version.",
-                        option,
-                        str(chosen),
-                    )
-                )
             self._check_same_run()
         ancestor = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not os.access(ancestor, os.W_OK):
-            raise RequestError(
-                Problem(
-                    "cannot be written",
-                    "Name another place with --out DIR.",
-                    option,
-                    str(self.path),
-                )
-            )
+            raise self._refused("cannot be written")
+
+    def _refused(self, rule: str, remedy: str = "") -> RequestError:
+        remedy = remedy or "Name another place with --out DIR."
+        return RequestError(Problem(rule, remedy, "--out", str(self.path)))
 
     def _check_same_run(self) -> None:
         try:
-            other = json.loads((self.path / "record.json").read_text(encoding="utf-8"))["sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
-            other = "unreadable"
-        if other != self._record.sha256:
-            raise RequestError(
-                Problem(
-                    "holds another run", "Move it away, or use --out DIR.", value=str(self.path)
-                )
-            )
+            there = _record_at(self.path)
+        except (OSError, ValueError):
+            raise self._refused("is not empty, and holds no run") from None
+        differing = list(_differences(there, self._record.as_dict()))
+        if differing:
+            words = "; ".join(differing[:_MAX_DIFFERENCES])
+            more = len(differing) - _MAX_DIFFERENCES
+            words += f"; and {more} more" if more > 0 else ""
+            raise self._refused(f"holds another run: {words}")
+
+    def begin(self) -> ChunkFolder:
+        """Write down which run this is, and open its chunks for writing.
+
+        Raises
+        ------
+        RequestError
+            If another process writes there.
+        """
+        chunks = ChunkFolder(self.path / "chunks")
+        self._write_new(self.path / "record.json", as_json(self._record.as_dict()) + "\n")
+        return chunks
 
     def write(self, document: Document, figures: dict[str, tuple[Figure, str]]) -> list[Path]:
         """Write a result and its figures.
@@ -115,7 +117,6 @@ class RunDirectory:
         """
         results = self.path / "results"
         results.mkdir(parents=True, exist_ok=True)
-        self._write_new(self.path / "record.json", as_json(self._record.as_dict()) + "\n")
         text = document.to_json() + "\n"
         tails = ("", *(f"-{document.arguments_hash[:n]}" for n in (4, 8, 64)))
         tail = next(t for t in tails if self._free(results / f"{document.command}{t}.json", text))
@@ -150,3 +151,23 @@ class RunDirectory:
             unfinished.write_text(text, encoding="utf-8", newline="\n")
             unfinished.replace(path)
         return path
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    """Say where two records are not those of one run."""
+    one, other = (dict(_flat({key: r.get(key) for key in _IDENTITY})) for r in (there, here))
+    for name in (*one, *(name for name in other if name not in one)):
+        if one.get(name) != other.get(name):
+            yield f"{name} {one.get(name, 'none')}, here {other.get(name, 'none')}"
+
+
+def _flat(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _flat(value, f"{path}.{key}" if path else key)
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            name = value.get("id", index) if isinstance(value, dict) else index
+            yield from _flat(value, f"{path}.{name}")
+    else:
+        yield path, str(content)

@@ -1,4 +1,4 @@
-"""A finished run, read back and checked: what a report may be made of."""
+"""A run read back and checked, for a report; of one that was stopped, what is there."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from xml.etree import ElementTree
 from pydantic import ValidationError
 
 from trialsim.engine.record import identity_sha256
+from trialsim.engine.store import ChunkFolder
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.evidence import EvidenceFile
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.template import Template
-from trialsim.report.document import RESULT_FORMAT
+from trialsim.report.document import RESULT_FORMAT, Document
+from trialsim.studies.simulation import PlannedSimulation, plan_simulation
+from trialsim.trial import Kernel
 
-__all__ = ["FinishedRun", "newest_run", "read_run"]
+__all__ = ["FinishedRun", "newest_run", "planned_run", "read_run"]
 
 _NEEDED = {"protocol", "seed", "version", "arguments", "rows", "observed", "texts", "warnings"}
 _DRAWING = {
@@ -33,6 +36,9 @@ _RUN_AGAIN = "Run the simulation again into a new folder."
 @dataclass(frozen=True)
 class FinishedRun:
     """One result of a run and what it was made from.
+
+    Where the run was stopped before it had a result, `document` is made of the replicates that are
+    there and has the key ``partial``.
 
     Attributes
     ----------
@@ -82,9 +88,9 @@ def read_run(folder: Path) -> list[FinishedRun]:
         raise _refused(str(folder), "is not the folder of a run", "It has no record.json.")
     record = _json(folder / "record.json")
     results = sorted((folder / "results").glob("*.sha256"))
-    if not results:
-        raise _refused(str(folder), "holds no finished result", _RUN_AGAIN)
     resolved = _resolved(folder, record)
+    if not results:
+        return [_unfinished(folder, record, resolved)]
     return [_one(folder, record, resolved, sums) for sums in results]
 
 
@@ -111,6 +117,38 @@ def _one(
     if document.get("protocol_sha256") != record.get("protocol_sha256"):
         raise _refused(str(folder), "mixes two protocols", _RUN_AGAIN)
     return FinishedRun(folder, record, document, resolved, svgs)
+
+
+def planned_run(folder: Path) -> tuple[PlannedSimulation, ChunkFolder, int]:
+    """Return the plan of a run, its chunks and its seed.
+
+    Raises
+    ------
+    RequestError
+        If it is no longer as it was written, or its kernel is not installed.
+    """
+    record = _json(folder / "record.json")
+    plan = plan_simulation(_resolved(folder, record)).computed_by(Kernel(record["kernel"]))
+    return plan, ChunkFolder(folder / "chunks", read_only=True), int(record["seed"])
+
+
+def _unfinished(folder: Path, record: dict[str, Any], resolved: ResolvedTemplate) -> FinishedRun:
+    """Read what a run that was stopped has found so far."""
+    chunks = ChunkFolder(folder / "chunks", read_only=True)
+    request = next((r for r in reversed(chunks.requests) if r.get("command") == "simulate"), None)
+    if request is None:
+        raise _refused(str(folder), "holds no finished result", _RUN_AGAIN)
+    arguments = {key: value for key, value in request.items() if key != "command"}
+    plan = plan_simulation(resolved, arguments.get("scenario", ()))
+    plan = plan.computed_by(Kernel(record["kernel"]), installed=False)
+    result = plan.read(chunks, record["seed"])
+    if result is None:
+        remedy = "Run the same command again: it goes on from what is there."
+        raise _refused(str(folder), "does not have one block of every scenario yet", remedy)
+    asked = arguments.get("replicates", arguments.get("max_replicates"))
+    partial = {"replicates": result.n_replicates, "asked": asked}
+    document = Document.of_study(resolved, result, arguments, record["seed"], partial=partial)
+    return FinishedRun(folder, record, json.loads(document.to_json()), resolved, {})
 
 
 def _drawing(path: Path) -> str:

@@ -39,7 +39,7 @@ DISCLAIMER = (
 
 
 def simulation_screen(
-    resolved: ResolvedTemplate, result: StudyResult, replicates: int, seed: int, program: str
+    resolved: ResolvedTemplate, result: StudyResult, seed: int, program: str
 ) -> str:
     """Return what ``trialsim simulate`` prints."""
     trials, pools = result.figure_data["observed"]
@@ -58,20 +58,18 @@ def simulation_screen(
         )
     if cautions := caution_lines(result.warnings, program=program):
         parts.append(cautions)
-    parts.append(footer(result, replicates, seed))
+    parts.append(footer(result, seed))
     return "\n\n".join(parts)
 
 
-def demo_screen(
-    resolved: ResolvedTemplate, result: StudyResult, replicates: int, seed: int, program: str
-) -> str:
+def demo_screen(resolved: ResolvedTemplate, result: StudyResult, seed: int, program: str) -> str:
     """Return the tour's last screen: the tables, and the gravest disagreement."""
     first, *others = result.warnings
     more = f"{len(others)} more disagreements between sources: {program} evidence"
     trials, _ = result.figure_data["observed"]
     parts = [heading(resolved), power_table(resolved, result), observed_table(trials)]
     parts.append(f"{caution_lines([first], program=program)}\n{more}")
-    return "\n\n".join([*parts, footer(result, replicates, seed)])
+    return "\n\n".join([*parts, footer(result, seed)])
 
 
 def heading(resolved: ResolvedTemplate) -> str:
@@ -338,7 +336,7 @@ def pool_in_words(pool: ObservedPool) -> str:
     )
 
 
-def footer(result: StudyResult, replicates: int, seed: int) -> str:
+def footer(result: StudyResult, seed: int) -> str:
     """Return what the numbers rest on."""
     ends = (row for row in (*result.rows, *result.observed) if row.look is None)
     failed = max((row.n_failed or 0 for row in ends), default=0)
@@ -347,7 +345,7 @@ def footer(result: StudyResult, replicates: int, seed: int) -> str:
     )
     plan = next(row.analysis for row in result.rows if row.measure is Measure.POWER)
     facts = [
-        f"{plan}; {replicates:,} simulated trials per line, seed {seed}",
+        f"{plan}; {result.n_replicates:,} simulated trials per line, seed {seed}",
         "+- is one Monte Carlo standard error",
     ]
     facts.append(f"at most {failed:,} failed, left out and counted" if failed else "none failed")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trialsim.errors import Problem, RequestError
-from trialsim.report.content import Grid, Paragraph, Section
+from trialsim.report.content import Grid, Notice, Paragraph, Section
 
 __all__ = ["write_word"]
 
@@ -41,6 +41,8 @@ def write_word(path: Path, title: str, sections: Sequence[Section]) -> None:
         for block in section.blocks[:_MOST_ROWS]:
             if isinstance(block, Paragraph):
                 document.add_paragraph(block.text)
+            elif isinstance(block, Notice):
+                document.add_paragraph().add_run(block.text).bold = True
             elif isinstance(block, Grid):
                 _add_table(document, block)
     document.save(str(path))

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
+from trialsim.characteristics import Z95
 from trialsim.engine.blocks import Job
 from trialsim.engine.record import RunRecord
-from trialsim.engine.run import check_kernel, run
-from trialsim.protocol.cautions import Caution, assumption, cautions_about, weak_claim
+from trialsim.engine.replay import ReplayedTrial, replay
+from trialsim.engine.run import Progress, Simulation, check_kernel, run
+from trialsim.engine.store import InMemory, Store, series_of
+from trialsim.engine.workers import Workers
+from trialsim.errors import Problem, RequestError, SimulationError
+from trialsim.protocol.cautions import (
+    Caution,
+    assumption,
+    cautions_about,
+    imprecise,
+    weak_claim,
+)
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
@@ -21,9 +33,34 @@ from trialsim.studies.observed import (
     sentence,
 )
 from trialsim.studies.power import power_rows, survival_curves
-from trialsim.trial import AnalysisPlan, Kernel, StudyResult
+from trialsim.trial import AnalysisPlan, Kernel, Row, StudyResult
 
-__all__ = ["PlannedSimulation", "plan_simulation"]
+__all__ = ["PlannedSimulation", "Precision", "plan_simulation"]
+
+MIN_REPLICATES_FOR_PRECISION = 1_000
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Run until the headline numbers are known to so much.
+
+    Attributes
+    ----------
+    target : float
+        Largest error allowed: Wilson half-width over 1.96 of a proportion, else the MCSE.
+    max_replicates : int
+        The most to be tried; whole blocks of it.
+    """
+
+    target: float
+    max_replicates: int = 1_000_000
+
+    @property
+    def replicates_at_worst(self) -> int:
+        """Replicates a probability of one half needs, or the most."""
+        return min(
+            self.max_replicates, max(MIN_REPLICATES_FOR_PRECISION, ceil(0.25 / self.target**2))
+        )
 
 
 @dataclass(frozen=True)
@@ -53,15 +90,22 @@ class PlannedSimulation:
             self.resolved.document, self.resolved.sha256, seed, own, job.path, job.kernel
         )
 
-    def computed_by(self, kernel: Kernel) -> PlannedSimulation:
+    def computed_by(self, kernel: Kernel, *, installed: bool = True) -> PlannedSimulation:
         """Return the same plan for another kernel.
+
+        Parameters
+        ----------
+        kernel : Kernel
+        installed : bool
+            False to read what it computed elsewhere.
 
         Raises
         ------
         RequestError
-            If it is not installed.
+            If it should be installed and is not.
         """
-        check_kernel(kernel)
+        if installed:
+            check_kernel(kernel)
         own, *others = self.jobs
         plans = tuple(replace(plan, kernel=kernel) for plan in own.plans)
         return replace(self, jobs=(replace(own, plans=plans, kernel=kernel), *others))
@@ -71,8 +115,10 @@ class PlannedSimulation:
         *,
         replicates: int = 10_000,
         seed: int = 1,
-        workers: int = 1,
-        on_progress: Callable[[int, int], None] | None = None,
+        workers: Workers = 1,
+        precision: Precision | None = None,
+        store: Store | None = None,
+        on_progress: Progress | None = None,
     ) -> StudyResult:
         """Run it.
 
@@ -81,14 +127,116 @@ class PlannedSimulation:
         replicates : int
             Simulated trials per scenario. 10,000 give a power to +-0.5 points (1 MCSE).
         seed : int
-        workers : int
-            Processes; the answer does not depend on it.
+        workers : int, Executor or Cluster
+            Processes, any executor, or a Dask cluster; the answer does not depend on it.
+        precision : Precision, optional
+            Run until the headline numbers are known so well, whatever `replicates` says.
+        store : Store, optional
+            Where blocks are kept, and found again.
         on_progress : callable, optional
-            Called with blocks done and blocks in all.
+            Called with work done and work in all, in estimated seconds of one core.
         """
-        simulations = run(
-            self.jobs, n_replicates=replicates, seed=seed, workers=workers, on_progress=on_progress
+        store = store or InMemory()
+
+        def simulated(jobs: Sequence[Job], n: int) -> tuple[Simulation, ...]:
+            return run(
+                jobs,
+                n_replicates=n,
+                seed=seed,
+                workers=workers,
+                store=store,
+                on_progress=on_progress,
+            )
+
+        reached: float | None = None
+        if precision:
+            replicates, reached = self._until(precision, simulated)
+        result = self._result(simulated(self.jobs, replicates))
+        if precision and reached is not None and reached > precision.target:
+            missed = imprecise(precision.target, reached, replicates)
+            result = replace(result, warnings=(missed, *result.warnings))
+        return result
+
+    def read(self, store: Store, seed: int) -> StudyResult | None:
+        """Return what a run that was stopped has found; None where it has not a single block.
+
+        The replicates of all blocks that every scenario has, counted from the first.
+        """
+        n = self.n_kept(store, seed)
+        return self._result(run(self.jobs, n_replicates=n, seed=seed, store=store)) if n else None
+
+    def n_kept(self, store: Store, seed: int) -> int:
+        """Return how many replicates every scenario has."""
+        return min(
+            store.n_replicates(series_of(job, truth, seed))
+            for job in self.jobs
+            for truth in job.truths
         )
+
+    def only_scenario(self) -> str:
+        """Return the scenario, where there is one (RequestError)."""
+        if len(self.scenarios) > 1:
+            names = ", ".join(scenario.id for scenario in self.scenarios)
+            remedy = f"Name one with --scenario: {names}."
+            raise RequestError(Problem("has several scenarios", remedy, "replay"))
+        return self.scenarios[0].id
+
+    def replay(
+        self, scenario: str, seed: int, replicate: int, store: Store | None = None
+    ) -> ReplayedTrial:
+        """Return one trial of the protocol's own, patient by patient.
+
+        Parameters
+        ----------
+        scenario : str
+        seed : int
+        replicate : int
+            From 1.
+        store : Store, optional
+            The run it belongs to; its row there must be the same.
+
+        Raises
+        ------
+        RequestError
+            If there is no such scenario or replicate.
+        SimulationError
+            If the row in the store is another.
+        """
+        (chosen,) = self.resolved.scenarios([scenario])
+        job = self.jobs[0]
+        truth = self.resolved.truth(chosen)
+        trial = replay(job, truth, seed, replicate)
+        series = series_of(job, truth, seed)
+        if store and (replicate - 1) // job.block_width in store.blocks(series):
+            there = store.row(series, replicate - 1)[0]
+            if not there.same_as(trial.looks):
+                raise SimulationError(
+                    Problem(
+                        "is not what the run has: it was computed on another kind of machine",
+                        "Run it again here, into a new folder.",
+                        f"replicate {replicate} of {scenario}",
+                    )
+                )
+        return trial
+
+    def _until(
+        self,
+        precision: Precision,
+        simulated: Callable[[Sequence[Job], int], tuple[Simulation, ...]],
+    ) -> tuple[int, float | None]:
+        """Return how many replicates are enough, or the most, and the precision they reach."""
+        width = self.jobs[0].block_width
+        most = max(width, precision.max_replicates // width * width)
+        n = min(most, -(-MIN_REPLICATES_FOR_PRECISION // width) * width)
+        while True:
+            own = simulated(self.jobs, n)[0]
+            reached = _worst_error(power_rows(self.resolved, own))
+            if reached is None or reached <= precision.target or n >= most:
+                return n, reached
+            wanted = n * (reached / precision.target) ** 2
+            n = min(most, max(n + width, int(-(-wanted // width)) * width))
+
+    def _result(self, simulations: Sequence[Simulation]) -> StudyResult:
         by_unit = {simulation.job.unit: simulation for simulation in simulations}
         trials = [
             (trial, placements(trial, by_unit.get(trial.record.id), self.resolved))
@@ -105,6 +253,7 @@ class PlannedSimulation:
                 "observed": (trials, pools),
                 "survival": survival_curves(self.resolved, by_unit[""]),
             },
+            n_replicates=by_unit[""].n_replicates,
         )
 
     def _cautions(self) -> tuple[Caution, ...]:
@@ -133,6 +282,22 @@ class PlannedSimulation:
                 )
         found = (*weak, *cautions_about(cited, resolved.evidence))
         return tuple(sorted(found, key=lambda caution: caution.level == "note"))
+
+
+def _worst_error(rows: Sequence[Row]) -> float | None:
+    """Return the largest error of a headline number; None where none could be given.
+
+    Of a proportion the half-width of its Wilson interval over 1.96, which is not 0 where the
+    proportion is 0 or 1; else the Monte Carlo standard error.
+    """
+    errors = [
+        (row.upper - row.lower) / (2 * Z95)
+        if row.lower is not None and row.upper is not None
+        else row.mcse
+        for row in rows
+        if row.headline and row.value is not None
+    ]
+    return max((error for error in errors if error is not None), default=None)
 
 
 def _pieces(scenario: Scenario) -> tuple[Piece, ...]:
