@@ -29,6 +29,18 @@ settings.register_profile(
 settings.load_profile("here")
 
 
+MOMENTS = int(os.environ.get("TRIALSIM_MOMENTS", "2"))  # at which each fault is made to happen
+
+
+def needs(what: str, present: object) -> None:
+    """Skip a test where something is absent; fail where TRIALSIM_REQUIRE says it must be there."""
+    if present:
+        return
+    if what in os.environ.get("TRIALSIM_REQUIRE", "").split(","):
+        pytest.fail(f"{what} is required here, and absent")
+    pytest.skip(f"{what} is absent")
+
+
 @pytest.fixture(scope="session")
 def trialsim():
     """Run the installed command in a process of its own."""

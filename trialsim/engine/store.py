@@ -265,7 +265,7 @@ class ChunkFolder(Store):
                 Problem(
                     f"cannot be written: {error.strerror or error}",
                     "Make room there. What is done is kept: the same command then goes on.",
-                    value=str(self.path),
+                    str(self.path),
                 )
             ) from None
         for series, _ in chunks:
@@ -298,7 +298,7 @@ class ChunkFolder(Store):
                     f"has {free / 1e6:,.0f} MB free; this run needs "
                     f"{(n_bytes + _SPARE_BYTES) / 1e6:,.0f} MB",
                     "Make room, name another place with --out DIR, or use fewer --replicates.",
-                    value=str(self.path),
+                    str(self.path),
                 )
             )
 
@@ -326,7 +326,7 @@ def _unpacked(path: Path, series: Series, count: int) -> Kept:
     shapes = [(count * series.width, looks) for looks in series.n_looks]
     if [results.z.shape for results in found] != shapes:
         remedy = "Run the same command again: it is computed again."
-        raise SimulationError(Problem("is no longer what was written", remedy, value=str(path)))
+        raise SimulationError(Problem("is no longer what was written", remedy, str(path)))
     return found
 
 
@@ -363,7 +363,7 @@ def _locked(path: Path) -> int:
             Problem(
                 "is being written by another run",
                 "Wait for it, or name another folder with --out DIR.",
-                value=str(path.parent.parent),
+                str(path.parent.parent),
             )
         ) from None
     return lock

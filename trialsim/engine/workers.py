@@ -154,8 +154,9 @@ def _by_processes(tasks: Iterable[Task], n: int) -> Iterator[tuple[Task, Found]]
                     any_done = True
                     yield done
             except BrokenProcessPool:
-                if not any_done:
-                    _check_main_guard()
+                pass  # what it took with it is told below
+            if flying and not any_done:
+                _check_main_guard()
             for future, task in flying.items():  # what the pool took with it
                 if future.done() and not future.cancelled() and not future.exception():
                     yield task, future.result()
@@ -332,7 +333,8 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
                 cluster.address,
             )
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # faults are told in a sentence
+    for name in [n for n in logging.root.manager.loggerDict if n.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # faults are told in a sentence
     try:
         client = distributed.Client(cluster.address, timeout="10s", set_as_default=False)
         client.wait_for_workers(1, timeout=_SECONDS_WITHOUT_WORKERS)

@@ -86,6 +86,11 @@ class ObservedTrial:
         """Patients analysed."""
         return self.protocol.n_total
 
+    def not_yet_simulated(self) -> ObservedTrial:
+        """Return the trial as a run that was stopped before it came to it knows it."""
+        why = dict.fromkeys((truth.scenario for truth in self.truths), "not simulated yet")
+        return replace(self, truths=(), not_simulated={**self.not_simulated, **why})
+
     @property
     def job(self) -> Job:
         """The simulation of this trial under every scenario that can be carried over."""

@@ -160,18 +160,20 @@ class PlannedSimulation:
     def read(self, store: Store, seed: int) -> StudyResult | None:
         """Return what a run that was stopped has found; None where it has not a single block.
 
-        The replicates of all blocks that every scenario has, counted from the first.
+        The replicates of all blocks that every scenario has, counted from the first; an observed
+        trial that has fewer is placed among these.
         """
-        n = self.n_kept(store, seed)
-        return self._result(run(self.jobs, n_replicates=n, seed=seed, store=store)) if n else None
+        simulations: list[Simulation] = []
+        for job in self.jobs:
+            n = min(self.n_kept(store, seed), _kept_of(job, store, seed))
+            if n:
+                simulations += run([job], n_replicates=n, seed=seed, store=store)
+        there = {simulation.job.unit for simulation in simulations}
+        return self._result(simulations) if "" in there else None
 
     def n_kept(self, store: Store, seed: int) -> int:
-        """Return how many replicates every scenario has."""
-        return min(
-            store.n_replicates(series_of(job, truth, seed))
-            for job in self.jobs
-            for truth in job.truths
-        )
+        """Return how many replicates of the protocol's own trial every scenario has."""
+        return _kept_of(self.jobs[0], store, seed)
 
     def only_scenario(self) -> str:
         """Return the scenario, where there is one (RequestError)."""
@@ -238,10 +240,11 @@ class PlannedSimulation:
 
     def _result(self, simulations: Sequence[Simulation]) -> StudyResult:
         by_unit = {simulation.job.unit: simulation for simulation in simulations}
-        trials = [
-            (trial, placements(trial, by_unit.get(trial.record.id), self.resolved))
-            for trial in observed_trials(self.resolved, self.scenarios)
-        ]
+        trials = []
+        for trial in observed_trials(self.resolved, self.scenarios):
+            simulation = by_unit.get(trial.record.id)
+            known = trial if simulation else trial.not_yet_simulated()
+            trials.append((known, placements(known, simulation, self.resolved)))
         pools = observed_pools(self.resolved)
         return StudyResult(
             rows=tuple(power_rows(self.resolved, by_unit[""])),
@@ -282,6 +285,10 @@ class PlannedSimulation:
                 )
         found = (*weak, *cautions_about(cited, resolved.evidence))
         return tuple(sorted(found, key=lambda caution: caution.level == "note"))
+
+
+def _kept_of(job: Job, store: Store, seed: int) -> int:
+    return min(store.n_replicates(series_of(job, truth, seed)) for truth in job.truths)
 
 
 def _worst_error(rows: Sequence[Row]) -> float | None:
