@@ -21,7 +21,7 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 validate: .venv/dev
-	TRIALSIM_EXAMPLES=500 $(BIN)/python -m pytest -n auto --dist worksteal tests validation
+	TRIALSIM_EXAMPLES=500 TRIALSIM_MOMENTS=10 $(BIN)/python -m pytest -n auto --dist worksteal tests validation
 
 bench: .venv/dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-group-by=group
@@ -41,7 +41,7 @@ docs: .venv/dev
 	@touch $@
 
 .venv/dev: pyproject.toml requirements/dev.txt
-	@echo "trialsim: setting up for development in .venv (about 500 MB, 1 to 3 minutes)."
+	@echo "trialsim: setting up for development in .venv (about 750 MB, 1 to 3 minutes)."
 	@PYTHON=$(PYTHON) sh requirements/set-up.sh dev
 	@touch .venv/demo $@
 

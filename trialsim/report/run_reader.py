@@ -141,11 +141,11 @@ def _unfinished(folder: Path, record: dict[str, Any], resolved: ResolvedTemplate
     arguments = {key: value for key, value in request.items() if key != "command"}
     plan = plan_simulation(resolved, arguments.get("scenario", ()))
     plan = plan.computed_by(Kernel(record["kernel"]), installed=False)
-    result = plan.read(chunks, record["seed"])
+    asked = arguments.get("replicates", arguments.get("max_replicates"))
+    result = plan.read(chunks, record["seed"], asked)
     if result is None:
         remedy = "Run the same command again: it goes on from what is there."
         raise _refused(str(folder), "does not have one block of every scenario yet", remedy)
-    asked = arguments.get("replicates", arguments.get("max_replicates"))
     partial = {"replicates": result.n_replicates, "asked": asked}
     document = Document.of_study(resolved, result, arguments, record["seed"], partial=partial)
     return FinishedRun(folder, record, json.loads(document.to_json()), resolved, {})

@@ -10,7 +10,7 @@ from trialsim.characteristics import Z95
 from trialsim.engine.blocks import Job
 from trialsim.engine.record import RunRecord
 from trialsim.engine.replay import ReplayedTrial, replay
-from trialsim.engine.run import Progress, Simulation, check_kernel, run
+from trialsim.engine.run import MAX_REPLICATES, Progress, Simulation, check_kernel, run
 from trialsim.engine.store import InMemory, Store, series_of
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError
@@ -157,15 +157,16 @@ class PlannedSimulation:
             result = replace(result, warnings=(missed, *result.warnings))
         return result
 
-    def read(self, store: Store, seed: int) -> StudyResult | None:
+    def read(self, store: Store, seed: int, at_most: int | None = None) -> StudyResult | None:
         """Return what a run that was stopped has found; None where it has not a single block.
 
-        The replicates of all blocks that every scenario has, counted from the first; an observed
-        trial that has fewer is placed among these.
+        The replicates of all blocks that every scenario has, counted from the first and up to
+        `at_most`; an observed trial that has fewer is placed among these.
         """
+        most = at_most or MAX_REPLICATES
         simulations: list[Simulation] = []
         for job in self.jobs:
-            n = min(self.n_kept(store, seed), _kept_of(job, store, seed))
+            n = min(self.n_kept(store, seed), _kept_of(job, store, seed), most)
             if n:
                 simulations += run([job], n_replicates=n, seed=seed, store=store)
         there = {simulation.job.unit for simulation in simulations}
