@@ -8,8 +8,8 @@ its alpha; its power is that of the right conclusion alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import inf, isfinite, sqrt
 from typing import ClassVar, NamedTuple, NoReturn
@@ -36,6 +36,8 @@ from trialsim.kernels.boundaries import (
 __all__ = [
     "AssumedEffect",
     "BetaSpending",
+    "Efficacy",
+    "Futility",
     "GivenBounds",
     "GivenFutility",
     "HwangShihDeCani",
@@ -44,6 +46,7 @@ __all__ = [
     "ObrienFleming",
     "Pocock",
     "SequentialDesign",
+    "Spending",
     "StagewiseInference",
     "UserSpending",
     "WangTsiatis",
@@ -99,7 +102,7 @@ class ObrienFleming(WangTsiatis):
     O'Brien and Fleming (1979), Biometrics 35:549-556.
     """
 
-    delta: float = 0.0
+    delta: float = field(default=0.0, init=False)
     name: ClassVar[str] = "O'Brien-Fleming"
 
 
@@ -112,7 +115,7 @@ class Pocock(WangTsiatis):
     Pocock (1977), Biometrika 64:191-199.
     """
 
-    delta: float = 0.5
+    delta: float = field(default=0.5, init=False)
     name: ClassVar[str] = "Pocock"
 
 
@@ -442,12 +445,13 @@ def sequential_design(
         planned_power=power,
     )
     _check_rules(design)
-    if power is not None:
-        _check_power(power, alpha / sides)
-    design = _with_bounds(design, _planned_drift(design))
-    if power is not None and design.planned_drift is None:
-        design = replace(design, planned_drift=design.drift_for(power))
-    return design
+    if power is None:
+        return _with_bounds(design, None)
+    _check_power(power, alpha / sides)
+    if isinstance(futility, BetaSpending):
+        return _with_bounds(design, _planned_drift(design, power))
+    design = _with_bounds(design, None)
+    return replace(design, planned_drift=design.drift_for(power))
 
 
 def recomputed(design: SequentialDesign, information: Sequence[float]) -> SequentialDesign:
@@ -512,30 +516,27 @@ def _efficacy_z(design: SequentialDesign, alpha: float) -> Floats:
     return spending_bounds(t, _spent_at_looks(rule, t, alpha / design.sides), region)
 
 
-def _both_bounds(design: SequentialDesign, beta: float, drift: float) -> SpentBounds:
-    """Bounds of both kinds where beta is spent, at an assumed drift."""
-    rule, t = design.efficacy, design.information
+def _bounds_by_drift(design: SequentialDesign) -> Callable[[float], SpentBounds]:
+    """Return the bounds of a design that spends beta as a function of the drift assumed."""
     assert isinstance(design.futility, BetaSpending)
-    beta_spent = _spent_at_looks(design.futility.rule, t, beta)
+    assert design.planned_power is not None
+    rule, t = design.efficacy, design.information
+    beta_spent = _spent_at_looks(design.futility.rule, t, 1 - design.planned_power)
     if design.binding and isinstance(rule, Spending):
         alpha_spent = _spent_at_looks(rule, t, design.alpha)
-        return beta_spending_bounds(t, alpha_spent, beta_spent, drift)
-    upper = _efficacy_z(design, design.alpha)
-    return beta_spending_bounds(t, np.zeros(len(t)), beta_spent, drift, upper)
+        return lambda drift: beta_spending_bounds(t, alpha_spent, beta_spent, drift)
+    upper, nothing = _efficacy_z(design, design.alpha), np.zeros(len(t))
+    return lambda drift: beta_spending_bounds(t, nothing, beta_spent, drift, upper)
 
 
-def _planned_drift(design: SequentialDesign) -> float | None:
+def _planned_drift(design: SequentialDesign, power: float) -> float:
     """Drift at which the futility bounds spend beta and meet the efficacy bound at the end."""
-    if not isinstance(design.futility, BetaSpending) or design.planned_power is None:
-        return None
-    beta = 1 - design.planned_power
-    guess = float(ndtri(1 - design.alpha) + ndtri(design.planned_power))
+    bounds, beta = _bounds_by_drift(design), 1 - power
+    guess = float(ndtri(1 - design.alpha) + ndtri(power))
     found = increasing_root(
-        lambda drift: probit(beta) - probit(_both_bounds(design, beta, drift).type_ii_error),
-        guess + 0.1,
-        guess + 0.2,
+        lambda drift: probit(beta) - probit(bounds(drift).type_ii_error), guess + 0.1, guess + 0.2
     )
-    if abs(_both_bounds(design, beta, found).type_ii_error - beta) > 1e-7:
+    if abs(bounds(found).type_ii_error - beta) > 1e-7:
         _refuse("futility", "must leave the power within reach", design.futility, "Spend it later.")
     return found
 
@@ -544,8 +545,7 @@ def _with_bounds(design: SequentialDesign, drift: float | None) -> SequentialDes
     futility_z: Floats | None = None
     if isinstance(design.futility, BetaSpending):
         assert drift is not None
-        assert design.planned_power is not None
-        efficacy_z, futility_z, _ = _both_bounds(design, 1 - design.planned_power, drift)
+        efficacy_z, futility_z, _ = _bounds_by_drift(design)(drift)
     else:
         efficacy_z = _efficacy_z(design, design.alpha)
         if design.futility is not None:
