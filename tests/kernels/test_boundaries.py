@@ -136,8 +136,11 @@ def test_property_scaled_bounds_keep_their_shape_and_total(t, total, delta, symm
 
 def test_analytic_tiny_probabilities_have_exact_bounds():
     spent = [1e-30, 1e-20, 0.02]
-    upper = boundaries.spending_bounds([0.1, 0.2, 1.0], spent)
+    t = [0.1, 0.2, 1.0]
+    upper = boundaries.spending_bounds(t, spent)
     assert upper[:2] == pytest.approx(norm.isf([1e-30, 1e-20]), abs=1e-6)
+    mirrored = boundaries.beta_spending_bounds(t, np.zeros(3), spent, 0.0, np.full(3, INF))
+    assert mirrored.lower[:2] == pytest.approx(-upper[:2], abs=1e-9)
 
 
 def test_analytic_nothing_spent_is_no_test_and_too_much_is_no_bound():
@@ -147,8 +150,9 @@ def test_analytic_nothing_spent_is_no_test_and_too_much_is_no_bound():
     assert upper[2] == -INF
 
 
-def test_analytic_where_bounds_meet_every_trial_stops():
-    found = boundaries.crossing_probabilities([0.5, 1.0], [1.0, 0.0], [1.0, 2.0], 0.7)
+@pytest.mark.parametrize("low", [1.0, 1.6])
+def test_analytic_where_bounds_meet_every_trial_stops(low):
+    found = boundaries.crossing_probabilities([0.5, 1.0], [low, 0.0], [1.0, 2.0], 0.7)
     mean = 0.7 * np.sqrt(0.5)
     assert found.upper == pytest.approx([norm.sf(1 - mean), 0])
     assert found.lower == pytest.approx([norm.cdf(1 - mean), 0])

@@ -284,6 +284,11 @@ def test_property_two_sides_are_one_at_half_the_alpha_nearly(efficacy, first):
     assert both.type_i_error == pytest.approx(0.05, abs=1e-8)
 
 
+def test_property_what_a_user_spends_is_over_both_sides():
+    both = planned(efficacy=UserSpending((0.5, 1), (0.02, 0.05)), alpha=0.05, sides=2)
+    assert both.alpha_spent == pytest.approx([0.016, 0.032, 0.05], abs=1e-9)
+
+
 def test_analytic_one_look_is_the_fixed_design():
     design = sequential_design((1,), alpha=0.05, sides=2, efficacy=Pocock(), power=0.9)
     assert design.efficacy_z == pytest.approx([norm.isf(0.025)], abs=1e-9)
@@ -589,6 +594,14 @@ def beta_late(**more):
         (lambda: planned(futility=GivenFutility((0.0, np.nan))), "must be below infinity"),
         (lambda: planned(futility=GivenFutility((0.0, 0.0)), sides=2), "a one-sided design"),
         (beta_late, "must be given where beta is spent"),
+        (
+            lambda: beta_late(efficacy=GivenBounds((INF,) * 3), power=0.9),
+            "must leave the power within reach",
+        ),
+        (
+            lambda: planned(futility=BetaSpending(UserSpending((1,), (0.05,))), power=0.9),
+            "must end at 0.1; got 0.05",
+        ),
         (
             lambda: beta_late(efficacy=Pocock(), power=0.9, binding=True),
             "must be a spending function where futility is binding and spends beta",

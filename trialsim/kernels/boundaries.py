@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 _REACH = 7.0  # standard deviations kept of an unbounded side: 1.3e-12 lies beyond
 _NODES_PER_WIDTH = 1.75  # Gauss-Legendre on a Gaussian of unit width: 1e-10, tested
 _PANEL = 96  # nodes of one Gauss-Legendre rule; wider regions take several
-_ROOT_SCALE = 1e-10  # of z: where the search for a bound ends
+_TOLERANCE = 1e-10  # of z: where the search for a root ends
 
 
 class Crossing(NamedTuple):
@@ -157,17 +157,11 @@ def _below(density: _Density, step: _Step, bound: float) -> float:
     return float(density.mass @ ndtr((bound - _centre(density, step)) / step.deviation))
 
 
-@lru_cache(maxsize=64)
-def _legendre(n_nodes: int) -> tuple[Floats, Floats]:
-    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
-    return nodes, weights
-
-
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _rule(n_nodes: int) -> tuple[Floats, Floats]:
     """Return a Gauss-Legendre rule on (0, 1), in panels where one would be long."""
     panels = ceil(n_nodes / _PANEL)
-    nodes, weights = _legendre(ceil(n_nodes / panels))
+    nodes, weights = np.polynomial.legendre.leggauss(ceil(n_nodes / panels))
     starts = np.arange(panels)[:, None]
     return ((starts + (nodes + 1) / 2) / panels).ravel(), np.tile(weights / 2 / panels, panels)
 
@@ -280,7 +274,7 @@ def _upper_bound(density: _Density, step: _Step, probability: float) -> float:
         bound += move
         if not floor <= bound <= ceiling:
             bound = (floor + ceiling) / 2 if isfinite(floor + ceiling) else bound - move / 2
-        if abs(move) < _ROOT_SCALE:
+        if abs(move) < _TOLERANCE:
             break
     return bound
 
@@ -406,17 +400,13 @@ def beta_spending_bounds(
     return SpentBounds(high, low, missed)
 
 
-def increasing_root(
-    function: Callable[[float], float], first: float, second: float, tolerance: float = 1e-10
-) -> float:
+def increasing_root(function: Callable[[float], float], first: float, second: float) -> float:
     """Return where an increasing, nearly straight function is zero: secant, kept in its bracket.
 
     Parameters
     ----------
     first, second : float
         Two guesses, not equal.
-    tolerance : float
-        Of the argument.
     """
     floor, ceiling = -inf, inf
     before, here = first, second
@@ -434,7 +424,7 @@ def increasing_root(
         elif not abs(following - here) <= 8 * moved or (following > here) == (at_here > 0):
             following = here - 8 * moved if at_here > 0 else here + 8 * moved
         before, at_before, here = here, at_here, following
-        if abs(here - before) < tolerance:
+        if abs(here - before) < _TOLERANCE:
             break
         at_here = function(here)
     return here

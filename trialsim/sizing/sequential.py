@@ -499,7 +499,7 @@ def recomputed(design: SequentialDesign, information: Sequence[float]) -> Sequen
 def _spent_at_looks(rule: Spending, information: tuple[float, ...], total: float) -> Floats:
     t = np.minimum(information, 1.0)
     t[-1] = 1.0
-    return np.diff(np.minimum(rule.spent(t, total), total), prepend=0.0)
+    return np.diff(rule.spent(t, total), prepend=0.0)
 
 
 def _efficacy_z(design: SequentialDesign, alpha: float) -> Floats:
@@ -842,16 +842,15 @@ def sequential_p_value(design: SequentialDesign, z: ArrayLike) -> float:
         _refuse("futility", "must not bind", design.futility, "Set binding=False.")
     seen = np.abs(seen) if design.sides == 2 else seen
 
-    def alpha_at(quantile: float) -> float:
-        return design.sides * float(ndtr(min(quantile, 0.0)))
-
     def margin(quantile: float) -> float:
-        return float((seen - _efficacy_z(design, alpha_at(quantile))[: len(seen)]).max())
+        alpha = design.sides * float(ndtr(quantile))
+        return float((seen - _efficacy_z(design, alpha)[: len(seen)]).max())
 
     if margin(0.0) <= 0:
         return 0.5 * design.sides
     guess = -max(0.1, float(seen.max()))
-    return alpha_at(increasing_root(margin, guess, guess + 0.05))
+    quantile = increasing_root(margin, guess, guess + 0.05)
+    return design.sides * min(0.5, float(ndtr(quantile)))
 
 
 def type_i_error_of_repeated_looks(n_looks: int, alpha_two_sided: float) -> float:
