@@ -13,7 +13,6 @@ from scipy.stats import multivariate_normal, norm
 
 from conftest import ROOT
 from trialsim.errors import DesignError, RequestError
-from trialsim.kernels.boundaries import NormalPrior
 from trialsim.sizing import sequential
 from trialsim.sizing.sequential import (
     AssumedEffect,
@@ -23,6 +22,7 @@ from trialsim.sizing.sequential import (
     HwangShihDeCani,
     LanDeMetsObrienFleming,
     LanDeMetsPocock,
+    NormalPrior,
     ObrienFleming,
     Pocock,
     UserSpending,
@@ -636,6 +636,10 @@ def test_regression_designs_that_cannot_be_met_are_refused(make, message):
     [
         (lambda d: sequential.conditional_power(d, 3, 1.0, 0.0), "a look from 1 to 2; got 3"),
         (lambda d: sequential.predictive_power(d, 0, 1.0), "a look from 1 to 2; got 0"),
+        (
+            lambda d: sequential.predictive_power(d, 1, 1.0, NormalPrior(0.0, -1.0)),
+            "prior must be 0 or more; got -1.0. 0 is flat.",
+        ),
         (lambda d: sequential.conditional_power(d, 1, INF, 0.0), "z must be finite"),
         (lambda d: sequential.stagewise_inference(d, 4, 1.0), "a look from 1 to 3; got 4"),
         (lambda d: sequential.stagewise_inference(d, 1, 1.0, 95), "must be in (0, 1); got 95"),

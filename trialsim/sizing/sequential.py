@@ -43,6 +43,7 @@ __all__ = [
     "HwangShihDeCani",
     "LanDeMetsObrienFleming",
     "LanDeMetsPocock",
+    "NormalPrior",
     "ObrienFleming",
     "Pocock",
     "SequentialDesign",
@@ -752,6 +753,9 @@ def predictive_power(
     Spiegelhalter, Freedman and Blackburn (1986), Controlled Clinical Trials 7:8-17.
     """
     t = _information_at(design, look, z, len(design.information) - 1)
+    if not prior.information >= 0:
+        problem = Problem("must be 0 or more", "0 is flat.", "prior", str(prior.information))
+        raise RequestError(problem)
     return _power_ahead(design, look, Standing(t, z), prior)
 
 
