@@ -69,7 +69,7 @@ def _entered(enrolment: Enrolment, days: Floats) -> Floats:
         entries = [duration.days for duration in enrolment.given]
         return np.asarray(np.searchsorted(entries, days, side="right") / len(entries))
     ends, shares = ((enrolment.even.days,), (1.0,)) if enrolment.even else enrolment.pieces
-    return np.interp(days, (0.0, *ends), np.concatenate([[0.0], np.cumsum(shares)]))
+    return np.asarray(np.interp(days, (0.0, *ends), np.concatenate([[0.0], np.cumsum(shares)])))
 
 
 def _entry_changes(enrolment: Enrolment) -> tuple[float, ...]:
