@@ -95,7 +95,8 @@ def _follow(
     breaks = {*changes, *(loss.breaks if loss else ()), until}
     breaks |= {cut_day - entry for entry in _entry_changes(course.enrolment)}
     ends = np.array([0.0, *sorted(day for day in breaks if 0 < day <= until)]) ** curve.shape
-    edges = np.unique(np.linspace(ends[:-1], ends[1:], _PANELS + 1))
+    early = ends[1] * 10.0 ** np.arange(-8, 0)  # where logarithms and roots of time are steep
+    edges = np.unique([*np.linspace(ends[:-1], ends[1:], _PANELS + 1).ravel(), *early])
     half = np.diff(edges)[:, None] / 2
     clock = (edges[:-1, None] + half * (1 + _NODES)).ravel()
     days = clock ** (1 / curve.shape)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 
-from scipy.special import nctdtr, stdtrit
+import numpy as np
+from scipy.special import gammainccinv, gammaincinv, ndtr, stdtrit
 
 from trialsim.errors import Problem
 from trialsim.sizing.fixed import (
@@ -36,6 +37,9 @@ __all__ = [
     "means_power",
     "means_size",
 ]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
+_NEGLIGIBLE = 1e-18
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ def means_power(
     ----------
     design : TwoMeans
     n_treated, n_control : float
-        Patients; more than 1 per arm.
+        Patients; at least 1 per arm, 2 for Welch's t.
     level : Level
 
     Raises
@@ -192,9 +196,10 @@ def means_power(
     (2007), Journal of Clinical Epidemiology 60:1234-1238 (analysis of covariance).
     """
     _check(design, level)
-    least = 1.0 if isinstance(design.spread, KnownDeviations) else 1.0 + 1e-9
-    check_sizes(n_treated, n_control, least)
-    enough = n_treated + n_control >= _least(design.spread)
+    separate = isinstance(design.spread, SeparateDeviations)
+    check_sizes(n_treated, n_control, 2 if separate else 1)
+    known = isinstance(design.spread, KnownDeviations)
+    enough = known or n_treated + n_control >= _least(design.spread)
     rule, remedy = "must leave a degree of freedom", "Add patients."
     refuse(problem_unless(enough, "patients", n_treated + n_control, rule, remedy))
     return _power(design, n_treated, n_control, level)
@@ -207,10 +212,29 @@ def _power(design: TwoMeans, n_treated: float, n_control: float, level: Level) -
     if freedom == inf:
         return level.normal_power(distance, 1.0, 1.0)
     critical = float(stdtrit(freedom, 1 - level.per_side))
-    power = float(nctdtr(freedom, -distance, -critical))
+    power = _noncentral_t_above(critical, freedom, distance)
     if level.counts_both:
-        power += float(nctdtr(freedom, distance, -critical))
+        power += _noncentral_t_above(critical, freedom, -distance)
     return power
+
+
+def _noncentral_t_above(critical: float, freedom: float, mean: float) -> float:
+    """Return the upper tail of the noncentral t distribution.
+
+    The normal tail given the ratio of estimated to true deviation, averaged over that ratio, whose
+    square is gamma-distributed. (`scipy.special.nctdtr` 1.17 is NaN at some negative means.)
+    """
+    half = freedom / 2
+    least, most = (
+        sqrt(float(edge) / half)
+        for edge in (gammaincinv(half, _NEGLIGIBLE), gammainccinv(half, _NEGLIGIBLE))
+    )
+    steep = np.array([-8.0, -4.0, 0.0, 4.0, 8.0]) / critical + mean / critical
+    edges = np.unique(np.clip([*np.geomspace(least, most, 25), *steep], least, most))
+    width = np.diff(edges)[:, None] / 2
+    ratio = edges[:-1, None] + width * (1 + _NODES)
+    weight = width * _WEIGHTS * np.exp((freedom - 1) * np.log(ratio) - half * (ratio**2 - 1))
+    return float((weight * ndtr(mean - critical * ratio)).sum() / weight.sum())
 
 
 def means_size(
@@ -239,12 +263,11 @@ def means_size(
         deviation = sqrt(s1**2 / share + s0**2 / (1 - share))
         total = level.normal_total(power, _distance(design), deviation, deviation)
     else:
-        least = max(_least(design.spread), 1.01 / min(share, 1 - share))
+        separate = isinstance(design.spread, SeparateDeviations)
+        least = max(_least(design.spread), (2 if separate else 1) / min(share, 1 - share))
         total = smallest_total(
             lambda n: _power(design, n * share, n * (1 - share), level), power, least
         )
-        whole = 2 / min(share, 1 - share) if isinstance(design.spread, SeparateDeviations) else 0.0
-        total = max(total, whole)
     return rounded_size(
         total,
         allocation,
