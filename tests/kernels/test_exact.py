@@ -168,6 +168,14 @@ def test_regression_one_patient_per_arm(test):
     assert 0 <= power(test, 1, 5, 0.3, 2, 0.1, 0.9) <= 1
 
 
+def test_regression_ten_thousand_patients_do_not_overflow():
+    exactly, nearly = (
+        power(test, 5000, 5000, 0.05, 2, 0.2, 0.22)
+        for test in (ExactTest.FISHER, ExactTest.CHI_SQUARE)
+    )
+    assert nearly - 0.015 < exactly < nearly
+
+
 @pytest.mark.parametrize(
     ("figure", "table", "null", "scale"),
     [

@@ -98,7 +98,7 @@ def _conditional(n_treated: int, n_control: int) -> _Conditional:
         + _log_choose(n_control)[np.clip(others, 0, n_control)]
         - _log_choose(n)[:, None]
     )
-    weight = np.where(possible, np.exp(log_weight), 0.0)
+    weight = np.exp(np.where(possible, log_weight, -np.inf))
     weight /= weight.sum(axis=1, keepdims=True)
     lower = np.cumsum(weight, axis=1)
     upper = np.cumsum(weight[:, ::-1], axis=1)[:, ::-1]
@@ -139,9 +139,12 @@ def _supremum(n: int, grid: _Nuisance, rejects: Floats) -> float:
     found = grid.probability(rejects)
     step = float(grid.angles[1])
     best = float(found.max())
-    peaks = np.flatnonzero(found >= best - 0.01 * best)
-    inner = peaks[(found[peaks] >= found[np.maximum(peaks - 1, 0)])]
-    for start in inner[np.argsort(found[inner])[::-1][:3]]:
+    beside = np.pad(found, 1, mode="reflect")
+    before, after = beside[:-2], beside[2:]
+    peaks = np.flatnonzero((found >= before) & (found >= after))
+    drop = np.maximum((2 * found - before - after)[peaks], 1e-300)
+    heights = found[peaks] + (after - before)[peaks] ** 2 / (8 * drop)  # of parabolas
+    for start in peaks[np.argsort(heights)[-3:]]:
         angle, around = float(grid.angles[start]), step
         for _ in range(3):
             near = np.clip(angle + around * np.linspace(-1, 1, 17), 0, pi / 2)
