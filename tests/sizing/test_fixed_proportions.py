@@ -301,7 +301,7 @@ def test_regression_designs_that_cannot_be_met_are_refused(design, more, message
 
 
 def test_regression_impossible_levels_allocations_and_exact_sizes_are_refused():
-    with pytest.raises(DesignError, match="alpha must be in"):
+    with pytest.raises(DesignError, match=r"alpha must be in \(0, 0.5\); got 5"):
         Level(5)
     with pytest.raises(DesignError, match="sides must be 1 or 2"):
         Level(0.05, 3)
@@ -321,6 +321,6 @@ def test_regression_conventions_are_said():
         "superiority; risk difference, treated to control",
         "pooled variance under the null hypothesis, unpooled under the effect",
         "no continuity correction",
-        "normal approximation",
+        "normal approximation to the risk difference",
         "allocation treated:control 2:1; total rounded up to a multiple of 3",
     )

@@ -73,7 +73,6 @@ class _Conditional(NamedTuple):
     """
 
     first: Ints
-    events: Ints
     weight: Floats
     lower: Floats  # probability of at most so many
     upper: Floats  # of at least
@@ -102,7 +101,7 @@ def _conditional(n_treated: int, n_control: int) -> _Conditional:
     weight /= weight.sum(axis=1, keepdims=True)
     lower = np.cumsum(weight, axis=1)
     upper = np.cumsum(weight[:, ::-1], axis=1)[:, ::-1]
-    return _Conditional(first, events, weight, lower, upper)
+    return _Conditional(first, weight, lower, upper)
 
 
 class _Nuisance(NamedTuple):
@@ -202,10 +201,8 @@ def _score(n_treated: int, n_control: int, critical_z: float, sides: int) -> Rej
     half = critical_z * np.sqrt(m * (n - m) / n * n_treated * n_control / n / n)
     at_most = np.floor(expected - half).astype(np.int64)
     at_least = np.ceil(expected + half).astype(np.int64)
-    at_most[[0, -1]], at_least[[0, -1]] = (
-        -1,
-        n_treated + 1,
-    )  # no table without both outcomes rejects
+    at_most[[0, -1]] = -1  # no table without both outcomes rejects
+    at_least[[0, -1]] = n_treated + 1
     if sides == 1:
         at_least = np.full(n + 1, n_treated + 1)
     return RejectionRegion(n_treated, n_control, at_most, at_least)
@@ -235,9 +232,7 @@ def _boschloo_lower(n_treated: int, n_control: int, alpha: float) -> Ints:
 def _boschloo(n_treated: int, n_control: int, alpha: float, sides: int) -> RejectionRegion:
     lower = _boschloo_lower(n_treated, n_control, alpha / sides)
     if sides == 1:
-        return RejectionRegion(
-            n_treated, n_control, lower, np.full(len(lower), n_treated + 1, dtype=np.int64)
-        )
+        return RejectionRegion(n_treated, n_control, lower, np.full_like(lower, n_treated + 1))
     mirrored = lower if n_treated == n_control else _boschloo_lower(n_control, n_treated, alpha / 2)
     upper = np.arange(len(lower)) - mirrored  # as many on control or fewer
     return RejectionRegion(n_treated, n_control, lower, upper)
@@ -289,12 +284,10 @@ def rejection_region(
     if test is ExactTest.CHI_SQUARE:
         critical_z = NormalDist().inv_cdf(1 - alpha / sides)
         return _score(n_treated, n_control, critical_z, sides)
-    found = {
-        ExactTest.FISHER: _fisher,
-        ExactTest.BOSCHLOO: _boschloo,
-        ExactTest.BARNARD: _barnard,
-    }[test]
-    return found(n_treated, n_control, alpha, sides)
+    if test is ExactTest.FISHER:
+        return _fisher(n_treated, n_control, alpha, sides)
+    unconditional = _boschloo if test is ExactTest.BOSCHLOO else _barnard
+    return unconditional(n_treated, n_control, alpha, sides)
 
 
 def _kept(n: int, risk: float) -> tuple[Ints, Floats]:

@@ -356,8 +356,8 @@ def score_z(
 
     References
     ----------
-    Miettinen and Nurminen (1985), Statistics in Medicine 4:213-226, equations 8 to 10; Farrington
-    and Manning (1990), Statistics in Medicine 9:1447-1454.
+    Miettinen and Nurminen (1985), Statistics in Medicine 4:213-226; Farrington and Manning (1990),
+    Statistics in Medicine 9:1447-1454.
     """
     x1, n1, x0, n0, null = np.broadcast_arrays(
         *(

@@ -152,8 +152,7 @@ def _check_course(course: EventCourse, cut_day: float) -> None:
 def expected_events(course: EventCourse, cut_day: float) -> ArmEvents:
     """Events expected in each arm by a day of the trial, by quadrature.
 
-    The integrals agree with closed forms to 1e-12 for constant hazards; `EventCourse.by`, which
-    needs no numpy, to 1e-4.
+    Exact to rounding for constant hazards; `EventCourse.by` is coarser, and needs no numpy.
 
     Parameters
     ----------
@@ -169,7 +168,7 @@ def expected_events(course: EventCourse, cut_day: float) -> ArmEvents:
 
     References
     ----------
-    Lachin and Foulkes (1986), Biometrics 42:507-519, section 4, for constant hazards.
+    Lachin and Foulkes (1986), Biometrics 42:507-519, for constant hazards.
     """
     _check_course(course, cut_day)
     pieces = [piece.events for piece in _pieces(course, cut_day)]
@@ -190,8 +189,7 @@ def average_hazard_ratio(course: EventCourse, cut_day: float) -> AverageHazardRa
 
     References
     ----------
-    Mukhopadhyay, Huang, Metcalfe, Ouhtit et al. (2020), Statistics in Biopharmaceutical Research
-    12:498-507, as in gsDesign2's ``ahr``.
+    Mukhopadhyay et al. (2020), Journal of Biopharmaceutical Statistics 30:1130-1146.
     """
     _check_course(course, cut_day)
     pieces = list(_pieces(course, cut_day))

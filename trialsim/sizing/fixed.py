@@ -82,7 +82,7 @@ class Level:
     Attributes
     ----------
     alpha : float
-        In (0, 1), over all sides.
+        In (0, 0.5), over all sides.
     sides : int
         1 or 2.
     opposite_tail : OppositeTail
@@ -96,7 +96,7 @@ class Level:
     def __post_init__(self) -> None:
         refuse(
             problem_unless(
-                0 < self.alpha < 1, "alpha", self.alpha, "must be in (0, 1)", "5% is 0.05."
+                0 < self.alpha < 0.5, "alpha", self.alpha, "must be in (0, 0.5)", "5% is 0.05."
             ),
             problem_unless(
                 self.sides in (1, 2), "sides", self.sides, "must be 1 or 2", "Write 1 or 2."
@@ -394,7 +394,7 @@ def smallest_total(power_at: Callable[[float], float], power: float, least: floa
         Smallest total at which `power_at` is defined; returned where it has the power already.
     """
     low, high = least, least
-    while power_at(high) < power:
+    while not power_at(high) >= power:  # a power that is not a number is none
         low, high = high, 2 * high
         if low > MOST_PATIENTS:
             return inf
@@ -422,7 +422,7 @@ def lasting_size(power_at: Callable[[int], float], power: float, start: int, sca
     """
     size = start
     while size > 1 and power_at(size) >= power:
-        size -= max(1, size // 100)
+        size -= max(1, size // 1000)
     size = max(size - scanned, 1)
     first, highest, deepest = size, 0.0, 0.0
     enough = 1 - (1 - power) / 10  # where even a whole tooth is small

@@ -191,7 +191,7 @@ def means_power(
 
     References
     ----------
-    Julious (2004), Statistics in Medicine 23:1921-1986, equations 7 and 24; Moser, Stevens and
+    Julious (2004), Statistics in Medicine 23:1921-1986; Moser, Stevens and
     Watts (1989), Communications in Statistics A 18:3963-3975 (Welch); Borm, Fransen and Lemmens
     (2007), Journal of Clinical Epidemiology 60:1234-1238 (analysis of covariance).
     """

@@ -118,7 +118,9 @@ def ordinal_size(
 
     References
     ----------
-    Whitehead (1993), Statistics in Medicine 12:2257-2271, equations 5 and 7.
+    Whitehead (1993), Statistics in Medicine 12:2257-2271: ``3 z^2 / (f1 f0 log(OR)^2 (1 - sum
+    p^3))`` patients, z the sum of both quantiles, f the shares of the arms, p those of the
+    categories among all patients.
     """
     _check(control, odds_ratio)
     check_power(power, level)

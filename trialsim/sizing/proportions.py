@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _SCANNED = 10  # allocation units on both sides of a size found by enumeration, at least
-MOST_ENUMERATED = 20_000  # patients for which the tests but chi-square are enumerated
+_MOST_ENUMERATED = 20_000  # patients for which the tests but chi-square are enumerated
 
 
 class NullVariance(StrEnum):
@@ -94,6 +94,12 @@ class TwoProportions:
     def no_effect(self) -> float:
         """Value of the contrast when the arms are alike."""
         return 0.0 if self.scale is Scale.RISK_DIFFERENCE else 1.0
+
+    @property
+    def by_logarithm(self) -> bool:
+        """Whether the statistic is a log ratio."""
+        unpooled = self.variance is NullVariance.UNPOOLED
+        return self.scale is Scale.ODDS_RATIO or (self.scale is Scale.RISK_RATIO and unpooled)
 
     @property
     def effect(self) -> float:
@@ -165,9 +171,7 @@ def _moments(design: TwoProportions, share: float) -> _Moments:
         q1, q0 = float(found[0]), float(found[1])
     else:
         q1, q0 = p1, p0
-    by_logarithm = design.scale is Scale.ODDS_RATIO or (
-        design.scale is Scale.RISK_RATIO and design.variance is NullVariance.UNPOOLED
-    )
+    by_logarithm = design.by_logarithm
     weight = null if design.scale is Scale.RISK_RATIO else 1.0
 
     def deviation(r1: float, r0: float) -> float:
@@ -204,7 +208,7 @@ def _conventions(design: TwoProportions, level: Level) -> tuple[str, ...]:
         f"{margin}; {design.scale}, treated to control",
         said[design.variance],
         "continuity correction (Yates)" if corrected else "no continuity correction",
-        "normal approximation",
+        f"normal approximation to the {'log ' * design.by_logarithm}{design.scale}",
     )
 
 
@@ -227,7 +231,7 @@ def proportions_power(
 
     References
     ----------
-    Farrington and Manning (1990), Statistics in Medicine 9:1447-1454, equation 4; Fleiss, Levin
+    Farrington and Manning (1990), Statistics in Medicine 9:1447-1454; Fleiss, Levin
     and Paik (2003), Statistical Methods for Rates and Proportions, section 4.
     """
     _check(design, level)
@@ -257,7 +261,7 @@ def proportions_size(
     References
     ----------
     Fleiss, Tytun and Ury (1980), Biometrics 36:343-346 (any ratio, and the continuity correction);
-    Farrington and Manning (1990), Statistics in Medicine 9:1447-1454, equation 4.
+    Farrington and Manning (1990), Statistics in Medicine 9:1447-1454.
     """
     _check(design, level)
     check_power(power, level)
@@ -266,7 +270,7 @@ def proportions_size(
     total = level.normal_total(power, found.distance, found.under_null, found.under_effect)
     if design.continuity is Continuity.YATES:
         lost = 2 / (total * share * (1 - share) * found.distance)
-        total *= (1 + sqrt(1 + lost)) ** 2 / 4  # Fleiss, Tytun and Ury (1980), equation 4
+        total *= (1 + sqrt(1 + lost)) ** 2 / 4  # Fleiss, Tytun and Ury (1980)
     return rounded_size(
         total,
         allocation,
@@ -306,14 +310,14 @@ def exact_proportions_power(
 
     References
     ----------
-    Casagrande, Pike and Smith (1978), Applied Statistics 27:176-180, for Fisher's test.
+    Casagrande, Pike and Smith (1978), Applied Statistics 27:212-219, for Fisher's test.
     """
     _check_exact(treated_risk, control_risk)
     check_sizes(n_treated, n_control)
-    rule = f"must not exceed {MOST_ENUMERATED:,} for the {test} test"
+    rule = f"must not exceed {_MOST_ENUMERATED:,} for the {test} test"
     refuse(
         problem_unless(
-            test is ExactTest.CHI_SQUARE or n_treated + n_control <= MOST_ENUMERATED,
+            test is ExactTest.CHI_SQUARE or n_treated + n_control <= _MOST_ENUMERATED,
             "total patients",
             n_treated + n_control,
             rule,

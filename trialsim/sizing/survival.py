@@ -244,10 +244,9 @@ def events_required(
 
     References
     ----------
-    Schoenfeld (1981), Biometrika 68:316-319, equation 4; Freedman (1982), Statistics in Medicine
-    1:121-129, equation 3; Hsieh (1992), Statistics in Medicine 11:1439-1447, who shows that with
-    unequal arms Freedman's formula for equal arms, divided by four times the product of the
-    shares, is closer.
+    Schoenfeld (1981), Biometrika 68:316-319; Freedman (1982), Statistics in Medicine 1:121-129;
+    Hsieh (1992), Statistics in Medicine 11:1091-1098: with unequal arms, Freedman's formula for
+    equal ones divided by four times the product of the shares.
     """
     _check_hazard_ratio(hazard_ratio, hypothesis, level)
     _check_formula(formula, hypothesis)
@@ -345,7 +344,7 @@ def _by_average(design: TimeToEvent, course: EventCourse, level: Level) -> _PerP
 def _by_lachin_foulkes(
     design: TimeToEvent, course: EventCourse, hazard_ratio: float
 ) -> _PerPatient:
-    """Return both variances of the log hazard ratio: Lachin and Foulkes (1986), equation 2.5."""
+    """Return both variances of the log hazard ratio (Lachin and Foulkes 1986)."""
     odds = course.n_treated / course.n_control
     shared = (1 + odds * hazard_ratio) / (1 + odds * design.null)
     control = tuple(curve.times(((inf, shared),)) for curve in course.lifetimes.control)
@@ -418,8 +417,8 @@ def survival_size(
 
     References
     ----------
-    As `events_required`; Lachin and Foulkes (1986), Biometrics 42:507-519, equation 2.5, on the log
-    hazard ratio; Mukhopadhyay et al. (2020), Statistics in Biopharmaceutical Research 12:498-507.
+    As `events_required`; Lachin and Foulkes (1986), Biometrics 42:507-519, here on the log hazard
+    ratio; Mukhopadhyay et al. (2020), Journal of Biopharmaceutical Statistics 30:1130-1146.
     """
     check_power(power, level)
     found = _per_patient(design, allocation.treated_share, level)
