@@ -105,7 +105,7 @@ def test_property_regions_reject_where_p_values_say(arms, alpha, sides):
         assert np.array_equal(found[clear], (p <= alpha)[clear]), test
 
 
-@given(st.tuples(st.integers(2, 12), st.integers(2, 12)), LEVELS, st.sampled_from([1, 2]))
+@given(st.tuples(st.integers(2, 8), st.integers(2, 8)), LEVELS, st.sampled_from([1, 2]))
 def test_property_unconditional_regions_reject_where_p_values_say(arms, alpha, sides):
     n1, n0 = arms
     for test, p_value in (

@@ -218,6 +218,15 @@ def test_property_quadrature_agrees_with_the_event_course(shape, cured, enrolmen
     assert later[1].total >= events.total - 1e-9
 
 
+def test_regression_follow_up_long_after_the_last_event_loses_none():
+    """Panels that split a long follow-up evenly lost 5 of 222 events here."""
+    curve = HazardCurve((), (300.0**-2.5,), 2.5)
+    lifetimes = Lifetimes("", (1.0,), (curve,), (curve,), HazardCurve((), (0.0004,)))
+    found = EventCourse(lifetimes, YEAR, 100, 100)
+    early, late = events_over_time(found, [60 * MONTH, 2000 * MONTH])
+    assert early.total == pytest.approx(late.total, rel=1e-9)
+
+
 def test_analytic_average_hazard_ratio_of_separate_weibull_curves():
     """Hazards of different shapes: log ratio averaged over the events, by scipy's integration."""
     control, treated = HazardCurve((), (1e-3,)), HazardCurve((), (4e-5,), 1.5)

@@ -29,7 +29,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_PANELS = 8
+_FRACTIONS = np.array([0.0, *2.0 ** np.arange(-40, 1)])  # panels that double: scale-free
 _HUNDRED_YEARS = 36_525.0  # days
 
 
@@ -95,8 +95,7 @@ def _follow(
     breaks = {*changes, *(loss.breaks if loss else ()), until}
     breaks |= {cut_day - entry for entry in _entry_changes(course.enrolment)}
     ends = np.array([0.0, *sorted(day for day in breaks if 0 < day <= until)]) ** curve.shape
-    early = ends[1] * 10.0 ** np.arange(-8, 0)  # where logarithms and roots of time are steep
-    edges = np.unique([*np.linspace(ends[:-1], ends[1:], _PANELS + 1).ravel(), *early])
+    edges = np.unique(ends[:-1] + np.outer(_FRACTIONS, np.diff(ends)))
     half = np.diff(edges)[:, None] / 2
     clock = (edges[:-1, None] + half * (1 + _NODES)).ravel()
     days = clock ** (1 / curve.shape)
