@@ -5,6 +5,7 @@ Arrays hold one trial per element. Nothing here knows about protocols or random 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +14,38 @@ from scipy.special import gammaln, ndtr
 
 __all__ = [
     "Contrast",
+    "Scale",
+    "ScoreVariance",
     "fisher_p",
     "log_odds_ratio",
     "log_risk_ratio",
     "newcombe_interval",
     "normal_p",
     "pearson_z",
+    "restricted_risks",
     "risk_difference",
+    "score_interval",
+    "score_z",
     "wilson_interval",
 ]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class Scale(StrEnum):
+    """How the risks of two arms are compared, treated to control."""
+
+    RISK_DIFFERENCE = "risk difference"
+    RISK_RATIO = "risk ratio"
+    ODDS_RATIO = "odds ratio"
+
+
+class ScoreVariance(StrEnum):
+    """Whose variance a score statistic has: the second multiplies it by N / (N - 1)."""
+
+    FARRINGTON_MANNING = "Farrington-Manning"
+    MIETTINEN_NURMINEN = "Miettinen-Nurminen"
 
 
 class Contrast(NamedTuple):
@@ -248,3 +269,163 @@ def newcombe_interval(
     lower = p1 - p0 - np.sqrt((p1 - low1) ** 2 + (high0 - p0) ** 2)
     upper = p1 - p0 + np.sqrt((high1 - p1) ** 2 + (p0 - low0) ** 2)
     return lower, upper
+
+
+def restricted_risks(
+    treated_risk: ArrayLike,
+    n_treated: ArrayLike,
+    control_risk: ArrayLike,
+    n_control: ArrayLike,
+    null: ArrayLike,
+    scale: Scale,
+) -> tuple[Floats, Floats]:
+    """Maximum-likelihood risks of both arms where their contrast is held at a value.
+
+    Parameters
+    ----------
+    treated_risk, control_risk : array of float
+        Observed, in [0, 1].
+    n_treated, n_control : array of float
+        Patients, or any multiple of them.
+    null : array of float
+        In (-1, 1) for a difference, above 0 for a ratio.
+    scale : Scale
+
+    Returns
+    -------
+    treated, control : ndarray of float
+
+    References
+    ----------
+    Farrington and Manning (1990), Statistics in Medicine 9:1447-1454, appendix (difference and
+    risk ratio); Miettinen and Nurminen (1985), Statistics in Medicine 4:213-226, appendix I (odds
+    ratio).
+    """
+    p1, n1, p0, n0, null = (
+        np.asarray(a, dtype=float) for a in (treated_risk, n_treated, control_risk, n_control, null)
+    )
+    if scale is Scale.RISK_DIFFERENCE:
+        return _restricted_by_difference(p1, p0, n0 / n1, null)
+    if scale is Scale.RISK_RATIO:
+        ratio = n0 / n1
+        b = null * (1 + ratio * p0) + ratio + p1
+        c = null * (p1 + ratio * p0)
+        root = np.sqrt(np.maximum(b**2 - 4 * (1 + ratio) * c, 0.0))
+        treated = 2 * c / (b + root)
+        return treated, np.clip(treated / null, 0.0, 1.0)
+    events = n1 * p1 + n0 * p0
+    a, b = n0 * (null - 1), n1 * null + n0 - events * (null - 1)
+    root = np.sqrt(np.maximum(b**2 + 4 * a * events, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        control = np.where(b >= 0, 2 * events / (b + root), (root - b) / (2 * a))
+    control = np.clip(control, 0.0, 1.0)
+    return control * null / (control * null + (1 - control)), control
+
+
+def _restricted_by_difference(
+    p1: Floats, p0: Floats, ratio: Floats, null: Floats
+) -> tuple[Floats, Floats]:
+    a = 1 + ratio
+    b = -(1 + ratio + p1 + ratio * p0 + null * (ratio + 2)) / (3 * a)
+    c = (null**2 + null * (2 * p1 + ratio + 1) + p1 + ratio * p0) / (3 * a)
+    d = -p1 * null * (1 + null) / (2 * a)
+    v = b**3 - 1.5 * b * c + d
+    u = np.copysign(np.sqrt(np.maximum(b**2 - c, 0.0)), v)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cosine = np.where(u != 0, v / u**3, 1.0)
+    treated = 2 * u * np.cos((np.pi + np.arccos(np.clip(cosine, -1.0, 1.0))) / 3) - b
+    treated = np.clip(treated, np.maximum(0.0, null), np.minimum(1.0, 1 + null))
+    return treated, treated - null
+
+
+def score_z(
+    events_treated: ArrayLike,
+    n_treated: ArrayLike,
+    events_control: ArrayLike,
+    n_control: ArrayLike,
+    null: ArrayLike,
+    scale: Scale,
+    variance: ScoreVariance = ScoreVariance.FARRINGTON_MANNING,
+) -> Floats:
+    """Score statistic of a contrast against a value, with restricted variance.
+
+    Returns
+    -------
+    z : ndarray of float
+        Positive where the contrast is above `null`; infinite where the variance is 0.
+
+    References
+    ----------
+    Miettinen and Nurminen (1985), Statistics in Medicine 4:213-226; Farrington and Manning (1990),
+    Statistics in Medicine 9:1447-1454.
+    """
+    x1, n1, x0, n0, null = np.broadcast_arrays(
+        *(
+            np.asarray(a, dtype=float)
+            for a in (events_treated, n_treated, events_control, n_control, null)
+        )
+    )
+    p1, p0 = x1 / n1, x0 / n0
+    treated, control = restricted_risks(p1, n1, p0, n0, null, scale)
+    v1, v0 = treated * (1 - treated), control * (1 - control)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale is Scale.ODDS_RATIO:
+            certain = (x1 + x0 == 0) | (x1 + x0 == n1 + n0)  # no information on a ratio of odds
+            apart = np.where(certain, 0.0, n1 * (p1 - treated))
+            spread = 1 / (1 / (n1 * v1) + 1 / (n0 * v0))
+        elif scale is Scale.RISK_RATIO:
+            apart, spread = p1 - null * p0, v1 / n1 + null**2 * v0 / n0
+        else:
+            apart, spread = p1 - p0 - null, v1 / n1 + v0 / n0
+        z = np.where(np.abs(apart) <= 1e-13 * n1, 0.0, apart / np.sqrt(spread))
+    if variance is ScoreVariance.MIETTINEN_NURMINEN:
+        z = z * np.sqrt((n1 + n0 - 1) / (n1 + n0))
+    return np.asarray(z)
+
+
+def score_interval(
+    events_treated: ArrayLike,
+    n_treated: ArrayLike,
+    events_control: ArrayLike,
+    n_control: ArrayLike,
+    z: float,
+    scale: Scale,
+    variance: ScoreVariance = ScoreVariance.MIETTINEN_NURMINEN,
+) -> tuple[Floats, Floats]:
+    """Interval of a contrast: the values its score test does not reject.
+
+    Parameters
+    ----------
+    z : float
+        Standard normal quantile: 1.96 for 95%.
+
+    Returns
+    -------
+    lower, upper : ndarray of float
+        -1, 0, 1 or infinity where no value on that side is rejected.
+
+    References
+    ----------
+    Miettinen and Nurminen (1985), Statistics in Medicine 4:213-226.
+    """
+    x1, n1, x0, n0 = np.broadcast_arrays(
+        *(
+            np.asarray(a, dtype=float)
+            for a in (events_treated, n_treated, events_control, n_control)
+        )
+    )
+    bounded = scale is Scale.RISK_DIFFERENCE
+
+    def contrast(u: Floats) -> Floats:
+        inside = np.minimum(u, 1 - 1e-15)
+        return 2 * inside - 1 if bounded else inside / (1 - inside)
+
+    limits = []
+    for target in (z, -z):
+        low, high = np.zeros(x1.shape), np.ones(x1.shape)
+        for _ in range(60):
+            middle = (low + high) / 2
+            beyond = score_z(x1, n1, x0, n0, contrast(middle), scale, variance) > target
+            low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
+        limits.append(np.where(low > 1 - 1e-12, 1.0 if bounded else np.inf, contrast(low)))
+    return limits[0], limits[1]
