@@ -513,6 +513,37 @@ def _repeat(options: argparse.Namespace) -> str:
     return f"{program_name()} {shlex.join(words)}"
 
 
+def size(options: argparse.Namespace) -> None:
+    """Say how many patients a design needs."""
+    from trialsim.engine.run import check_request
+    from trialsim.report.size_screen import size_screen
+    from trialsim.studies.size import plan_size
+    from trialsim.studies.size_request import size_request
+
+    started = time.monotonic()
+    check_request(options.replicates, options.seed)
+    resolved = _load(options)
+    request, echo = size_request(resolved, options)
+    for line in echo:
+        _say(line)
+    planned = plan_size(resolved, request)
+    result = planned.result(replicates=options.replicates, seed=options.seed)
+    arguments = _size_arguments(options)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="size")
+    shown = size_screen(result, options.seed, program_name())
+    print(document.to_json() if options.json else shown)
+    _say(f"{time.monotonic() - started:.1f} s")
+
+
+def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    names = (
+        *("scenario", "effect", "control_risk", "power", "total", "looks", "bounds", "spending"),
+        *("futility", "binding", "dropout", "ratio", "margin", "exact", "accept_claim"),
+        "replicates",
+    )
+    return _arguments(options, **{name: getattr(options, name) for name in names})
+
+
 def replay(options: argparse.Namespace) -> None:
     """Show one trial of a run: an abstract, and its patients."""
     from trialsim.report.patients import (
@@ -657,6 +688,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "check": check,
     "evidence": evidence,
     "simulate": simulate,
+    "size": size,
     "replay": replay,
     "report": report,
     "demo": demo,

@@ -57,6 +57,11 @@ def _number(text: str) -> float:
     return float(text)
 
 
+def _signed(text: str) -> float:
+    """Read a number that may be below 0."""
+    return -_number(text[1:]) if text.startswith("-") else _number(text)
+
+
 class _Commands:
     """Add one command at a time; each names the function that runs it, imported when it runs."""
 
@@ -67,6 +72,7 @@ class _Commands:
         "new": "start a protocol of your own",
         "check": "is a protocol file right?",
         "simulate": "power, bias, ... under every scenario, against observed effects",
+        "size": "how many patients: by formula, exact, with looks, and simulated again",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -126,6 +132,40 @@ def _common(
         help="more published results",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
+
+
+def _size(size: argparse.ArgumentParser) -> None:
+    _common(size, template=True)
+    size.add_argument("--scenario", metavar="ID", help="the truth planned for")
+    size.add_argument(
+        "--effect", metavar="WORDS", help='or an effect: "OR 0.70", "RR 0.8", "RD -0.05", "HR 0.7"'
+    )
+    size.add_argument("--control-risk", type=_number, metavar="P", help="with --effect")
+    size.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")
+    size.add_argument("--total", type=_whole, metavar="N", help="the power of so many instead")
+    size.add_argument("--looks", metavar="F,F,1", help="information fractions: 0.5,0.75,1")
+    bounds = size.add_mutually_exclusive_group()
+    bounds.add_argument("--bounds", metavar="RULE", help="obf, pocock or wt:0.25")
+    bounds.add_argument("--spending", metavar="RULE", help="ldof, ldpocock or hsd:-4")
+    size.add_argument(
+        "--futility", metavar="RULE", help="z of every look but the last (0,0.5), or ldof, hsd:-2"
+    )
+    size.add_argument("--binding", action="store_true", help="futility is binding")
+    size.add_argument(
+        "--dropout", type=_number, default=0.0, metavar="P", help="share without outcome"
+    )
+    size.add_argument("--ratio", metavar="T:C", help="treated to control, 2:1")
+    size.add_argument("--margin", type=_signed, metavar="M", help="non-inferiority margin")
+    size.add_argument(
+        "--exact", choices=("chi-square", "fisher", "boschloo", "barnard"), help="by enumeration"
+    )
+    size.add_argument(
+        "--accept-claim", action="store_true", help="plan for a number only a document states"
+    )
+    size.add_argument(
+        "--replicates", type=_whole, default=10_000, metavar="N", help="default 10,000"
+    )
+    size.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -215,6 +255,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="what computes times to an event (default: numba where installed and worth its start)",
     )
     simulate.add_argument("--yes", action="store_true", help="do not stop at an hour of work")
+
+    _size(commands.add("size"))
 
     replay = commands.add("replay")
     _common(

@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.evidence import Conflict, ConflictLevel, Pool, Side, Trial, TrialResult
+from trialsim.protocol.evidence import (
+    Conflict,
+    ConflictLevel,
+    EffectEstimate,
+    Pool,
+    Side,
+    Trial,
+    TrialResult,
+)
 
 __all__ = [
     "Caution",
@@ -18,7 +26,9 @@ __all__ = [
     "caution_of",
     "cautions_about",
     "imprecise",
+    "outside_intervals",
     "result_in_words",
+    "unlike_formula",
     "weak_claim",
 ]
 
@@ -98,6 +108,29 @@ def weak_claim(scenario: str, what: str, source: str, status: str, evidence: Evi
     )
     subject, more = f"how far {what} can be relied on", f"trialsim evidence show {source}"
     return Caution("caution", "weak-claim", subject, lines, (source, scenario), more)
+
+
+def unlike_formula(formula: float, simulated: float, reasons: str) -> Caution:
+    """Say that a design does not have the power its formula promises."""
+    lines = (
+        ("by formula", f"{100 * formula:.1f}% power"),
+        ("simulated", f"{100 * simulated:.1f}%: {reasons}"),
+        ("used here", "both are shown; the simulation has fewer assumptions"),
+    )
+    subject, more = "formula and simulation of this design disagree", "docs/methods.md"
+    return Caution("caution", "formula", subject, lines, (), more)
+
+
+def outside_intervals(
+    label: str, scenario: str, published: Iterable[tuple[str, EffectEstimate]]
+) -> Caution:
+    """Say that an effect planned for lies outside published intervals."""
+    said = tuple((record, f"{effect}, {effect.status.value}") for record, effect in published)
+    used = ("used here", f"{label}, as planned for")
+    subject = f"{label} lies outside published intervals"
+    touches = (scenario, *(record for record, _ in said))
+    more = f"trialsim evidence show {said[0][0]}"
+    return Caution("caution", "outside-interval", subject, (*said, used), touches, more)
 
 
 def imprecise(wanted: float, reached: float, n_replicates: int) -> Caution:

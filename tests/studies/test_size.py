@@ -1,0 +1,207 @@
+"""``trialsim size``: against R, by round trip, by simulation, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import CORPUS, ROOT
+from trialsim import DesignError, RequestError, load_template
+from trialsim.cli.parser import parse
+from trialsim.kernels.exact import ExactTest
+from trialsim.protocol.resolved import event_course
+from trialsim.sizing.expected_events import expected_events
+from trialsim.sizing.proportions import exact_proportions_power
+from trialsim.studies.size import SizeRequest, plan_size
+from trialsim.studies.size_request import size_request
+
+CALLS = json.loads((ROOT / "tests" / "reference" / "size_calls.json").read_text())["designs"]
+
+
+def planned(*words):
+    """What a command line plans."""
+    options = parse(["size", *words])
+    resolved = load_template(options.template, variant=options.variant, settings=options.settings)
+    return plan_size(resolved, size_request(resolved, options)[0])
+
+
+@pytest.mark.parametrize("design", CALLS, ids=[" ".join(d["words"]) for d in CALLS])
+def test_reference_the_r_call_printed_gives_the_size(design):
+    plan = planned(*design["words"])
+    assert plan.r_call() == design["call"]
+    size = plan.total_unrounded
+    if plan.is_survival:
+        course, share = event_course(plan.scenario, plan.resolved.template), plan.allocation
+        n1, n0 = size * share.treated_share, size * (1 - share.treated_share)
+        size = expected_events(replace(course, n_treated=n1, n_control=n0), plan.cut_day).total
+    assert size == pytest.approx(design["value"], rel=1e-6)
+
+
+def test_reference_the_belief_matrix_of_sepsis():
+    """144, 947 and 2,301 per arm; 58,086 for TESTS as observed; no effect is infeasible."""
+    beliefs = {b.truth.scenario: b for b in planned("sepsis").belief_matrix()}
+    sizes = {name: b.total and b.total // 2 for name, b in beliefs.items()}
+    assert sizes == {
+        "no-effect": None,
+        "or-082": 2301,
+        "or-073": 947,
+        "or-041": 144,
+        "tests-as-observed": 58086,
+        "etass-planning": 170,  # pooled variance; ETASS' own 167 is unpooled
+    }
+    assert beliefs["or-041"].powers[1] == pytest.approx(0.104, abs=5e-4)
+    found = exact_proportions_power(
+        ExactTest.CHI_SQUARE, *planned("sepsis", "--effect", "OR 0.4101").risks[::-1], 144, 144
+    )
+    assert found == pytest.approx(0.809, abs=1e-3)  # exact power at 144 per arm, OR 0.41
+
+
+@given(
+    control=st.floats(0.1, 0.6),
+    ratio=st.floats(0.4, 0.8),
+    power=st.floats(0.6, 0.95),
+    looks=st.sampled_from([(), ("--looks", "0.4,0.7,1", "--spending", "ldof")]),
+    allocation=st.sampled_from(["1:1", "2:1", "1:3"]),
+)
+def test_property_power_at_the_size_reaches_the_target_and_one_unit_less_does_not(
+    control, ratio, power, looks, allocation
+):
+    words = ["--effect", f"OR {ratio:.4f}", "--control-risk", f"{control:.4f}"]
+    words += ["--power", f"{power:.4f}", "--ratio", allocation]
+    plan = planned("sepsis", *words, *looks)
+    target = float(f"{power:.4f}")
+    assert plan.power_achieved >= target - 1e-9
+    assert plan.test.power(plan.total - plan.allocation.unit) < target
+    assert plan.test.total(plan.power_achieved) == pytest.approx(plan.total, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--effect", "OR 0.70"),
+        ("--effect", "OR 0.60", "--ratio", "2:1", "--power", "0.9"),
+        ("--effect", "OR 0.70", "--looks", "0.5,0.75,1", "--bounds", "obf"),
+        ("--effect", "OR 0.65", "--looks", "0.5,1", "--spending", "hsd:-4", "--ratio", "2:1"),
+    ],
+)
+def test_analytic_the_design_simulated_has_the_power_of_its_formula(words):
+    plan = planned("sepsis", *words)
+    found = plan.simulate(replicates=20_000, seed=3)
+    assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02  # asymptotic formula
+    assert not [w for w in plan.result(replicates=2000).warnings if w.code == "formula"]
+
+
+def test_analytic_an_exact_size_simulated_has_its_power():
+    plan = planned("sepsis", "--effect", "OR 0.45", "--exact", "chi-square")
+    found = plan.simulate(replicates=40_000, seed=2)
+    both_tails = exact_proportions_power(
+        ExactTest.CHI_SQUARE, *plan.risks[::-1], *plan.arms, plan.level
+    )
+    assert abs(found.value - both_tails) < 4 * found.mcse
+    assert plan.power_achieved >= 0.8
+
+
+def test_analytic_a_survival_design_simulated_has_the_power_of_its_formula():
+    plan = planned("delayed-effect", "--effect", "HR 0.7")
+    found = plan.simulate(replicates=4000, seed=1)
+    assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+    assert plan.events == pytest.approx(277.6, abs=2.0)  # Schoenfeld
+
+
+def test_property_prognosis_and_strata_are_simulated_as_they_are():
+    plan = planned("sepsis", "--effect", "OR 0.6", "--set", "nature.severity_slope=1.5")
+    assert plan.simulated_protocol.allocation.stratify_by == ("age-group", "site")
+    plain = planned("sepsis", "--effect", "OR 0.6")
+    assert plain.simulated_protocol.allocation.stratify_by == ()  # plays no part, and is slower
+
+
+def test_regression_loss_and_totals_are_whole_allocation_units():
+    plan = planned("sepsis", "--effect", "OR 0.70", "--dropout", "0.1", "--ratio", "2:1")
+    assert plan.total % 3 == plan.total_with_loss % 3 == 0
+    assert plan.total_with_loss >= plan.total / 0.9
+    given = planned("sepsis", "--effect", "OR 0.70", "--total", "400")
+    assert given.total == 400
+    assert given.power_achieved == pytest.approx(0.3, abs=0.02)
+
+
+def test_property_the_looks_of_a_template_are_its_own_unless_others_are_given():
+    plan = planned("sepsis", "--variant", "three-looks")
+    assert [round(row.z, 4) for row in plan.look_rows] == [3.4711, 2.4544, 2.0040]
+    assert plan.look_rows[-1].alpha_spent == pytest.approx(0.05, abs=1e-5)
+    assert plan.look_rows[-1].power == pytest.approx(0.8, abs=1e-3)
+    first = plan.look_rows[0]
+    assert first.stops_null == pytest.approx(0.00052, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scenario", "or-041"], "only a document states"),
+        (["--effect", "OR 0.41"], "only a document states"),
+        (["--effect", "OR 1"], "must differ between the arms"),
+        (["--scenario", "no-effect"], "must differ between the arms"),
+        (["--power", "0.04"], "must be above alpha"),
+        (["--effect", "HR 0.7"], "must be a measure of a binary endpoint"),
+        (["--effect", "much"], "must be a measure and a number"),
+        (["--effect", "RR 9"], "is impossible"),
+        (["--looks", "0.5,0.4,1", "--bounds", "obf"], "must rise"),
+        (["--looks", "0.5,0.9", "--bounds", "obf"], "must end at 1"),
+        (["--looks", "0.5,1"], "must say how looks are judged"),
+        (["--looks", "0.5,1", "--bounds", "obrien"], "must be a known rule"),
+        (["--bounds", "obf"], "need --looks"),
+        (["--control-risk", "0.3"], "needs --effect"),
+        (["--ratio", "2to1"], "must be two whole numbers"),
+        (["--effect", "OR 0.9999"], "must not exceed 10,000,000"),
+        (["--effect", "OR 0.7", "--margin", "0.05"], "must be 1 for non-inferiority"),
+        (["--dropout", "1"], "must be from 0 to below 1"),
+    ],
+)
+def test_regression_what_cannot_be_sized_is_refused_and_never_a_number(
+    words, message, trialsim, tmp_path
+):
+    done = trialsim("size", "sepsis", *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_regression_a_weak_claim_is_planned_for_only_when_accepted(trialsim, tmp_path):
+    done = trialsim("size", "sepsis", "--scenario", "or-041", "--accept-claim", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "OR 0.41 (DOCUMENT" in done.stdout
+    assert "144 + 144" in done.stdout
+
+
+def test_regression_a_bare_number_is_read_aloud_and_outside_intervals_are_told(trialsim, tmp_path):
+    done = trialsim("size", "sepsis", "--effect", "0.70", cwd=tmp_path)
+    assert "read as odds ratio 0.7 = 24.1% -> 18.2%" in done.stderr
+    text = " ".join(done.stdout.split())
+    assert "OR 0.70 lies outside published intervals" in text
+    assert (
+        max(len(x) for x in done.stdout.splitlines() if "rpact" not in x and "more:" not in x) <= 80
+    )
+    document = json.loads(
+        trialsim("size", "sepsis", "--effect", "0.70", "--json", cwd=tmp_path).stdout
+    )
+    assert document["command"] == "size"
+    total = next(r for r in document["rows"] if r["measure"] == "n_total" and r.get("headline"))
+    assert total["value"] == 1494
+    simulated = next(r for r in document["rows"] if r["measure"] == "power_simulated")
+    assert simulated["mcse"] > 0
+
+
+def test_regression_a_test_without_formula_is_refused_by_name():
+    with pytest.raises(RequestError, match="has no formula for this analysis"):
+        planned("delayed-effect", "--variant", "maxcombo")
+
+
+def test_regression_looks_by_the_calendar_have_no_fractions():
+    name = str(CORPUS / "valid" / "binary-looks.yaml")
+    plan = plan_size(load_template(name), SizeRequest())
+    with pytest.raises(DesignError, match="of which the information is not known"):
+        plan.total  # noqa: B018

@@ -1,0 +1,137 @@
+"""What ``trialsim size`` prints: the sentence first, then the tables, then where to check it."""
+
+from __future__ import annotations
+
+from math import inf
+
+from trialsim.characteristics import Characteristic
+from trialsim.report.screen import DISCLAIMER
+from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
+from trialsim.studies.size import LookRow, PlannedSize
+from trialsim.trial import StudyResult
+
+__all__ = ["size_screen"]
+
+
+def size_screen(result: StudyResult, seed: int, program: str) -> str:
+    """Return the whole screen.
+
+    Parameters
+    ----------
+    result : StudyResult
+        Of `trialsim.studies.size.PlannedSize.result`.
+    program : str
+        What to type to run the commands it names.
+    """
+    planned: PlannedSize = result.figure_data["planned"]
+    simulated: Characteristic = result.figure_data["simulated"]
+    parts = [_head(planned), _sizes(planned, simulated)]
+    if planned.look_rows:
+        parts.append(_looks(planned))
+    if not planned.is_survival:
+        parts.append(_control_risks(planned))
+    parts.append(_beliefs(planned))
+    if result.warnings:
+        parts.append(caution_lines(result.warnings, program=program))
+    parts.append(wrapped(f"Conventions: {'; '.join(planned.conventions)}."))
+    if call := result.texts["elsewhere"]:
+        parts.append(f"check it elsewhere, in R:\n{call}")
+    parts.append(wrapped(f"For the protocol: {result.texts['paragraph']}"))
+    facts = f"{result.n_replicates:,} simulated trials, seed {seed}; +- is one MCSE."
+    parts.append(f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}")
+    return "\n\n".join(parts)
+
+
+def _head(planned: PlannedSize) -> str:
+    template, protocol = planned.resolved.template, planned.protocol
+    control, treated = planned.risks
+    status = planned.status.upper() if planned.status in ("document", "unverified") else ""
+    known = f" ({status or planned.status}, {planned.truth.source or 'no source'})"
+    effect = (
+        f"planned for: {planned.truth.label}{known}, {protocol.primary.event} in "
+        f"{100 * control:.1f}% v {100 * treated:.1f}%: {1000 * control:.0f} -> "
+        f"{1000 * treated:.0f} per 1,000 (scenario {planned.scenario.id})"
+    )
+    title = f"{template.id.upper()}   {template.title}"
+    what = f"{endpoint_in_words(protocol)}; {planned.plan.in_words}"
+    return f"{wrapped(title)}\n{wrapped(what)}\n{wrapped(effect)}"
+
+
+def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
+    n1, n0 = planned.arms
+    rows = []
+    if planned.request.total is None:
+        target = f"{100 * planned.request.power:g}% power"
+        rows.append((f"patients for {target}, by formula", f"{planned.total_unrounded:,.2f}"))
+    rows.append(
+        ("patients analysed, whole allocation units", f"{planned.total:,} ({n1:,} + {n0:,})")
+    )
+    if planned.request.loss:
+        lost = f"randomised, {100 * planned.request.loss:g}% without outcome"
+        rows.append((lost, f"{planned.total_with_loss:,}"))
+    if planned.events is not None:
+        rows.append(("events expected at the end", f"{planned.events:.1f}"))
+    rows.append(("power of that size, same method", f"{100 * planned.power_achieved:.2f} %"))
+    shown = simulated.why or "-"
+    if simulated.value is not None and simulated.mcse is not None:
+        shown = f"{100 * simulated.value:.1f} % +-{100 * simulated.mcse:.1f}"
+    rows.append(("the same design simulated", shown))
+    if planned.looks:
+        unit = "events" if planned.is_survival else "patients"
+        means = [planned.expected_total(effect=effect) for effect in (False, True)]
+        words = f"expected {unit} at the end, without / with the effect"
+        rows.append((words, f"{means[0]:,.1f} / {means[1]:,.1f}"))
+    return table(("", "size"), rows)
+
+
+def _looks(planned: PlannedSize) -> str:
+    unit = "events" if planned.is_survival else "patients"
+    effect = "HR there" if planned.is_survival else "RD there"
+    header = ("look", unit, "z", "P 1-sided", effect, "alpha", "power", "stops H0 / H1")
+    return table(header, [_look(k, row) for k, row in enumerate(planned.look_rows, 1)], folding=())
+
+
+def _look(number: int, row: LookRow) -> tuple[str, ...]:
+    futility = ""
+    if row.futility_z is not None and row.futility_z > -inf:
+        futility = f" / {row.futility_z:.3f}"
+    return (
+        f"{number} {100 * row.information:.0f}%",
+        f"{row.seen:,.0f}",
+        f"{row.z:.4f}{futility}",
+        f"{row.nominal_p:.5f}",
+        f"{row.effect:.3f}",
+        f"{row.alpha_spent:.4f}",
+        f"{100 * row.power:.1f}%",
+        f"{100 * row.stops_null:.1f}% / {100 * row.stops_effect:.1f}%",
+    )
+
+
+def _control_risks(planned: PlannedSize) -> str:
+    header = ("control risk", "treated risk", f"power with {planned.total:,}")
+    rows = [
+        (f"{100 * control:.1f}%", f"{100 * treated:.1f}%", f"{100 * power:.1f} %")
+        for control, treated, power in planned.control_risk_table()
+    ]
+    return f"If the control risk is another, the odds ratio the same:\n{table(header, rows)}"
+
+
+def _beliefs(planned: PlannedSize) -> str:
+    """Return the belief matrix: planned for one scenario, true another."""
+    beliefs = planned.belief_matrix()
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    true = [letter for letter, b in zip(letters, beliefs, strict=False) if not b.truth.is_null]
+    header = ("planned for", "known from", "per arm", *(f"if {letter}" for letter in true))
+    rows = []
+    for letter, belief in zip(letters, beliefs, strict=False):
+        weak = belief.status in ("document", "unverified")
+        status = belief.status.upper() if weak else belief.status
+        label = f"{letter}  {belief.truth.label}"
+        if belief.total is None:
+            rows.append((label, status, "infeasible", *("-" for _ in true)))
+            continue
+        arm = round(belief.total * planned.allocation.treated_share)
+        powers = [f"{100 * p:.0f}%" for p in belief.powers if p is not None]
+        rows.append((label, status, f"{arm:,}", *powers))
+    target = f"Sized for {100 * planned.request.power:g}% power, and the power if another is true:"
+    return f"{target}\n{table(header, rows)}"

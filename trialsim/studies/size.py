@@ -1,0 +1,851 @@
+"""How many patients does this trial need? By formula, exactly, with looks, and simulated again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil, exp, inf, sqrt
+from typing import Any
+
+from trialsim.analyse.looks import events_wanted, stop
+from trialsim.characteristics import Characteristic, characteristics
+from trialsim.engine.blocks import Job
+from trialsim.engine.run import run
+from trialsim.errors import DesignError, Problem, RequestError
+from trialsim.kernels.exact import ExactTest
+from trialsim.kernels.proportions import Scale
+from trialsim.protocol.cautions import Caution, outside_intervals, unlike_formula
+from trialsim.protocol.design import Allocation as Allocated
+from trialsim.protocol.design import (
+    BinaryTest,
+    LogRankTest,
+    Look,
+    Protocol,
+    SampleSize,
+    TimeToEventEndpoint,
+    Trigger,
+)
+from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
+from trialsim.protocol.resolved import ResolvedTemplate, event_course
+from trialsim.protocol.scenario import Scenario, Truth, odds_ratio_between, risk_at_odds_ratio
+from trialsim.sizing.fixed import SUPERIORITY, Allocation, Level, NonInferiority
+from trialsim.sizing.fixed import Better as BetterDirection
+from trialsim.sizing.proportions import (
+    NullVariance,
+    TwoProportions,
+    exact_proportions_power,
+    exact_proportions_size,
+    proportions_power,
+    proportions_size,
+)
+from trialsim.sizing.sequential import (
+    BetaSpending,
+    Efficacy,
+    Futility,
+    GivenBounds,
+    GivenFutility,
+    HwangShihDeCani,
+    LanDeMetsObrienFleming,
+    LanDeMetsPocock,
+    SequentialDesign,
+    WangTsiatis,
+    sequential_design,
+)
+from trialsim.sizing.survival import (
+    SurvivalMethod,
+    TimeToEvent,
+    expected_day,
+    survival_power,
+    survival_size,
+)
+from trialsim.sizing.with_looks import WithLooks
+from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
+
+__all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
+
+CONTROL_RISKS = (0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
+_TOLERANCE = 0.02  # beside 4 MCSE, between a formula and the simulation of it
+_WEAK = ("document", "unverified")
+
+
+@dataclass(frozen=True)
+class SizeRequest:
+    """What is asked for; what is None is as the template has it.
+
+    Attributes
+    ----------
+    power : float
+    total : int or None
+        Ask for the power of so many patients instead.
+    scenario : Scenario or None
+        The truth planned for; None for the template's first with an effect that is no weak claim.
+    information : tuple of float
+        Looks, as fractions of the final information; empty for the template's own.
+    efficacy, futility, binding
+        Rules for these looks.
+    loss : float
+        Share of patients without an outcome.
+    allocation : Allocation or None
+    margin : float or None
+        Of a non-inferiority trial, on the effect's scale.
+    exact : ExactTest or None
+        Size by enumeration.
+    accept_claim : bool
+        Plan for a number that only a document states, or that was not verified.
+    """
+
+    power: float = 0.8
+    total: int | None = None
+    scenario: Scenario | None = None
+    information: tuple[float, ...] = ()
+    efficacy: Efficacy | None = None
+    futility: Futility | None = None
+    binding: bool = False
+    loss: float = 0.0
+    allocation: Allocation | None = None
+    margin: float | None = None
+    exact: ExactTest | None = None
+    accept_claim: bool = False
+
+
+@dataclass(frozen=True)
+class LookRow:
+    """One look of a design, at its size.
+
+    Attributes
+    ----------
+    information : float
+        Fraction of the final.
+    seen : float
+        Patients read out, or events.
+    z, nominal_p : float
+        Efficacy bound; one-sided P there.
+    futility_z : float or None
+    effect : float
+        The estimate that just meets the bound: risk difference, or hazard ratio.
+    alpha_spent, power : float
+        Cumulative.
+    stops_null, stops_effect : float
+        Probability to stop here for any reason, without and with the effect.
+    """
+
+    information: float
+    seen: float
+    z: float
+    nominal_p: float
+    futility_z: float | None
+    effect: float
+    alpha_spent: float
+    power: float
+    stops_null: float
+    stops_effect: float
+
+
+@dataclass(frozen=True)
+class Belief:
+    """The size for one scenario by the same method, and its power if each scenario were true.
+
+    Attributes
+    ----------
+    total : int or None
+        Patients in all; None where no size has the power.
+    powers : tuple of float or None
+        In the order of the template's scenarios; None where there is no effect.
+    """
+
+    truth: Truth
+    status: str
+    total: int | None
+    powers: tuple[float | None, ...]
+
+
+def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize:
+    """Decide what is planned for, before any work.
+
+    Raises
+    ------
+    RequestError
+        For a weak claim that was not accepted.
+    DesignError
+        For a design that cannot be met.
+    """
+    scenario = request.scenario or _first_solid(resolved)
+    status = "assumed" if _is_own(resolved, scenario) else resolved.status_of(scenario)
+    truth = resolved.truth(scenario)
+    if (status in _WEAK or _is_weak_number(resolved, truth)) and not request.accept_claim:
+        rule = f"plans for {truth.label}, which only a document states or nobody verified"
+        remedy = "Add --accept-claim to plan for it all the same; it is then shown with its status."
+        raise RequestError(Problem(rule, remedy, "--scenario", scenario.id))
+    planned = PlannedSize(resolved, request, scenario, truth, status)
+    planned.check()
+    return planned
+
+
+def _is_own(resolved: ResolvedTemplate, scenario: Scenario) -> bool:
+    return all(scenario.id != own.id for own in resolved.template.scenarios)
+
+
+def _is_weak_number(resolved: ResolvedTemplate, truth: Truth) -> bool:
+    """Whether an effect set by hand is one that only a weak source states."""
+    return any(
+        resolved.truth(own).label == truth.label and resolved.status_of(own) in _WEAK
+        for own in resolved.template.scenarios
+    )
+
+
+def _first_solid(resolved: ResolvedTemplate) -> Scenario:
+    for scenario in resolved.template.scenarios:
+        if not resolved.truth(scenario).is_null and resolved.status_of(scenario) not in _WEAK:
+            return scenario
+    rule, remedy = "has no scenario with an effect to plan for", 'State one: --effect "OR 0.70".'
+    raise RequestError(Problem(rule, remedy, "--scenario"))
+
+
+@dataclass(frozen=True)
+class PlannedSize:
+    """A design whose size is to be found: everything but the simulation follows from it."""
+
+    resolved: ResolvedTemplate
+    request: SizeRequest
+    scenario: Scenario
+    truth: Truth
+    status: str
+
+    @property
+    def protocol(self) -> Protocol:
+        """The template's own."""
+        return self.resolved.template.protocol
+
+    @property
+    def is_survival(self) -> bool:
+        """Whether the primary endpoint is a time to an event."""
+        return isinstance(self.protocol.primary, TimeToEventEndpoint)
+
+    @cached_property
+    def plan(self) -> AnalysisPlan:
+        """Analysis of the primary endpoint."""
+        return AnalysisPlan.of(self.protocol)
+
+    @cached_property
+    def level(self) -> Level:
+        """Significance level."""
+        return Level(self.plan.alpha, self.plan.sides)
+
+    @cached_property
+    def allocation(self) -> Allocation:
+        """Allocation ratio."""
+        return self.request.allocation or Allocation(*self.protocol.ratio)
+
+    @cached_property
+    def looks(self) -> SequentialDesign | None:
+        """Interim analyses; None for one analysis at the end."""
+        asked = self.request
+        efficacy, futility, information = asked.efficacy, asked.futility, asked.information
+        if not information and len(self.protocol.looks) > 1:
+            information, efficacy, futility = _own_looks(self.protocol, self.level)
+        if not information:
+            return None
+        if efficacy is None:
+            rule, remedy = "must say how looks are judged", "Add --bounds obf, or --spending ldof."
+            raise RequestError(Problem(rule, remedy, "--looks"))
+        binding = asked.binding or any(look.binding for look in self.protocol.looks)
+        return sequential_design(
+            information,
+            alpha=self.level.alpha,
+            sides=self.level.sides,
+            efficacy=efficacy,
+            futility=futility,
+            binding=binding,
+            power=asked.power if isinstance(futility, BetaSpending) else None,
+        )
+
+    def check(self) -> None:
+        """Refuse what is not supported together (RequestError)."""
+        primary = self.protocol.primary
+        problems = []
+        if self.request.exact and (self.looks or self.request.margin is not None):
+            rule = "cannot be enumerated with looks or a margin"
+            problems.append(Problem(rule, "Leave out --exact.", "--exact", self.request.exact))
+        if self.is_survival and (self.request.exact or not _is_plain_log_rank(self.protocol)):
+            rule = "has no formula for this analysis of a time to an event"
+            remedy = "Size an unweighted log-rank test, or simulate at several --total."
+            problems.append(Problem(rule, remedy, "size", str(primary.analysis)))
+        if not 0 <= self.request.loss < 1:
+            rule, remedy = "must be from 0 to below 1", "5% is 0.05."
+            problems.append(Problem(rule, remedy, "--dropout", f"{self.request.loss:g}"))
+        if problems:
+            raise RequestError(problems)
+
+    @cached_property
+    def risks(self) -> tuple[float, float]:
+        """Control and treated risk at the read-out."""
+        return self.truth.risks_on(self.plan.day)
+
+    @cached_property
+    def test(self) -> WithLooks:
+        """Size and power of the planned test."""
+        if self.is_survival:
+            return self._survival_test(self.truth, self.scenario)
+        return self._risk_test(*self.risks)
+
+    def _risk_test(self, control: float, treated: float) -> WithLooks:
+        design = self._two_proportions(control, treated)
+        share, level, allocation = self.allocation.treated_share, self.level, self.allocation
+        return WithLooks(
+            lambda power: proportions_size(design, power, level, allocation).total_unrounded,
+            lambda total: proportions_power(design, total * share, total * (1 - share), level),
+            level,
+            self.looks,
+        )
+
+    def _two_proportions(self, control: float, treated: float) -> TwoProportions:
+        if self.request.margin is None:
+            return TwoProportions(treated, control)
+        better = BetterDirection(self.plan.better.value)
+        margin = NonInferiority(self.request.margin, better)
+        scale = Scale(str(self.plan.summary))
+        return TwoProportions(treated, control, scale, margin, NullVariance.RESTRICTED)
+
+    @cached_property
+    def cut_day(self) -> float:
+        """Expected day of the last look, of the template's own design."""
+        course = event_course(self.scenario, self.resolved.template)
+        return expected_day(self.plan.looks[-1].at, course)
+
+    def _survival_test(self, truth: Truth, scenario: Scenario) -> WithLooks:
+        assert truth.lifetimes is not None
+        proportional = truth.lifetimes.constant_ratio is not None
+        method = SurvivalMethod.SCHOENFELD if proportional else SurvivalMethod.AVERAGE_HAZARD_RATIO
+        hypothesis = SUPERIORITY
+        if self.request.margin is not None:
+            better = BetterDirection(self.plan.better.value)
+            hypothesis = NonInferiority(self.request.margin, better)  # type: ignore[assignment]
+        course = event_course(scenario, self.resolved.template)
+        design = TimeToEvent(course, self.cut_day, method, hypothesis)
+        share, level, allocation = self.allocation.treated_share, self.level, self.allocation
+        return WithLooks(
+            lambda power: survival_size(design, power, level, allocation).total_unrounded,
+            lambda total: survival_power(design, total * share, total * (1 - share), level),
+            level,
+            self.looks,
+        )
+
+    @cached_property
+    def total_unrounded(self) -> float:
+        """Patients by the formula."""
+        if self.request.total is not None:
+            return float(self.request.total)
+        if self.request.exact:
+            return float(self._exact_size)
+        return self.test.total(self.request.power)
+
+    @cached_property
+    def _exact_size(self) -> int:
+        control, treated = self.risks
+        exact = self.request.exact
+        assert exact is not None
+        found = exact_proportions_size(
+            exact, treated, control, self.request.power, self.level, self.allocation
+        )
+        return found.total
+
+    @cached_property
+    def total(self) -> int:
+        """Patients analysed, whole allocation units."""
+        unit = self.allocation.unit
+        if self.request.total is not None:
+            return self.request.total
+        return max(1, ceil(self.total_unrounded / unit - 1e-9)) * unit
+
+    @cached_property
+    def total_with_loss(self) -> int:
+        """Patients to be randomised so that so many are analysed."""
+        unit = self.allocation.unit
+        return ceil(self.total / (1 - self.request.loss) / unit - 1e-9) * unit
+
+    @cached_property
+    def power_achieved(self) -> float:
+        """Power of the rounded size by the same method."""
+        if self.request.exact:
+            control, treated = self.risks
+            n1, n0 = self.arms
+            return exact_proportions_power(self.request.exact, treated, control, n1, n0, self.level)
+        return self.test.power(self.total)
+
+    @property
+    def arms(self) -> tuple[int, int]:
+        """Treated and control patients analysed."""
+        treated = round(self.total * self.allocation.treated_share)
+        return treated, self.total - treated
+
+    @cached_property
+    def events(self) -> float | None:
+        """Expected events of a time-to-event trial at the last look."""
+        if not self.is_survival:
+            return None
+        course = event_course(self.scenario, self.resolved.template)
+        n1, n0 = self.arms
+        return replace(course, n_treated=n1, n_control=n0).by(self.cut_day)
+
+    @cached_property
+    def conventions(self) -> tuple[str, ...]:
+        """Every choice the numbers depend on, in words."""
+        level, allocation = self.level, self.allocation
+        if self.is_survival:
+            course = event_course(self.scenario, self.resolved.template)
+            proportional = course.lifetimes.constant_ratio is not None
+            method = (
+                SurvivalMethod.SCHOENFELD if proportional else SurvivalMethod.AVERAGE_HAZARD_RATIO
+            )
+            design = TimeToEvent(course, self.cut_day, method)
+            said = survival_size(design, 0.8, level, allocation).conventions
+        else:
+            control, treated = self.risks
+            said = proportions_size(
+                self._two_proportions(control, treated), 0.8, level, allocation
+            ).conventions
+            if self.request.exact:
+                said = (
+                    level.convention,
+                    f"{self.request.exact} test by enumeration; smallest size from which power "
+                    "does not fall below the target again",
+                    allocation.convention,
+                )
+        if self.looks:
+            said = (*said, "looks: the fixed design's size times the inflation factor")
+        if self.request.loss:
+            said = (*said, f"divided by 1 - {self.request.loss:g} for patients without outcome")
+        return said
+
+    @cached_property
+    def look_rows(self) -> tuple[LookRow, ...]:
+        """The looks at the rounded size."""
+        design = self.looks
+        if design is None:
+            return ()
+        drift = self.test.drift(self.total)
+        null, effect = design.stop_probabilities(0.0), design.stop_probabilities(drift)
+        whole = self.events if self.is_survival else float(self.total)
+        assert whole is not None
+        rows, reached = [], 0.0
+        for k, t in enumerate(design.information):
+            last = k == len(design.information) - 1
+            reached += float(effect.upper[k])
+            z = design.efficacy_z[k]
+            rows.append(
+                LookRow(
+                    t,
+                    t * whole,
+                    z,
+                    design.nominal_p[k],
+                    design.futility_z[k] if design.futility_z and not last else None,
+                    self._effect_at(z, t),
+                    design.alpha_spent[k],
+                    reached,
+                    float(null.upper[k] + null.lower[k]),
+                    float(effect.upper[k] + effect.lower[k]),
+                )
+            )
+        return tuple(rows)
+
+    def _effect_at(self, z: float, fraction: float) -> float:
+        """Return the estimate in favour of treatment that just meets a bound."""
+        sign = -1.0 if self.plan.better.value == "lower" else 1.0
+        share = self.allocation.treated_share
+        if self.is_survival:
+            assert self.events is not None
+            return exp(sign * z / sqrt(self.events * fraction * share * (1 - share)))
+        control, treated = self.risks
+        pooled = share * treated + (1 - share) * control
+        variance = pooled * (1 - pooled) / (self.total * fraction * share * (1 - share))
+        return sign * z * sqrt(variance)
+
+    def expected_total(self, *, effect: bool) -> float:
+        """Return expected patients read out (or events) when the trial stops."""
+        whole = self.events if self.is_survival else float(self.total)
+        assert whole is not None
+        if self.looks is None:
+            return whole
+        drift = self.test.drift(self.total) if effect else 0.0
+        return self.looks.expected_information(drift) * whole
+
+    def control_risk_table(self) -> list[tuple[float, float, float]]:
+        """Return (control risk, treated risk, power) at the size, the odds ratio kept."""
+        control, treated = self.risks
+        ratio = odds_ratio_between(treated, control)
+        found = []
+        for risk in sorted({*CONTROL_RISKS, round(control, 3)}):
+            own = risk_at_odds_ratio(ratio, risk)
+            found.append((risk, own, self._risk_test(risk, own).power(self.total)))
+        return found
+
+    def belief_matrix(self) -> list[Belief]:
+        """Return, for every scenario, the size if it were planned for, and that size's power."""
+        scenarios = self.resolved.template.scenarios
+        truths = [self.resolved.truth(scenario) for scenario in scenarios]
+        tests = [
+            self._survival_test(truth, scenario)
+            if self.is_survival
+            else self._risk_test(*truth.risks_on(self.plan.day))
+            for truth, scenario in zip(truths, scenarios, strict=True)
+        ]
+        rows: list[Belief] = []
+        for scenario, truth, test in zip(scenarios, truths, tests, strict=True):
+            status, unit = self.resolved.status_of(scenario), self.allocation.unit
+            try:
+                total = ceil(test.total(self.request.power) / unit - 1e-9) * unit
+            except DesignError:
+                rows.append(Belief(truth, status, None, ()))
+                continue
+            powers = tuple(
+                None if other.is_null else self._power_or_none(own, total)
+                for other, own in zip(truths, tests, strict=True)
+            )
+            rows.append(Belief(truth, status, total, powers))
+        return rows
+
+    @staticmethod
+    def _power_or_none(test: WithLooks, total: int) -> float | None:
+        try:
+            return test.power(total)
+        except DesignError:
+            return None
+
+    # -- the same design, simulated ------------------------------------------------------------
+
+    @cached_property
+    def simulated_protocol(self) -> Protocol:
+        """The template's protocol at this size, with these looks."""
+        changes: dict[str, Any] = {"sample_size": SampleSize(total=self.total)}
+        ratio = {
+            self.protocol.experimental.id: self.allocation.treated,
+            self.protocol.control.id: self.allocation.control,
+        }
+        if self._strata_matter:
+            kept = self.protocol.allocation.model_copy(update={"ratio": ratio, "block_sizes": None})
+            changes["allocation"] = kept
+        else:
+            changes["allocation"] = Allocated(ratio=ratio)
+        if self.looks or self.is_survival:
+            changes["looks"] = tuple(self._simulated_looks())
+        return self.protocol.model_copy(update=changes)
+
+    @property
+    def _strata_matter(self) -> bool:
+        """Whether patients differ in what the scenario says, so that strata change the power."""
+        truth = self.truth
+        unlike = truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
+        return bool(unlike) or self.is_survival or truth.courses is not None
+
+    def _simulated_looks(self) -> Iterator[Look]:
+        design = self.looks
+        last = self.protocol.looks[-1].at if self.is_survival else Trigger(information=1)
+        if last.events is not None:
+            assert self.events is not None
+            last = Trigger(events=ceil(self.events))
+        if design is None:
+            yield Look(at=last)
+            return
+        for k, t in enumerate(design.information):
+            final = k == len(design.information) - 1
+            z = design.efficacy_z[k]
+            futility = design.futility_z[k] if design.futility_z and not final else None
+            yield Look(
+                at=last if final else Trigger(information=t),
+                efficacy_z=z if z < inf else None,
+                futility_z=futility if futility is not None and futility > -10 else None,
+                binding=design.binding,
+            )
+
+    def simulate(self, *, replicates: int = 10_000, seed: int = 1) -> Characteristic:
+        """Return the power of this design by simulation, prognosis and strata included."""
+        protocol = self.simulated_protocol
+        plan = AnalysisPlan.of(protocol)
+        job = Job(protocol, (plan,), (self.truth,)).on_its_shortest_path()
+        (simulation,) = run([job], n_replicates=replicates, seed=seed)
+        final = stop(simulation.results[0][0], plan).final
+        return characteristics(final, 0.0, plan.summary)[0]
+
+    def result(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
+        """Simulate the design, and return all of it as rows, texts and warnings."""
+        found = self.simulate(replicates=replicates, seed=seed)
+        return StudyResult(
+            rows=tuple(self._rows(found)),
+            texts={"paragraph": self.paragraph(found), "elsewhere": self.r_call()},
+            warnings=tuple(self._cautions(found)),
+            figure_data={"planned": self, "simulated": found},
+            n_replicates=replicates,
+        )
+
+    def _blank(self) -> Row:
+        primary = self.protocol.primary
+        return Row(
+            measure=Measure.POWER,
+            value=None,
+            scenario=self.scenario.id,
+            variant=self.resolved.variant or None,
+            endpoint=primary.id,
+            source=self.truth.source or None,
+            status=self.status,
+        )
+
+    def _rows(self, simulated: Characteristic) -> Iterator[Row]:
+        blank = self._blank()
+        n1, n0 = self.arms
+        yield replace(
+            blank,
+            measure=Measure.N_TOTAL,
+            value=float(self.total),
+            level=self.request.power,
+            unit="patients",
+            headline=True,
+        )
+        for arm, n in ((self.protocol.experimental, n1), (self.protocol.control, n0)):
+            yield replace(
+                blank, measure=Measure.N_PER_ARM, value=float(n), arm=arm.id, unit="patients"
+            )
+        yield replace(
+            blank,
+            measure=Measure.N_TOTAL,
+            value=float(self.total_with_loss),
+            analysis="randomised, loss allowed for",
+            unit="patients",
+        )
+        if self.events is not None:
+            yield replace(blank, measure=Measure.EVENTS, value=self.events, unit="events")
+        yield replace(
+            blank,
+            measure=Measure.POWER_ACHIEVED,
+            value=self.power_achieved,
+            analysis="; ".join(self.conventions),
+        )
+        yield replace(
+            blank,
+            measure=Measure.POWER_SIMULATED,
+            value=simulated.value,
+            mcse=simulated.mcse,
+            n_replicates=simulated.n,
+            lower=simulated.lower,
+            upper=simulated.upper,
+            level=0.95,
+            why=simulated.why,
+        )
+        yield from self._look_rows(blank)
+        if not self.is_survival:
+            for risk, _, power in self.control_risk_table():
+                yield replace(
+                    blank,
+                    measure=Measure.POWER_ACHIEVED,
+                    value=power,
+                    analysis=f"control risk {risk:g}, odds ratio kept",
+                    source=None,
+                )
+        yield from self._belief_rows(blank)
+
+    def _belief_rows(self, blank: Row) -> Iterator[Row]:
+        for belief in self.belief_matrix():
+            scenario = belief.truth.scenario
+            size = replace(
+                blank,
+                measure=Measure.N_TOTAL,
+                scenario=scenario,
+                source=belief.truth.source or None,
+                status=belief.status,
+                level=self.request.power,
+                analysis="if planned for",
+            )
+            if belief.total is None:
+                yield replace(size, why="no effect: no size finds it")
+                continue
+            yield replace(size, value=float(belief.total), unit="patients")
+            for other, power in zip(self.resolved.template.scenarios, belief.powers, strict=True):
+                if power is not None:
+                    analysis = f"sized for {scenario}, truth {other.id}"
+                    yield replace(
+                        size, measure=Measure.POWER_ACHIEVED, value=power, analysis=analysis
+                    )
+
+    def _look_rows(self, blank: Row) -> Iterator[Row]:
+        unit = "events" if self.is_survival else "patients read out"
+        for number, look in enumerate(self.look_rows, start=1):
+            here = replace(blank, look=number)
+            yield replace(here, measure=Measure.INFORMATION, value=look.seen, unit=unit)
+            yield replace(here, measure=Measure.Z_EFFICACY, value=look.z)
+            if look.futility_z is not None and look.futility_z > -inf:
+                yield replace(here, measure=Measure.Z_FUTILITY, value=look.futility_z)
+            yield replace(here, measure=Measure.P_NOMINAL, value=look.nominal_p)
+            yield replace(here, measure=Measure.ALPHA_CUMULATIVE, value=look.alpha_spent)
+            yield replace(here, measure=Measure.POWER_ACHIEVED, value=look.power)
+            for words, share in (("no effect", look.stops_null), ("effect", look.stops_effect)):
+                stops = Measure.STOP_PROBABILITY
+                yield replace(here, measure=stops, value=share, analysis=words)
+        if self.looks:
+            for words, effect in (("no effect", False), ("effect", True)):
+                n = self.expected_total(effect=effect)
+                expected = replace(blank, measure=Measure.EXPECTED_N, unit=unit, analysis=words)
+                yield replace(expected, value=n)
+
+    def _cautions(self, simulated: Characteristic) -> Iterator[Caution]:
+        if simulated.value is not None and simulated.mcse is not None:
+            apart = abs(simulated.value - self.power_achieved)
+            if apart > 4 * simulated.mcse + _TOLERANCE:
+                yield unlike_formula(self.power_achieved, simulated.value, self._reasons())
+        outside = list(self._published_intervals())
+        if outside:
+            yield outside_intervals(self.truth.label, self.scenario.id, outside)
+
+    def _reasons(self) -> str:
+        control, treated = self.risks
+        n1, n0 = self.arms
+        reasons = []
+        if not self.is_survival and min(n1 * treated, n0 * control) < 20:
+            reasons.append("fewer than 20 events are expected in an arm")
+        if self._strata_matter and not self.is_survival:
+            reasons.append("the scenario has prognosis or strata")
+        if self.is_survival:
+            reasons.append("hazards are not proportional, or loss and enrolment matter")
+        return "; ".join(reasons) or "the formula is an approximation"
+
+    def _published_intervals(self) -> Iterator[tuple[str, EffectEstimate]]:
+        """Yield published effects in whose interval the planned one does not lie."""
+        if self.is_survival:
+            return
+        control, treated = self.risks
+        planned = odds_ratio_between(treated, control)
+        primary = self.protocol.primary.id
+        for reference in self.resolved.template.observed:
+            record = self.resolved.evidence.records[reference.evidence]
+            effects: tuple[EffectEstimate, ...] = ()
+            if isinstance(record, Pool):
+                effects = record.effects
+            elif isinstance(record, Trial) and (found := record.result(primary)):
+                effects = found.effects
+            for effect in effects:
+                if effect.measure.short != "OR" or not effect.ci:
+                    continue
+                if not effect.ci[0] <= planned <= effect.ci[1]:
+                    yield record.id, effect
+
+    def paragraph(self, simulated: Characteristic) -> str:
+        """Return a justification for the protocol (SPIRIT 2025 item 14; DELTA2)."""
+        protocol, request = self.protocol, self.request
+        control, treated = self.risks
+        n1, n0 = self.arms
+        looks = ""
+        if self.looks:
+            fractions = ", ".join(f"{100 * t:.0f}%" for t in self.looks.information)
+            looks = f", with analyses at {fractions} of the information"
+        source = self.truth.source or "assumed"
+        measured = ""
+        if simulated.value is not None and simulated.mcse is not None:
+            measured = (
+                f" Simulated {simulated.n:,} times, the design found the effect in "
+                f"{100 * simulated.value:.1f}% (Monte Carlo standard error "
+                f"{100 * simulated.mcse:.1f})."
+            )
+        what = (
+            f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
+            f"({self.total:,} in all) give {100 * self.power_achieved:.1f}% power"
+        )
+        if request.total is None:
+            what += f" (target {100 * request.power:g}%)"
+        effect = f"{self.truth.label} ({source}; {self.status})"
+        risks = f"{protocol.primary.event} in {100 * control:.1f}% v {100 * treated:.1f}%"
+        loss = ""
+        if request.loss:
+            loss = (
+                f" Allowing for {100 * request.loss:g}% without outcome, "
+                f"{self.total_with_loss:,} are randomised."
+            )
+        events = f" About {self.events:.0f} events are expected." if self.events else ""
+        return (
+            f"{what} to find {effect}, {risks}, with a {self.plan.in_words} test{looks}.{events}"
+            f"{loss}{measured} Important difference: not given. Conventions: "
+            f"{'; '.join(self.conventions)}."
+        )
+
+    def r_call(self) -> str:
+        """Return the R call (rpact) that reproduces the size; empty where there is none."""
+        if self.request.exact or (self.request.margin is not None):
+            return ""
+        control, treated = self.risks
+        ratio = self.allocation.treated / self.allocation.control
+        design = _rpact_design(self.looks, self.level, self.request.power)
+        if not design:
+            return ""
+        if self.is_survival:
+            assert self.truth.lifetimes is not None
+            hazard_ratio = self.truth.lifetimes.constant_ratio
+            if hazard_ratio is None:
+                return ""
+            return (
+                f"library(rpact); d <- {design}; getSampleSizeSurvival(d, hazardRatio = "
+                f'{hazard_ratio:.12g}, typeOfComputation = "Schoenfeld", '
+                f"allocationRatioPlanned = {ratio:.12g})$maxNumberOfEvents"
+            )
+        return (
+            f"library(rpact); d <- {design}; getSampleSizeRates(d, pi1 = {treated:.12g}, "
+            f"pi2 = {control:.12g}, allocationRatioPlanned = {ratio:.12g})$maxNumberOfSubjects"
+        )
+
+
+def _is_plain_log_rank(protocol: Protocol) -> bool:
+    test = protocol.primary.analysis
+    if isinstance(test, BinaryTest):
+        return True
+    return isinstance(test, LogRankTest) and test.weight is None
+
+
+def _own_looks(
+    protocol: Protocol, level: Level
+) -> tuple[tuple[float, ...], Efficacy, Futility | None]:
+    """Return a template's own looks as fractions with the bounds it gives.
+
+    Raises
+    ------
+    DesignError
+        If they are not held by information or events, which alone have fractions.
+    """
+    looks = protocol.looks
+    events = events_wanted(looks)
+    last = events[-1]
+    fractions: list[float] = []
+    for look, wanted in zip(looks, events, strict=True):
+        if look.at.information is not None:
+            fractions.append(look.at.information)
+        elif wanted and last:
+            fractions.append(wanted / last)
+        else:
+            rule = "has looks by calendar or enrolment, of which the information is not known"
+            raise DesignError(Problem(rule, "Give --looks as fractions, and --bounds.", "looks"))
+    fractions[-1] = 1.0
+    z = [inf if look.efficacy_z is None else look.efficacy_z for look in looks]
+    if z[-1] == inf:
+        z[-1] = level.critical_z
+    futile = [-inf if look.futility_z is None else look.futility_z for look in looks[:-1]]
+    futility = GivenFutility(tuple(futile)) if max(futile) > -inf else None
+    return tuple(fractions), GivenBounds(tuple(z)), futility
+
+
+def _rpact_design(looks: SequentialDesign | None, level: Level, power: float) -> str:
+    """Return rpact's words for a design; empty where it has none."""
+    shared = f"alpha = {level.alpha:.12g}, beta = {1 - power:.12g}, sided = {level.sides}"
+    if looks is None:
+        return f"getDesignGroupSequential(kMax = 1, {shared})"
+    match looks.efficacy:
+        case LanDeMetsObrienFleming():
+            kind = '"asOF"'
+        case LanDeMetsPocock():
+            kind = '"asP"'
+        case HwangShihDeCani(gamma=gamma):
+            kind = f'"asHSD", gammaA = {gamma:.12g}'
+        case WangTsiatis(delta=delta):
+            kind = f'"WT", deltaWT = {delta:.12g}'
+        case _:
+            return ""
+    if looks.futility is not None:
+        return ""
+    rates = ", ".join(f"{t:.12g}" for t in looks.information)
+    informed = f"informationRates = c({rates}), {shared}"
+    return f"getDesignGroupSequential({informed}, typeOfDesign = {kind})"

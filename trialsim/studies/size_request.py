@@ -1,0 +1,165 @@
+"""The words of ``trialsim size`` as a request: effects, looks, rules, ratios."""
+
+from __future__ import annotations
+
+import re
+from math import inf
+from typing import Protocol as Shape
+
+from pydantic import ValidationError
+
+from trialsim.errors import Problem, RequestError
+from trialsim.kernels.exact import ExactTest
+from trialsim.protocol.design import TimeToEventEndpoint
+from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.scenario import Scenario
+from trialsim.sizing.fixed import Allocation
+from trialsim.sizing.sequential import (
+    BetaSpending,
+    Efficacy,
+    Futility,
+    GivenFutility,
+    bounds_from_words,
+    spending_from_words,
+)
+from trialsim.studies.size import SizeRequest
+
+__all__ = ["SizeWords", "size_request"]
+
+_MEASURES = {"OR": "odds_ratio", "RR": "risk_ratio", "RD": "risk_difference", "HR": "hazard_ratio"}
+_EXACT = {
+    "chi-square": ExactTest.CHI_SQUARE,
+    "fisher": ExactTest.FISHER,
+    "boschloo": ExactTest.BOSCHLOO,
+    "barnard": ExactTest.BARNARD,
+}
+
+
+class SizeWords(Shape):
+    """What was typed."""
+
+    scenario: str | None
+    effect: str | None
+    control_risk: float | None
+    power: float
+    total: int | None
+    looks: str | None
+    bounds: str | None
+    spending: str | None
+    futility: str | None
+    binding: bool
+    dropout: float
+    ratio: str | None
+    margin: float | None
+    exact: str | None
+    accept_claim: bool
+
+
+def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequest, list[str]]:
+    """Read what was typed; also return how a bare number was read.
+
+    Raises
+    ------
+    RequestError
+        For words that mean nothing, with an example.
+    """
+    scenario, echo = _scenario(resolved, words)
+    rule: Efficacy | None = None
+    if words.bounds:
+        rule = bounds_from_words(words.bounds)
+    elif words.spending:
+        rule = spending_from_words(words.spending)
+    if not words.looks and (rule or words.futility):
+        remedy = "Add for example --looks 0.5,0.75,1."
+        raise _refused("--bounds, --spending and --futility", "need --looks", remedy, "")
+    request = SizeRequest(
+        power=words.power,
+        total=words.total,
+        scenario=scenario,
+        information=_numbers("--looks", words.looks, "0.5,0.75,1") if words.looks else (),
+        efficacy=rule,
+        futility=_futility(words.futility),
+        binding=words.binding,
+        loss=words.dropout,
+        allocation=_allocation(words.ratio),
+        margin=words.margin,
+        exact=_EXACT[words.exact] if words.exact else None,
+        accept_claim=words.accept_claim,
+    )
+    return request, echo
+
+
+def _refused(field: str, rule: str, remedy: str, value: str) -> RequestError:
+    return RequestError(Problem(rule, remedy, field, value))
+
+
+def _scenario(resolved: ResolvedTemplate, words: SizeWords) -> tuple[Scenario | None, list[str]]:
+    if words.scenario and words.effect:
+        raise _refused("--effect", "cannot stand beside --scenario", "Keep one.", words.effect)
+    if words.scenario:
+        (scenario,) = resolved.scenarios([words.scenario])
+        return scenario, []
+    if words.effect is None:
+        if words.control_risk is not None:
+            remedy = 'Add for example --effect "OR 0.70".'
+            raise _refused("--control-risk", "needs --effect", remedy, f"{words.control_risk:g}")
+        return None, []
+    measure, value, bare = _effect(resolved, words.effect)
+    content: dict[str, object] = {"id": "planned", "title": "as asked"}
+    if measure == "hazard_ratio":
+        content["survival"] = {"hazard_ratio": value}
+    else:
+        content["effect"] = {measure: value}
+        if words.control_risk is not None:
+            content["control_risk"] = words.control_risk
+    try:
+        scenario = Scenario.model_validate(content)
+        truth = resolved.truth(scenario)
+    except (ValidationError, ValueError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise _refused("--effect", f"is impossible: {said}", "Correct it.", words.effect) from None
+    read = f"read as {measure.replace('_', ' ')} {value:g}"
+    if measure != "hazard_ratio":
+        read += f" = {100 * truth.control_risk:.1f}% -> {100 * truth.treated_risk:.1f}%"
+    return scenario, [read] if bare else []
+
+
+def _effect(resolved: ResolvedTemplate, words: str) -> tuple[str, float, bool]:
+    """Return measure, value, and whether the measure had to be guessed."""
+    survival = isinstance(resolved.template.protocol.primary, TimeToEventEndpoint)
+    found = re.fullmatch(r"\s*(?:([A-Za-z]{2})\s+)?(-?[0-9]*\.?[0-9]+)\s*", words)
+    example = 'Write "HR 0.70".' if survival else 'Write "OR 0.70", "RR 0.8" or "RD -0.05".'
+    if not found:
+        raise _refused("--effect", "must be a measure and a number", example, words)
+    name = (found[1] or ("HR" if survival else "OR")).upper()
+    if name not in _MEASURES or (name == "HR") != survival:
+        kind = "a time to an event" if survival else "a binary endpoint"
+        raise _refused("--effect", f"must be a measure of {kind}", example, words)
+    return _MEASURES[name], float(found[2]), found[1] is None
+
+
+def _numbers(field: str, words: str, example: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in words.split(","))
+    except ValueError:
+        remedy = f"Write for example {example}."
+        raise _refused(field, "must be numbers with commas between", remedy, words) from None
+
+
+def _futility(words: str | None) -> Futility | None:
+    if words is None:
+        return None
+    if re.fullmatch(r"[-0-9.,]+", words):
+        z = _numbers("--futility", words, "0,0.5")
+        return GivenFutility(tuple(-inf if bound <= -10 else bound for bound in z))
+    return BetaSpending(spending_from_words(words))
+
+
+def _allocation(words: str | None) -> Allocation | None:
+    if words is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]?):([1-9][0-9]?)", words)
+    if not found:
+        remedy = "Write 2:1 for two treated to one control."
+        raise _refused("--ratio", "must be two whole numbers", remedy, words)
+    return Allocation(int(found[1]), int(found[2]))
