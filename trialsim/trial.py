@@ -331,6 +331,7 @@ class Measure(StrEnum):
     N_PER_ARM = "n_per_arm"  # by formula, for the power stated in `level`
     N_TOTAL = "n_total"
     POWER_ACHIEVED = "power_achieved"  # of the rounded size, by the method in `analysis`
+    ASSURANCE = "assurance"  # power averaged over a prior
     POWER_SIMULATED = "power_simulated"  # of the same design
     P_NOMINAL = "p_nominal"  # one-sided, at the efficacy bound of a look
     ALPHA_CUMULATIVE = "alpha_cumulative"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.simulation import PlannedSimulation
+    from trialsim.studies.size import PlannedSize
     from trialsim.trial import Kernel, StudyResult
 
 __all__ = ["COMMANDS"]
@@ -321,16 +323,21 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> in
             return _interrupted(plan, options, folder, store)
         document = Document.of_study(plan.resolved, result, arguments, options.seed)
         shown = screen(plan.resolved, result, options.seed, program_name())
-        try:
-            print(document.to_json() if options.json else shown, flush=True)
-        except BrokenPipeError:  # the reader had enough of the screen; the files are still wanted
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        _print(document.to_json() if options.json else shown)
         if folder:
             for path in folder.write(document, _figures(plan, result)):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
     _say(f"repeat: {_repeat(options)}")
     return 0
+
+
+def _print(text: str) -> None:
+    """Print a result; a reader who has had enough does not keep the files from being written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
 def _interrupted(
@@ -515,8 +522,10 @@ def _repeat(options: argparse.Namespace) -> str:
 
 def size(options: argparse.Namespace) -> None:
     """Say how many patients a design needs."""
-    from trialsim.engine.run import check_request
+    from trialsim.engine.run import check_request, kernel_for
+    from trialsim.report.run_directory import RunDirectory
     from trialsim.report.size_screen import size_screen
+    from trialsim.studies.simulation import plan_simulation
     from trialsim.studies.size import plan_size
     from trialsim.studies.size_request import size_request
 
@@ -527,19 +536,45 @@ def size(options: argparse.Namespace) -> None:
     for line in echo:
         _say(line)
     planned = plan_size(resolved, request)
+    plan = plan_simulation(resolved)
+    plan = plan.computed_by(kernel_for(plan.jobs[0], options.replicates))
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan.record(options.seed), options.out)
     result = planned.result(replicates=options.replicates, seed=options.seed)
     arguments = _size_arguments(options)
     document = Document.of_study(resolved, result, arguments, options.seed, command="size")
     shown = size_screen(result, options.seed, program_name())
-    print(document.to_json() if options.json else shown)
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            for path in folder.write(document, _size_figures(planned)):
+                _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
+
+
+def _size_figures(planned: PlannedSize) -> dict[str, Any]:
+    from trialsim.figures.power_curve import Curve, power_figure
+
+    sizes, by_size, ratios, by_ratio = planned.curves()
+    belief = None
+    if prior := planned.prior:
+        densities = [prior.pdf(math.log(ratio)) for ratio in ratios]
+        belief = [density / max(densities) for density in densities]
+    drawn = power_figure(
+        Curve(sizes, by_size, (planned.total, planned.power_achieved)),
+        Curve(ratios, by_ratio, (planned.planned_ratio, planned.power_achieved), belief),
+        "hazard ratio" if planned.is_survival else "odds ratio",
+        planned.truth.label,
+    )
+    return {"power": drawn}
 
 
 def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         *("scenario", "effect", "control_risk", "power", "total", "looks", "bounds", "spending"),
         *("futility", "binding", "dropout", "ratio", "margin", "exact", "accept_claim"),
-        "replicates",
+        *("prior", "important", "replicates"),
     )
     return _arguments(options, **{name: getattr(options, name) for name in names})
 

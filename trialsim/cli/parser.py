@@ -160,12 +160,25 @@ def _size(size: argparse.ArgumentParser) -> None:
         "--exact", choices=("chi-square", "fisher", "boschloo", "barnard"), help="by enumeration"
     )
     size.add_argument(
+        "--prior",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="assurance over what this record says of the effect; may be repeated",
+    )
+    size.add_argument(
+        "--important", default="", metavar="WORDS", help="the difference that would matter (DELTA2)"
+    )
+    size.add_argument(
         "--accept-claim", action="store_true", help="plan for a number only a document states"
     )
     size.add_argument(
         "--replicates", type=_whole, default=10_000, metavar="N", help="default 10,000"
     )
     size.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    size.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -110,9 +110,15 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     forest : Drawing or None
         The published effects, drawn by whoever has the figures floor at hand.
     """
+    sizes = [run for run in runs if run.document["command"] == "size"]
+    runs = [run for run in runs if run.document["command"] != "size"]
+    if not runs:
+        synopsis = Section("synopsis", "Synopsis", tuple(_synopsis(sizes[0])))
+        return [synopsis, _sample_size(sizes)]
     first = runs[0]
     parts = [
         Section("synopsis", "Synopsis", (*_notices(runs), *_synopsis(first), *_bound(runs))),
+        *([_sample_size(sizes)] if sizes else []),
         Section(
             "schedule", "Schedule of activities", (_schedule(first.resolved.template.protocol),)
         ),
@@ -129,6 +135,84 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         Section("repeat", "To repeat it", tuple(_repeat(runs))),
     ]
     return parts
+
+
+def _sample_size(sizes: Sequence[FinishedRun]) -> Section:
+    blocks: list[Block] = []
+    for number, run in enumerate(sizes):
+        blocks += _size_blocks(run, number)
+    return Section("size", "Sample size", tuple(blocks))
+
+
+def _size_blocks(run: FinishedRun, number: int) -> Iterator[Block]:
+    """Return the paragraph for the protocol, the design's numbers, its looks and its beliefs."""
+    rows, texts = run.document["rows"], run.document["texts"]
+    yield Paragraph(texts["paragraph"])
+    whole = [row for row in rows if "look" not in row and row.get("analysis") != "if planned for"]
+    own = [row for row in whole if not str(row.get("analysis", "")).startswith("sized for")]
+    header = ("Number", "Value", "How")
+    grid = Grid(
+        "The design",
+        header,
+        tuple((_words(row), _size_number(row), row.get("analysis", "")) for row in own),
+    )
+    svg = run.svgs.get("power")
+    yield Drawing(f"power-{number}", svg, _alt_text(svg), grid) if svg else grid
+    looks = [row for row in rows if "look" in row]
+    if looks:
+        yield Grid(
+            "Its looks",
+            ("Look", "Number", "Value", "If the truth is"),
+            tuple(
+                (str(row["look"]), _words(row), _size_number(row), row.get("analysis", ""))
+                for row in looks
+            ),
+        )
+    planned = [row for row in rows if row.get("analysis") == "if planned for"]
+    yield Grid(
+        "Every belief, and what its size would find",
+        ("Planned for", "Status", "Patients in all", "Power if another is true"),
+        tuple(
+            (
+                row["scenario"],
+                _status(row.get("status", "")),
+                _size_number(row),
+                _found_if_true(row, rows),
+            )
+            for row in planned
+        ),
+    )
+    for warning in run.document["warnings"]:
+        yield Paragraph(_without_command(warning["text"]))
+    if texts["elsewhere"]:
+        yield Paragraph(f"To check the size in R: {texts['elsewhere']}")
+
+
+def _words(row: dict[str, Any]) -> str:
+    arm = f" {row['arm']}" if "arm" in row else ""
+    unit = f", {row['unit']}" if "unit" in row else ""
+    return f"{row['measure'].replace('_', ' ')}{arm}{unit}"
+
+
+_WHOLE = {"n_total", "n_per_arm", "events", "information", "expected_n"}
+
+
+def _size_number(row: dict[str, Any]) -> str:
+    """Return patients as whole numbers, probabilities in percent, bounds with four digits."""
+    if row["value"] is None:
+        return f"not given: {row['why']}"
+    if row["measure"] in _WHOLE:
+        return f"{row['value']:,.0f}"
+    if row["measure"].startswith("z_"):
+        return f"{row['value']:.4f}"
+    mcse = f" +-{100 * row['mcse']:.1f}" if row.get("mcse") is not None else ""
+    return f"{100 * row['value']:.{1 if mcse else 2}f}%{mcse}"
+
+
+def _found_if_true(planned: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    lead = f"sized for {planned['scenario']}, truth "
+    found = [row for row in rows if str(row.get("analysis", "")).startswith(lead)]
+    return "; ".join(f"{row['analysis'][len(lead) :]} {100 * row['value']:.0f}%" for row in found)
 
 
 def _notices(runs: Sequence[FinishedRun]) -> Iterator[Block]:

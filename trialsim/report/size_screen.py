@@ -76,6 +76,8 @@ def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
     if simulated.value is not None and simulated.mcse is not None:
         shown = f"{100 * simulated.value:.1f} % +-{100 * simulated.mcse:.1f}"
     rows.append(("the same design simulated", shown))
+    if planned.assurance is not None:
+        rows.append(("assurance, over the prior", f"{100 * planned.assurance:.1f} %"))
     if planned.looks:
         unit = "events" if planned.is_survival else "patients"
         means = [planned.expected_total(effect=effect) for effect in (False, True)]
@@ -86,9 +88,11 @@ def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
 
 def _looks(planned: PlannedSize) -> str:
     unit = "events" if planned.is_survival else "patients"
-    effect = "HR there" if planned.is_survival else "RD there"
-    header = ("look", unit, "z", "P 1-sided", effect, "alpha", "power", "stops H0 / H1")
-    return table(header, [_look(k, row) for k, row in enumerate(planned.look_rows, 1)], folding=())
+    effect = "HR" if planned.is_survival else "RD"
+    header = ("look", unit, "z", "P", effect, "alpha", "power", "stop H0", "stop H1")
+    rows = [_look(k, row) for k, row in enumerate(planned.look_rows, 1)]
+    told = f"P: one-sided, at the bound; {effect}: the estimate there; stop: by that look's bounds."
+    return f"{table(header, rows, folding=())}\n{wrapped(told)}"
 
 
 def _look(number: int, row: LookRow) -> tuple[str, ...]:
@@ -103,7 +107,8 @@ def _look(number: int, row: LookRow) -> tuple[str, ...]:
         f"{row.effect:.3f}",
         f"{row.alpha_spent:.4f}",
         f"{100 * row.power:.1f}%",
-        f"{100 * row.stops_null:.1f}% / {100 * row.stops_effect:.1f}%",
+        f"{100 * row.stops_null:.1f}%",
+        f"{100 * row.stops_effect:.1f}%",
     )
 
 
@@ -111,17 +116,19 @@ def _control_risks(planned: PlannedSize) -> str:
     header = ("control risk", "treated risk", f"power with {planned.total:,}")
     rows = [
         (f"{100 * control:.1f}%", f"{100 * treated:.1f}%", f"{100 * power:.1f} %")
-        for control, treated, power in planned.control_risk_table()
+        for control, treated, power in planned.control_risk_table
     ]
     return f"If the control risk is another, the odds ratio the same:\n{table(header, rows)}"
 
 
 def _beliefs(planned: PlannedSize) -> str:
     """Return the belief matrix: planned for one scenario, true another."""
-    beliefs = planned.belief_matrix()
+    beliefs = planned.belief_matrix
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     true = [letter for letter, b in zip(letters, beliefs, strict=False) if not b.truth.is_null]
-    header = ("planned for", "known from", "per arm", *(f"if {letter}" for letter in true))
+    equal = planned.allocation.treated == planned.allocation.control
+    sizes = "per arm" if equal else "in all"
+    header = ("planned for", "known from", sizes, *(f"if {letter}" for letter in true))
     rows = []
     for letter, belief in zip(letters, beliefs, strict=False):
         weak = belief.status in ("document", "unverified")
@@ -130,7 +137,7 @@ def _beliefs(planned: PlannedSize) -> str:
         if belief.total is None:
             rows.append((label, status, "infeasible", *("-" for _ in true)))
             continue
-        arm = round(belief.total * planned.allocation.treated_share)
+        arm = belief.total // 2 if equal else belief.total
         powers = [f"{100 * p:.0f}%" for p in belief.powers if p is not None]
         rows.append((label, status, f"{arm:,}", *powers))
     target = f"Sized for {100 * planned.request.power:g}% power, and the power if another is true:"

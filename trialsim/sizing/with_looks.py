@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log
+from statistics import NormalDist
 
 from trialsim.errors import DesignError
 from trialsim.sizing.fixed import MOST_PATIENTS, Level, problem_unless, refuse
@@ -16,7 +18,9 @@ from trialsim.sizing.sequential import SequentialDesign
 
 __all__ = ["WithLooks"]
 
-_MOST_POWER = 1 - 1e-9
+_PHI = NormalDist()
+_MOST_NORMAL_POWER = 6.0  # a power of one but for a thousand millionth
+_FAR = 50.0  # on the log scale of sizes
 
 
 @dataclass(frozen=True)
@@ -64,19 +68,44 @@ class WithLooks:
                 "Correct the size.",
             )
         )
-        low, high = self.level.per_side * (1 + 1e-9), _MOST_POWER
-        for _ in range(60):
-            middle = (low + high) / 2
+        wanted = log(total)
+
+        def surplus(normal_power: float) -> float:
+            """Return how far a size is above the wanted one; far below where none has the power."""
             try:
-                enough = self.total(middle) <= total
-            except DesignError:  # no size has a power so close to alpha
-                enough = True
-            low, high = (middle, high) if enough else (low, middle)
-            if high - low < 1e-12:
-                break
-        return low
+                return log(self.total(_PHI.cdf(normal_power))) - wanted
+            except DesignError:
+                return -_FAR
+
+        least = _PHI.inv_cdf(self.level.per_side)
+        low, high = least + 1e-6, _MOST_NORMAL_POWER
+        if surplus(low) >= 0:
+            return self.level.per_side
+        return _PHI.cdf(_root(surplus, low, high))
 
     def drift(self, total: float) -> float:
         """Return the expected statistic at the last look, with so many patients."""
         assert self.looks is not None
         return self.looks.drift_for(self.power(total))
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return the root of a rising function between two ends (Illinois method)."""
+    at_low, at_high = function(low), function(high)
+    if at_high <= 0:
+        return high
+    side = 0
+    for _ in range(200):
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        found = function(middle)
+        if abs(found) < 1e-13 or high - low < 1e-12:
+            break
+        if found > 0:
+            high, at_high = middle, found
+            at_low *= 0.5 if side > 0 else 1.0
+            side = 1
+        else:
+            low, at_low = middle, found
+            at_high *= 0.5 if side < 0 else 1.0
+            side = -1
+    return middle

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, exp, inf, sqrt
+from math import ceil, exp, inf, log, sqrt
+from statistics import NormalDist
 from typing import Any
 
 from trialsim.analyse.looks import events_wanted, stop
-from trialsim.characteristics import Characteristic, characteristics
+from trialsim.characteristics import Z95, Characteristic, characteristics
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import run
 from trialsim.errors import DesignError, Problem, RequestError
@@ -67,6 +68,7 @@ __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
 CONTROL_RISKS = (0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 _TOLERANCE = 0.02  # beside 4 MCSE, between a formula and the simulation of it
 _WEAK = ("document", "unverified")
+_PRIOR_POINTS = 201
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ class SizeRequest:
         Size by enumeration.
     accept_claim : bool
         Plan for a number that only a document states, or that was not verified.
+    prior : tuple of str
+        Evidence ids; what they say together of the effect is a normal prior of its log ratio.
+    important : str
+        The difference that would matter to patients, in words (DELTA2).
     """
 
     power: float = 0.8
@@ -107,6 +113,8 @@ class SizeRequest:
     margin: float | None = None
     exact: ExactTest | None = None
     accept_claim: bool = False
+    prior: tuple[str, ...] = ()
+    important: str = ""
 
 
 @dataclass(frozen=True)
@@ -470,6 +478,7 @@ class PlannedSize:
         drift = self.test.drift(self.total) if effect else 0.0
         return self.looks.expected_information(drift) * whole
 
+    @cached_property
     def control_risk_table(self) -> list[tuple[float, float, float]]:
         """Return (control risk, treated risk, power) at the size, the odds ratio kept."""
         control, treated = self.risks
@@ -480,6 +489,7 @@ class PlannedSize:
             found.append((risk, own, self._risk_test(risk, own).power(self.total)))
         return found
 
+    @cached_property
     def belief_matrix(self) -> list[Belief]:
         """Return, for every scenario, the size if it were planned for, and that size's power."""
         scenarios = self.resolved.template.scenarios
@@ -511,6 +521,67 @@ class PlannedSize:
             return test.power(total)
         except DesignError:
             return None
+
+    # -- how much depends on the effect ---------------------------------------------------------
+
+    @cached_property
+    def planned_ratio(self) -> float:
+        """The odds ratio planned for; of a time to an event, the hazard ratio at the end."""
+        if self.is_survival:
+            number = self.scenario.survival.number if self.scenario.survival else None
+            constant = self.truth.lifetimes.constant_ratio if self.truth.lifetimes else None
+            return constant or (number.value if number else 1.0)
+        control, treated = self.risks
+        return odds_ratio_between(treated, control)
+
+    def power_at_ratio(self, ratio: float) -> float:
+        """Power towards the side of the planned effect, if the truth were another ratio.
+
+        The odds ratio at the planned control risk, or a constant hazard ratio.
+        """
+        mirrored = (ratio - 1) * (self.planned_ratio - 1) < 0
+        if ratio == 1 or self.request.margin is not None:
+            return self.level.per_side if ratio == 1 else self.power_achieved
+        try:
+            power = self._test_at_ratio(ratio).power(self.total)
+        except DesignError:
+            return self.level.per_side
+        if not mirrored:
+            return power
+        drift = self.level.critical_z + NormalDist().inv_cdf(max(power, 1e-12))
+        if self.looks:
+            return self.looks.power(-abs(drift))
+        return NormalDist().cdf(-abs(drift) - self.level.critical_z)
+
+    def _test_at_ratio(self, ratio: float) -> WithLooks:
+        if not self.is_survival:
+            control, _ = self.risks
+            return self._risk_test(control, risk_at_odds_ratio(ratio, control))
+        content = {"id": "other", "title": "another", "survival": {"hazard_ratio": ratio}}
+        scenario = Scenario.model_validate(content)
+        return self._survival_test(self.resolved.truth(scenario), scenario)
+
+    @cached_property
+    def prior(self) -> NormalDist | None:
+        """Belief about the log ratio, from the records asked for; None without."""
+        return pooled_prior(self.resolved, self.request) if self.request.prior else None
+
+    @cached_property
+    def assurance(self) -> float | None:
+        """Power averaged over the prior (O'Hagan, Stevens and Campbell 2005)."""
+        if self.prior is None:
+            return None
+        quantiles = [(i + 0.5) / _PRIOR_POINTS for i in range(_PRIOR_POINTS)]
+        powers = [self.power_at_ratio(exp(self.prior.inv_cdf(q))) for q in quantiles]
+        return sum(powers) / len(powers)
+
+    def curves(self) -> tuple[list[float], list[float], list[float], list[float]]:
+        """Return sizes with their power, and ratios with the power of the size there."""
+        sizes = [self.total * (0.25 + 0.05 * i) for i in range(36)]
+        spread = max(1.6, exp(abs(log(self.planned_ratio)) * 1.6))
+        ratios = [spread ** (-1 + i / 30) for i in range(61)]
+        by_size = [self._power_or_none(self.test, round(n)) or 0.0 for n in sizes]
+        return sizes, by_size, ratios, [self.power_at_ratio(ratio) for ratio in ratios]
 
     # -- the same design, simulated ------------------------------------------------------------
 
@@ -631,9 +702,12 @@ class PlannedSize:
             level=0.95,
             why=simulated.why,
         )
+        if self.assurance is not None:
+            analysis = f"prior from {', '.join(self.request.prior)}"
+            yield replace(blank, measure=Measure.ASSURANCE, value=self.assurance, analysis=analysis)
         yield from self._look_rows(blank)
         if not self.is_survival:
-            for risk, _, power in self.control_risk_table():
+            for risk, _, power in self.control_risk_table:
                 yield replace(
                     blank,
                     measure=Measure.POWER_ACHIEVED,
@@ -644,7 +718,7 @@ class PlannedSize:
         yield from self._belief_rows(blank)
 
     def _belief_rows(self, blank: Row) -> Iterator[Row]:
-        for belief in self.belief_matrix():
+        for belief in self.belief_matrix:
             scenario = belief.truth.scenario
             size = replace(
                 blank,
@@ -759,9 +833,15 @@ class PlannedSize:
                 f"{self.total_with_loss:,} are randomised."
             )
         events = f" About {self.events:.0f} events are expected." if self.events else ""
+        important, believed = request.important or "not given", ""
+        if self.assurance is not None:
+            believed = (
+                f" Averaged over what {' and '.join(request.prior)} leave open about the effect, "
+                f"the chance to find it is {100 * self.assurance:.1f}% (assurance)."
+            )
         return (
             f"{what} to find {effect}, {risks}, with a {self.plan.in_words} test{looks}.{events}"
-            f"{loss}{measured} Important difference: not given. Conventions: "
+            f"{loss}{measured}{believed} Important difference: {important}. Conventions: "
             f"{'; '.join(self.conventions)}."
         )
 
@@ -788,6 +868,60 @@ class PlannedSize:
             f"library(rpact); d <- {design}; getSampleSizeRates(d, pi1 = {treated:.12g}, "
             f"pi2 = {control:.12g}, allocationRatioPlanned = {ratio:.12g})$maxNumberOfSubjects"
         )
+
+
+def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> NormalDist:
+    """Return what published records say together: inverse-variance weights of log ratios.
+
+    One record is taken as it is; several as estimates of one effect (assumed).
+
+    Raises
+    ------
+    RequestError
+        For an unknown record, one without an estimate on the scale, a weak one that was not
+        accepted, or two that share patients.
+    """
+    survival = isinstance(resolved.template.protocol.primary, TimeToEventEndpoint)
+    found = [_record_estimate(resolved, name, request, survival) for name in request.prior]
+    for index, one in enumerate(request.prior):
+        for other in request.prior[index + 1 :]:
+            if resolved.evidence.shares_patients(one, other):
+                rule = f"shares patients with {other}: together they count them twice"
+                raise RequestError(Problem(rule, "Keep one of the two.", "--prior", one))
+    weights = [1 / estimate.stdev**2 for estimate in found]
+    mean = sum(w * e.mean for w, e in zip(weights, found, strict=True)) / sum(weights)
+    return NormalDist(mean, sum(weights) ** -0.5)
+
+
+def _record_estimate(
+    resolved: ResolvedTemplate, name: str, request: SizeRequest, survival: bool
+) -> NormalDist:
+    record, wanted = resolved.evidence.records.get(name), "HR" if survival else "OR"
+    primary = resolved.template.protocol.primary.id
+    effects: tuple[EffectEstimate, ...] = ()
+    counts = None
+    if isinstance(record, Pool):
+        effects = record.effects
+    elif isinstance(record, Trial) and (result := record.result(primary)):
+        effects = result.effects
+        counts = (result.experimental, result.control)
+    for effect in effects:
+        if effect.measure.short == wanted and effect.ci and min(effect.ci) > 0:
+            if effect.status.value in _WEAK and not request.accept_claim:
+                rule = f"is {effect.status.value} only"
+                raise RequestError(Problem(rule, "Add --accept-claim.", "--prior", name))
+            width = log(effect.ci[1]) - log(effect.ci[0])
+            return NormalDist(log(effect.value), width / (2 * Z95))
+    if counts and not survival and counts[0] and counts[1]:
+        cells = [
+            (arm.events or 0, (arm.n or 0) - (arm.events or 0)) for arm in counts if arm is not None
+        ]
+        if min(min(pair) for pair in cells) > 0:
+            (a, b), (c, d) = cells
+            return NormalDist(log(a * d / (b * c)), sqrt(1 / a + 1 / b + 1 / c + 1 / d))
+    known = "is not a known evidence id" if record is None else f"states no {wanted} with interval"
+    remedy = "'trialsim evidence' lists the records."
+    raise RequestError(Problem(known, remedy, "--prior", name))
 
 
 def _is_plain_log_rank(protocol: Protocol) -> bool:

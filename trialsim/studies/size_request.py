@@ -53,6 +53,8 @@ class SizeWords(Shape):
     margin: float | None
     exact: str | None
     accept_claim: bool
+    prior: list[str]
+    important: str
 
 
 def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequest, list[str]]:
@@ -85,6 +87,8 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         margin=words.margin,
         exact=_EXACT[words.exact] if words.exact else None,
         accept_claim=words.accept_claim,
+        prior=tuple(dict.fromkeys(words.prior)),
+        important=words.important,
     )
     return request, echo
 
