@@ -268,7 +268,7 @@ class Reestimation:
     def n_interim(self) -> int:
         """Patients read out, in both arms, when the size is computed again."""
         units = self.planned_total // self.allocation.unit
-        return ceil(self.interim_share * units - 1e-9) * self.allocation.unit
+        return max(1, ceil(self.interim_share * units - 1e-9)) * self.allocation.unit
 
     @property
     def enrolled_total(self) -> int:
