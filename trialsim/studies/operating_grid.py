@@ -3,7 +3,8 @@
 Over a grid of nuisance values, each with its reason: the type I error; power, bias, coverage, size
 and duration under a scenario; and three trials of the run to be told, one per way of ending. That
 is what regulators ask of the simulations of a design with interim analyses: FDA (2019), Adaptive
-Designs for Clinical Trials of Drugs and Biologics, sections VI.A and VIII.B; ICH E20 (draft, 2025).
+Designs for Clinical Trials of Drugs and Biologics, on simulations in adaptive design planning and
+on documentation; ICH E20 (draft, 2025).
 """
 
 from __future__ import annotations
