@@ -321,6 +321,7 @@ class Measure(StrEnum):
     POWER_FUTILITY_IGNORED = "power_futility_ignored"  # as if bounds not binding were not there
     STOP_PROBABILITY = "stop_probability"  # at a look, for the reason in `analysis`
     EXPECTED_N = "expected_n"  # patients enrolled when the trial stops
+    AT_MAXIMUM_N = "at_maximum_n"  # share of trials that grow to the largest size allowed
     EVENTS = "events"  # when the trial stops
     INFORMATION = "information"  # at a look, of replicates that reach it
     DURATION_MONTHS = "duration_months"  # first day of enrolment to the decision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import exp
+from math import exp, inf
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from trialsim.errors import DesignError
 from trialsim.generate.binary import solve
 from trialsim.protocol.design import (
     MilestoneTest,
+    Protocol,
     RestrictedMeanTest,
     Summary,
     SurvivalSummary,
@@ -29,6 +30,7 @@ from trialsim.protocol.design import (
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.survival import EventCourse
 from trialsim.sizing.proportions import n_per_arm_pooled
 from trialsim.sizing.survival import (
     expected_day,
@@ -37,7 +39,7 @@ from trialsim.sizing.survival import (
 )
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
 
-__all__ = ["power_rows", "survival_curves"]
+__all__ = ["power_rows", "survival_curves", "theta_of", "theta_on_course"]
 
 
 def power_rows(resolved: ResolvedTemplate, simulation: Simulation) -> list[Row]:
@@ -199,17 +201,24 @@ def theta_of(
     if isinstance(plan.summary, Summary):
         return true_effect(truth.risks_on(plan.day), plan.summary)
     course = event_course(scenario, resolved.template)
+    return theta_on_course(resolved.template.protocol, plan, course)
+
+
+def theta_on_course(protocol: Protocol, plan: AnalysisPlan, course: EventCourse) -> float:
+    """Return the true effect on the analysis scale of a time to an event."""
+    lifetimes = course.lifetimes
     match plan.test:
         case MilestoneTest():
-            control, treated = truth.risks_on(plan.test.at.days)
+            control, treated = lifetimes.risks(plan.test.at.days)
             return control - treated
         case RestrictedMeanTest():
             return restricted_mean_difference(course, plan.test.until.days)
         case _:
-            assert truth.lifetimes is not None
-            by_strata = truth.lifetimes.factor in resolved.template.protocol.allocation.stratify_by
+            by_strata = lifetimes.factor in protocol.allocation.stratify_by
             stratified = bool(getattr(plan.test, "stratified", False)) and by_strata
             cut = expected_day(plan.looks[-1].at, course)
+            if cut == inf:  # the look is held when nothing more can happen
+                cut = course.day_of(0.999 * course.ever)
             return limiting_log_hazard_ratio(course, cut, stratified=stratified)
 
 
