@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -207,3 +208,86 @@ def test_regression_looks_by_the_calendar_have_no_fractions():
     plan = plan_size(load_template(name), SizeRequest())
     with pytest.raises(DesignError, match="of which the information is not known"):
         plan.total  # noqa: B018
+
+
+@given(
+    control=st.floats(0.15, 0.6),
+    ratio=st.floats(0.4, 0.75),
+    power=st.floats(0.6, 0.95),
+    words=st.sampled_from(
+        [(), ("--ratio", "2:1"), ("--looks", "0.5,0.75,1", "--spending", "ldof")]
+    ),
+    seed=st.integers(0, 1000),
+)
+def test_property_random_designs_simulated_have_the_power_of_their_formula(
+    control, ratio, power, words, seed
+):
+    effect = ("--effect", f"OR {ratio:.4f}", "--control-risk", f"{control:.4f}")
+    plan = planned("sepsis", *effect, "--power", f"{power:.4f}", *words)
+    events = min(plan.arms[0] * plan.risks[1], plan.arms[1] * plan.risks[0])
+    found = plan.simulate(replicates=4096, seed=seed)
+    if events >= 20:
+        assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+
+
+def test_analytic_assurance_is_the_power_averaged_over_the_prior():
+    """With a prior much narrower than the effect, it is the power; with TESTS' own, far less."""
+    plan = planned("sepsis", "--effect", "OR 0.82", "--prior", "tests-2025")
+    log_ratio = plan.prior
+    assert math.exp(log_ratio.mean) == pytest.approx(0.962, abs=0.005)  # 127/542 v 132/547
+    draws = log_ratio.samples(4000, seed=1)
+    slow = [plan.power_at_ratio(math.exp(draw)) for draw in draws]
+    mean = sum(slow) / len(slow)
+    mcse = (sum((p - mean) ** 2 for p in slow) / len(slow) ** 2) ** 0.5
+    assert abs(plan.assurance - mean) < 4 * mcse
+    assert 0.2 < plan.assurance < 0.35
+
+
+@pytest.mark.parametrize("looks", [(), ("--looks", "0.5,1", "--spending", "ldof")])
+def test_property_power_falls_to_one_side_of_alpha_and_below_as_the_effect_turns(looks):
+    plan = planned("sepsis", "--effect", "OR 0.7", *looks)
+    powers = [plan.power_at_ratio(ratio) for ratio in (0.5, 0.7, 0.9, 0.99, 1.0, 1.1, 1.5)]
+    assert powers == sorted(powers, reverse=True)
+    assert powers[1] == pytest.approx(plan.power_achieved)
+    assert powers[4] == pytest.approx(0.025, abs=1e-3)
+    assert powers[-1] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--prior", "tests-2025", "--prior", "gu-2025"], "shares patients with gu-2025"),
+        (["--prior", "gu-2025-lower-quality"], "is document only"),
+        (["--prior", "nowhere"], "is not a known evidence id"),
+        (["--grid"], "needs a design with looks"),
+        (["--reestimate", "restricted", "--maximum", "10"], "must be"),
+        (["--reestimate", "restricted", "--exact", "fisher"], "no enumeration"),
+    ],
+)
+def test_regression_priors_grids_and_new_sizes_that_cannot_be_are_refused(
+    words, message, trialsim, tmp_path
+):
+    done = trialsim("size", "sepsis", *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+
+
+def test_regression_grid_examples_and_new_sizes_reach_screen_document_and_report(
+    trialsim, tmp_path
+):
+    looks = ("--effect", "OR 0.6", "--looks", "0.5,0.75,1", "--bounds", "obf", "--grid")
+    quick = ("--replicates", "1000")
+    done = trialsim("size", "sepsis", *looks, *quick, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Largest type I error" in done.stdout
+    assert "ended early, for efficacy" in " ".join(done.stdout.split())
+    again = trialsim(
+        "size", "sepsis", "--effect", "OR 0.6", "--reestimate", "unrestricted", *quick, cwd=tmp_path
+    )
+    assert "Size computed again from the blinded event rate" in again.stdout
+    made = trialsim("report", "last", "--out", "r.html", "--docx", "r.docx", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    html = (tmp_path / "r.html").read_text()
+    for words in ("Sample size", "Over a grid of nuisance values", "getSampleSizeRates"):
+        assert words in html
+    assert "important difference" in html.lower()

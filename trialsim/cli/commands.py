@@ -574,7 +574,7 @@ def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         *("scenario", "effect", "control_risk", "power", "total", "looks", "bounds", "spending"),
         *("futility", "binding", "dropout", "ratio", "margin", "exact", "accept_claim"),
-        *("prior", "important", "replicates"),
+        *("prior", "important", "reestimate", "maximum", "grid", "replicates"),
     )
     return _arguments(options, **{name: getattr(options, name) for name in names})
 

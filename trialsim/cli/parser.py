@@ -170,6 +170,24 @@ def _size(size: argparse.ArgumentParser) -> None:
         "--important", default="", metavar="WORDS", help="the difference that would matter (DELTA2)"
     )
     size.add_argument(
+        "--reestimate",
+        choices=("restricted", "unrestricted"),
+        help="compute the size again during the trial, from the blinded pooled event rate",
+    )
+    size.add_argument(
+        "--reestimate-at",
+        type=_number,
+        default=0.5,
+        metavar="F",
+        help="share of the planned patients read out by then (default 0.5)",
+    )
+    size.add_argument(
+        "--maximum", type=_whole, metavar="N", help="with --reestimate (default twice the size)"
+    )
+    size.add_argument(
+        "--grid", action="store_true", help="a design with looks over a grid of nuisance values"
+    )
+    size.add_argument(
         "--accept-claim", action="store_true", help="plan for a number only a document states"
     )
     size.add_argument(

@@ -146,7 +146,8 @@ def _sample_size(sizes: Sequence[FinishedRun]) -> Section:
 
 def _size_blocks(run: FinishedRun, number: int) -> Iterator[Block]:
     """Return the paragraph for the protocol, the design's numbers, its looks and its beliefs."""
-    rows, texts = run.document["rows"], run.document["texts"]
+    every, texts = run.document["rows"], run.document["texts"]
+    rows = [row for row in every if "set_by" not in row]
     yield Paragraph(texts["paragraph"])
     whole = [row for row in rows if "look" not in row and row.get("analysis") != "if planned for"]
     own = [row for row in whole if not str(row.get("analysis", "")).startswith("sized for")]
@@ -182,6 +183,19 @@ def _size_blocks(run: FinishedRun, number: int) -> Iterator[Block]:
             for row in planned
         ),
     )
+    points = [row for row in every if "set_by" in row and "look" not in row]
+    if points:
+        yield Grid(
+            "Over a grid of nuisance values",
+            ("If", "Under", "Number", "Value", "How"),
+            tuple(
+                (row["set_by"], row["scenario"], _words(row), _point(row), row.get("analysis", ""))
+                for row in points
+            ),
+        )
+    for name, told in texts.items():
+        if name.startswith("example"):
+            yield Paragraph(told)
     for warning in run.document["warnings"]:
         yield Paragraph(_without_command(warning["text"]))
     if texts["elsewhere"]:
@@ -192,6 +206,10 @@ def _words(row: dict[str, Any]) -> str:
     arm = f" {row['arm']}" if "arm" in row else ""
     unit = f", {row['unit']}" if "unit" in row else ""
     return f"{row['measure'].replace('_', ' ')}{arm}{unit}"
+
+
+def _point(row: dict[str, Any]) -> str:
+    return _number({**row, "mcse": row.get("mcse", 0.0)}) if row["value"] is not None else "-"
 
 
 _WHOLE = {"n_total", "n_per_arm", "events", "information", "expected_n"}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import inf
 
 from trialsim.characteristics import Characteristic
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
+from trialsim.studies.operating_grid import OperatingGrid
+from trialsim.studies.reestimation import Reestimated, TrueEffect
 from trialsim.studies.size import LookRow, PlannedSize
-from trialsim.trial import StudyResult
+from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["size_screen"]
 
@@ -30,6 +33,10 @@ def size_screen(result: StudyResult, seed: int, program: str) -> str:
         parts.append(_looks(planned))
     if not planned.is_survival:
         parts.append(_control_risks(planned))
+    if again := result.figure_data["again"]:
+        parts.append(_again(again))
+    if grid := result.figure_data["grid"]:
+        parts += _grid(grid, result)
     parts.append(_beliefs(planned))
     if result.warnings:
         parts.append(caution_lines(result.warnings, program=program))
@@ -142,3 +149,52 @@ def _beliefs(planned: PlannedSize) -> str:
         rows.append((label, status, f"{arm:,}", *powers))
     target = f"Sized for {100 * planned.request.power:g}% power, and the power if another is true:"
     return f"{target}\n{table(header, rows)}"
+
+
+def _again(again: tuple[Reestimated, ...]) -> str:
+    """Return what computing the size again does to error, power and size."""
+    header = ("control", "effect", "again, %", "as planned, %", "mean n", "95% of sizes")
+    rows = [
+        (
+            f"{100 * found.control_risk:.1f}%",
+            "none" if found.truth is TrueEffect.NONE else "planned",
+            _share(found.rejected),
+            _share(found.rejected_fixed),
+            f"{found.expected_n.value or 0:,.0f}",
+            f"{found.n_quantiles[0]:,} to {found.n_quantiles[-1]:,}",
+        )
+        for found in again
+    ]
+    return (
+        "Size computed again from the blinded event rate; chance of a significant result:\n"
+        f"{table(header, rows, folding=())}"
+    )
+
+
+def _share(found: Characteristic | Row) -> str:
+    """Return a share in percent with its standard error."""
+    if found.value is None or found.mcse is None:
+        return "-"
+    return f"{100 * found.value:.1f} +-{100 * found.mcse:.1f}"
+
+
+def _grid(grid: OperatingGrid, result: StudyResult) -> Iterator[str]:
+    """Yield the grid of nuisance values, the largest type I error, and example trials."""
+    header = ("if", "type I, %", "power, %", "bias", "coverage, %", "mean n")
+    rows = []
+    for point in grid.points:
+        error = grid.row(point.no_effect, Measure.TYPE_I_ERROR)
+        power, bias, coverage, n = (
+            grid.row(point.effect, measure)
+            for measure in (Measure.POWER, Measure.BIAS, Measure.COVERAGE, Measure.EXPECTED_N)
+        )
+        shown = "-" if bias.value is None else f"{bias.value:+.3f}"
+        size = "-" if n.value is None else f"{n.value:,.0f}"
+        rows.append((point.name, _share(error), _share(power), shown, _share(coverage), size))
+    largest = grid.largest_type_i_error
+    assert largest.value is not None
+    assert largest.mcse is not None
+    said = f"Largest type I error {100 * largest.value:.2f}% +-{100 * largest.mcse:.2f}."
+    yield f"{said} Coverage is of the unadjusted interval.\n{table(header, rows)}"
+    examples = [text for name, text in result.texts.items() if name.startswith("example")]
+    yield "\n".join(wrapped(text) for text in examples)

@@ -10,7 +10,7 @@ from trialsim.report.content import Grid, Notice, Paragraph, Section
 
 __all__ = ["write_word"]
 
-_FOR_A_BOARD = ("synopsis", "assumptions", "conflicts", "sentence", "repeat")
+_FOR_A_BOARD = ("synopsis", "size", "assumptions", "conflicts", "sentence", "repeat")
 _MOST_ROWS = 8
 
 

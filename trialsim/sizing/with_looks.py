@@ -71,16 +71,16 @@ class WithLooks:
         wanted = log(total)
 
         def surplus(normal_power: float) -> float:
-            """Return how far a size is above the wanted one; far below where none has the power."""
+            """Return how far a size is above the wanted one; far where it is out of reach."""
             try:
                 return log(self.total(_PHI.cdf(normal_power))) - wanted
             except DesignError:
-                return -_FAR
+                return _FAR
 
-        least = _PHI.inv_cdf(self.level.per_side)
-        low, high = least + 1e-6, _MOST_NORMAL_POWER
-        if surplus(low) >= 0:
-            return self.level.per_side
+        low, high = _PHI.inv_cdf(self.level.alpha) + 1e-6, _MOST_NORMAL_POWER
+        if surplus(low) >= 0:  # below alpha there is no inflation factor: that at alpha is used
+            inflation = self.looks.inflation(_PHI.cdf(low))
+            return self.fixed_power(max(2.0, total / inflation))
         return _PHI.cdf(_root(surplus, low, high))
 
     def drift(self, total: float) -> float:

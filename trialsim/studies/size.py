@@ -12,7 +12,7 @@ from typing import Any
 from trialsim.analyse.looks import events_wanted, stop
 from trialsim.characteristics import Z95, Characteristic, characteristics
 from trialsim.engine.blocks import Job
-from trialsim.engine.run import run
+from trialsim.engine.run import kernel_for, run
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.exact import ExactTest
 from trialsim.kernels.proportions import Scale
@@ -61,7 +61,9 @@ from trialsim.sizing.survival import (
     survival_size,
 )
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
+from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operating_grid
+from trialsim.studies.reestimation import Reestimated, Reestimation, SizeRule, reestimated
+from trialsim.trial import AnalysisPlan, Kernel, Measure, Row, StudyResult
 
 __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
 
@@ -69,6 +71,7 @@ CONTROL_RISKS = (0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 _TOLERANCE = 0.02  # beside 4 MCSE, between a formula and the simulation of it
 _WEAK = ("document", "unverified")
 _PRIOR_POINTS = 201
+_ODDS_MULTIPLES = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the planned control risk's odds (assumed)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,12 @@ class SizeRequest:
         Evidence ids; what they say together of the effect is a normal prior of its log ratio.
     important : str
         The difference that would matter to patients, in words (DELTA2).
+    reestimate : SizeRule or None
+        Compute the size again from the blinded pooled event rate,
+    reestimate_at, most
+        at this share of the planned patients, and up to so many (twice as many if left out).
+    grid : bool
+        Simulate the design over a grid of nuisance values (FDA 2019, ICH E20).
     """
 
     power: float = 0.8
@@ -115,6 +124,10 @@ class SizeRequest:
     accept_claim: bool = False
     prior: tuple[str, ...] = ()
     important: str = ""
+    reestimate: SizeRule | None = None
+    reestimate_at: float = 0.5
+    most: int | None = None
+    grid: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,6 +288,12 @@ class PlannedSize:
         if self.request.exact and (self.looks or self.request.margin is not None):
             rule = "cannot be enumerated with looks or a margin"
             problems.append(Problem(rule, "Leave out --exact.", "--exact", self.request.exact))
+        if self.request.reestimate and (self.looks or self.is_survival or self.request.exact):
+            rule = "needs a binary endpoint, one analysis and no enumeration"
+            problems.append(Problem(rule, "Leave one of them out.", "--reestimate"))
+        if self.request.grid and not (self.looks or self.is_survival):
+            rule, remedy = "needs a design with looks", "Add --looks 0.5,0.75,1 --bounds obf."
+            problems.append(Problem(rule, remedy, "--grid"))
         if self.is_survival and (self.request.exact or not _is_plain_log_rank(self.protocol)):
             rule = "has no formula for this analysis of a time to an event"
             remedy = "Size an unweighted log-rank test, or simulate at several --total."
@@ -641,13 +660,79 @@ class PlannedSize:
     def result(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
         """Simulate the design, and return all of it as rows, texts and warnings."""
         found = self.simulate(replicates=replicates, seed=seed)
+        again, grid = self.reestimated(replicates, seed), self.grid(replicates, seed)
+        rows = [*self._rows(found), *self._reestimated_rows(again)]
+        texts = {"paragraph": self.paragraph(found), "elsewhere": self.r_call()}
+        if grid:
+            rows += grid.rows
+            texts |= {f"example-{n}": told for n, told in enumerate(map(_told, grid.examples), 1)}
         return StudyResult(
-            rows=tuple(self._rows(found)),
-            texts={"paragraph": self.paragraph(found), "elsewhere": self.r_call()},
+            rows=tuple(rows),
+            texts=texts,
             warnings=tuple(self._cautions(found)),
-            figure_data={"planned": self, "simulated": found},
+            figure_data={"planned": self, "simulated": found, "again": again, "grid": grid},
             n_replicates=replicates,
         )
+
+    def reestimated(self, replicates: int, seed: int) -> tuple[Reestimated, ...]:
+        """Return what computing the size again would do; empty where it is not asked for."""
+        if self.request.reestimate is None:
+            return ()
+        control, treated = self.risks
+        design = Reestimation(
+            treated,
+            control,
+            self.request.reestimate_at,
+            self.request.most or 2 * self.total,
+            self.request.reestimate,
+            Scale(str(self.plan.summary)),
+            n_planned=self.total,
+            power=self.request.power,
+            level=self.level,
+            allocation=self.allocation,
+        )
+        odds = control / (1 - control)
+        risks = [odds * multiple / (1 + odds * multiple) for multiple in _ODDS_MULTIPLES]
+        return reestimated(design, risks, replicates=replicates, seed=seed)
+
+    def grid(self, replicates: int, seed: int) -> OperatingGrid | None:
+        """Return the design over a grid of nuisance values; None where it is not asked for."""
+        if not self.request.grid:
+            return None
+        template = self.resolved.template
+        others = tuple(own for own in template.scenarios if own.id != self.scenario.id)
+        changes = {"protocol": self.simulated_protocol, "scenarios": (*others, self.scenario)}
+        resolved = replace(self.resolved, template=template.model_copy(update=changes))
+        kernel = Kernel.NUMPY
+        if self.is_survival:
+            job = Job(self.simulated_protocol, (self.plan,), (self.truth,))
+            kernel = kernel_for(job, 9 * replicates)
+        return operating_grid(
+            resolved, self.scenario.id, replicates=replicates, seed=seed, kernel=kernel
+        )
+
+    def _reestimated_rows(self, again: tuple[Reestimated, ...]) -> Iterator[Row]:
+        for found in again:
+            where = f"control risk {found.control_risk:.4g}, {found.truth}"
+            blank = replace(self._blank(), source=None, status=None)
+            for what, c in (
+                (f"size computed again; {where}", found.rejected),
+                (f"size as planned; {where}", found.rejected_fixed),
+                (f"size computed again; {where}", found.expected_n),
+                (f"size computed again; {where}", found.at_maximum),
+            ):
+                yield replace(
+                    blank,
+                    measure=c.measure,
+                    value=c.value,
+                    mcse=c.mcse,
+                    n_replicates=c.n,
+                    lower=c.lower,
+                    upper=c.upper,
+                    level=0.95 if c.lower is not None else None,
+                    analysis=what,
+                    why=c.why,
+                )
 
     def _blank(self) -> Row:
         primary = self.protocol.primary
@@ -922,6 +1007,18 @@ def _record_estimate(
     known = "is not a known evidence id" if record is None else f"states no {wanted} with interval"
     remedy = "'trialsim evidence' lists the records."
     raise RequestError(Problem(known, remedy, "--prior", name))
+
+
+def _told(example: ExampleTrial) -> str:
+    """Tell one simulated trial in patient counts."""
+    arms = " v ".join(f"{arm.events}/{arm.seen} on {arm.arm}" for arm in example.arms)
+    months = f", {example.months:.1f} months after the first day" if example.months else ""
+    found = "the effect was found" if example.effect_found else "no effect was found"
+    return (
+        f"Trial {example.replicate} ended {example.ending}, at look {example.look} of "
+        f"{example.n_looks}{months}: events in {arms}; estimate {example.estimate:.2f} (unadjusted "
+        f"interval {example.lower:.2f} to {example.upper:.2f}), z {example.z:.2f}: {found}."
+    )
 
 
 def _is_plain_log_rank(protocol: Protocol) -> bool:

@@ -22,6 +22,7 @@ from trialsim.sizing.sequential import (
     bounds_from_words,
     spending_from_words,
 )
+from trialsim.studies.reestimation import SizeRule
 from trialsim.studies.size import SizeRequest
 
 __all__ = ["SizeWords", "size_request"]
@@ -55,6 +56,10 @@ class SizeWords(Shape):
     accept_claim: bool
     prior: list[str]
     important: str
+    reestimate: str | None
+    reestimate_at: float
+    maximum: int | None
+    grid: bool
 
 
 def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequest, list[str]]:
@@ -89,6 +94,10 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         accept_claim=words.accept_claim,
         prior=tuple(dict.fromkeys(words.prior)),
         important=words.important,
+        reestimate=SizeRule(words.reestimate) if words.reestimate else None,
+        reestimate_at=words.reestimate_at,
+        most=words.maximum,
+        grid=words.grid,
     )
     return request, echo
 
