@@ -291,3 +291,13 @@ def test_regression_grid_examples_and_new_sizes_reach_screen_document_and_report
     for words in ("Sample size", "Over a grid of nuisance values", "getSampleSizeRates"):
         assert words in html
     assert "important difference" in html.lower()
+
+
+def test_regression_every_public_design_can_be_imported_from_sizing():
+    from trialsim import sizing
+
+    assert len(sizing.__all__) > 40
+    for name in sizing.__all__:
+        assert getattr(sizing, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'crossover_size'"):
+        sizing.crossover_size  # noqa: B018

@@ -44,7 +44,8 @@ def questions(_: argparse.Namespace) -> None:
     name = program_name()
     print(f"""trialsim turns a clinical-trial protocol into something you can run.
 
-How likely is this trial to find the effect, if there is one?
+How many patients does it need, and how likely is it to find the effect, if there is one?
+    {name} size sepsis
     {name} simulate sepsis
 How does a published result sit among trials simulated under a stated truth?
     {name} simulate sepsis --scenario or-082 --scenario or-041
