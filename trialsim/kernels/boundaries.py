@@ -352,7 +352,7 @@ def scaled_bounds(
 
     target = probit(spent)
     single = -target / float(shape.min())
-    return shape * increasing_root(excess, single, single + 0.05)
+    return shape * increasing_root(excess, single, single + 0.05, tolerance=1e-5)
 
 
 def beta_spending_bounds(
@@ -400,13 +400,20 @@ def beta_spending_bounds(
     return SpentBounds(high, low, missed)
 
 
-def increasing_root(function: Callable[[float], float], first: float, second: float) -> float:
+def increasing_root(
+    function: Callable[[float], float],
+    first: float,
+    second: float,
+    tolerance: float = _TOLERANCE,
+) -> float:
     """Return where an increasing, nearly straight function is zero: secant, kept in its bracket.
 
     Parameters
     ----------
     first, second : float
         Two guesses, not equal.
+    tolerance : float
+        Length of the last step; what is left after it is about its square.
     """
     floor, ceiling = -inf, inf
     before, here = first, second
@@ -424,7 +431,7 @@ def increasing_root(function: Callable[[float], float], first: float, second: fl
         elif not abs(following - here) <= 8 * moved or (following > here) == (at_here > 0):
             following = here - 8 * moved if at_here > 0 else here + 8 * moved
         before, at_before, here = here, at_here, following
-        if abs(here - before) < _TOLERANCE:
+        if abs(here - before) < tolerance:
             break
         at_here = function(here)
     return here
