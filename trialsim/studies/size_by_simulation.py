@@ -42,8 +42,10 @@ Floats = NDArray[np.float64]
 _FIRST = 256  # replicates at one size while the root is being enclosed: one block
 _ROUNDS = 40  # of any kind, before the search is given up
 _NEAR = 1.5  # sizes within this factor of the root take part in the last fits
+_PROBE = 1_000  # added to the number of a round that looks far beyond the root
 _FAR = 4.0  # a round moves at most by this factor
 _SPREAD = 0.25  # of sizes around the root, in probits: 72% to 86% power around 80%
+_SIZES = 16  # of a round, at most: many, so that the teeth of a saw cancel
 _PRIOR_SD = 0.5  # of the line's height at size 0, in probits, around its value by theory
 _MARGIN = 1.05  # replicates beyond those needed at the root, for the spread around it
 _MOST_WORK = 4.0  # times the replicates needed, before the search is given up
@@ -179,6 +181,7 @@ def size_by_simulation(
         ]
         return _simulated(jobs, n_replicates, seed, workers)
 
+    tolerance = _finest(tolerance, power, scale.level)
     found = _Search(scale, simulate, tolerance).root_from(_guess(own, truth, power))
     total = scale.rounded(found.root)
     sized = at_size(own, total)
@@ -298,6 +301,10 @@ class _Scale:
         """Patients of the largest trial."""
         return MAX_PATIENTS // self.unit * self.unit
 
+    def within(self, total: float, least: float, most: float) -> float:
+        """Return a total kept between two others, and among sizes that can be asked for."""
+        return min(max(total, least, self.unit), most, self.most)
+
     def rounded(self, total: float) -> int:
         """Return the size rounded up to whole units."""
         return min(self.most, max(1, ceil(total / self.unit - 1e-9)) * self.unit)
@@ -407,20 +414,23 @@ class _Search:
             If there is none, or it cannot be told where it is.
         """
         points, root = self._enclosed(self.scale.nearest(guess))
+        needed, probed = self._needed(self.tolerance), False
         for step in range(_ROUNDS, 2 * _ROUNDS):
             line = _fitted(_near(points, root), root, self.scale)
-            root = min(max(line.root(self.scale.target), root / _FAR), root * _FAR, self.scale.most)
+            root = self.scale.within(line.root(self.scale.target), root / _FAR, root * _FAR)
             near = _near(points, root)
             used = sum(p.n_replicates for p in near)
-            aimed = self._aimed(line, root)
-            if self._error(line, root) <= aimed and near:
+            done = sum(p.n_replicates for p in points)
+            if done > needed / 5 and not probed and line.slope < self._rise(root) / 2:
+                points, probed = [*points, self._probe(root, step)], True
+            if near and self._error(line, root) <= self._aimed(root):
                 if root >= self.scale.most:
-                    break
+                    raise _unreachable(points, self.scale)
                 return _Root(root, line, tuple(points))
-            if sum(p.n_replicates for p in points) > _MOST_WORK * self._needed(self.tolerance):
-                raise _unclear(root, self.scale)
-            points += self.simulate(*self._next(line, root, used, aimed), step)
-        raise _unreachable(points, self.scale)
+            if done > _MOST_WORK * needed:
+                break
+            points += self.simulate(*self._next(line, root, used), step)
+        raise _unclear(root, self.scale)
 
     def _enclosed(self, total: int) -> tuple[list[PowerPoint], float]:
         """Move by large steps until the root is near a size that was tried."""
@@ -428,7 +438,7 @@ class _Search:
         for step in range(_ROUNDS):
             points += self.simulate([total], _FIRST, step)
             line = _fitted(points[-2:], total, self.scale)
-            root = min(max(line.root(self.scale.target), total / _FAR), total * _FAR)
+            root = self.scale.within(line.root(self.scale.target), total / _FAR, total * _FAR)
             if self._surely_below(points[-1]) and total == self.scale.most:
                 raise _unreachable(points, self.scale)
             there = self.scale.rounded(root) == total
@@ -436,6 +446,14 @@ class _Search:
                 return points, root
             total = self.scale.nearest(root)
         raise _unclear(total, self.scale)
+
+    def _probe(self, root: float, step: int) -> PowerPoint:
+        """Refuse a power that does not go on rising; return what was looked at for that."""
+        (far,) = self.simulate([self.scale.nearest(root * _FAR)], 4 * _FIRST, _PROBE + step)
+        p, n = self.scale.power, max(1, far.n_replicates)
+        if far.rejections / n < p + 3 * sqrt(p * (1 - p) / n):
+            raise _saturated(far, root, self.scale)
+        return far
 
     def _surely_below(self, point: PowerPoint) -> bool:
         """Whether a size has not the power, beyond 4 standard errors."""
@@ -446,28 +464,30 @@ class _Search:
         """Return the standard error of power at a total near the root."""
         return _PHI.pdf(self.scale.target) * line.standard_error(total)
 
-    def _aimed(self, line: _Line, root: float) -> float:
+    def _aimed(self, root: float) -> float:
         """Return the standard error to be reached: no finer than whole units can show."""
-        per_root = _PHI.pdf(self.scale.target) * max(0.0, line.slope)
-        return max(self.tolerance, _UNIT_SHARE * per_root * self.scale.unit / (2 * sqrt(root)))
+        per_unit = _PHI.pdf(self.scale.target) * self._rise(root) * self.scale.unit
+        return max(self.tolerance, _UNIT_SHARE * per_unit / (2 * sqrt(root)))
+
+    def _rise(self, root: float) -> float:
+        """Return the slope of the line by theory: from one side's alpha to the target."""
+        return max(0.5, self.scale.target + self.scale.level.critical_z) / sqrt(root)
 
     def _needed(self, error: float) -> float:
         """Replicates at the root for a standard error."""
         return self.scale.power * (1 - self.scale.power) / error**2
 
-    def _next(self, line: _Line, root: float, used: int, aimed: float) -> tuple[list[int], int]:
+    def _next(self, line: _Line, root: float, used: int) -> tuple[list[int], int]:
         """Return the sizes of the next round, and replicates of each."""
-        needed = _MARGIN * self._needed(aimed)
+        needed = _MARGIN * self._needed(self._aimed(root))
         wanted = needed - used if used > needed / 5 else needed / 4
         blocks = max(1, ceil(wanted / _FIRST))
-        n_sizes = min(
-            (4, 3, 5, 2, 1), key=lambda k: -(-blocks // k) * k if k > 1 or blocks < 2 else inf
-        )
-        rise = (self.scale.target + self.scale.level.critical_z) / sqrt(root)
-        per_root = max(line.slope, rise / 2)
+        each = ceil(blocks / _SIZES)
+        n_sizes = ceil(blocks / each)
+        per_root = max(line.slope, self._rise(root) / 2)
         away = _SPREAD * np.linspace(-1, 1, n_sizes) if n_sizes > 1 else np.zeros(1)
         totals = [self.scale.nearest((sqrt(root) + d / per_root) ** 2) for d in away]
-        return totals, -(-blocks // n_sizes) * _FIRST
+        return totals, each * _FIRST
 
 
 def _near(points: Sequence[PowerPoint], root: float) -> list[PowerPoint]:
@@ -486,6 +506,20 @@ def _unclear(root: float, scale: _Scale) -> DesignError:
     )
 
 
+def _saturated(far: PowerPoint, root: float, scale: _Scale) -> DesignError:
+    share = far.rejections / max(1, far.n_replicates)
+    return DesignError(
+        Problem(
+            f"is not reached for certain: power levels off. It is close to the target at "
+            f"{scale.rounded(root):,} patients, and {100 * share:.0f}% at {far.total:,} (of "
+            f"{far.n_replicates:,} replicates)",
+            "State a longer follow-up, later looks or a lower power.",
+            "power",
+            f"{scale.power:g}",
+        )
+    )
+
+
 def _unreachable(points: Sequence[PowerPoint], scale: _Scale) -> DesignError:
     largest = max(points, key=lambda p: p.total)
     share = largest.rejections / max(1, largest.n_replicates)
@@ -498,6 +532,11 @@ def _unreachable(points: Sequence[PowerPoint], scale: _Scale) -> DesignError:
             f"{scale.power:g}",
         )
     )
+
+
+def _finest(tolerance: float, power: float, level: Level) -> float:
+    """Return the tolerance, less where the target is close to alpha or 1."""
+    return min(tolerance, (1 - power) / 4, (power - level.alpha) / 4)
 
 
 def _check_confirmed(confirmed: PowerPoint, found: _Root, scale: _Scale, tolerance: float) -> None:
