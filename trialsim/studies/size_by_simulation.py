@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from trialsim.analyse.looks import stop
 from trialsim.characteristics import Z95, proportion
@@ -23,6 +23,7 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.run import check_request, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
+from trialsim.kernels.proportions import wilson_interval
 from trialsim.protocol.design import (
     MAX_PATIENTS,
     Look,
@@ -421,11 +422,12 @@ class _Search:
             near = _near(points, root)
             used = sum(p.n_replicates for p in near)
             done = sum(p.n_replicates for p in points)
-            if done > needed / 5 and not probed and line.slope < self._rise(root) / 2:
-                points, probed = [*points, self._probe(root, step)], True
-            if near and self._error(line, root) <= self._aimed(root):
+            if done > needed / 5 and not probed and self._shallow(line, root):
+                points, probed = [*points, self._probe(root, step, 4 * _FIRST, 3)], True
+            precise = near and self._error(line, root) <= self._aimed(root)
+            if precise or self._least_has_it(near, root):
                 if root >= self.scale.most:
-                    raise _unreachable(points, self.scale)
+                    raise _unreachable(max(points, key=lambda p: p.total), self.scale)
                 return _Root(root, line, tuple(points))
             if done > _MOST_WORK * needed:
                 break
@@ -439,26 +441,58 @@ class _Search:
             points += self.simulate([total], _FIRST, step)
             line = _fitted(points[-2:], total, self.scale)
             root = self.scale.within(line.root(self.scale.target), total / _FAR, total * _FAR)
-            if self._surely_below(points[-1]) and total == self.scale.most:
-                raise _unreachable(points, self.scale)
             there = self.scale.rounded(root) == total
+            if not self._within_reach(points[-1]):
+                raise _unreachable(points[-1], self.scale)
             if there or total / _NEAR <= root <= total * _NEAR:
                 return points, root
+            if root > total and self._levels_off(points[-3:]):
+                points.insert(0, self._probe(total, step, _FIRST, -3))
             total = self.scale.nearest(root)
         raise _unclear(total, self.scale)
 
-    def _probe(self, root: float, step: int) -> PowerPoint:
-        """Refuse a power that does not go on rising; return what was looked at for that."""
-        (far,) = self.simulate([self.scale.nearest(root * _FAR)], 4 * _FIRST, _PROBE + step)
+    def _within_reach(self, point: PowerPoint) -> bool:
+        """Whether the largest trial may have the power, 3 standard errors above what was found.
+
+        The line starts no higher than at the probit of one side's alpha.
+        """
+        if not point.n_replicates:
+            return point.total < self.scale.most
+        _, upper = wilson_interval(point.rejections, point.n_replicates, 3.0)
+        start = -self.scale.level.critical_z
+        gained = max(0.0, float(ndtri(min(float(upper), 1 - 1e-12))) - start)
+        return start + gained * sqrt(self.scale.most / point.total) >= self.scale.target
+
+    def _levels_off(self, points: Sequence[PowerPoint]) -> bool:
+        """Whether power, well above alpha, hardly rises any more."""
+        last = points[-1]
+        if len(points) < 3 or last.rejections < last.n_replicates / 4:
+            return False
+        return self._shallow(_fitted(points, last.total, self.scale), last.total)
+
+    def _shallow(self, line: _Line, total: float) -> bool:
+        """Whether power rises less than half as fast as by theory, with room to look further."""
+        return line.slope < self._rise(total) / 2 and _FAR * total <= self.scale.most
+
+    def _probe(self, root: float, step: int, n_replicates: int, margin: int) -> PowerPoint:
+        """Look far beyond the root, and refuse a power that does not go on rising.
+
+        Parameters
+        ----------
+        margin : int
+            Standard errors from the target by which power is expected to be at least.
+        """
+        (far,) = self.simulate([self.scale.nearest(root * _FAR)], n_replicates, _PROBE + step)
         p, n = self.scale.power, max(1, far.n_replicates)
-        if far.rejections / n < p + 3 * sqrt(p * (1 - p) / n):
+        if far.rejections / n < p + margin * sqrt(p * (1 - p) / n):
             raise _saturated(far, root, self.scale)
         return far
 
-    def _surely_below(self, point: PowerPoint) -> bool:
-        """Whether a size has not the power, beyond 4 standard errors."""
-        p, n = self.scale.power, max(1, point.n_replicates)
-        return point.rejections / n < p - 4 * sqrt(p * (1 - p) / n)
+    def _least_has_it(self, near: Sequence[PowerPoint], root: float) -> bool:
+        """Whether the smallest trial has the power, beyond 4 standard errors."""
+        hits, n = (sum(getattr(p, k) for p in near) for k in ("rejections", "n_replicates"))
+        p = self.scale.power
+        return root <= self.scale.unit and hits > n * p + 4 * sqrt(n * p * (1 - p))
 
     def _error(self, line: _Line, total: float) -> float:
         """Return the standard error of power at a total near the root."""
@@ -510,9 +544,9 @@ def _saturated(far: PowerPoint, root: float, scale: _Scale) -> DesignError:
     share = far.rejections / max(1, far.n_replicates)
     return DesignError(
         Problem(
-            f"is not reached for certain: power levels off. It is close to the target at "
-            f"{scale.rounded(root):,} patients, and {100 * share:.0f}% at {far.total:,} (of "
-            f"{far.n_replicates:,} replicates)",
+            f"is not reached for certain: power levels off. Beyond {scale.rounded(root):,} "
+            f"patients it hardly rises: {far.total:,} find an effect in {100 * share:.0f}% of "
+            f"{far.n_replicates:,} replicates",
             "State a longer follow-up, later looks or a lower power.",
             "power",
             f"{scale.power:g}",
@@ -520,13 +554,13 @@ def _saturated(far: PowerPoint, root: float, scale: _Scale) -> DesignError:
     )
 
 
-def _unreachable(points: Sequence[PowerPoint], scale: _Scale) -> DesignError:
-    largest = max(points, key=lambda p: p.total)
+def _unreachable(largest: PowerPoint, scale: _Scale) -> DesignError:
     share = largest.rejections / max(1, largest.n_replicates)
     return DesignError(
         Problem(
-            f"is not reached with the most patients a protocol can have: {largest.total:,} find "
-            f"an effect in {100 * share:.0f}% of {largest.n_replicates:,} replicates",
+            f"is not reached with {scale.most:,} patients, the most a protocol can have: "
+            f"{largest.total:,} find an effect in {100 * share:.0f}% of "
+            f"{largest.n_replicates:,} replicates",
             "State a larger effect, a longer follow-up or a lower power.",
             "power",
             f"{scale.power:g}",
