@@ -51,7 +51,7 @@ _PRIOR_SD = 0.5  # of the line's height at size 0, in probits, around its value 
 _MARGIN = 1.05  # replicates beyond those needed at the root, for the spread around it
 _MOST_WORK = 4.0  # times the replicates needed, before the search is given up
 _MOST_PER_UNIT = 20  # patients of an arm in an allocation unit, as in a stated ratio
-_UNIT_SHARE = 0.4  # a root finer than this share of an allocation unit does not change the size
+_UNIT_SHARE = 0.42  # a root finer than this share of an allocation unit does not change the size
 _PHI = NormalDist()
 
 
