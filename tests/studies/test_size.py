@@ -301,3 +301,25 @@ def test_regression_every_public_design_can_be_imported_from_sizing():
         assert getattr(sizing, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'crossover_size'"):
         sizing.crossover_size  # noqa: B018
+
+
+def test_property_a_size_by_simulation_is_that_of_the_formula_where_there_is_one():
+    words = ("--effect", "OR 0.55", "--looks", "0.5,1", "--bounds", "obf")
+    plan = planned("sepsis", *words)
+    found = planned("sepsis", *words, "--by", "simulation").by_simulation(seed=3)
+    low, high = (
+        getattr(next(r for r in found.rows if r.headline), end) for end in ("lower", "upper")
+    )
+    assert low < plan.total < high
+    again = planned("sepsis", *words, "--by", "simulation").by_simulation(seed=3)
+    assert again.rows == found.rows
+
+
+def test_regression_what_has_no_formula_is_sized_by_simulation(trialsim, tmp_path):
+    words = ("size", "delayed-effect", "--variant", "late-weights", "--scenario", "after-3-months")
+    refused = trialsim(*words, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "Add --by simulation." in refused.stderr
+    done = trialsim(*words, "--by", "simulation", "--replicates", "2000", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "trials that the search had not seen" in " ".join(done.stdout.split())

@@ -542,14 +542,16 @@ def size(options: argparse.Namespace) -> None:
     folder = None
     if not options.json or options.out is not None:
         folder = RunDirectory(plan.record(options.seed), options.out)
-    result = planned.result(replicates=options.replicates, seed=options.seed)
+    study = planned.by_simulation if request.by_simulation else planned.result
+    result = study(replicates=options.replicates, seed=options.seed)
     arguments = _size_arguments(options)
     document = Document.of_study(resolved, result, arguments, options.seed, command="size")
-    shown = size_screen(result, options.seed, program_name())
+    shown = size_screen(planned, result, options.seed, program_name())
     _print(document.to_json() if options.json else shown)
     if folder:
         with folder.begin():
-            for path in folder.write(document, _size_figures(planned)):
+            figures = {} if request.by_simulation else _size_figures(planned)
+            for path in folder.write(document, figures):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
 
@@ -575,7 +577,7 @@ def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         *("scenario", "effect", "control_risk", "power", "total", "looks", "bounds", "spending"),
         *("futility", "binding", "dropout", "ratio", "margin", "exact", "accept_claim"),
-        *("prior", "important", "reestimate", "maximum", "grid", "replicates"),
+        *("prior", "important", "reestimate", "maximum", "grid", "by", "replicates"),
     )
     return _arguments(options, **{name: getattr(options, name) for name in names})
 

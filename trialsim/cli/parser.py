@@ -170,6 +170,11 @@ def _size(size: argparse.ArgumentParser) -> None:
         "--important", default="", metavar="WORDS", help="the difference that would matter (DELTA2)"
     )
     size.add_argument(
+        "--by",
+        choices=("formula", "simulation"),
+        help="simulation for analyses without a formula (default formula)",
+    )
+    size.add_argument(
         "--reestimate",
         choices=("restricted", "unrestricted"),
         help="compute the size again during the trial, from the blinded pooled event rate",

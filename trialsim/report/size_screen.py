@@ -16,17 +16,27 @@ from trialsim.trial import Measure, Row, StudyResult
 __all__ = ["size_screen"]
 
 
-def size_screen(result: StudyResult, seed: int, program: str) -> str:
+def size_screen(planned: PlannedSize, result: StudyResult, seed: int, program: str) -> str:
     """Return the whole screen.
 
     Parameters
     ----------
+    planned : PlannedSize
     result : StudyResult
-        Of `trialsim.studies.size.PlannedSize.result`.
+        Of its `result`, or its `by_simulation`.
     program : str
         What to type to run the commands it names.
     """
-    planned: PlannedSize = result.figure_data["planned"]
+    if planned.request.by_simulation:
+        points = []
+        for p in result.figure_data["points"]:
+            share = p.rejections / p.n_replicates
+            mcse = (share * (1 - share) / p.n_replicates) ** 0.5
+            shown = f"{100 * share:.1f} % +-{100 * mcse:.1f}"
+            points.append((f"{p.total:,}", f"{p.n_replicates:,}", shown))
+        tried = table(("patients", "trials", "found it"), points)
+        parts = [_head(planned), wrapped(result.texts["paragraph"]), tried, wrapped(DISCLAIMER)]
+        return "\n\n".join(parts)
     simulated: Characteristic = result.figure_data["simulated"]
     parts = [_head(planned), _sizes(planned, simulated)]
     if planned.look_rows:

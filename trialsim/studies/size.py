@@ -63,6 +63,7 @@ from trialsim.sizing.survival import (
 from trialsim.sizing.with_looks import WithLooks
 from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operating_grid
 from trialsim.studies.reestimation import Reestimated, Reestimation, SizeRule, reestimated
+from trialsim.studies.size_by_simulation import size_by_simulation
 from trialsim.trial import AnalysisPlan, Kernel, Measure, Row, StudyResult
 
 __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
@@ -106,6 +107,8 @@ class SizeRequest:
         Compute the size again from the blinded pooled event rate,
     reestimate_at, most
         at this share of the planned patients, and up to so many (twice as many if left out).
+    by_simulation : bool
+        Find the size by simulating at several, whatever the analysis.
     grid : bool
         Simulate the design over a grid of nuisance values (FDA 2019, ICH E20).
     """
@@ -128,6 +131,7 @@ class SizeRequest:
     reestimate_at: float = 0.5
     most: int | None = None
     grid: bool = False
+    by_simulation: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,9 +298,13 @@ class PlannedSize:
         if self.request.grid and not (self.looks or self.is_survival):
             rule, remedy = "needs a design with looks", "Add --looks 0.5,0.75,1 --bounds obf."
             problems.append(Problem(rule, remedy, "--grid"))
-        if self.is_survival and (self.request.exact or not _is_plain_log_rank(self.protocol)):
+        if self.request.by_simulation and (self.request.exact or self.request.margin is not None):
+            rule, remedy = "cannot stand beside --exact or --margin", "Leave one of them out."
+            problems.append(Problem(rule, remedy, "--by", "simulation"))
+        no_formula = self.request.exact or not _is_plain_log_rank(self.protocol)
+        if self.is_survival and no_formula and not self.request.by_simulation:
             rule = "has no formula for this analysis of a time to an event"
-            remedy = "Size an unweighted log-rank test, or simulate at several --total."
+            remedy = "Add --by simulation."
             problems.append(Problem(rule, remedy, "size", str(primary.analysis)))
         if not 0 <= self.request.loss < 1:
             rule, remedy = "must be from 0 to below 1", "5% is 0.05."
@@ -656,6 +664,55 @@ class PlannedSize:
         (simulation,) = run([job], n_replicates=replicates, seed=seed)
         final = stop(simulation.results[0][0], plan).final
         return characteristics(final, 0.0, plan.summary)[0]
+
+    def by_simulation(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
+        """Find the size by simulation, whatever the analysis; confirmed by a run of its own."""
+        formula = not self.is_survival or _is_plain_log_rank(self.protocol)
+        protocol = self.simulated_protocol if formula else self.protocol
+        plan = AnalysisPlan.of(protocol)
+        job = Job(protocol, (plan,), (self.truth,)).on_its_shortest_path()
+        kernel = kernel_for(job, 2 * replicates)
+        job = replace(job, plans=(replace(plan, kernel=kernel),), kernel=kernel)
+        found = size_by_simulation(
+            job, self.truth, power=self.request.power, seed=seed, confirming=replicates
+        )
+        blank = replace(self._blank(), level=self.request.power)
+        low, high = found.interval
+        rows = [
+            replace(
+                blank,
+                measure=Measure.N_TOTAL,
+                value=float(found.total),
+                lower=low,
+                upper=high,
+                analysis="; ".join(found.conventions),
+                unit="patients",
+                headline=True,
+            ),
+            replace(
+                blank,
+                measure=Measure.POWER_SIMULATED,
+                value=found.power_simulated,
+                mcse=found.mcse,
+                n_replicates=found.n_replicates,
+                n_failed=found.n_failed,
+            ),
+        ]
+        told = (
+            f"{found.total:,} patients ({found.n_treated:,} + {found.n_control:,}; 95% interval "
+            f"{low:,.0f} to {high:,.0f} before rounding) have "
+            f"{100 * found.power_simulated:.1f}% power (Monte Carlo standard error "
+            f"{100 * found.mcse:.1f}, {found.n_replicates:,} trials that the search had not seen) "
+            f"to find {self.truth.label} ({self.truth.source or 'assumed'}) with a "
+            f"{self.plan.in_words} test. The search took {found.replicates_searched:,} trials. "
+            f"Conventions: {'; '.join(found.conventions)}."
+        )
+        return StudyResult(
+            rows=tuple(rows),
+            texts={"paragraph": told, "elsewhere": ""},
+            figure_data={"points": found.points, "target": self.request.power},
+            n_replicates=replicates,
+        )
 
     def result(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
         """Simulate the design, and return all of it as rows, texts and warnings."""

@@ -60,6 +60,7 @@ class SizeWords(Shape):
     reestimate_at: float
     maximum: int | None
     grid: bool
+    by: str | None
 
 
 def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequest, list[str]]:
@@ -98,6 +99,7 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         reestimate_at=words.reestimate_at,
         most=words.maximum,
         grid=words.grid,
+        by_simulation=words.by == "simulation",
     )
     return request, echo
 
