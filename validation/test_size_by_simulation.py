@@ -2,7 +2,7 @@
 
 The demand, of at least 95% of searches: the true power of the size found is within 0.01 of its
 target, or, where one allocation unit moves power by more than 0.005, the size is within one unit of
-the right one. On average at most a tenth of the replicates of bisection with 10,000 at every step.
+the right one; with at most a tenth of the replicates of bisection with 10,000 at every step.
 """
 
 from __future__ import annotations
