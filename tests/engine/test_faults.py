@@ -193,3 +193,83 @@ def test_regression_a_run_that_cannot_fit_is_refused_before_work(small_disk, tri
     assert done.returncode == 2
     assert "MB free; this run needs" in done.stderr
     shutil.rmtree(small_disk / "run")
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.02, 0.1])
+def test_regression_a_second_ctrl_c_does_not_hang(tmp_path, gap):
+    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path)
+    until(lambda: n_chunks(tmp_path / "run") > 0)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(gap)
+    status, errors = finish(process, seconds=30)
+    assert status in (1, 130, -2), errors
+    until(lambda: not children(process.pid))
+
+
+def test_property_two_deaths_close_together_cost_seconds_not_minutes(undisturbed, tmp_path):
+    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path)
+    for _ in range(2):
+        until(lambda: n_chunks(tmp_path / "run") > 0 and pool_workers(process.pid))
+        for worker in pool_workers(process.pid)[:1]:
+            kill(worker)
+        time.sleep(0.6)
+    status, errors = finish(process, seconds=60)
+    assert status == 0, errors
+    assert digest(tmp_path / "run") == undisturbed[0]
+
+
+def test_regression_what_a_run_leaves_that_never_began_is_no_run(trialsim, tmp_path):
+    (tmp_path / "run" / "chunks").mkdir(parents=True)
+    (tmp_path / "run" / "chunks" / "lock").touch()
+    (tmp_path / "run" / "record.json.part").touch()
+    done = trialsim(*WORDS, "--replicates", "300", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_regression_a_run_stopped_after_a_finished_one_is_told_with_its_own_count(
+    trialsim, tmp_path
+):
+    assert trialsim(*WORDS, "--replicates", "300", "--out", "run", cwd=tmp_path).returncode == 0
+    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path)
+    until(lambda: n_chunks(tmp_path / "run") > 8)
+    kill(process.pid)
+    finish(process)
+    done = trialsim("report", "run", "--markdown", "r.md", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Partial run: " in (tmp_path / "r.md").read_text()
+
+
+FOREIGN = {
+    "kernel": ("record.json", '"kernel": "numpy"', '"kernel": "cuda"'),
+    "request": ("chunks/manifest.jsonl", '"replicates": 600', '"replicates": "many"'),
+    "scenario": ("chunks/manifest.jsonl", '"scenario": ["or-082", "no-effect"]', '"scenario": 5'),
+    "list": ("chunks/manifest.jsonl", '{"request"', "[" * 100_000 + '\n{"request"'),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_regression_a_foreign_run_folder_gives_no_traceback(trialsim, tmp_path, name):
+    words = (*WORDS, "--replicates", "600", "--out", "run")
+    assert trialsim(*words, cwd=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "run" / "results")
+    file, old, new = FOREIGN[name]
+    path = tmp_path / "run" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    done = trialsim("report", "run", cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (0 if name == "list" else 2), done.stderr
+
+
+def test_regression_nothing_is_written_through_a_link(trialsim, tmp_path):
+    words = (*WORDS, "--replicates", "600", "--out", "run")
+    assert trialsim(*words, cwd=tmp_path).returncode == 0
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    chunk = next((tmp_path / "run" / "chunks").rglob("trial--*/*.npz"))
+    chunk.unlink()
+    chunk.with_suffix(".part").symlink_to(victim)
+    assert trialsim(*words, cwd=tmp_path).returncode == 0
+    assert victim.read_text() == "mine"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.simulation import PlannedSimulation
     from trialsim.studies.size import PlannedSize
-    from trialsim.trial import Kernel, StudyResult
+    from trialsim.trial import StudyResult
 
 __all__ = ["COMMANDS"]
 
@@ -302,7 +302,7 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> in
 
     started = time.monotonic()
     plan = plan_simulation(_load(options), options.scenarios)
-    plan = plan.computed_by(_kernel(plan, options))
+    plan = _computed_by(plan, options)
     workers = _workers(plan, options)
     folder = None
     if not options.json or options.out is not None:
@@ -320,14 +320,13 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> in
             store.ask({"command": "simulate", **arguments})
         try:
             result = _with_progress(plan, options, workers, store)
+            document = Document.of_study(plan.resolved, result, arguments, options.seed)
+            shown = screen(plan.resolved, result, options.seed, program_name())
+            _print(document.to_json() if options.json else shown)
+            for path in folder.write(document, _figures(plan, result)) if folder else ():
+                _say(f"wrote {path}")
         except KeyboardInterrupt:
             return _interrupted(plan, options, folder, store)
-        document = Document.of_study(plan.resolved, result, arguments, options.seed)
-        shown = screen(plan.resolved, result, options.seed, program_name())
-        _print(document.to_json() if options.json else shown)
-        if folder:
-            for path in folder.write(document, _figures(plan, result)):
-                _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
     _say(f"repeat: {_repeat(options)}")
     return 0
@@ -357,7 +356,7 @@ def _interrupted(
     return _INTERRUPTED
 
 
-def _kernel(plan: PlannedSimulation, options: argparse.Namespace) -> Kernel:
+def _computed_by(plan: PlannedSimulation, options: argparse.Namespace) -> PlannedSimulation:
     """Decide what computes: what a run began with, what was asked for, or what is faster."""
     from trialsim.engine.run import kernel_for
     from trialsim.report.run_directory import recorded_kernel
@@ -375,7 +374,10 @@ def _kernel(plan: PlannedSimulation, options: argparse.Namespace) -> Kernel:
                 asked.value,
             )
         )
-    return recorded or asked or kernel_for(plan.jobs[0], _replicates_at_worst(options))
+    best = asked or kernel_for(plan.jobs[0], _replicates_at_worst(options))
+    if recorded and recorded is not best and best is Kernel.NUMBA:
+        _say("this run was begun with numpy and keeps it; a new folder (--out DIR) would be faster")
+    return plan.computed_by(recorded or best, recorded=recorded is not None)
 
 
 def _replicates_at_worst(options: argparse.Namespace) -> int:
@@ -403,7 +405,7 @@ def _workers(plan: PlannedSimulation, options: argparse.Namespace) -> Workers:
         rule = f"means about {seconds / 3600:,.1f} hours of work on one core"
         remedy = "Ask for less, or add --yes."
         raise RequestError(Problem(rule, remedy, field, value))
-    if options.cluster:
+    if options.cluster is not None:
         return Cluster(options.cluster)
     if options.workers is not None:
         return int(options.workers)
@@ -414,7 +416,7 @@ def _check_precision(options: argparse.Namespace) -> None:
     """Refuse what cannot be aimed for (RequestError)."""
     from trialsim.engine.run import check_request
 
-    if options.cluster and options.workers is not None:
+    if options.cluster is not None and options.workers is not None:
         rule, remedy = "cannot stand beside --cluster", "A cluster brings its own: leave it out."
         raise RequestError(Problem(rule, remedy, "--workers", str(options.workers)))
     if options.precision is None:
@@ -510,14 +512,16 @@ def _repeat(options: argparse.Namespace) -> str:
     ):
         words += [word for value in values for word in (name, str(value))]
     words += ["--kernel", options.kernel] if getattr(options, "kernel", None) else []
-    words += ["--cluster", options.cluster] if options.cluster else []
+    words += ["--cluster", options.cluster] if options.cluster is not None else []
+    words += ["--workers", str(options.workers)] if options.workers is not None else []
     words += ["--out", str(options.out)] if options.out else []
     words += ["--seed", str(options.seed)]
     if options.precision:
-        words += ["--precision", f"{options.precision:g}"]
+        words += ["--precision", repr(options.precision)]
         words += ["--max-replicates", str(options.max_replicates)]
     else:
         words += ["--replicates", str(options.replicates)]
+    words += ["--yes"] if options.yes else []
     return f"{program_name()} {shlex.join(words)}"
 
 

@@ -40,7 +40,8 @@ class ReplayedTrial:
     futile : bool
         Whether it stopped for futility.
     patients : dict of str to ndarray, shape (n_patients,)
-        In order of arrival: who had entered when it stopped.
+        In order of arrival: who had entered when it stopped, or, for a time to an event, by the
+        data cut-off.
     """
 
     truth: Truth

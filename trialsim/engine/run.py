@@ -102,9 +102,13 @@ def _seconds_per_replicate(job: Job) -> float:
     return patients + n_truths * n_looks * _SECONDS_PER_TABLE
 
 
-def check_kernel(kernel: Kernel) -> None:
-    """Refuse a kernel that is not installed (RequestError)."""
+def check_kernel(kernel: Kernel, *, recorded: bool = False) -> None:
+    """Refuse a kernel that is not installed, asked for or of a run (RequestError)."""
     if kernel is Kernel.NUMBA and find_spec("numba") is None:
+        if recorded:
+            rule = "was begun with numba, which is not installed here"
+            remedy = "Install it with: pip install 'trialsim[fast]', or name a new folder."
+            raise RequestError(Problem(rule, remedy, "the run"))
         raise RequestError(
             Problem(
                 "needs numba, which is not installed",

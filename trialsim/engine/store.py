@@ -22,6 +22,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from errno import EACCES, EAGAIN, EDEADLK
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,7 +40,7 @@ __all__ = ["ChunkFolder", "InMemory", "Series", "Store", "series_of"]
 _COLUMNS = tuple(f.name for f in fields(LookResults))
 _FLAGS = {"rejected", "corrected", "failed", "short"}
 _BYTES = sum(1 if name in _FLAGS else 8 for name in _COLUMNS)  # of one look of one replicate
-_CHUNK = re.compile(r"([a-z0-9-]+)/([0-9]{6,12})-([0-9]{1,12})\.npz")
+_CHUNK = re.compile(r"([a-z0-9-]+)/([0-9]{6,12})-([0-9]{1,4})\.npz")
 _SPARE_BYTES = 20 << 20  # for figures, results, the file system's own needs
 
 Kept = tuple[LookResults, ...]  # of one chunk: one per plan
@@ -213,11 +214,11 @@ class ChunkFolder(Store):
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-                if "request" in entry:
+                if isinstance(entry.get("request"), dict):
                     self.requests.append(entry["request"])
                 else:
-                    listed[entry["file"]] = entry["sha256"]
-            except (ValueError, KeyError, TypeError):
+                    listed[str(entry["file"])] = entry["sha256"]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # the last line of a run that was killed over it
         for name, digest in listed.items():
             chunk = _CHUNK.fullmatch(name)
@@ -226,6 +227,8 @@ class ChunkFolder(Store):
                 continue
             if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 self.damaged.append(name)
+                if self._lock is not None:
+                    path.unlink()
                 continue
             self._there.setdefault(chunk[1], {})[int(chunk[2])] = int(chunk[3])
 
@@ -240,7 +243,7 @@ class ChunkFolder(Store):
 
     def ask(self, request: dict[str, Any]) -> None:
         """Note what was asked of the run, so that a part of it can be told from the whole."""
-        if request not in self.requests:
+        if not self.requests or request != self.requests[-1]:
             self.requests.append(request)
             self._append([{"request": request}])
 
@@ -275,6 +278,8 @@ class ChunkFolder(Store):
         text = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries)
         with self._manifest.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(("\n" if self._torn else "") + text)
+            stream.flush()
+            os.fsync(stream.fileno())
         self._torn = False
 
     def chunks(self, series: Series) -> Iterator[tuple[int, Kept]]:
@@ -335,7 +340,8 @@ def _write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".part")
     try:
-        with unfinished.open("wb") as stream:
+        unfinished.unlink(missing_ok=True)  # of a run that was killed
+        with unfinished.open("xb") as stream:  # never through a link
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -357,13 +363,12 @@ def _locked(path: Path) -> int:
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(lock)
-        raise RequestError(
-            Problem(
-                "is being written by another run",
-                "Wait for it, or name another folder with --out DIR.",
-                str(path.parent.parent),
-            )
-        ) from None
+        rule = "is being written by another run"
+        remedy = "Wait for it, or name another folder with --out DIR."
+        if error.errno not in (EACCES, EAGAIN, EDEADLK):
+            rule = f"cannot be locked: {error.strerror}"
+            remedy = "Name a folder on another file system with --out DIR."
+        raise RequestError(Problem(rule, remedy, str(path.parent.parent))) from None
     return lock

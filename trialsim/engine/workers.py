@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -42,6 +44,7 @@ _IN_FLIGHT = 64  # tasks given to an executor of unknown size
 _SECONDS_WITHOUT_WORKERS = 60.0  # a cluster may be restarting them
 _RESUME = "What is done is kept where the run has a folder: the same command goes on from there."
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_MOST_WINDOWS_WORKERS = 61  # the system waits for no more at once
 _NO_MAIN_GUARD = 117  # exit status of a process that would start processes while being started
 
 
@@ -165,39 +168,72 @@ def _by_processes(tasks: Iterable[Task], n: int) -> Iterator[tuple[Task, Found]]
                 if deaths[id(task)] < _DEATHS_IN_COMPANY:
                     waiting.appendleft(task)
                 else:
-                    yield task, _by_pieces(task, _alone)
+                    yield task, _whole_or_by_pieces(task)
 
 
 def _by_one_pool(
     waiting: deque[Task], flying: dict[Future[Found], Task], n: int
 ) -> Iterator[tuple[Task, Found]]:
     """Compute what waits until it is done or the pool breaks, which leaves some in `flying`."""
-    pool = _new_pool(n)
-    try:
+    with _pool(n) as pool:
         while waiting or flying:
             while waiting and len(flying) < 2 * n:
-                flying[pool.submit(_compute, waiting[0])] = waiting[0]
+                with _interrupts_ignored():  # processes are started with the first task
+                    flying[pool.submit(_compute, waiting[0])] = waiting[0]
                 waiting.popleft()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 found = future.result()
                 yield flying.pop(future), found
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _whole_or_by_pieces(task: Task) -> Found:
+    """Compute a suspect alone; cut it up only where it really kills."""
+    try:
+        return _alone(task)
+    except _DiedError:
+        return _by_pieces(task, _alone)
 
 
 def _alone(task: Task) -> Found:
     """Compute a task in a process of its own, again where that dies."""
     for _ in range(_DEATHS_ALONE):
-        with _new_pool(1) as pool:
+        with _pool(1) as pool:
             try:
-                return pool.submit(_compute, task).result()
+                with _interrupts_ignored():
+                    future = pool.submit(_compute, task)
+                return future.result()
             except BrokenProcessPool:
                 continue
     raise _DiedError
 
 
-def _new_pool(n: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), _start_worker)
+@contextmanager
+def _pool(n: int) -> Iterator[ProcessPoolExecutor]:
+    """Give processes; whatever ends their use, none of them outlives it."""
+    most = min(n, _MOST_WINDOWS_WORKERS) if sys.platform == "win32" else n
+    pool = ProcessPoolExecutor(most, multiprocessing.get_context("spawn"), _start_worker)
+    try:
+        yield pool
+    except BaseException:
+        with _interrupts_ignored():  # a second Ctrl-C must not stop the stopping
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown(wait=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; processes started meanwhile ignore it for good."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker() -> None:
@@ -232,11 +268,11 @@ def _check_main_guard() -> None:
     probe = multiprocessing.get_context("spawn").Process(target=_nothing)
     probe.start()
     probe.join()
-    if probe.exitcode == _NO_MAIN_GUARD:
+    if probe.exitcode:
         raise RequestError(
             Problem(
                 "needs a script that can be read without running it: each process reads it first",
-                "Put what it does under: if __name__ == '__main__':     Or use workers=1.",
+                "Put what it does, in a file, under: if __name__ == '__main__':  Or use workers=1.",
                 "workers",
             )
         )
@@ -268,7 +304,7 @@ def _by_executor(
 
     def alone(task: Task) -> Found:
         try:
-            return _awaited(executor.submit(_compute, task), trouble)
+            return _awaited(_submitted(executor, task), trouble)
         except died:
             raise _DiedError from None
 
@@ -276,7 +312,7 @@ def _by_executor(
     try:
         while waiting or flying:
             while waiting and len(flying) < at_once:
-                flying[executor.submit(_compute, waiting[0])] = waiting[0]
+                flying[_submitted(executor, waiting[0])] = waiting[0]
                 waiting.popleft()
             done = wait(flying, timeout=1.0, return_when=FIRST_COMPLETED).done
             if not done:
@@ -294,6 +330,13 @@ def _by_executor(
     finally:
         for future in flying:
             future.cancel()
+
+
+def _submitted(executor: Executor, task: Task) -> Future[Found]:
+    try:
+        return executor.submit(_compute, task)
+    except RuntimeError as error:  # shut down, or its processes are gone
+        raise _stopped(str(error)) from None
 
 
 def _awaited(future: Future[Found], trouble: Callable[[], str]) -> Found:
@@ -335,30 +378,36 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         ) from None
     for name in [n for n in logging.root.manager.loggerDict if n.startswith("distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # faults are told in a sentence
+    if not re.fullmatch(r"(tcp|tls|ucx|ws|wss)://\[?[^\s/]+\]?:[0-9]{1,5}/?", cluster.address):
+        raise _no_cluster(cluster, "is not an address such as tcp://127.0.0.1:8786")
+    client = None
     try:
         client = distributed.Client(cluster.address, timeout="10s", set_as_default=False)
         client.wait_for_workers(1, timeout=_SECONDS_WITHOUT_WORKERS)
     except (OSError, ValueError, TimeoutError) as error:
-        raise RequestError(
-            Problem(
-                f"cannot be used: {str(error).splitlines()[0]}",
-                "Start one with 'dask scheduler' and 'dask worker tcp://HOST:8786', and give the "
-                "scheduler's address.",
-                "--cluster",
-                cluster.address,
-            )
-        ) from None
+        if client is not None:
+            client.close(timeout=2)
+        raise _no_cluster(cluster, f"cannot be used: {str(error).splitlines()[0]}") from None
     try:
         yield client
     finally:
         client.close(timeout=2)
 
 
+def _no_cluster(cluster: Cluster, rule: str) -> RequestError:
+    remedy = (
+        "Start one with 'dask scheduler' and 'dask worker tcp://HOST:8786', and give the "
+        "scheduler's address."
+    )
+    return RequestError(Problem(rule, remedy, "--cluster", cluster.address))
+
+
 def _check_versions(client: Any, cluster: Cluster, tasks: Iterable[Task]) -> None:
     """Refuse workers that would give other bytes (RequestError)."""
     kernels = {task.job.kernel.value for task in tasks}
     here = _versions(kernels)
-    for worker, there in client.run(_versions, kernels).items():
+    for worker, answer in client.run(_versions, kernels, on_error="return").items():
+        there = answer if isinstance(answer, dict) else {}  # no trialsim to answer with
         differing = [
             f"{name} {there.get(name)}, here {version}"
             for name, version in here.items()
@@ -382,6 +431,11 @@ def _versions(kernels: set[str]) -> dict[str, str | None]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str | None] = {"python": platform.python_version()}
+    if "numba" in kernels:  # compiled for the processor, sums may differ in the last digit
+        try:
+            found["processor"] = import_module("llvmlite.binding").get_host_cpu_name()
+        except ImportError:
+            found["processor"] = None
     for name in ("trialsim", "scipy", "numpy", *kernels):
         try:
             found[name] = version(name)

@@ -115,14 +115,18 @@ def save(
     """
     folder.mkdir(parents=True, exist_ok=True)
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-    with svg.open("w", encoding="utf-8", newline="\n") as stream:
+    unfinished = folder / f"{name}.part"  # renamed when whole: a kill leaves no half figure
+    with unfinished.open("w", encoding="utf-8", newline="\n") as stream:
         save_svg(figure, stream, name, alt_text)
+    unfinished.replace(svg)
     with house_style():
         dpi = 160.0
         if size_pixels:
             dpi = size_pixels[0] / figure.get_figwidth()
             figure.set_figheight(size_pixels[1] / dpi)
-        figure.savefig(png, dpi=dpi, metadata={"Title": name, "Description": alt_text})
+        named = {"Title": name, "Description": alt_text}
+        figure.savefig(unfinished, dpi=dpi, metadata=named, format="png")
+    unfinished.replace(png)
     return [svg, png]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ def recorded_kernel(record: RunRecord, chosen: Path | None) -> Kernel | None:
 
 
 def _record_at(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    found = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise TypeError("a record is a mapping")
     return found
 
 
@@ -65,7 +68,7 @@ class RunDirectory:
         blocked = next((p for p in (self.path, *self.path.parents) if p.is_file()), None)
         if blocked:
             raise self._refused(f"cannot be a folder: {blocked} is a file")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and not self._holds_nothing():
             self._check_same_run()
         ancestor = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not os.access(ancestor, os.W_OK):
@@ -75,10 +78,16 @@ class RunDirectory:
         remedy = remedy or "Name another place with --out DIR."
         return RequestError(Problem(rule, remedy, "--out", str(self.path)))
 
+    def _holds_nothing(self) -> bool:
+        """Whether there is nothing, or what a run leaves that ended before it had begun."""
+        begun = {"chunks", "chunks/lock", "record.json.part"}
+        files = {p.relative_to(self.path).as_posix() for p in islice(self.path.rglob("*"), 4)}
+        return files <= begun
+
     def _check_same_run(self) -> None:
         try:
             there = _record_at(self.path)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, RecursionError):
             raise self._refused("is not empty, and holds no run") from None
         differing = list(_differences(there, self._record.as_dict()))
         if differing:
@@ -96,6 +105,8 @@ class RunDirectory:
             If another process writes there.
         """
         chunks = ChunkFolder(self.path / "chunks")
+        if (self.path / "record.json").exists():  # perhaps since it was looked for
+            self._check_same_run()
         self._write_new(self.path / "record.json", as_json(self._record.as_dict()) + "\n")
         return chunks
 
@@ -148,7 +159,9 @@ class RunDirectory:
     def _write_new(path: Path, text: str) -> Path:
         if not path.exists():
             unfinished = path.with_name(f"{path.name}.part")
-            unfinished.write_text(text, encoding="utf-8", newline="\n")
+            unfinished.unlink(missing_ok=True)  # of a run that was killed
+            with unfinished.open("x", encoding="utf-8", newline="\n") as stream:
+                stream.write(text)
             unfinished.replace(path)
         return path
 

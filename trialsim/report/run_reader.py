@@ -89,9 +89,26 @@ def read_run(folder: Path) -> list[FinishedRun]:
     record = _json(folder / "record.json")
     results = sorted((folder / "results").glob("*.sha256"))
     resolved = _resolved(folder, record)
-    if not results:
-        return [_unfinished(folder, record, resolved)]
-    return [_one(folder, record, resolved, sums) for sums in results]
+    finished = [_one(folder, record, resolved, sums) for sums in results]
+    asked = _last_request(folder)
+    if asked and all(_asked_of(run) != asked for run in finished):
+        stopped = _unfinished(folder, record, resolved, asked)
+        finished += [stopped] if stopped else []
+    if not finished and asked:
+        remedy = "Run the same command again: it goes on from what is there."
+        raise _refused(str(folder), "does not have one block of every scenario yet", remedy)
+    if not finished:
+        raise _refused(str(folder), "holds no finished result", _RUN_AGAIN)
+    return finished
+
+
+def _last_request(folder: Path) -> dict[str, Any] | None:
+    requests = ChunkFolder(folder / "chunks", read_only=True).requests
+    return next((r for r in reversed(requests) if r.get("command") == "simulate"), None)
+
+
+def _asked_of(run: FinishedRun) -> dict[str, Any]:
+    return {"command": run.document["command"], **run.document["arguments"]}
 
 
 def _one(
@@ -128,27 +145,36 @@ def planned_run(folder: Path) -> tuple[PlannedSimulation, ChunkFolder, int]:
         If it is no longer as it was written, or its kernel is not installed.
     """
     record = _json(folder / "record.json")
-    plan = plan_simulation(_resolved(folder, record)).computed_by(Kernel(record["kernel"]))
+    plan = plan_simulation(_resolved(folder, record))
+    plan = plan.computed_by(_kernel_of(folder, record), recorded=True)
     return plan, ChunkFolder(folder / "chunks", read_only=True), int(record["seed"])
 
 
-def _unfinished(folder: Path, record: dict[str, Any], resolved: ResolvedTemplate) -> FinishedRun:
-    """Read what a run that was stopped has found so far."""
+def _unfinished(
+    folder: Path, record: dict[str, Any], resolved: ResolvedTemplate, request: dict[str, Any]
+) -> FinishedRun | None:
+    """Read what a run that was stopped has found so far; None for not a single block."""
     chunks = ChunkFolder(folder / "chunks", read_only=True)
-    request = next((r for r in reversed(chunks.requests) if r.get("command") == "simulate"), None)
-    if request is None:
-        raise _refused(str(folder), "holds no finished result", _RUN_AGAIN)
     arguments = {key: value for key, value in request.items() if key != "command"}
-    plan = plan_simulation(resolved, arguments.get("scenario", ()))
-    plan = plan.computed_by(Kernel(record["kernel"]), installed=False)
-    asked = arguments.get("replicates", arguments.get("max_replicates"))
+    scenarios, asked = arguments.get("scenario", []), arguments.get("replicates")
+    asked = arguments.get("max_replicates") if asked is None else asked
+    if not (isinstance(scenarios, list) and isinstance(asked, int) and asked > 0):
+        raise _refused(str(folder), "asks for something no run asks for", _RUN_AGAIN)
+    plan = plan_simulation(resolved, [str(name) for name in scenarios])
+    plan = plan.computed_by(_kernel_of(folder, record), installed=False)
     result = plan.read(chunks, record["seed"], asked)
     if result is None:
-        remedy = "Run the same command again: it goes on from what is there."
-        raise _refused(str(folder), "does not have one block of every scenario yet", remedy)
+        return None
     partial = {"replicates": result.n_replicates, "asked": asked}
     document = Document.of_study(resolved, result, arguments, record["seed"], partial=partial)
     return FinishedRun(folder, record, json.loads(document.to_json()), resolved, {})
+
+
+def _kernel_of(folder: Path, record: dict[str, Any]) -> Kernel:
+    try:
+        return Kernel(record["kernel"])
+    except (KeyError, ValueError):
+        raise _refused(f"{folder}/record.json", "names no kernel of ours", _RUN_AGAIN) from None
 
 
 def _drawing(path: Path) -> str:
@@ -195,7 +221,7 @@ def _resolved(folder: Path, record: dict[str, Any]) -> ResolvedTemplate:
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(_text(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _refused(str(path), "cannot be read", _RUN_AGAIN) from None
     if not isinstance(content, dict):
         raise _refused(str(path), "is not what a run writes", _RUN_AGAIN)

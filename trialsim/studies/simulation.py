@@ -90,7 +90,9 @@ class PlannedSimulation:
             self.resolved.document, self.resolved.sha256, seed, own, job.path, job.kernel
         )
 
-    def computed_by(self, kernel: Kernel, *, installed: bool = True) -> PlannedSimulation:
+    def computed_by(
+        self, kernel: Kernel, *, installed: bool = True, recorded: bool = False
+    ) -> PlannedSimulation:
         """Return the same plan for another kernel.
 
         Parameters
@@ -98,6 +100,8 @@ class PlannedSimulation:
         kernel : Kernel
         installed : bool
             False to read what it computed elsewhere.
+        recorded : bool
+            Whether a run that is already there was begun with it.
 
         Raises
         ------
@@ -105,7 +109,7 @@ class PlannedSimulation:
             If it should be installed and is not.
         """
         if installed:
-            check_kernel(kernel)
+            check_kernel(kernel, recorded=recorded)
         own, *others = self.jobs
         plans = tuple(replace(plan, kernel=kernel) for plan in own.plans)
         return replace(self, jobs=(replace(own, plans=plans, kernel=kernel), *others))
@@ -208,8 +212,11 @@ class PlannedSimulation:
         (chosen,) = self.resolved.scenarios([scenario])
         job = self.jobs[0]
         truth = self.resolved.truth(chosen)
-        trial = replay(job, truth, seed, replicate)
         series = series_of(job, truth, seed)
+        if store and replicate > store.n_replicates(series):
+            rule = f"must be at most {store.n_replicates(series):,}, which the run has"
+            raise RequestError(Problem(rule, "Name another.", "--replicate", f"{replicate:,}"))
+        trial = replay(job, truth, seed, replicate)
         if store and (replicate - 1) // job.block_width in store.blocks(series):
             there = store.row(series, replicate - 1)[0]
             if not there.same_as(trial.looks):
@@ -229,7 +236,11 @@ class PlannedSimulation:
     ) -> tuple[int, float | None]:
         """Return how many replicates are enough, or the most, and the precision they reach."""
         width = self.jobs[0].block_width
-        most = max(width, precision.max_replicates // width * width)
+        if precision.max_replicates < width:
+            rule = f"must be at least {width:,}: replicates are drawn in blocks of so many"
+            given = f"{precision.max_replicates:,}"
+            raise RequestError(Problem(rule, "Allow more.", "--max-replicates", given))
+        most = precision.max_replicates // width * width
         n = min(most, -(-MIN_REPLICATES_FOR_PRECISION // width) * width)
         while True:
             own = simulated(self.jobs, n)[0]
