@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from trialsim.errors import TrialsimError
 
 __all__ = ["main"]
+
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,14 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             options = parse(words)
-            return int(options.run(options) or 0)
+            status = int(options.run(options) or 0)
+            return _interrupted() if status == INTERRUPTED else status
         except TrialsimError as error:
             return _refuse(error, as_json="--json" in words)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("interrupted", file=sys.stderr)
+        return _interrupted()
     except BrokenPipeError:  # the reader had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -55,6 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _interrupted() -> int:
+    """Leave at once where there were worker processes: waiting for them could take for ever."""
+    if "concurrent.futures.process" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # they leave with this process; what is kept was written whole
+    return INTERRUPTED
 
 
 def _refuse(error: TrialsimError, *, as_json: bool) -> int:

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trialsim.cli import INTERRUPTED
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document, warnings_as_rows
@@ -32,7 +34,6 @@ __all__ = ["COMMANDS"]
 
 _SECONDS_WORTH_WORKERS = 3.0
 _SECONDS_WORTH_ASKING = 3600.0
-_INTERRUPTED = 130
 
 
 def _say(text: str = "") -> None:
@@ -346,14 +347,15 @@ def _interrupted(
     folder: RunDirectory | None,
     store: ChunkFolder | None,
 ) -> int:
-    """Say what an interrupted run leaves."""
+    """Say what an interrupted run leaves; a second Ctrl-C changes nothing any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if folder is None or store is None:
         _say("interrupted: nothing was written")
-        return _INTERRUPTED
+        return INTERRUPTED
     _say(f"interrupted: {plan.n_kept(store, options.seed):,} trials per scenario are kept")
     _say(f"go on: {_repeat(options)}")
     _say(f"what there is: {program_name()} report {shlex.quote(str(folder.path))}")
-    return _INTERRUPTED
+    return INTERRUPTED
 
 
 def _computed_by(plan: PlannedSimulation, options: argparse.Namespace) -> PlannedSimulation:

@@ -209,18 +209,17 @@ def _alone(task: Task) -> Found:
 
 @contextmanager
 def _pool(n: int) -> Iterator[ProcessPoolExecutor]:
-    """Give processes; whatever ends their use, none of them outlives it."""
+    """Give processes that end with their use; interrupted, they are not waited for."""
     most = min(n, _MOST_WINDOWS_WORKERS) if sys.platform == "win32" else n
     pool = ProcessPoolExecutor(most, multiprocessing.get_context("spawn"), _start_worker)
     try:
         yield pool
-    except BaseException:
-        with _interrupts_ignored():  # a second Ctrl-C must not stop the stopping
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            pool.shutdown(wait=True, cancel_futures=True)
+    except KeyboardInterrupt:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
         raise
-    pool.shutdown(wait=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
