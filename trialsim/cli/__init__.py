@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a title in any script must not end a run
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt_once)
     words = list(sys.argv[1:] if arguments is None else arguments)
     from trialsim.cli.parser import parse
     from trialsim.errors import TrialsimError
@@ -47,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("interrupted", file=sys.stderr)
         return _interrupted()
     except BrokenPipeError:  # the reader had enough
@@ -60,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _interrupt_once(*_: object) -> None:
+    """Stop at the first Ctrl-C; a second must not stop the stopping."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+    raise KeyboardInterrupt
 
 
 def _interrupted() -> int:

@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -347,8 +346,7 @@ def _interrupted(
     folder: RunDirectory | None,
     store: ChunkFolder | None,
 ) -> int:
-    """Say what an interrupted run leaves; a second Ctrl-C changes nothing any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Say what an interrupted run leaves."""
     if folder is None or store is None:
         _say("interrupted: nothing was written")
         return INTERRUPTED

@@ -176,10 +176,12 @@ def _by_one_pool(
 ) -> Iterator[tuple[Task, Found]]:
     """Compute what waits until it is done or the pool breaks, which leaves some in `flying`."""
     with _pool(n) as pool:
+        with _interrupts_ignored():  # processes are started with the first task
+            flying[pool.submit(_compute, waiting[0])] = waiting[0]
+        waiting.popleft()
         while waiting or flying:
             while waiting and len(flying) < 2 * n:
-                with _interrupts_ignored():  # processes are started with the first task
-                    flying[pool.submit(_compute, waiting[0])] = waiting[0]
+                flying[pool.submit(_compute, waiting[0])] = waiting[0]
                 waiting.popleft()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 found = future.result()
