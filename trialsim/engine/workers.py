@@ -27,7 +27,7 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -218,7 +218,8 @@ def _pool(n: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except KeyboardInterrupt:
         for process in list((pool._processes or {}).values()):
-            process.terminate()
+            with suppress(AttributeError, OSError, ValueError):  # gone, or not quite there
+                process.terminate()
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
