@@ -51,7 +51,7 @@ def test_regression_a_broken_executor_is_an_error_that_says_how_to_go_on():
 HEAVY = ("matplotlib", "scipy.stats", "pyarrow", "pandas", "scipy.optimize")
 IN_A_WORKER = """
 import sys
-from trialsim.engine.workers import _pool, _one_blas_thread, _compute
+from trialsim.engine.workers import _compute, _folder_for_parcels, _one_blas_thread, _pool
 import pickle, os
 if __name__ == "__main__":
     from trialsim import load_template, plan_simulation
@@ -59,7 +59,7 @@ if __name__ == "__main__":
     from trialsim.engine.store import InMemory
     plan = plan_simulation(load_template("sepsis"), ["or-082"])
     task = next(iter(_missing(plan.jobs[0], 256, 1, InMemory())))
-    with _one_blas_thread(), _pool(1) as pool:
+    with _one_blas_thread(), _folder_for_parcels() as parcels, _pool(1, parcels) as pool:
         pool.submit(_compute, task).result()
         print(sorted(pool.submit(eval, "list(__import__('sys').modules)").result()))
         print(pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result())

@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, deque
@@ -29,7 +31,9 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from trialsim.engine.blocks import Found, Job, simulate_chunk
@@ -45,6 +49,7 @@ _SECONDS_WITHOUT_WORKERS = 60.0  # a cluster may be restarting them
 _RESUME = "What is done is kept where the run has a folder: the same command goes on from there."
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _MOST_WINDOWS_WORKERS = 61  # the system waits for no more at once
+_PARCEL = "trialsim-found-"
 _NO_MAIN_GUARD = 117  # exit status of a process that would start processes while being started
 
 
@@ -149,11 +154,11 @@ def _by_processes(tasks: Iterable[Task], n: int) -> Iterator[tuple[Task, Found]]
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         os._exit(_NO_MAIN_GUARD)  # being started by a script without a main guard: stop it here
     waiting, deaths, any_done = deque(tasks), Counter[int](), False
-    with _one_blas_thread():
+    with _one_blas_thread(), _folder_for_parcels() as folder:
         while waiting:
-            flying: dict[Future[Found], Task] = {}
+            flying: dict[Future[_Parcel], Task] = {}
             try:
-                for done in _by_one_pool(waiting, flying, n):
+                for done in _by_one_pool(waiting, flying, n, folder):
                     any_done = True
                     yield done
             except BrokenProcessPool:
@@ -162,58 +167,106 @@ def _by_processes(tasks: Iterable[Task], n: int) -> Iterator[tuple[Task, Found]]
                 _check_main_guard()
             for future, task in flying.items():  # what the pool took with it
                 if future.done() and not future.cancelled() and not future.exception():
-                    yield task, future.result()
+                    yield task, future.result()()
                     continue
                 deaths[id(task)] += 1
                 if deaths[id(task)] < _DEATHS_IN_COMPANY:
                     waiting.appendleft(task)
                 else:
-                    yield task, _whole_or_by_pieces(task)
+                    yield task, _whole_or_by_pieces(task, folder)
 
 
 def _by_one_pool(
-    waiting: deque[Task], flying: dict[Future[Found], Task], n: int
+    waiting: deque[Task], flying: dict[Future[_Parcel], Task], n: int, folder: str
 ) -> Iterator[tuple[Task, Found]]:
     """Compute what waits until it is done or the pool breaks, which leaves some in `flying`."""
-    with _pool(n) as pool:
+    with _pool(n, folder) as pool:
         with _interrupts_ignored():  # processes are started with the first task
-            flying[pool.submit(_compute, waiting[0])] = waiting[0]
+            flying[pool.submit(_packed, waiting[0], folder)] = waiting[0]
         waiting.popleft()
         while waiting or flying:
             while waiting and len(flying) < 2 * n:
-                flying[pool.submit(_compute, waiting[0])] = waiting[0]
+                flying[pool.submit(_packed, waiting[0], folder)] = waiting[0]
                 waiting.popleft()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                found = future.result()
+                found = future.result()()
                 yield flying.pop(future), found
 
 
-def _whole_or_by_pieces(task: Task) -> Found:
+def _whole_or_by_pieces(task: Task, folder: str) -> Found:
     """Compute a suspect alone; cut it up only where it really kills."""
     try:
-        return _alone(task)
+        return _alone(task, folder)
     except _DiedError:
-        return _by_pieces(task, _alone)
+        return _by_pieces(task, partial(_alone, folder=folder))
 
 
-def _alone(task: Task) -> Found:
+def _alone(task: Task, folder: str) -> Found:
     """Compute a task in a process of its own, again where that dies."""
     for _ in range(_DEATHS_ALONE):
-        with _pool(1) as pool:
+        with _pool(1, folder) as pool:
             try:
                 with _interrupts_ignored():
-                    future = pool.submit(_compute, task)
-                return future.result()
+                    future = pool.submit(_packed, task, folder)
+                return future.result()()
             except BrokenProcessPool:
                 continue
     raise _DiedError
 
 
+@dataclass(frozen=True)
+class _Parcel:
+    """What a worker found, left in a file, or why it could not be; called, it gives it.
+
+    Whoever reads half a result from a pipe waits for the rest for ever if its writer was killed. A
+    message this short is written at once or not at all.
+    """
+
+    path: Path | None
+    trouble: str = ""
+
+    def __call__(self) -> Found:
+        if self.path is None:
+            raise _no_room(self.trouble)
+        with self.path.open("rb") as file:
+            found: Found = pickle.load(file)  # noqa: S301  our own worker's, in our own folder
+        self.path.unlink()
+        return found
+
+
+def _packed(task: Task, folder: str) -> _Parcel:
+    found = _compute(task)
+    try:
+        handle, path = tempfile.mkstemp(prefix=_PARCEL, dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            pickle.dump(found, file, pickle.HIGHEST_PROTOCOL)
+    except OSError as error:
+        return _Parcel(None, error.strerror or type(error).__name__)
+    return _Parcel(Path(path))
+
+
+def _no_room(why: str) -> SimulationError:
+    rule = f"cannot take what workers found: {why}"
+    remedy = f"Make room there, or name another folder in TMPDIR. {_RESUME}"
+    return SimulationError(Problem(rule, remedy, "the temporary folder"))
+
+
 @contextmanager
-def _pool(n: int) -> Iterator[ProcessPoolExecutor]:
+def _folder_for_parcels() -> Iterator[str]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="trialsim-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_room(error.strerror or str(error)) from None
+    with made as folder:
+        yield folder
+
+
+@contextmanager
+def _pool(n: int, folder: str) -> Iterator[ProcessPoolExecutor]:
     """Give processes that end with their use; interrupted, they are not waited for."""
     most = min(n, _MOST_WINDOWS_WORKERS) if sys.platform == "win32" else n
-    pool = ProcessPoolExecutor(most, multiprocessing.get_context("spawn"), _start_worker)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(most, spawn, _start_worker, (folder,))
     try:
         yield pool
     except KeyboardInterrupt:
@@ -238,13 +291,18 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _start_worker() -> None:
+def _start_worker(folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     driver = multiprocessing.parent_process()
     assert driver is not None
 
     def leave_with_the_driver() -> None:
         driver.join()
+        for parcel in Path(folder).glob(f"{_PARCEL}*"):
+            with suppress(OSError):
+                parcel.unlink()
+        with suppress(OSError):
+            Path(folder).rmdir()
         os._exit(1)  # it was killed, and cannot say so
 
     threading.Thread(target=leave_with_the_driver, daemon=True).start()
