@@ -123,6 +123,53 @@ def test_property_prognosis_and_strata_are_simulated_as_they_are():
     assert plain.simulated_protocol.allocation.stratify_by == ()  # plays no part, and is slower
 
 
+ONE_SIDED = ("--set", "protocol.test.alpha=0.025", "--set", "protocol.test.sides=1")
+
+
+@pytest.mark.parametrize("test", ["farrington-manning", "miettinen-nurminen", "wald"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--scenario", "no-effect", "--margin", "1.3"),
+        ("--scenario", "or-082", "--margin", "1.1", "--looks", "0.5,1", "--spending", "ldof"),
+        ("--scenario", "or-073", "--superiority-margin", "0.9", "--ratio", "2:1"),
+    ],
+)
+def test_analytic_a_margin_simulated_is_the_margin_that_was_planned(words, test):
+    """Before, the superiority test was simulated beside the size of the non-inferiority test."""
+    plan = planned("sepsis", *ONE_SIDED, *words, "--margin-test", test)
+    found = plan.simulate(replicates=20_000, seed=3)
+    assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+    assert any(test.split("-")[0] in said.lower() for said in plan.conventions)
+    assert plan.r_call() == ""
+
+
+@pytest.mark.parametrize(("test", "per_arm"), [("wald", 4218), ("farrington-manning", 4212)])
+def test_reference_chow_shao_wang_from_the_command_line(test, per_arm):
+    """samplics-org/svy PR 84, survival of 58% v 60% and 5 points, said as deaths."""
+    words = ("--set", "protocol.endpoints.mortality-28d.estimand.summary=risk difference")
+    words += ("--set", "observed=[]", *ONE_SIDED)
+    words += ("--effect", "RD 0.02", "--control-risk", "0.40", "--margin", "0.05")
+    plan = planned("sepsis", *words, "--margin-test", test)
+    assert plan.arms == (per_arm, per_arm)
+    if test == "wald":
+        assert plan.total_unrounded / 2 == pytest.approx(4217.46, abs=6e-3)
+    else:
+        corrected = planned("sepsis", *words, "--margin-test", "miettinen-nurminen")
+        assert 0.5 < corrected.total_unrounded - plan.total_unrounded < 1
+
+
+def test_property_power_against_a_margin_falls_to_alpha_at_the_margin_and_below_beyond():
+    plan = planned("sepsis", *ONE_SIDED, "--scenario", "or-082", "--margin", "1.1")
+    powers = [plan.power_at_ratio(ratio) for ratio in (0.7, 0.82, 1.0, 1.1, 1.2, 1.5)]
+    assert powers == sorted(powers, reverse=True)
+    assert powers[1] == pytest.approx(plan.power_achieved)
+    assert powers[3] == pytest.approx(0.025)
+    assert powers[4] < 0.005
+    beliefs = {b.truth.scenario: b for b in plan.belief_matrix}
+    assert beliefs["no-effect"].total > beliefs["or-082"].total
+
+
 def test_regression_loss_and_totals_are_whole_allocation_units():
     plan = planned("sepsis", "--effect", "OR 0.70", "--dropout", "0.1", "--ratio", "2:1")
     assert plan.total % 3 == plan.total_with_loss % 3 == 0
@@ -162,6 +209,9 @@ def test_property_the_looks_of_a_template_are_its_own_unless_others_are_given():
         (["--effect", "OR 0.9999"], "must not exceed 10,000,000"),
         (["--effect", "OR 0.7", "--margin", "0.05"], "must be 1 for non-inferiority"),
         (["--dropout", "1"], "must be from 0 to below 1"),
+        (["--margin-test", "wald"], "needs a margin"),
+        (["--margin", "1.1", "--grid", "--looks", "0.5,1", "--bounds", "obf"], "cannot stand"),
+        (["--margin", "1.1", "--superiority-margin", "0.9"], "not allowed with"),
     ],
 )
 def test_regression_what_cannot_be_sized_is_refused_and_never_a_number(

@@ -155,7 +155,18 @@ def _size(size: argparse.ArgumentParser) -> None:
         "--dropout", type=_number, default=0.0, metavar="P", help="share without outcome"
     )
     size.add_argument("--ratio", metavar="T:C", help="treated to control, 2:1")
-    size.add_argument("--margin", type=_signed, metavar="M", help="non-inferiority margin")
+    margins = size.add_mutually_exclusive_group()
+    margins.add_argument(
+        "--margin", type=_signed, metavar="M", help="non-inferiority margin, on the effect's scale"
+    )
+    margins.add_argument(
+        "--superiority-margin", type=_signed, metavar="M", help="the least benefit to be shown"
+    )
+    size.add_argument(
+        "--margin-test",
+        choices=("farrington-manning", "miettinen-nurminen", "wald"),
+        help="with a margin of two risks (default farrington-manning)",
+    )
     size.add_argument(
         "--exact", choices=("chi-square", "fisher", "boschloo", "barnard"), help="by enumeration"
     )

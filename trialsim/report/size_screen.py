@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf
+from math import inf, isnan
 
 from trialsim.characteristics import Characteristic
 from trialsim.report.screen import DISCLAIMER
@@ -70,7 +70,7 @@ def _head(planned: PlannedSize) -> str:
         f"{1000 * treated:.0f} per 1,000 (scenario {planned.scenario.id})"
     )
     title = f"{template.id.upper()}   {template.title}"
-    what = f"{endpoint_in_words(protocol)}; {planned.plan.in_words}"
+    what = f"{endpoint_in_words(protocol)}; {planned.test_in_words}"
     return f"{wrapped(title)}\n{wrapped(what)}\n{wrapped(effect)}"
 
 
@@ -121,7 +121,7 @@ def _look(number: int, row: LookRow) -> tuple[str, ...]:
         f"{row.seen:,.0f}",
         f"{row.z:.4f}{futility}",
         f"{row.nominal_p:.5f}",
-        f"{row.effect:.3f}",
+        "-" if isnan(row.effect) else f"{row.effect:.3f}",
         f"{row.alpha_spent:.4f}",
         f"{100 * row.power:.1f}%",
         f"{100 * row.stops_null:.1f}%",
@@ -142,7 +142,8 @@ def _beliefs(planned: PlannedSize) -> str:
     """Return the belief matrix: planned for one scenario, true another."""
     beliefs = planned.belief_matrix
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    true = [letter for letter, b in zip(letters, beliefs, strict=False) if not b.truth.is_null]
+    shown = [not planned.has_no_power(b.truth) for b in beliefs]
+    true = [letter for letter, shows in zip(letters, shown, strict=False) if shows]
     equal = planned.allocation.treated == planned.allocation.control
     sizes = "per arm" if equal else "in all"
     header = ("planned for", "known from", sizes, *(f"if {letter}" for letter in true))
@@ -155,7 +156,11 @@ def _beliefs(planned: PlannedSize) -> str:
             rows.append((label, status, "infeasible", *("-" for _ in true)))
             continue
         arm = belief.total // 2 if equal else belief.total
-        powers = [f"{100 * p:.0f}%" for p in belief.powers if p is not None]
+        powers = [
+            "-" if p is None else f"{100 * p:.0f}%"
+            for p, shows in zip(belief.powers, shown, strict=True)
+            if shows
+        ]
         rows.append((label, status, f"{arm:,}", *powers))
     target = f"Sized for {100 * planned.request.power:g}% power, and the power if another is true:"
     return f"{target}\n{table(header, rows)}"

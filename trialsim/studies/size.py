@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, exp, inf, log, sqrt
+from math import ceil, exp, inf, log, nan, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -24,13 +24,21 @@ from trialsim.protocol.design import (
     Look,
     Protocol,
     SampleSize,
+    Summary,
     TimeToEventEndpoint,
     Trigger,
 )
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth, odds_ratio_between, risk_at_odds_ratio
-from trialsim.sizing.fixed import SUPERIORITY, Allocation, Level, NonInferiority
+from trialsim.sizing.fixed import (
+    SUPERIORITY,
+    Allocation,
+    Hypothesis,
+    Level,
+    Margin,
+    NonInferiority,
+)
 from trialsim.sizing.fixed import Better as BetterDirection
 from trialsim.sizing.proportions import (
     NullVariance,
@@ -61,6 +69,7 @@ from trialsim.sizing.survival import (
     survival_size,
 )
 from trialsim.sizing.with_looks import WithLooks
+from trialsim.studies.margin_by_simulation import MarginTrial, margin_power
 from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operating_grid
 from trialsim.studies.reestimation import Reestimated, Reestimation, SizeRule, reestimated
 from trialsim.studies.size_by_simulation import size_by_simulation
@@ -94,7 +103,11 @@ class SizeRequest:
         Share of patients without an outcome.
     allocation : Allocation or None
     margin : float or None
-        Of a non-inferiority trial, on the effect's scale.
+        On the effect's scale,
+    margin_kind : type
+        of `NonInferiority`, or of `SuperiorityByMargin`,
+    margin_test : NullVariance
+        and the test of two risks against it.
     exact : ExactTest or None
         Size by enumeration.
     accept_claim : bool
@@ -123,6 +136,8 @@ class SizeRequest:
     loss: float = 0.0
     allocation: Allocation | None = None
     margin: float | None = None
+    margin_kind: type[Margin] = NonInferiority
+    margin_test: NullVariance = NullVariance.RESTRICTED
     exact: ExactTest | None = None
     accept_claim: bool = False
     prior: tuple[str, ...] = ()
@@ -298,6 +313,9 @@ class PlannedSize:
         if self.request.grid and not (self.looks or self.is_survival):
             rule, remedy = "needs a design with looks", "Add --looks 0.5,0.75,1 --bounds obf."
             problems.append(Problem(rule, remedy, "--grid"))
+        if self.request.margin is not None and (self.request.reestimate or self.request.grid):
+            rule, remedy = "cannot stand beside --reestimate or --grid", "Leave one of them out."
+            problems.append(Problem(rule, remedy, "a margin", f"{self.request.margin:g}"))
         if self.request.by_simulation and (self.request.exact or self.request.margin is not None):
             rule, remedy = "cannot stand beside --exact or --margin", "Leave one of them out."
             problems.append(Problem(rule, remedy, "--by", "simulation"))
@@ -337,10 +355,16 @@ class PlannedSize:
     def _two_proportions(self, control: float, treated: float) -> TwoProportions:
         if self.request.margin is None:
             return TwoProportions(treated, control)
-        better = BetterDirection(self.plan.better.value)
-        margin = NonInferiority(self.request.margin, better)
         scale = Scale(str(self.plan.summary))
-        return TwoProportions(treated, control, scale, margin, NullVariance.RESTRICTED)
+        return TwoProportions(treated, control, scale, self.hypothesis, self.request.margin_test)
+
+    @cached_property
+    def hypothesis(self) -> Hypothesis:
+        """What is to be shown."""
+        if self.request.margin is None:
+            return SUPERIORITY
+        better = BetterDirection(self.plan.better.value)
+        return self.request.margin_kind(self.request.margin, better)
 
     @cached_property
     def cut_day(self) -> float:
@@ -352,12 +376,8 @@ class PlannedSize:
         assert truth.lifetimes is not None
         proportional = truth.lifetimes.constant_ratio is not None
         method = SurvivalMethod.SCHOENFELD if proportional else SurvivalMethod.AVERAGE_HAZARD_RATIO
-        hypothesis = SUPERIORITY
-        if self.request.margin is not None:
-            better = BetterDirection(self.plan.better.value)
-            hypothesis = NonInferiority(self.request.margin, better)  # type: ignore[assignment]
         course = event_course(scenario, self.resolved.template)
-        design = TimeToEvent(course, self.cut_day, method, hypothesis)
+        design = TimeToEvent(course, self.cut_day, method, self.hypothesis)
         share, level, allocation = self.allocation.treated_share, self.level, self.allocation
         return WithLooks(
             lambda power: survival_size(design, power, level, allocation).total_unrounded,
@@ -433,7 +453,7 @@ class PlannedSize:
             method = (
                 SurvivalMethod.SCHOENFELD if proportional else SurvivalMethod.AVERAGE_HAZARD_RATIO
             )
-            design = TimeToEvent(course, self.cut_day, method)
+            design = TimeToEvent(course, self.cut_day, method, self.hypothesis)
             said = survival_size(design, 0.8, level, allocation).conventions
         else:
             control, treated = self.risks
@@ -485,12 +505,18 @@ class PlannedSize:
         return tuple(rows)
 
     def _effect_at(self, z: float, fraction: float) -> float:
-        """Return the estimate in favour of treatment that just meets a bound."""
+        """Return the estimate in favour of treatment that just meets a bound.
+
+        Not a number where a margin is a ratio of risks: the looks then show no difference.
+        """
         sign = -1.0 if self.plan.better.value == "lower" else 1.0
         share = self.allocation.treated_share
         if self.is_survival:
             assert self.events is not None
-            return exp(sign * z / sqrt(self.events * fraction * share * (1 - share)))
+            null = self.request.margin or 1.0
+            return null * exp(sign * z / sqrt(self.events * fraction * share * (1 - share)))
+        if self.request.margin is not None:
+            return nan
         control, treated = self.risks
         pooled = share * treated + (1 - share) * control
         variance = pooled * (1 - pooled) / (self.total * fraction * share * (1 - share))
@@ -513,7 +539,9 @@ class PlannedSize:
         found = []
         for risk in sorted({*CONTROL_RISKS, round(control, 3)}):
             own = risk_at_odds_ratio(ratio, risk)
-            found.append((risk, own, self._risk_test(risk, own).power(self.total)))
+            power = self._power_or_none(self._risk_test(risk, own), self.total)
+            if power is not None:
+                found.append((risk, own, power))
         return found
 
     @cached_property
@@ -536,11 +564,15 @@ class PlannedSize:
                 rows.append(Belief(truth, status, None, ()))
                 continue
             powers = tuple(
-                None if other.is_null else self._power_or_none(own, total)
+                None if self.has_no_power(other) else self._power_or_none(own, total)
                 for other, own in zip(truths, tests, strict=True)
             )
             rows.append(Belief(truth, status, total, powers))
         return rows
+
+    def has_no_power(self, truth: Truth) -> bool:
+        """Whether a test without a margin has nothing to find."""
+        return truth.is_null and self.request.margin is None
 
     @staticmethod
     def _power_or_none(test: WithLooks, total: int) -> float | None:
@@ -564,13 +596,17 @@ class PlannedSize:
     def power_at_ratio(self, ratio: float) -> float:
         """Power towards the side of the planned effect, if the truth were another ratio.
 
-        The odds ratio at the planned control risk, or a constant hazard ratio.
+        The odds ratio at the planned control risk, or a constant hazard ratio. Beyond a margin,
+        that of the ratio as far on its other side, turned round.
         """
-        mirrored = (ratio - 1) * (self.planned_ratio - 1) < 0
-        if ratio == 1 or self.request.margin is not None:
-            return self.level.per_side if ratio == 1 else self.power_achieved
+        null = self._null_ratio
+        mirrored = (ratio - null) * (self.planned_ratio - null) < 0
+        if ratio == null:
+            return self.level.per_side
+        against_margin = mirrored and self.request.margin is not None
         try:
-            power = self._test_at_ratio(ratio).power(self.total)
+            tested = null**2 / ratio if against_margin else ratio
+            power = self._test_at_ratio(tested).power(self.total)
         except DesignError:
             return self.level.per_side
         if not mirrored:
@@ -579,6 +615,30 @@ class PlannedSize:
         if self.looks:
             return self.looks.power(-abs(drift))
         return NormalDist().cdf(-abs(drift) - self.level.critical_z)
+
+    @cached_property
+    def _null_ratio(self) -> float:
+        """The ratio at which the null hypothesis is just true, at the planned control risk."""
+        margin = self.request.margin
+        if margin is None:
+            return 1.0
+        control, _ = self.risks
+        if self.is_survival or self.plan.summary is Summary.ODDS_RATIO:
+            return margin
+        at = control * margin if self.plan.summary is Summary.RISK_RATIO else control + margin
+        return odds_ratio_between(at, control) if 0 < at < 1 else inf
+
+    @property
+    def test_in_words(self) -> str:
+        """The test with its sides and level."""
+        if self.request.margin is None or self.is_survival:
+            return self.plan.in_words
+        names = {
+            NullVariance.RESTRICTED: "Farrington-Manning",
+            NullVariance.MIETTINEN_NURMINEN: "Miettinen-Nurminen",
+            NullVariance.UNPOOLED: "Wald",
+        }
+        return f"{names[self.request.margin_test]}, one-sided {100 * self.plan.alpha:g}%"
 
     def _test_at_ratio(self, ratio: float) -> WithLooks:
         if not self.is_survival:
@@ -657,13 +717,28 @@ class PlannedSize:
             )
 
     def simulate(self, *, replicates: int = 10_000, seed: int = 1) -> Characteristic:
-        """Return the power of this design by simulation, prognosis and strata included."""
+        """Return the power of this design by simulation, prognosis and strata included.
+
+        With a margin, of counts at the arms' risks, by the test planned.
+        """
+        if self.request.margin is not None:
+            return self._simulate_margin(replicates, seed)
         protocol = self.simulated_protocol
         plan = AnalysisPlan.of(protocol)
         job = Job(protocol, (plan,), (self.truth,)).on_its_shortest_path()
         (simulation,) = run([job], n_replicates=replicates, seed=seed)
         final = stop(simulation.results[0][0], plan).final
         return characteristics(final, 0.0, plan.summary)[0]
+
+    def _simulate_margin(self, replicates: int, seed: int) -> Characteristic:
+        if self.is_survival:
+            why = "a margin of a time to an event is not simulated"
+            return Characteristic(Measure.POWER, None, None, 0, why=why)
+        control, treated = self.risks
+        n1, n0 = self.arms
+        design = self._two_proportions(control, treated)
+        trial = MarginTrial(design, n1, n0, self.level, self.looks)
+        return margin_power(trial, replicates=replicates, seed=seed)
 
     def by_simulation(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
         """Find the size by simulation, whatever the analysis; confirmed by a run of its own."""
@@ -956,10 +1031,15 @@ class PlannedSize:
         measured = ""
         if simulated.value is not None and simulated.mcse is not None:
             measured = (
-                f" Simulated {simulated.n:,} times, the design found the effect in "
+                f" Simulated {simulated.n:,} times, the design "
+                f"{'found the effect' if self.request.margin is None else 'showed it'} in "
                 f"{100 * simulated.value:.1f}% (Monte Carlo standard error "
                 f"{100 * simulated.mcse:.1f})."
             )
+        find = "find"
+        if isinstance(self.hypothesis, Margin):
+            scale = "hazard ratio" if self.is_survival else str(self.plan.summary)
+            find = f"show {self.hypothesis.in_words(scale)}, if the truth is"
         what = (
             f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
             f"({self.total:,} in all) give {100 * self.power_achieved:.1f}% power"
@@ -982,7 +1062,7 @@ class PlannedSize:
                 f"the chance to find it is {100 * self.assurance:.1f}% (assurance)."
             )
         return (
-            f"{what} to find {effect}, {risks}, with a {self.plan.in_words} test{looks}.{events}"
+            f"{what} to {find} {effect}, {risks}, with a {self.test_in_words} test{looks}.{events}"
             f"{loss}{measured}{believed} Important difference: {important}. Conventions: "
             f"{'; '.join(self.conventions)}."
         )

@@ -13,7 +13,8 @@ from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.design import TimeToEventEndpoint
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
-from trialsim.sizing.fixed import Allocation
+from trialsim.sizing.fixed import Allocation, NonInferiority, SuperiorityByMargin
+from trialsim.sizing.proportions import NullVariance
 from trialsim.sizing.sequential import (
     BetaSpending,
     Efficacy,
@@ -34,6 +35,11 @@ _EXACT = {
     "boschloo": ExactTest.BOSCHLOO,
     "barnard": ExactTest.BARNARD,
 }
+_MARGIN_TESTS = {
+    "farrington-manning": NullVariance.RESTRICTED,
+    "miettinen-nurminen": NullVariance.MIETTINEN_NURMINEN,
+    "wald": NullVariance.UNPOOLED,
+}
 
 
 class SizeWords(Shape):
@@ -52,6 +58,8 @@ class SizeWords(Shape):
     dropout: float
     ratio: str | None
     margin: float | None
+    superiority_margin: float | None
+    margin_test: str | None
     exact: str | None
     accept_claim: bool
     prior: list[str]
@@ -80,6 +88,9 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
     if not words.looks and (rule or words.futility):
         remedy = "Add for example --looks 0.5,0.75,1."
         raise _refused("--bounds, --spending and --futility", "need --looks", remedy, "")
+    if words.margin_test and words.margin is None and words.superiority_margin is None:
+        remedy = "Add --margin, or --superiority-margin."
+        raise _refused("--margin-test", "needs a margin", remedy, words.margin_test)
     request = SizeRequest(
         power=words.power,
         total=words.total,
@@ -90,7 +101,9 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         binding=words.binding,
         loss=words.dropout,
         allocation=_allocation(words.ratio),
-        margin=words.margin,
+        margin=words.margin if words.superiority_margin is None else words.superiority_margin,
+        margin_kind=NonInferiority if words.superiority_margin is None else SuperiorityByMargin,
+        margin_test=_MARGIN_TESTS[words.margin_test or "farrington-manning"],
         exact=_EXACT[words.exact] if words.exact else None,
         accept_claim=words.accept_claim,
         prior=tuple(dict.fromkeys(words.prior)),
