@@ -343,6 +343,52 @@ def test_regression_grid_examples_and_new_sizes_reach_screen_document_and_report
     assert "important difference" in html.lower()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--scenario", "or-082"),
+            "Important difference: not given. Realistic difference: OR 0.82 "
+            "(gu-2025-higher-quality; published). ",
+        ),
+        (("--effect", "OR 0.70"), "Realistic difference: not given; OR 0.70 is assumed. "),
+        (
+            ("--scenario", "or-041", "--accept-claim"),
+            "Realistic difference: not given; OR 0.41 (gu-2025-lower-quality; document) is planned",
+        ),
+        (
+            (
+                "--effect",
+                "OR 0.70",
+                "--realistic",
+                "OR 0.8, two trials.",
+                "--important",
+                "5 points",
+            ),
+            "Important difference: 5 points. Realistic difference: OR 0.8, two trials. ",
+        ),
+        (("--effect", "OR 0.7", "--dropout", "0.1"), "10% without outcome, assumed. Written"),
+    ],
+)
+def test_regression_the_paragraph_says_which_difference_is_realistic_and_cites(words, said):
+    plan = planned("sepsis", *words)
+    text = plan.paragraph(plan.simulate(replicates=1000))
+    assert said in text
+    assert "effect, assumed" in text or f"effect, {plan.truth.source} (" in text
+    citation = plan.resolved.evidence.records["tests-2025"].citation
+    assert f"control risk, tests-2025 ({citation.rstrip('.')})" in text
+    assert "SPIRIT 2025, item 19" in text
+    assert "BMJ 363:k3750" in text
+
+
+@pytest.mark.parametrize("template", ["chronic-hepatitis-b", "delayed-effect"])
+def test_regression_every_template_says_where_its_assumptions_come_from(template):
+    plan = planned(template)
+    text = plan.paragraph(plan.simulate(replicates=1000))
+    assert "References: effect, " in text
+    assert "Realistic difference: " in text
+
+
 def test_regression_every_public_design_can_be_imported_from_sizing():
     from trialsim import sizing
 

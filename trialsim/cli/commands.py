@@ -582,7 +582,7 @@ def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
         *("scenario", "effect", "control_risk", "power", "total", "looks", "bounds", "spending"),
         *("futility", "binding", "dropout", "ratio", "margin", "superiority_margin"),
         *("margin_test", "exact", "accept_claim"),
-        *("prior", "important", "reestimate", "maximum", "grid", "by", "replicates"),
+        *("prior", "important", "realistic", "reestimate", "maximum", "grid", "by", "replicates"),
     )
     return _arguments(options, **{name: getattr(options, name) for name in names})
 

@@ -181,6 +181,12 @@ def _size(size: argparse.ArgumentParser) -> None:
         "--important", default="", metavar="WORDS", help="the difference that would matter (DELTA2)"
     )
     size.add_argument(
+        "--realistic",
+        default="",
+        metavar="WORDS",
+        help="the difference that may be expected (default: that of a published source)",
+    )
+    size.add_argument(
         "--by",
         choices=("formula", "simulation"),
         help="simulation for analyses without a formula (default formula)",

@@ -73,6 +73,7 @@ from trialsim.studies.margin_by_simulation import MarginTrial, margin_power
 from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operating_grid
 from trialsim.studies.reestimation import Reestimated, Reestimation, SizeRule, reestimated
 from trialsim.studies.size_by_simulation import size_by_simulation
+from trialsim.studies.size_paragraph import justification
 from trialsim.trial import AnalysisPlan, Kernel, Measure, Row, StudyResult
 
 __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
@@ -115,7 +116,9 @@ class SizeRequest:
     prior : tuple of str
         Evidence ids; what they say together of the effect is a normal prior of its log ratio.
     important : str
-        The difference that would matter to patients, in words (DELTA2).
+        The difference that would matter to patients, in words (DELTA2),
+    realistic : str
+        and the one that may be expected; empty for that of the published source planned for.
     reestimate : SizeRule or None
         Compute the size again from the blinded pooled event rate,
     reestimate_at, most
@@ -142,6 +145,7 @@ class SizeRequest:
     accept_claim: bool = False
     prior: tuple[str, ...] = ()
     important: str = ""
+    realistic: str = ""
     reestimate: SizeRule | None = None
     reestimate_at: float = 0.5
     most: int | None = None
@@ -1019,53 +1023,8 @@ class PlannedSize:
                     yield record.id, effect
 
     def paragraph(self, simulated: Characteristic) -> str:
-        """Return a justification for the protocol (SPIRIT 2025 item 14; DELTA2)."""
-        protocol, request = self.protocol, self.request
-        control, treated = self.risks
-        n1, n0 = self.arms
-        looks = ""
-        if self.looks:
-            fractions = ", ".join(f"{100 * t:.0f}%" for t in self.looks.information)
-            looks = f", with analyses at {fractions} of the information"
-        source = self.truth.source or "assumed"
-        measured = ""
-        if simulated.value is not None and simulated.mcse is not None:
-            measured = (
-                f" Simulated {simulated.n:,} times, the design "
-                f"{'found the effect' if self.request.margin is None else 'showed it'} in "
-                f"{100 * simulated.value:.1f}% (Monte Carlo standard error "
-                f"{100 * simulated.mcse:.1f})."
-            )
-        find = "find"
-        if isinstance(self.hypothesis, Margin):
-            scale = "hazard ratio" if self.is_survival else str(self.plan.summary)
-            find = f"show {self.hypothesis.in_words(scale)}, if the truth is"
-        what = (
-            f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
-            f"({self.total:,} in all) give {100 * self.power_achieved:.1f}% power"
-        )
-        if request.total is None:
-            what += f" (target {100 * request.power:g}%)"
-        effect = f"{self.truth.label} ({source}; {self.status})"
-        risks = f"{protocol.primary.event} in {100 * control:.1f}% v {100 * treated:.1f}%"
-        loss = ""
-        if request.loss:
-            loss = (
-                f" Allowing for {100 * request.loss:g}% without outcome, "
-                f"{self.total_with_loss:,} are randomised."
-            )
-        events = f" About {self.events:.0f} events are expected." if self.events else ""
-        important, believed = request.important or "not given", ""
-        if self.assurance is not None:
-            believed = (
-                f" Averaged over what {' and '.join(request.prior)} leave open about the effect, "
-                f"the chance to find it is {100 * self.assurance:.1f}% (assurance)."
-            )
-        return (
-            f"{what} to {find} {effect}, {risks}, with a {self.test_in_words} test{looks}.{events}"
-            f"{loss}{measured}{believed} Important difference: {important}. Conventions: "
-            f"{'; '.join(self.conventions)}."
-        )
+        """Return a justification for the protocol (SPIRIT 2025, item 19; DELTA2)."""
+        return justification(self, simulated)
 
     def r_call(self) -> str:
         """Return the R call (rpact) that reproduces the size; empty where there is none."""

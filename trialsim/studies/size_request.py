@@ -64,6 +64,7 @@ class SizeWords(Shape):
     accept_claim: bool
     prior: list[str]
     important: str
+    realistic: str
     reestimate: str | None
     reestimate_at: float
     maximum: int | None
@@ -107,7 +108,8 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         exact=_EXACT[words.exact] if words.exact else None,
         accept_claim=words.accept_claim,
         prior=tuple(dict.fromkeys(words.prior)),
-        important=words.important,
+        important=_sentence(words.important),
+        realistic=_sentence(words.realistic),
         reestimate=SizeRule(words.reestimate) if words.reestimate else None,
         reestimate_at=words.reestimate_at,
         most=words.maximum,
@@ -119,6 +121,11 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
 
 def _refused(field: str, rule: str, remedy: str, value: str) -> RequestError:
     return RequestError(Problem(rule, remedy, field, value))
+
+
+def _sentence(words: str) -> str:
+    """Return words on one line, without the full stop the paragraph adds."""
+    return " ".join(words.split()).rstrip(".")
 
 
 def _scenario(resolved: ResolvedTemplate, words: SizeWords) -> tuple[Scenario | None, list[str]]:
