@@ -17,6 +17,8 @@ from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.resolved import event_course
 from trialsim.sizing.expected_events import expected_events
 from trialsim.sizing.proportions import exact_proportions_power
+from trialsim.sizing.sequential import recomputed, stagewise_inference
+from trialsim.studies.monitoring import Verdict, seen_so_far
 from trialsim.studies.size import SizeRequest, plan_size
 from trialsim.studies.size_request import size_request
 
@@ -387,6 +389,138 @@ def test_regression_every_template_says_where_its_assumptions_come_from(template
     text = plan.paragraph(plan.simulate(replicates=1000))
     assert "References: effect, " in text
     assert "Realistic difference: " in text
+
+
+@pytest.mark.parametrize("futility", ["hsd:-2", "ldpocock", "0,0.5", "0.5,1.2"])
+@pytest.mark.parametrize("binding", [(), ("--binding",)])
+def test_regression_power_with_futility_bounds_is_that_of_the_size(futility, binding):
+    """It was found near alpha, where the inflation factor has a pole: 2.9% in place of 90%."""
+    looks = ("--looks", "0.4,0.7,1", "--spending", "ldof", "--futility", futility, *binding)
+    plan = planned("sepsis", *ONE_SIDED, "--effect", "OR 0.7", "--power", "0.9", *looks)
+    assert plan.power_achieved == pytest.approx(0.9, abs=2e-3)
+    assert plan.test.power(plan.test.total(0.6)) == pytest.approx(0.6, abs=1e-9)
+    found = plan.simulate(replicates=10_000, seed=3)
+    assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+    powers = [plan.power_at_ratio(ratio) for ratio in (0.5, 0.7, 0.9, 0.97, 0.99, 1.1)]
+    assert powers == sorted(powers, reverse=True)
+
+
+AT_A_LOOK = {
+    entry["id"]: entry["value"]
+    for entry in json.loads((ROOT / "tests" / "reference" / "conditional_power.json").read_text())[
+        "results"
+    ]
+}
+GSDESIGN = ("--power", "0.9", "--looks", f"{1 / 3},{2 / 3},1", "--spending", "ldof")
+GSDESIGN = (*ONE_SIDED, "--scenario", "or-082", *GSDESIGN, "--futility", "hsd:-2")
+
+
+@pytest.mark.parametrize(
+    ("name", "z"),
+    [
+        (f"condPower_{effect}_i{len(z.split(','))}_z{float(z.split(',')[-1]):g}", z)
+        for effect, z in [
+            ("trend", "0"), ("trend", "1"), ("trend", "2"), ("trend", "1,2"),
+            ("H1", "0"), ("H1", "0.5"), ("H1", "1.5"), ("H1", "1,1"), ("H1", "1,1.5"),
+        ]
+    ],
+)  # fmt: skip
+def test_reference_gsdesign_conditional_power_from_the_command_line(name, z):
+    plan = planned("sepsis", *GSDESIGN, "--observed", z)
+    assert plan.looks.efficacy_z == pytest.approx(AT_A_LOOK["cp_design"]["upper"], abs=1e-6)
+    expected = AT_A_LOOK[name]["sum"]
+    if "trend" in name:
+        assert plan.seen.power_trend == pytest.approx(expected, abs=1e-6)
+        return
+    # patients are whole: the planned effect is worth this much more z than in gsDesign
+    more = (plan.total / plan.total_unrounded) ** 0.5
+    assert plan.test.drift(plan.total) == pytest.approx(more * plan.looks.planned_drift, rel=1e-6)
+    assert plan.seen.power_planned == pytest.approx(expected, abs=2e-4)
+    exact = seen_so_far(plan.looks, plan.request.observed, plan.looks.planned_drift)
+    assert exact.power_planned == pytest.approx(expected, abs=1e-6)
+
+
+def test_analytic_what_is_seen_is_what_the_functions_of_python_say():
+    words = ("--looks", "0.5,0.75,1", "--spending", "ldof", "--observed", "1.2,2.6")
+    plan = planned("sepsis", *words, "--information", "0.48,0.77")
+    seen, design = plan.seen, recomputed(plan.looks, (0.48, 0.77, 1.0))
+    assert seen.design == design
+    assert seen.verdict is Verdict.EFFICACY
+    assert seen.stagewise == stagewise_inference(design, 2, 2.6)
+    low, high = seen.repeated
+    assert (low + high) / 2 * 0.77**0.5 == pytest.approx(2.6)
+    assert (high - low) / 2 * 0.77**0.5 == pytest.approx(design.efficacy_z[1])
+    assert seen.power_trend is seen.power_planned is seen.power_predicted is None
+    control, treated = plan.risks  # at the planned drift, the planned effect, but for the variance
+    drift = plan.test.drift(plan.total)
+    assert plan.effect_of_drift(drift) == pytest.approx(treated - control, rel=0.01)
+
+
+def test_property_a_trial_of_times_to_an_event_is_told_as_a_hazard_ratio():
+    words = ("--effect", "HR 0.7", "--looks", "0.6,1", "--spending", "ldof")
+    plan = planned("delayed-effect", *words, "--observed", "1.1,1.5", "--information", "0.6,1.05")
+    assert plan.seen.verdict is Verdict.ENDED
+    rows = {(row.measure.value, row.analysis): row for row in plan._seen_rows(plan._blank())}
+    found = rows["estimate", "repeated confidence interval"]
+    assert found.scale == "hazard ratio"
+    assert found.lower < found.value < 1 < found.upper
+    ended = rows["estimate_median_unbiased", "stage-wise ordering; ended, no bound crossed"]
+    assert ended.lower < ended.value < ended.upper
+    assert rows["conditional_power", "effect as planned"].why.startswith("no look to come")
+
+
+def test_regression_what_was_seen_reaches_screen_and_document(trialsim, tmp_path):
+    words = (
+        "size",
+        "sepsis",
+        "--looks",
+        "0.5,0.75,1",
+        "--spending",
+        "ldof",
+        "--replicates",
+        "1000",
+    )
+    shown = trialsim(*words, "--observed", "-0.5,1.9", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    for said in ("At look 2 of 3, bounds as planned:", "predictive power, flat prior", "goes on"):
+        assert said in shown.stdout
+    assert "stage-wise" not in shown.stdout
+    document = json.loads(trialsim(*words, "--observed", "1,2.9", "--json", cwd=tmp_path).stdout)
+    rows = {row["measure"]: row for row in document["rows"]}
+    assert rows["p_stagewise"]["value"] < 0.025
+    assert rows["estimate_median_unbiased"]["scale"] == "risk difference"
+    assert document["arguments"]["observed"] == "1,2.9"
+    made = trialsim("report", "last", "--out", "r.html", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "conditional power" in (tmp_path / "r.html").read_text()
+
+
+LDOF = ("--looks", "0.5,1", "--spending", "ldof")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--observed", "1"), "--observed needs a design with looks"),
+        ((*LDOF, "--observed", "1,2,3"), "must hold at most 2 values, one per look; got 1,2,3."),
+        ((*LDOF, "--observed", "1,x"), "must be numbers with commas between; got 1,x."),
+        ((*LDOF, "--observed", "nan"), "must be z values from -30 to 30"),
+        ((*LDOF, "--observed", "5,1"), "goes on after look 1, where z 5 ended it"),
+        ((*LDOF, "--observed", "-5,1"), "ended it: bound for harm crossed"),
+        ((*LDOF, "--information", "0.4"), "--information needs --observed"),
+        ((*LDOF, "--observed", "1", "--information", "0.4,0.5"), "must be 1 long"),
+        ((*LDOF, "--observed", "1", "--information", "1.2"), "reaches look 2, planned at 100%"),
+        ((*LDOF, "--observed", "1", "--information", "0"), "must rise by at least 0.001"),
+        (
+            ("--looks", "0.5,1", "--bounds", "obf", "--observed", "1", "--information", "0.4"),
+            "needs bounds that can be recomputed",
+        ),
+    ],
+)
+def test_regression_what_cannot_have_been_seen_is_refused(words, message):
+    with pytest.raises((RequestError, DesignError)) as caught:
+        planned("sepsis", *words)
+    assert message in str(caught.value)
 
 
 def test_regression_every_public_design_can_be_imported_from_sizing():

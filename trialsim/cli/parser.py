@@ -16,6 +16,9 @@ from trialsim.errors import Problem, RequestError, did_you_mean
 __all__ = ["UsageError", "parse", "program_name"]
 
 
+_SIGNED_LISTS = ("--observed", "--futility")
+
+
 class UsageError(RequestError):
     """The words typed are not a command."""
 
@@ -152,6 +155,16 @@ def _size(size: argparse.ArgumentParser) -> None:
     )
     size.add_argument("--binding", action="store_true", help="futility is binding")
     size.add_argument(
+        "--observed",
+        metavar="Z,Z",
+        help="z at the looks held so far, positive in favour of treatment: what they say",
+    )
+    size.add_argument(
+        "--information",
+        metavar="F,F",
+        help="with --observed: the information fractions seen there (default as planned)",
+    )
+    size.add_argument(
         "--dropout", type=_number, default=0.0, metavar="P", help="share without outcome"
     )
     size.add_argument("--ratio", metavar="T:C", help="treated to control, 2:1")
@@ -219,6 +232,17 @@ def _size(size: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
     )
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Join an option with a list that starts with a minus, which argparse takes for an option."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in _SIGNED_LISTS and re.fullmatch(r"-[0-9.][-0-9., ]*", word):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -356,4 +380,4 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
                 field="COMMAND",
             )
         )
-    return parser.parse_args(words)
+    return parser.parse_args(_joined(words))

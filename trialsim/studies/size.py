@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, exp, inf, log, nan, sqrt
+from math import ceil, exp, inf, isnan, log, nan, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -70,6 +70,7 @@ from trialsim.sizing.survival import (
 )
 from trialsim.sizing.with_looks import WithLooks
 from trialsim.studies.margin_by_simulation import MarginTrial, margin_power
+from trialsim.studies.monitoring import Seen, seen_so_far
 from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operating_grid
 from trialsim.studies.reestimation import Reestimated, Reestimation, SizeRule, reestimated
 from trialsim.studies.size_by_simulation import size_by_simulation
@@ -82,6 +83,7 @@ CONTROL_RISKS = (0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 _TOLERANCE = 0.02  # beside 4 MCSE, between a formula and the simulation of it
 _WEAK = ("document", "unverified")
 _PRIOR_POINTS = 201
+_NO_EFFECT_SCALE = "of a margin of two risks only z is shown"
 _ODDS_MULTIPLES = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the planned control risk's odds (assumed)
 
 
@@ -100,6 +102,9 @@ class SizeRequest:
         Looks, as fractions of the final information; empty for the template's own.
     efficacy, futility, binding
         Rules for these looks.
+    observed, seen_information : tuple of float
+        Z at the looks held so far, positive in favour of treatment, and the information there;
+        the latter empty for as planned.
     loss : float
         Share of patients without an outcome.
     allocation : Allocation or None
@@ -136,6 +141,8 @@ class SizeRequest:
     efficacy: Efficacy | None = None
     futility: Futility | None = None
     binding: bool = False
+    observed: tuple[float, ...] = ()
+    seen_information: tuple[float, ...] = ()
     loss: float = 0.0
     allocation: Allocation | None = None
     margin: float | None = None
@@ -223,6 +230,7 @@ def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize:
         raise RequestError(Problem(rule, remedy, "--scenario", scenario.id))
     planned = PlannedSize(resolved, request, scenario, truth, status)
     planned.check()
+    planned.seen  # noqa: B018 (what was observed is refused before any work)
     return planned
 
 
@@ -320,6 +328,10 @@ class PlannedSize:
         if self.request.margin is not None and (self.request.reestimate or self.request.grid):
             rule, remedy = "cannot stand beside --reestimate or --grid", "Leave one of them out."
             problems.append(Problem(rule, remedy, "a margin", f"{self.request.margin:g}"))
+        if self.request.observed and (not self.looks or self.request.by_simulation):
+            rule = "needs a design with looks, and not --by simulation"
+            remedy = "Add --looks 0.5,0.75,1 --spending ldof."
+            problems.append(Problem(rule, remedy, "--observed"))
         if self.request.by_simulation and (self.request.exact or self.request.margin is not None):
             rule, remedy = "cannot stand beside --exact or --margin", "Leave one of them out."
             problems.append(Problem(rule, remedy, "--by", "simulation"))
@@ -513,18 +525,34 @@ class PlannedSize:
 
         Not a number where a margin is a ratio of risks: the looks then show no difference.
         """
+        return self.effect_of_drift(z / sqrt(fraction))
+
+    def effect_of_drift(self, drift: float) -> float:
+        """Return the effect (risk difference, hazard ratio) with an expected Z at the planned end.
+
+        With the variance under no effect, as planned.
+        """
         sign = -1.0 if self.plan.better.value == "lower" else 1.0
         share = self.allocation.treated_share
         if self.is_survival:
             assert self.events is not None
             null = self.request.margin or 1.0
-            return null * exp(sign * z / sqrt(self.events * fraction * share * (1 - share)))
+            return null * exp(sign * drift / sqrt(self.events * share * (1 - share)))
         if self.request.margin is not None:
             return nan
         control, treated = self.risks
         pooled = share * treated + (1 - share) * control
-        variance = pooled * (1 - pooled) / (self.total * fraction * share * (1 - share))
-        return sign * z * sqrt(variance)
+        variance = pooled * (1 - pooled) / (self.total * share * (1 - share))
+        return sign * drift * sqrt(variance)
+
+    @cached_property
+    def seen(self) -> Seen | None:
+        """What the looks held so far say; None where none is given."""
+        if not self.request.observed:
+            return None
+        assert self.looks is not None
+        drift = self.test.drift(self.total)
+        return seen_so_far(self.looks, self.request.observed, drift, self.request.seen_information)
 
     def expected_total(self, *, effect: bool) -> float:
         """Return expected patients read out (or events) when the trial stops."""
@@ -927,6 +955,7 @@ class PlannedSize:
             analysis = f"prior from {', '.join(self.request.prior)}"
             yield replace(blank, measure=Measure.ASSURANCE, value=self.assurance, analysis=analysis)
         yield from self._look_rows(blank)
+        yield from self._seen_rows(blank)
         if not self.is_survival:
             for risk, _, power in self.control_risk_table:
                 yield replace(
@@ -960,6 +989,55 @@ class PlannedSize:
                     yield replace(
                         size, measure=Measure.POWER_ACHIEVED, value=power, analysis=analysis
                     )
+
+    def _seen_rows(self, blank: Row) -> Iterator[Row]:
+        seen = self.seen
+        if seen is None:
+            return
+        at = "at the information seen" if self.request.seen_information else "as planned"
+        design = seen.design
+        for number, t in enumerate(design.information, start=1):
+            here = replace(blank, look=number, analysis=at)
+            yield replace(here, measure=Measure.INFORMATION, value=100 * t, unit="% of planned")
+            yield replace(here, measure=Measure.Z_EFFICACY, value=design.efficacy_z[number - 1])
+            if number <= seen.look:
+                yield replace(here, measure=Measure.Z_OBSERVED, value=seen.z[number - 1])
+        here = replace(blank, look=seen.look)
+        for measure, words, power in (
+            (Measure.CONDITIONAL_POWER, "effect as planned", seen.power_planned),
+            (Measure.CONDITIONAL_POWER, "effect as estimated so far", seen.power_trend),
+            (Measure.PREDICTIVE_POWER, "flat prior", seen.power_predicted),
+        ):
+            why = None if power is not None else f"no look to come: {seen.verdict}"
+            yield replace(here, measure=measure, value=power, analysis=words, why=why)
+        words = "repeated confidence interval"
+        yield from self._interval_rows(here, seen.drift, seen.repeated, seen.confidence, words)
+        if found := seen.stagewise:
+            words = f"stage-wise ordering; {seen.verdict}"
+            yield replace(
+                here, measure=Measure.P_STAGEWISE, value=found.p_one_sided, analysis=words
+            )
+            ends = found.lower, found.upper
+            unbiased = found.median_unbiased
+            yield from self._interval_rows(here, unbiased, ends, found.confidence, words)
+
+    def _interval_rows(
+        self, here: Row, drift: float, ends: tuple[float, float], level: float, words: str
+    ) -> Iterator[Row]:
+        """Yield an estimate with its interval as a drift, and as an effect."""
+        here = replace(here, level=level, analysis=words)
+        low, high = ends
+        yield replace(here, measure=Measure.Z_AT_END, value=drift, lower=low, upper=high)
+        low, high = sorted(self.effect_of_drift(end) for end in ends)
+        scale = "hazard ratio" if self.is_survival else "risk difference"
+        measure = Measure.ESTIMATE
+        if words.startswith("stage-wise"):
+            measure = Measure.ESTIMATE_MEDIAN_UNBIASED
+        if isnan(low):
+            yield replace(here, measure=measure, value=None, level=None, why=_NO_EFFECT_SCALE)
+            return
+        value = self.effect_of_drift(drift)
+        yield replace(here, measure=measure, value=value, lower=low, upper=high, scale=scale)
 
     def _look_rows(self, blank: Row) -> Iterator[Row]:
         unit = "events" if self.is_survival else "patients read out"

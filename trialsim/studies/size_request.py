@@ -55,6 +55,8 @@ class SizeWords(Shape):
     spending: str | None
     futility: str | None
     binding: bool
+    observed: str | None
+    information: str | None
     dropout: float
     ratio: str | None
     margin: float | None
@@ -92,6 +94,9 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
     if words.margin_test and words.margin is None and words.superiority_margin is None:
         remedy = "Add --margin, or --superiority-margin."
         raise _refused("--margin-test", "needs a margin", remedy, words.margin_test)
+    if words.information and not words.observed:
+        remedy = "Add --observed with z at these looks."
+        raise _refused("--information", "needs --observed", remedy, words.information)
     request = SizeRequest(
         power=words.power,
         total=words.total,
@@ -100,6 +105,10 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         efficacy=rule,
         futility=_futility(words.futility),
         binding=words.binding,
+        observed=_numbers("--observed", words.observed, "1.2,1.9") if words.observed else (),
+        seen_information=_numbers("--information", words.information, "0.48,0.77")
+        if words.information
+        else (),
         loss=words.dropout,
         allocation=_allocation(words.ratio),
         margin=words.margin if words.superiority_margin is None else words.superiority_margin,
