@@ -205,7 +205,7 @@ def test_property_the_looks_of_a_template_are_its_own_unless_others_are_given():
         (["--looks", "0.5,0.9", "--bounds", "obf"], "must end at 1"),
         (["--looks", "0.5,1"], "must say how looks are judged"),
         (["--looks", "0.5,1", "--bounds", "obrien"], "must be a known rule"),
-        (["--bounds", "obf"], "need --looks"),
+        (["--bounds", "obf"], "--bounds needs --looks"),
         (["--control-risk", "0.3"], "needs --effect"),
         (["--ratio", "2to1"], "must be two whole numbers"),
         (["--effect", "OR 0.9999"], "must not exceed 10,000,000"),
@@ -510,7 +510,7 @@ LDOF = ("--looks", "0.5,1", "--spending", "ldof")
         ((*LDOF, "--information", "0.4"), "--information needs --observed"),
         ((*LDOF, "--observed", "1", "--information", "0.4,0.5"), "must be 1 long"),
         ((*LDOF, "--observed", "1", "--information", "1.2"), "reaches look 2, planned at 100%"),
-        ((*LDOF, "--observed", "1", "--information", "0"), "must rise by at least 0.001"),
+        ((*LDOF, "--observed", "1", "--information", "0"), "must be fractions of the planned"),
         (
             ("--looks", "0.5,1", "--bounds", "obf", "--observed", "1", "--information", "0.4"),
             "needs bounds that can be recomputed",
@@ -521,6 +521,59 @@ def test_regression_what_cannot_have_been_seen_is_refused(words, message):
     with pytest.raises((RequestError, DesignError)) as caught:
         planned("sepsis", *words)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("sepsis --total 1", "--total must put a patient in each arm"),
+        ("sepsis --total -5", "--total must put a patient in each arm"),
+        ("sepsis --total 10 --ratio 20:1", "--total must put a patient in each arm"),
+        ("sepsis --total 10000001", "must not exceed 10,000,000; got 10,000,001."),
+        ("sepsis --ratio 99:1", "--ratio must be two whole numbers from 1 to 20; got 99:1."),
+        ("sepsis --ratio -1:1", "--ratio must be two whole numbers from 1 to 20; got -1:1."),
+        ("sepsis --looks -0.5,1 --bounds obf", "must rise by at least 0.001 per look"),
+        ("sepsis --power -0.5", "'-0.5' is below 0"),
+        ("sepsis --dropout -0.1", "'-0.1' is below 0"),
+        ("sepsis --effect RD=0.1", "must be a measure and a number"),
+        ("sepsis --effect 0.7 --control-risk 24", "--control-risk must be in (0, 1); got 24."),
+        ("sepsis --scenario=", "--scenario is not a scenario of this protocol"),
+        ("sepsis --looks=", "--looks must be numbers with commas between"),
+        ("sepsis --observed= --looks 0.5,1 --bounds obf", "--observed must be numbers"),
+        ("sepsis --binding", "--binding needs --futility"),
+        ("sepsis --binding --looks 0.5,1 --bounds obf", "--binding needs --futility"),
+        ("sepsis --maximum 5000", "--maximum needs --reestimate"),
+        ("sepsis --reestimate-at 0.3", "--reestimate-at needs --reestimate"),
+        ("sepsis --margin 1.2", "sides must be 1 for non-inferiority; got 2. Add --set"),
+        ("sepsis --looks 0.5,1 --spending ldof --futility 0", "must be 1 for stopping"),
+        ("sepsis --by simulation --total 100", "--total cannot stand beside --by simulation"),
+        ("sepsis --by simulation --dropout 0.1", "--dropout cannot stand beside"),
+        ("sepsis --by simulation --grid --looks 0.5,1 --bounds obf", "--grid cannot stand beside"),
+        ("delayed-effect --effect 0.7 --control-risk 0.3", "must belong to a binary endpoint"),
+        ("delayed-effect --effect 0.7 --margin-test wald --margin 1.3", "must belong to a binary"),
+        ("chronic-hepatitis-b --effect 3", "cannot be stated for a response that comes and goes"),
+    ],
+)  # fmt: skip
+def test_regression_bad_words_are_explained_with_a_remedy(words, message):
+    with pytest.raises((RequestError, DesignError)) as caught:
+        planned(*words.split()).total  # noqa: B018
+    assert message in str(caught.value)
+    assert all(problem.remedy for problem in caught.value.problems)
+
+
+def test_regression_more_patients_than_can_be_simulated_are_sized_all_the_same():
+    """These, a power of nearly 1, and a size inflated beyond ten million ended in a traceback."""
+    plan = planned("sepsis", "--scenario", "tests-as-observed")
+    assert plan.total == 116_172
+    found = plan.result(replicates=1000)
+    simulated = next(row for row in found.rows if row.measure.value == "power_simulated")
+    assert simulated.why == "more than 100,000 patients are not simulated"
+    looks = ("--looks", "0.5,1", "--bounds", "obf", "--grid")
+    with pytest.raises(RequestError, match="--grid cannot be had"):
+        planned("sepsis", "--scenario", "tests-as-observed", *looks).result(replicates=1000)
+    with pytest.raises(DesignError, match="patients randomised must not exceed 10,000,000"):
+        planned("sepsis", "--dropout", "0.999999").total_with_loss  # noqa: B018
+    assert planned("sepsis", "--power", "0.999999999999").curves()[3][-1] < 1e-6
 
 
 def test_regression_every_public_design_can_be_imported_from_sizing():

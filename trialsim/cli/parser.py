@@ -16,7 +16,7 @@ from trialsim.errors import Problem, RequestError, did_you_mean
 __all__ = ["UsageError", "parse", "program_name"]
 
 
-_SIGNED_LISTS = ("--observed", "--futility")
+_SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
 
 
 class UsageError(RequestError):
@@ -55,6 +55,8 @@ def _whole(text: str) -> int:
 
 def _number(text: str) -> float:
     """Read 0.005 or 5e-3."""
+    if re.fullmatch(r"-[0-9.].*", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is below 0")
     if not re.fullmatch(r"[0-9]*\.?[0-9]+([eE]-?[0-9]{1,2})?", text, flags=re.ASCII):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number")
     return float(text)
@@ -212,9 +214,8 @@ def _size(size: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--reestimate-at",
         type=_number,
-        default=0.5,
         metavar="F",
-        help="share of the planned patients read out by then (default 0.5)",
+        help="with --reestimate: share of the planned patients read out by then (default 0.5)",
     )
     size.add_argument(
         "--maximum", type=_whole, metavar="N", help="with --reestimate (default twice the size)"
@@ -235,10 +236,10 @@ def _size(size: argparse.ArgumentParser) -> None:
 
 
 def _joined(words: Sequence[str]) -> list[str]:
-    """Join an option with a list that starts with a minus, which argparse takes for an option."""
+    """Join an option with words that start with a minus, which argparse takes for an option."""
     found: list[str] = []
     for word in words:
-        if found and found[-1] in _SIGNED_LISTS and re.fullmatch(r"-[0-9.][-0-9., ]*", word):
+        if found and found[-1] in _SIGNED_LISTS and re.fullmatch(r"-[0-9.][-0-9.,: ]*", word):
             found[-1] += f"={word}"
         else:
             found.append(word)

@@ -22,6 +22,9 @@ from trialsim.sizing.sequential import (
 __all__ = ["Seen", "Verdict", "seen_so_far"]
 
 
+_MOST_INFORMATION = 3.0  # of the planned: beyond, it is likely to be percent
+
+
 class Verdict(StrEnum):
     """What the bounds say at the last look held."""
 
@@ -150,6 +153,9 @@ def _at_information(
 
     if len(information) != held:
         raise refused(f"must be {held} long, one fraction per z of --observed", "Pair them.")
+    if not all(0 < fraction <= _MOST_INFORMATION for fraction in information):
+        rule = f"must be fractions of the planned information, at most {_MOST_INFORMATION:g}"
+        raise refused(rule, "Write 77% as 0.77.")
     if not isinstance(design.efficacy, Spending):
         rule = "needs bounds that can be recomputed: these were made for the looks as planned"
         raise refused(rule, "Add --spending ldof in place of --bounds, or leave it out.")

@@ -17,8 +17,8 @@ from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.exact import ExactTest
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.cautions import Caution, outside_intervals, unlike_formula
-from trialsim.protocol.design import Allocation as Allocated
 from trialsim.protocol.design import (
+    MAX_PATIENTS,
     BinaryTest,
     LogRankTest,
     Look,
@@ -28,10 +28,12 @@ from trialsim.protocol.design import (
     TimeToEventEndpoint,
     Trigger,
 )
+from trialsim.protocol.design import Allocation as Allocated
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth, odds_ratio_between, risk_at_odds_ratio
 from trialsim.sizing.fixed import (
+    MOST_PATIENTS,
     SUPERIORITY,
     Allocation,
     Hypothesis,
@@ -340,11 +342,31 @@ class PlannedSize:
             rule = "has no formula for this analysis of a time to an event"
             remedy = "Add --by simulation."
             problems.append(Problem(rule, remedy, "size", str(primary.analysis)))
+        problems += [*self._total_problems(), *self._sides_problems()]
         if not 0 <= self.request.loss < 1:
             rule, remedy = "must be from 0 to below 1", "5% is 0.05."
             problems.append(Problem(rule, remedy, "--dropout", f"{self.request.loss:g}"))
         if problems:
             raise RequestError(problems)
+
+    def _total_problems(self) -> Iterator[Problem]:
+        total = self.request.total
+        if total is not None and not (min(self._arms_of(total)) >= 1 and total <= MOST_PATIENTS):
+            rule = f"must put a patient in each arm, and must not exceed {MOST_PATIENTS:,}"
+            yield Problem(rule, "Write for example --total 400.", "--total", f"{total:,}")
+
+    def _sides_problems(self) -> Iterator[Problem]:
+        """Yield what needs a one-sided test, with the words that make it one."""
+        if self.level.sides == 1:
+            return
+        alpha = self.level.per_side
+        remedy = f"Add --set protocol.test.sides=1 --set protocol.test.alpha={alpha:g}."
+        for given, what in (
+            (self.request.margin is not None, f"must be 1 for {self.request.margin_kind.name}"),
+            (self.request.futility is not None, "must be 1 for stopping for futility"),
+        ):
+            if given:
+                yield Problem(what, remedy, "protocol.test.sides", "2")
 
     @cached_property
     def risks(self) -> tuple[float, float]:
@@ -427,13 +449,17 @@ class PlannedSize:
         unit = self.allocation.unit
         if self.request.total is not None:
             return self.request.total
-        return max(1, ceil(self.total_unrounded / unit - 1e-9)) * unit
+        total = max(1, ceil(self.total_unrounded / unit - 1e-9)) * unit
+        _refuse_beyond(total, "total patients", "State a larger effect or margin.")
+        return total
 
     @cached_property
     def total_with_loss(self) -> int:
         """Patients to be randomised so that so many are analysed."""
         unit = self.allocation.unit
-        return ceil(self.total / (1 - self.request.loss) / unit - 1e-9) * unit
+        total = ceil(self.total / (1 - self.request.loss) / unit - 1e-9) * unit
+        _refuse_beyond(total, "patients randomised", "State a smaller --dropout.")
+        return total
 
     @cached_property
     def power_achieved(self) -> float:
@@ -447,8 +473,11 @@ class PlannedSize:
     @property
     def arms(self) -> tuple[int, int]:
         """Treated and control patients analysed."""
-        treated = round(self.total * self.allocation.treated_share)
-        return treated, self.total - treated
+        return self._arms_of(self.total)
+
+    def _arms_of(self, total: int) -> tuple[int, int]:
+        treated = round(total * self.allocation.treated_share)
+        return treated, total - treated
 
     @cached_property
     def events(self) -> float | None:
@@ -643,7 +672,7 @@ class PlannedSize:
             return self.level.per_side
         if not mirrored:
             return power
-        drift = self.level.critical_z + NormalDist().inv_cdf(max(power, 1e-12))
+        drift = self.level.critical_z + NormalDist().inv_cdf(min(max(power, 1e-12), 1 - 1e-12))
         if self.looks:
             return self.looks.power(-abs(drift))
         return NormalDist().cdf(-abs(drift) - self.level.critical_z)
@@ -753,6 +782,9 @@ class PlannedSize:
 
         With a margin, of counts at the arms' risks, by the test planned.
         """
+        if self.total > MAX_PATIENTS:
+            why = f"more than {MAX_PATIENTS:,} patients are not simulated"
+            return Characteristic(Measure.POWER, None, None, 0, why=why)
         if self.request.margin is not None:
             return self._simulate_margin(replicates, seed)
         protocol = self.simulated_protocol
@@ -775,6 +807,8 @@ class PlannedSize:
     def by_simulation(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
         """Find the size by simulation, whatever the analysis; confirmed by a run of its own."""
         formula = not self.is_survival or _is_plain_log_rank(self.protocol)
+        if formula:
+            self._refuse_unsimulated("--by simulation")
         protocol = self.simulated_protocol if formula else self.protocol
         plan = AnalysisPlan.of(protocol)
         job = Job(protocol, (plan,), (self.truth,)).on_its_shortest_path()
@@ -863,6 +897,7 @@ class PlannedSize:
         """Return the design over a grid of nuisance values; None where it is not asked for."""
         if not self.request.grid:
             return None
+        self._refuse_unsimulated("--grid")
         template = self.resolved.template
         others = tuple(own for own in template.scenarios if own.id != self.scenario.id)
         changes = {"protocol": self.simulated_protocol, "scenarios": (*others, self.scenario)}
@@ -874,6 +909,12 @@ class PlannedSize:
         return operating_grid(
             resolved, self.scenario.id, replicates=replicates, seed=seed, kernel=kernel
         )
+
+    def _refuse_unsimulated(self, option: str) -> None:
+        if self.total > MAX_PATIENTS:
+            rule = f"cannot be had: more than {MAX_PATIENTS:,} patients are not simulated"
+            remedy = "State a larger effect, or leave it out."
+            raise RequestError(Problem(rule, remedy, option, f"{self.total:,} patients"))
 
     def _reestimated_rows(self, again: tuple[Reestimated, ...]) -> Iterator[Row]:
         for found in again:
@@ -1127,6 +1168,12 @@ class PlannedSize:
             f"library(rpact); d <- {design}; getSampleSizeRates(d, pi1 = {treated:.12g}, "
             f"pi2 = {control:.12g}, allocationRatioPlanned = {ratio:.12g})$maxNumberOfSubjects"
         )
+
+
+def _refuse_beyond(total: int, what: str, remedy: str) -> None:
+    if total > MOST_PATIENTS:
+        rule = f"must not exceed {MOST_PATIENTS:,}"
+        raise DesignError(Problem(rule, remedy, what, f"{total:,}"))
 
 
 def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> NormalDist:
