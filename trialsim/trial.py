@@ -336,6 +336,12 @@ class Measure(StrEnum):
     POWER_SIMULATED = "power_simulated"  # of the same design
     P_NOMINAL = "p_nominal"  # one-sided, at the efficacy bound of a look
     ALPHA_CUMULATIVE = "alpha_cumulative"
+    Z_OBSERVED = "z_observed"  # at a look held, positive in favour of treatment
+    Z_AT_END = "z_at_end"  # expected at the planned end, were the effect the estimate
+    CONDITIONAL_POWER = "conditional_power"  # to cross a later bound, given the last z
+    PREDICTIVE_POWER = "predictive_power"  # the same, averaged over what is believed
+    P_STAGEWISE = "p_stagewise"  # one-sided, of a trial that ended
+    ESTIMATE_MEDIAN_UNBIASED = "estimate_median_unbiased"
     CONDITIONAL_EFFECT = "conditional_effect"
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
 

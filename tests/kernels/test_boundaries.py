@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
 from trialsim.kernels import boundaries
@@ -132,6 +133,32 @@ def test_property_scaled_bounds_keep_their_shape_and_total(t, total, delta, symm
     assert upper / shape == pytest.approx(upper[-1])
     found = boundaries.crossing_probabilities(t, lower, upper)
     assert found.upper.sum() == pytest.approx(total, abs=1e-9)
+
+
+@given(
+    information(least=1),
+    st.floats(1e-4, 0.3),
+    st.floats(-1, 1),
+    st.sampled_from(["below", "symmetric", "above a bound"]),
+)
+def test_property_scaled_bounds_are_found_to_a_millionth_of_z(t, total, delta, goes_on):
+    """Against the same root searched to its end; the search for it stops early, to be quick."""
+    shape = t ** (delta - 0.5)
+    lower = np.append(np.full(len(t) - 1, -0.5), -INF)
+    region = Region(
+        lower=lower if goes_on == "above a bound" else None, symmetric=goes_on == "symmetric"
+    )
+    found = boundaries.scaled_bounds(t, shape, total, region)
+
+    def surplus(constant):
+        upper = constant * shape
+        below = [region.below(k, u) for k, u in enumerate(upper)]
+        crossed = boundaries.crossing_probabilities(t, below, upper).upper.sum()
+        return norm.ppf(total) - norm.ppf(crossed)
+
+    near = found[-1] / shape[-1]
+    exact = brentq(surplus, near - 0.01, near + 0.01, xtol=1e-12)
+    assert found == pytest.approx(exact * shape, abs=1e-6)
 
 
 def test_analytic_tiny_probabilities_have_exact_bounds():

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.stats import binom, norm
 
 from conftest import ROOT
 from trialsim.errors import DesignError
 from trialsim.kernels.exact import ExactTest
-from trialsim.kernels.proportions import Scale
+from trialsim.kernels.proportions import Scale, ScoreVariance, score_z
 from trialsim.sizing.fixed import (
     Allocation,
     Better,
     Level,
     NonInferiority,
     OppositeTail,
+    SuperiorityByMargin,
     lasting_size,
 )
 from trialsim.sizing.proportions import (
@@ -31,6 +36,7 @@ from trialsim.sizing.proportions import (
     proportions_power,
     proportions_size,
 )
+from trialsim.studies.margin_by_simulation import MarginTrial, margin_power, margin_z
 
 FIGURES = {
     figure["id"]: figure["value"]
@@ -39,7 +45,7 @@ FIGURES = {
 ONE_SIDED, TWO_SIDED = Level(0.025, 1), Level()
 BOTH_TAILS = Level(opposite_tail=OppositeTail.COUNTED)
 DIFFERENCE, RATIO, ODDS = Scale
-POOLED, RESTRICTED, UNPOOLED = NullVariance
+POOLED, RESTRICTED, UNPOOLED, MIETTINEN = NullVariance
 
 
 def by_odds_ratio(odds_ratio, control=0.241):
@@ -184,7 +190,7 @@ def test_property_corrected_round_trip(risks, allocation, power, level):
     ALLOCATIONS,
     POWERS,
     st.sampled_from(list(Scale)),
-    st.sampled_from([RESTRICTED, UNPOOLED]),
+    st.sampled_from([RESTRICTED, UNPOOLED, MIETTINEN]),
     st.sampled_from(list(Better)),
 )
 def test_property_non_inferiority_round_trip(
@@ -195,6 +201,106 @@ def test_property_non_inferiority_round_trip(
     check_round_trip(
         non_inferior(risk, risk, limit, better, scale, variance), power, ONE_SIDED, allocation
     )
+
+
+@given(
+    st.floats(0.2, 0.8),
+    ALLOCATIONS,
+    POWERS,
+    st.sampled_from(list(Scale)),
+    st.sampled_from([RESTRICTED, UNPOOLED, MIETTINEN]),
+    st.sampled_from(list(Better)),
+)
+def test_property_superiority_by_a_margin_round_trip(
+    risk, allocation, power, scale, variance, better
+):
+    sign = -1 if better is Better.LOWER else 1
+    limit = 0.04 * sign if scale is DIFFERENCE else 1.1**sign
+    hypothesis = SuperiorityByMargin(limit, better)
+    treated = by_odds_ratio(2.5**sign, risk)
+    design = TwoProportions(treated, risk, scale, hypothesis, variance)
+    check_round_trip(design, power, ONE_SIDED, allocation)
+    assert (
+        proportions_size(design, power, ONE_SIDED, allocation)
+        .conventions[1]
+        .startswith(f"superiority by a margin, margin {limit:g} on the {scale}")
+    )
+
+
+SCORE_DESIGNS = [
+    (DIFFERENCE, 0.58, 0.60, -0.15, Better.HIGHER, Allocation()),
+    (DIFFERENCE, 0.20, 0.24, 0.08, Better.LOWER, Allocation(2, 1)),
+    (RATIO, 0.30, 0.30, 1.5, Better.LOWER, Allocation()),
+    (ODDS, 0.24, 0.241, 1.8, Better.LOWER, Allocation(1, 2)),
+]
+
+
+@pytest.mark.parametrize(("scale", "p1", "p0", "margin", "better", "allocation"), SCORE_DESIGNS)
+def test_analytic_miettinen_nurminen_is_farrington_manning_at_a_wider_critical_value(
+    scale, p1, p0, margin, better, allocation
+):
+    """Z times sqrt((N - 1) / N): the same test at the level of z sqrt(N / (N - 1))."""
+    ours, theirs = (
+        non_inferior(p1, p0, margin, better, scale, variance)
+        for variance in (MIETTINEN, RESTRICTED)
+    )
+    found = proportions_size(ours, 0.8, ONE_SIDED, allocation)
+    n1, n0 = found.n_treated_unrounded, found.n_control_unrounded
+    wider = ONE_SIDED.critical_z * ((n1 + n0) / (n1 + n0 - 1)) ** 0.5
+    level = Level(float(norm.sf(wider)), 1)
+    assert proportions_power(theirs, n1, n0, level) == pytest.approx(0.8, abs=1e-9)
+    restricted = proportions_size(theirs, 0.8, ONE_SIDED, allocation)
+    # to first order z_a s0 / (z_a s0 + z_b s1), below one patient
+    assert 0.5 < found.total_unrounded - restricted.total_unrounded < 1
+    assert "(Miettinen-Nurminen)" in found.conventions[2]
+
+
+@pytest.mark.parametrize(("scale", "p1", "p0", "margin", "better", "allocation"), SCORE_DESIGNS)
+def test_analytic_simulated_type_i_error_and_power_of_the_miettinen_nurminen_test(
+    scale, p1, p0, margin, better, allocation
+):
+    """Against enumeration of both binomials; the formula is within 0.01 of that."""
+    design = non_inferior(p1, p0, margin, better, scale, MIETTINEN)
+    found = proportions_size(design, 0.8, ONE_SIDED, allocation)
+    at_margin = {DIFFERENCE: p0 + margin, RATIO: p0 * margin, ODDS: by_odds_ratio(margin, p0)}
+    null = replace(design, treated_risk=at_margin[scale])
+    for truth, formula in ((design, found.power), (null, 0.025)):
+        exact = enumerated(truth, found.n_treated, found.n_control)
+        trial = MarginTrial(truth, found.n_treated, found.n_control, ONE_SIDED)
+        simulated = margin_power(trial, replicates=20_000, seed=3)
+        assert abs(simulated.value - exact) < 4 * simulated.mcse
+        assert exact == pytest.approx(formula, abs=0.01)
+
+
+def enumerated(design, n1, n0):
+    x1, x0 = np.meshgrid(np.arange(n1 + 1), np.arange(n0 + 1), indexing="ij")
+    z = score_z(x1, n1, x0, n0, design.null, design.scale, ScoreVariance.MIETTINEN_NURMINEN)
+    better = design.hypothesis.better
+    rejects = (-z if better is Better.LOWER else z) >= ONE_SIDED.critical_z
+    chances = [
+        binom.pmf(np.arange(n + 1), n, p)
+        for n, p in ((n1, design.treated_risk), (n0, design.control_risk))
+    ]
+    return float(chances[0] @ rejects @ chances[1])
+
+
+@pytest.mark.parametrize(("x1", "n1", "x0", "n0"), [(30, 150, 25, 140), (9, 40, 3, 38)])
+def test_analytic_the_miettinen_nurminen_statistic_by_searching_the_likelihood(x1, n1, x0, n0):
+    """Not against statsmodels 0.14, whose restricted risks are not where the likelihood peaks."""
+
+    def minus_log_likelihood(control):
+        treated = control + 0.08
+        return -binom.logpmf(x1, n1, treated) - binom.logpmf(x0, n0, control)
+
+    q0 = minimize_scalar(
+        minus_log_likelihood, bounds=(1e-6, 0.92 - 1e-6), method="bounded", options={"xatol": 1e-9}
+    ).x
+    q1, total = q0 + 0.08, n1 + n0
+    variance = (q1 * (1 - q1) / n1 + q0 * (1 - q0) / n0) * total / (total - 1)
+    expected = -(x1 / n1 - x0 / n0 - 0.08) / variance**0.5
+    design = non_inferior(0.2, 0.2, 0.08, Better.LOWER, variance=MIETTINEN)
+    counts = (np.array([n]) for n in (x1, n1, x0, n0))
+    assert margin_z(design, *counts)[0] == pytest.approx(expected, abs=1e-6)
 
 
 def check_round_trip(design, power, level, allocation):
@@ -286,6 +392,23 @@ MARGIN = NonInferiority(0.05, Better.LOWER)
             non_inferior(0.2, 0.2, -1.3, Better.LOWER, RATIO),
             {"level": ONE_SIDED},
             "margin must be above 0 for a ratio; got -1.3.",
+        ),
+        (
+            TwoProportions(0.1, 0.2, hypothesis=SuperiorityByMargin(0.02, Better.LOWER)),
+            {"level": ONE_SIDED},
+            "margin must lie below 0 where lower is better; got 0.02. Such a margin is the least",
+        ),
+        (
+            TwoProportions(
+                *(0.19, 0.2, DIFFERENCE, SuperiorityByMargin(-0.02, Better.LOWER), MIETTINEN)
+            ),
+            {"level": ONE_SIDED},
+            "effect must be better than the margin -0.02; got -0.01. A benefit smaller than",
+        ),
+        (
+            TwoProportions(0.1, 0.2, variance=MIETTINEN, continuity=Continuity.YATES),
+            {},
+            "continuity must be none for a Miettinen-Nurminen test",
         ),
         (
             TwoProportions(0.1, 0.2, ODDS, continuity=Continuity.YATES),

@@ -155,6 +155,7 @@ def test_reference_every_figure_of_169_designs(entry):
         assert len(expected) >= 12
         for name, value in expected.items():
             assert np.ravel(found[name]) == pytest.approx(np.ravel(value), abs=5e-6), name
+        assert design.efficacy_z == pytest.approx(np.ravel(expected["criticalValues"]), abs=1e-6)
     if "gsDesign" in entry:
         expected, found = figures(entry, "gsDesign"), in_terms_of_gsdesign(design)
         for name, value in expected.items():

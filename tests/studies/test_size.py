@@ -17,6 +17,8 @@ from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.resolved import event_course
 from trialsim.sizing.expected_events import expected_events
 from trialsim.sizing.proportions import exact_proportions_power
+from trialsim.sizing.sequential import recomputed, stagewise_inference
+from trialsim.studies.monitoring import Verdict, seen_so_far
 from trialsim.studies.size import SizeRequest, plan_size
 from trialsim.studies.size_request import size_request
 
@@ -123,6 +125,53 @@ def test_property_prognosis_and_strata_are_simulated_as_they_are():
     assert plain.simulated_protocol.allocation.stratify_by == ()  # plays no part, and is slower
 
 
+ONE_SIDED = ("--set", "protocol.test.alpha=0.025", "--set", "protocol.test.sides=1")
+
+
+@pytest.mark.parametrize("test", ["farrington-manning", "miettinen-nurminen", "wald"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--scenario", "no-effect", "--margin", "1.3"),
+        ("--scenario", "or-082", "--margin", "1.1", "--looks", "0.5,1", "--spending", "ldof"),
+        ("--scenario", "or-073", "--superiority-margin", "0.9", "--ratio", "2:1"),
+    ],
+)
+def test_analytic_a_margin_simulated_is_the_margin_that_was_planned(words, test):
+    """Before, the superiority test was simulated beside the size of the non-inferiority test."""
+    plan = planned("sepsis", *ONE_SIDED, *words, "--margin-test", test)
+    found = plan.simulate(replicates=20_000, seed=3)
+    assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+    assert any(test.split("-")[0] in said.lower() for said in plan.conventions)
+    assert plan.r_call() == ""
+
+
+@pytest.mark.parametrize(("test", "per_arm"), [("wald", 4218), ("farrington-manning", 4212)])
+def test_reference_chow_shao_wang_from_the_command_line(test, per_arm):
+    """samplics-org/svy PR 84, survival of 58% v 60% and 5 points, said as deaths."""
+    words = ("--set", "protocol.endpoints.mortality-28d.estimand.summary=risk difference")
+    words += ("--set", "observed=[]", *ONE_SIDED)
+    words += ("--effect", "RD 0.02", "--control-risk", "0.40", "--margin", "0.05")
+    plan = planned("sepsis", *words, "--margin-test", test)
+    assert plan.arms == (per_arm, per_arm)
+    if test == "wald":
+        assert plan.total_unrounded / 2 == pytest.approx(4217.46, abs=6e-3)
+    else:
+        corrected = planned("sepsis", *words, "--margin-test", "miettinen-nurminen")
+        assert 0.5 < corrected.total_unrounded - plan.total_unrounded < 1
+
+
+def test_property_power_against_a_margin_falls_to_alpha_at_the_margin_and_below_beyond():
+    plan = planned("sepsis", *ONE_SIDED, "--scenario", "or-082", "--margin", "1.1")
+    powers = [plan.power_at_ratio(ratio) for ratio in (0.7, 0.82, 1.0, 1.1, 1.2, 1.5)]
+    assert powers == sorted(powers, reverse=True)
+    assert powers[1] == pytest.approx(plan.power_achieved)
+    assert powers[3] == pytest.approx(0.025)
+    assert powers[4] < 0.005
+    beliefs = {b.truth.scenario: b for b in plan.belief_matrix}
+    assert beliefs["no-effect"].total > beliefs["or-082"].total
+
+
 def test_regression_loss_and_totals_are_whole_allocation_units():
     plan = planned("sepsis", "--effect", "OR 0.70", "--dropout", "0.1", "--ratio", "2:1")
     assert plan.total % 3 == plan.total_with_loss % 3 == 0
@@ -156,12 +205,15 @@ def test_property_the_looks_of_a_template_are_its_own_unless_others_are_given():
         (["--looks", "0.5,0.9", "--bounds", "obf"], "must end at 1"),
         (["--looks", "0.5,1"], "must say how looks are judged"),
         (["--looks", "0.5,1", "--bounds", "obrien"], "must be a known rule"),
-        (["--bounds", "obf"], "need --looks"),
+        (["--bounds", "obf"], "--bounds needs --looks"),
         (["--control-risk", "0.3"], "needs --effect"),
         (["--ratio", "2to1"], "must be two whole numbers"),
         (["--effect", "OR 0.9999"], "must not exceed 10,000,000"),
         (["--effect", "OR 0.7", "--margin", "0.05"], "must be 1 for non-inferiority"),
         (["--dropout", "1"], "must be from 0 to below 1"),
+        (["--margin-test", "wald"], "needs a margin"),
+        (["--margin", "1.1", "--grid", "--looks", "0.5,1", "--bounds", "obf"], "cannot stand"),
+        (["--margin", "1.1", "--superiority-margin", "0.9"], "not allowed with"),
     ],
 )
 def test_regression_what_cannot_be_sized_is_refused_and_never_a_number(
@@ -291,6 +343,237 @@ def test_regression_grid_examples_and_new_sizes_reach_screen_document_and_report
     for words in ("Sample size", "Over a grid of nuisance values", "getSampleSizeRates"):
         assert words in html
     assert "important difference" in html.lower()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--scenario", "or-082"),
+            "Important difference: not given. Realistic difference: OR 0.82 "
+            "(gu-2025-higher-quality; published). ",
+        ),
+        (("--effect", "OR 0.70"), "Realistic difference: not given; OR 0.70 is assumed. "),
+        (
+            ("--scenario", "or-041", "--accept-claim"),
+            "Realistic difference: not given; OR 0.41 (gu-2025-lower-quality; document) is planned",
+        ),
+        (
+            (
+                "--effect",
+                "OR 0.70",
+                "--realistic",
+                "OR 0.8, two trials.",
+                "--important",
+                "5 points",
+            ),
+            "Important difference: 5 points. Realistic difference: OR 0.8, two trials. ",
+        ),
+        (("--effect", "OR 0.7", "--dropout", "0.1"), "10% without outcome, assumed. Written"),
+    ],
+)
+def test_regression_the_paragraph_says_which_difference_is_realistic_and_cites(words, said):
+    plan = planned("sepsis", *words)
+    text = plan.paragraph(plan.simulate(replicates=1000))
+    assert said in text
+    assert "effect, assumed" in text or f"effect, {plan.truth.source} (" in text
+    citation = plan.resolved.evidence.records["tests-2025"].citation
+    assert f"control risk, tests-2025 ({citation.rstrip('.')})" in text
+    assert "SPIRIT 2025, item 19" in text
+    assert "BMJ 363:k3750" in text
+
+
+@pytest.mark.parametrize("template", ["chronic-hepatitis-b", "delayed-effect"])
+def test_regression_every_template_says_where_its_assumptions_come_from(template):
+    plan = planned(template)
+    text = plan.paragraph(plan.simulate(replicates=1000))
+    assert "References: effect, " in text
+    assert "Realistic difference: " in text
+
+
+@pytest.mark.parametrize("futility", ["hsd:-2", "ldpocock", "0,0.5", "0.5,1.2"])
+@pytest.mark.parametrize("binding", [(), ("--binding",)])
+def test_regression_power_with_futility_bounds_is_that_of_the_size(futility, binding):
+    """It was found near alpha, where the inflation factor has a pole: 2.9% in place of 90%."""
+    looks = ("--looks", "0.4,0.7,1", "--spending", "ldof", "--futility", futility, *binding)
+    plan = planned("sepsis", *ONE_SIDED, "--effect", "OR 0.7", "--power", "0.9", *looks)
+    assert plan.power_achieved == pytest.approx(0.9, abs=2e-3)
+    assert plan.test.power(plan.test.total(0.6)) == pytest.approx(0.6, abs=1e-9)
+    found = plan.simulate(replicates=10_000, seed=3)
+    assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+    powers = [plan.power_at_ratio(ratio) for ratio in (0.5, 0.7, 0.9, 0.97, 0.99, 1.1)]
+    assert powers == sorted(powers, reverse=True)
+
+
+AT_A_LOOK = {
+    entry["id"]: entry["value"]
+    for entry in json.loads((ROOT / "tests" / "reference" / "conditional_power.json").read_text())[
+        "results"
+    ]
+}
+GSDESIGN = ("--power", "0.9", "--looks", f"{1 / 3},{2 / 3},1", "--spending", "ldof")
+GSDESIGN = (*ONE_SIDED, "--scenario", "or-082", *GSDESIGN, "--futility", "hsd:-2")
+
+
+@pytest.mark.parametrize(
+    ("name", "z"),
+    [
+        (f"condPower_{effect}_i{len(z.split(','))}_z{float(z.split(',')[-1]):g}", z)
+        for effect, z in [
+            ("trend", "0"), ("trend", "1"), ("trend", "2"), ("trend", "1,2"),
+            ("H1", "0"), ("H1", "0.5"), ("H1", "1.5"), ("H1", "1,1"), ("H1", "1,1.5"),
+        ]
+    ],
+)  # fmt: skip
+def test_reference_gsdesign_conditional_power_from_the_command_line(name, z):
+    plan = planned("sepsis", *GSDESIGN, "--observed", z)
+    assert plan.looks.efficacy_z == pytest.approx(AT_A_LOOK["cp_design"]["upper"], abs=1e-6)
+    expected = AT_A_LOOK[name]["sum"]
+    if "trend" in name:
+        assert plan.seen.power_trend == pytest.approx(expected, abs=1e-6)
+        return
+    # patients are whole: the planned effect is worth this much more z than in gsDesign
+    more = (plan.total / plan.total_unrounded) ** 0.5
+    assert plan.test.drift(plan.total) == pytest.approx(more * plan.looks.planned_drift, rel=1e-6)
+    assert plan.seen.power_planned == pytest.approx(expected, abs=2e-4)
+    exact = seen_so_far(plan.looks, plan.request.observed, plan.looks.planned_drift)
+    assert exact.power_planned == pytest.approx(expected, abs=1e-6)
+
+
+def test_analytic_what_is_seen_is_what_the_functions_of_python_say():
+    words = ("--looks", "0.5,0.75,1", "--spending", "ldof", "--observed", "1.2,2.6")
+    plan = planned("sepsis", *words, "--information", "0.48,0.77")
+    seen, design = plan.seen, recomputed(plan.looks, (0.48, 0.77, 1.0))
+    assert seen.design == design
+    assert seen.verdict is Verdict.EFFICACY
+    assert seen.stagewise == stagewise_inference(design, 2, 2.6)
+    low, high = seen.repeated
+    assert (low + high) / 2 * 0.77**0.5 == pytest.approx(2.6)
+    assert (high - low) / 2 * 0.77**0.5 == pytest.approx(design.efficacy_z[1])
+    assert seen.power_trend is seen.power_planned is seen.power_predicted is None
+    control, treated = plan.risks  # at the planned drift, the planned effect, but for the variance
+    drift = plan.test.drift(plan.total)
+    assert plan.effect_of_drift(drift) == pytest.approx(treated - control, rel=0.01)
+
+
+def test_property_a_trial_of_times_to_an_event_is_told_as_a_hazard_ratio():
+    words = ("--effect", "HR 0.7", "--looks", "0.6,1", "--spending", "ldof")
+    plan = planned("delayed-effect", *words, "--observed", "1.1,1.5", "--information", "0.6,1.05")
+    assert plan.seen.verdict is Verdict.ENDED
+    rows = {(row.measure.value, row.analysis): row for row in plan._seen_rows(plan._blank())}
+    found = rows["estimate", "repeated confidence interval"]
+    assert found.scale == "hazard ratio"
+    assert found.lower < found.value < 1 < found.upper
+    ended = rows["estimate_median_unbiased", "stage-wise ordering; ended, no bound crossed"]
+    assert ended.lower < ended.value < ended.upper
+    assert rows["conditional_power", "effect as planned"].why.startswith("no look to come")
+
+
+def test_regression_what_was_seen_reaches_screen_and_document(trialsim, tmp_path):
+    words = (
+        "size",
+        "sepsis",
+        "--looks",
+        "0.5,0.75,1",
+        "--spending",
+        "ldof",
+        "--replicates",
+        "1000",
+    )
+    shown = trialsim(*words, "--observed", "-0.5,1.9", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    for said in ("At look 2 of 3, bounds as planned:", "predictive power, flat prior", "goes on"):
+        assert said in shown.stdout
+    assert "stage-wise" not in shown.stdout
+    document = json.loads(trialsim(*words, "--observed", "1,2.9", "--json", cwd=tmp_path).stdout)
+    rows = {row["measure"]: row for row in document["rows"]}
+    assert rows["p_stagewise"]["value"] < 0.025
+    assert rows["estimate_median_unbiased"]["scale"] == "risk difference"
+    assert document["arguments"]["observed"] == "1,2.9"
+    made = trialsim("report", "last", "--out", "r.html", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "conditional power" in (tmp_path / "r.html").read_text()
+
+
+LDOF = ("--looks", "0.5,1", "--spending", "ldof")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--observed", "1"), "--observed needs a design with looks"),
+        ((*LDOF, "--observed", "1,2,3"), "must hold at most 2 values, one per look; got 1,2,3."),
+        ((*LDOF, "--observed", "1,x"), "must be numbers with commas between; got 1,x."),
+        ((*LDOF, "--observed", "nan"), "must be z values from -30 to 30"),
+        ((*LDOF, "--observed", "5,1"), "goes on after look 1, where z 5 ended it"),
+        ((*LDOF, "--observed", "-5,1"), "ended it: bound for harm crossed"),
+        ((*LDOF, "--information", "0.4"), "--information needs --observed"),
+        ((*LDOF, "--observed", "1", "--information", "0.4,0.5"), "must be 1 long"),
+        ((*LDOF, "--observed", "1", "--information", "1.2"), "reaches look 2, planned at 100%"),
+        ((*LDOF, "--observed", "1", "--information", "0"), "must be fractions of the planned"),
+        (
+            ("--looks", "0.5,1", "--bounds", "obf", "--observed", "1", "--information", "0.4"),
+            "needs bounds that can be recomputed",
+        ),
+    ],
+)
+def test_regression_what_cannot_have_been_seen_is_refused(words, message):
+    with pytest.raises((RequestError, DesignError)) as caught:
+        planned("sepsis", *words)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("sepsis --total 1", "--total must put a patient in each arm"),
+        ("sepsis --total -5", "--total must put a patient in each arm"),
+        ("sepsis --total 10 --ratio 20:1", "--total must put a patient in each arm"),
+        ("sepsis --total 10000001", "must not exceed 10,000,000; got 10,000,001."),
+        ("sepsis --ratio 99:1", "--ratio must be two whole numbers from 1 to 20; got 99:1."),
+        ("sepsis --ratio -1:1", "--ratio must be two whole numbers from 1 to 20; got -1:1."),
+        ("sepsis --looks -0.5,1 --bounds obf", "must rise by at least 0.001 per look"),
+        ("sepsis --power -0.5", "'-0.5' is below 0"),
+        ("sepsis --dropout -0.1", "'-0.1' is below 0"),
+        ("sepsis --effect RD=0.1", "must be a measure and a number"),
+        ("sepsis --effect 0.7 --control-risk 24", "--control-risk must be in (0, 1); got 24."),
+        ("sepsis --scenario=", "--scenario is not a scenario of this protocol"),
+        ("sepsis --looks=", "--looks must be numbers with commas between"),
+        ("sepsis --observed= --looks 0.5,1 --bounds obf", "--observed must be numbers"),
+        ("sepsis --binding", "--binding needs --futility"),
+        ("sepsis --binding --looks 0.5,1 --bounds obf", "--binding needs --futility"),
+        ("sepsis --maximum 5000", "--maximum needs --reestimate"),
+        ("sepsis --reestimate-at 0.3", "--reestimate-at needs --reestimate"),
+        ("sepsis --margin 1.2", "sides must be 1 for non-inferiority; got 2. Add --set"),
+        ("sepsis --looks 0.5,1 --spending ldof --futility 0", "must be 1 for stopping"),
+        ("sepsis --by simulation --total 100", "--total cannot stand beside --by simulation"),
+        ("sepsis --by simulation --dropout 0.1", "--dropout cannot stand beside"),
+        ("sepsis --by simulation --grid --looks 0.5,1 --bounds obf", "--grid cannot stand beside"),
+        ("delayed-effect --effect 0.7 --control-risk 0.3", "must belong to a binary endpoint"),
+        ("delayed-effect --effect 0.7 --margin-test wald --margin 1.3", "must belong to a binary"),
+        ("chronic-hepatitis-b --effect 3", "cannot be stated for a response that comes and goes"),
+    ],
+)  # fmt: skip
+def test_regression_bad_words_are_explained_with_a_remedy(words, message):
+    with pytest.raises((RequestError, DesignError)) as caught:
+        planned(*words.split()).total  # noqa: B018
+    assert message in str(caught.value)
+    assert all(problem.remedy for problem in caught.value.problems)
+
+
+def test_regression_more_patients_than_can_be_simulated_are_sized_all_the_same():
+    """These, a power of nearly 1, and a size inflated beyond ten million ended in a traceback."""
+    plan = planned("sepsis", "--scenario", "tests-as-observed")
+    assert plan.total == 116_172
+    found = plan.result(replicates=1000)
+    simulated = next(row for row in found.rows if row.measure.value == "power_simulated")
+    assert simulated.why == "more than 100,000 patients are not simulated"
+    looks = ("--looks", "0.5,1", "--bounds", "obf", "--grid")
+    with pytest.raises(RequestError, match="--grid cannot be had"):
+        planned("sepsis", "--scenario", "tests-as-observed", *looks).result(replicates=1000)
+    with pytest.raises(DesignError, match="patients randomised must not exceed 10,000,000"):
+        planned("sepsis", "--dropout", "0.999999").total_with_loss  # noqa: B018
+    assert planned("sepsis", "--power", "0.999999999999").curves()[3][-1] < 1e-6
 
 
 def test_regression_every_public_design_can_be_imported_from_sizing():

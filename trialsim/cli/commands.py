@@ -580,8 +580,9 @@ def _size_figures(planned: PlannedSize) -> dict[str, Any]:
 def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         *("scenario", "effect", "control_risk", "power", "total", "looks", "bounds", "spending"),
-        *("futility", "binding", "dropout", "ratio", "margin", "exact", "accept_claim"),
-        *("prior", "important", "reestimate", "maximum", "grid", "by", "replicates"),
+        *("futility", "binding", "observed", "information", "dropout", "ratio", "margin"),
+        *("superiority_margin", "margin_test", "exact", "accept_claim"),
+        *("prior", "important", "realistic", "reestimate", "maximum", "grid", "by", "replicates"),
     )
     return _arguments(options, **{name: getattr(options, name) for name in names})
 

@@ -16,6 +16,9 @@ from trialsim.errors import Problem, RequestError, did_you_mean
 __all__ = ["UsageError", "parse", "program_name"]
 
 
+_SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
+
+
 class UsageError(RequestError):
     """The words typed are not a command."""
 
@@ -52,6 +55,8 @@ def _whole(text: str) -> int:
 
 def _number(text: str) -> float:
     """Read 0.005 or 5e-3."""
+    if re.fullmatch(r"-[0-9.].*", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is below 0")
     if not re.fullmatch(r"[0-9]*\.?[0-9]+([eE]-?[0-9]{1,2})?", text, flags=re.ASCII):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number")
     return float(text)
@@ -152,10 +157,31 @@ def _size(size: argparse.ArgumentParser) -> None:
     )
     size.add_argument("--binding", action="store_true", help="futility is binding")
     size.add_argument(
+        "--observed",
+        metavar="Z,Z",
+        help="z at the looks held so far, positive in favour of treatment: what they say",
+    )
+    size.add_argument(
+        "--information",
+        metavar="F,F",
+        help="with --observed: the information fractions seen there (default as planned)",
+    )
+    size.add_argument(
         "--dropout", type=_number, default=0.0, metavar="P", help="share without outcome"
     )
     size.add_argument("--ratio", metavar="T:C", help="treated to control, 2:1")
-    size.add_argument("--margin", type=_signed, metavar="M", help="non-inferiority margin")
+    margins = size.add_mutually_exclusive_group()
+    margins.add_argument(
+        "--margin", type=_signed, metavar="M", help="non-inferiority margin, on the effect's scale"
+    )
+    margins.add_argument(
+        "--superiority-margin", type=_signed, metavar="M", help="the least benefit to be shown"
+    )
+    size.add_argument(
+        "--margin-test",
+        choices=("farrington-manning", "miettinen-nurminen", "wald"),
+        help="with a margin of two risks (default farrington-manning)",
+    )
     size.add_argument(
         "--exact", choices=("chi-square", "fisher", "boschloo", "barnard"), help="by enumeration"
     )
@@ -170,6 +196,12 @@ def _size(size: argparse.ArgumentParser) -> None:
         "--important", default="", metavar="WORDS", help="the difference that would matter (DELTA2)"
     )
     size.add_argument(
+        "--realistic",
+        default="",
+        metavar="WORDS",
+        help="the difference that may be expected (default: that of a published source)",
+    )
+    size.add_argument(
         "--by",
         choices=("formula", "simulation"),
         help="simulation for analyses without a formula (default formula)",
@@ -182,9 +214,8 @@ def _size(size: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--reestimate-at",
         type=_number,
-        default=0.5,
         metavar="F",
-        help="share of the planned patients read out by then (default 0.5)",
+        help="with --reestimate: share of the planned patients read out by then (default 0.5)",
     )
     size.add_argument(
         "--maximum", type=_whole, metavar="N", help="with --reestimate (default twice the size)"
@@ -202,6 +233,17 @@ def _size(size: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
     )
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Join an option with words that start with a minus, which argparse takes for an option."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in _SIGNED_LISTS and re.fullmatch(r"-[0-9.][-0-9.,: ]*", word):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -339,4 +381,4 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
                 field="COMMAND",
             )
         )
-    return parser.parse_args(words)
+    return parser.parse_args(_joined(words))

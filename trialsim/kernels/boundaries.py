@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, inf, isfinite, log, pi, sqrt
+from itertools import pairwise
+from math import ceil, inf, isfinite, isinf, log, pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -150,10 +151,14 @@ def _centre(density: _Density, step: _Step) -> Floats:
 
 
 def _above(density: _Density, step: _Step, bound: float) -> float:
+    if isinf(bound):
+        return float(density.mass.sum()) if bound < 0 else 0.0
     return float(density.mass @ ndtr((_centre(density, step) - bound) / step.deviation))
 
 
 def _below(density: _Density, step: _Step, bound: float) -> float:
+    if isinf(bound):
+        return float(density.mass.sum()) if bound > 0 else 0.0
     return float(density.mass @ ndtr((bound - _centre(density, step)) / step.deviation))
 
 
@@ -172,16 +177,15 @@ def _onward(
     information: float,
     lower: float,
     upper: float,
-    width_ahead: float,
+    ahead: _Step,
     reach: float = _REACH,
 ) -> _Density:
     """Carry the density over a look at which trials between the bounds go on.
 
     Parameters
     ----------
-    width_ahead : float
-        Standard deviation of the step to come, on the scale of this look's Z: with that of this
-        step it says how finely the integrand varies.
+    ahead : _Step
+        The step to come: with this one it says how finely the integrand varies.
     reach : float
         Standard deviations kept above the mean.
     """
@@ -191,7 +195,8 @@ def _onward(
     high = min(upper, mean + reach * deviation)
     if low >= high or not len(density.z):
         return _Density(information, np.empty(0), np.empty(0), mean, deviation)
-    span, width = high - low, 1 / sqrt(step.deviation**-2 + width_ahead**-2)
+    span = high - low
+    width = 1 / sqrt(step.deviation**-2 + (ahead.slope / ahead.deviation) ** 2)
     nodes, weights = _rule(4 * ceil((_NODES_PER_WIDTH * span / width + 12) / 4))
     z = low + span * nodes
     scale = sqrt(0.5) / step.deviation
@@ -201,11 +206,6 @@ def _onward(
     arrived = np.exp(apart, out=apart) @ density.mass
     mass = arrived * weights * (span / (step.deviation * sqrt(2 * pi)))
     return _Density(information, z, mass, mean, deviation)
-
-
-def _width_ahead(information: Floats, look: int, theta: float | NormalPrior = 0.0) -> float:
-    ahead = _step(information[look], information[look + 1], theta)
-    return ahead.deviation / ahead.slope
 
 
 def crossing_probabilities(
@@ -233,16 +233,20 @@ def crossing_probabilities(
     Jennison and Turnbull (2000), section 19.2; Gauss-Legendre in place of their Simpson's rule.
     Absolute error below 1e-10, tested at steps of 0.001 of the information.
     """
-    t, low, high = (np.asarray(a, dtype=float) for a in (information, lower, upper))
+    t, low, high = (np.asarray(a, dtype=float).tolist() for a in (information, lower, upper))
     above, below = np.zeros(len(t)), np.zeros(len(t))
     density = _start(standing)
-    for k in range(len(t)):
-        step = _step(density.information, t[k], theta)
+    steps = _steps(density.information, t, theta)
+    for k, step in enumerate(steps):
         above[k] = _above(density, step, high[k])
         below[k] = _below(density, step, min(low[k], high[k]))
         if k + 1 < len(t):
-            density = _onward(density, step, t[k], low[k], high[k], _width_ahead(t, k, theta))
+            density = _onward(density, step, t[k], low[k], high[k], steps[k + 1])
     return Crossing(above, below)
+
+
+def _steps(start: float, information: list[float], theta: float | NormalPrior) -> list[_Step]:
+    return [_step(a, b, theta) for a, b in pairwise((start, *information))]
 
 
 def _upper_bound(density: _Density, step: _Step, probability: float) -> float:
@@ -312,16 +316,17 @@ def spending_bounds(
     ----------
     Lan and DeMets (1983), Biometrika 70:659-663.
     """
-    t, p = np.asarray(information, dtype=float), np.asarray(spent, dtype=float)
+    t, p = np.asarray(information, dtype=float).tolist(), np.asarray(spent, dtype=float)
     region = region or Region()
     upper = np.empty(len(t))
     density, reach = _start(None), _reach_for(p)
-    for k in range(len(t)):
-        step = _step(density.information, t[k], 0.0)
-        upper[k] = _upper_bound(density, step, p[k])
+    steps = _steps(0.0, t, 0.0)
+    for k, step in enumerate(steps):
+        bound = _upper_bound(density, step, p[k])
+        upper[k] = bound
         if k + 1 < len(t):
-            below = region.below(k, upper[k])
-            density = _onward(density, step, t[k], below, upper[k], _width_ahead(t, k), reach)
+            below = region.below(k, bound)
+            density = _onward(density, step, t[k], below, bound, steps[k + 1], reach)
     return upper
 
 
@@ -350,9 +355,10 @@ def scaled_bounds(
         lower = np.array([region.below(k, u) for k, u in enumerate(upper)])
         return target - probit(crossing_probabilities(t, lower, upper).upper.sum())
 
-    target = probit(spent)
-    single = -target / float(shape.min())
-    return shape * increasing_root(excess, single, single + 0.05, tolerance=1e-5)
+    target, least = probit(spent), float(shape.min())
+    single = -target / least  # of one look: the root is above it
+    second = single - excess(single) / least
+    return shape * increasing_root(excess, single, second, tolerance=2e-5)
 
 
 def beta_spending_bounds(
@@ -385,15 +391,14 @@ def beta_spending_bounds(
     high, low, missed = np.empty(len(t)), np.empty(len(t)), 0.0
     null = other = _start(None)
     reach = _reach_for(np.concatenate([alpha, beta]))
-    for k in range(len(t)):
-        under_null = _step(null.information, t[k], 0.0)
-        under_theta = _step(other.information, t[k], theta)
+    null_steps, theta_steps = _steps(0.0, t.tolist(), 0.0), _steps(0.0, t.tolist(), theta)
+    for k, (under_null, under_theta) in enumerate(zip(null_steps, theta_steps, strict=True)):
         high[k] = _upper_bound(null, under_null, alpha[k]) if upper is None else upper[k]
         last = k + 1 == len(t)
         low[k] = high[k] if last else min(high[k], _lower_bound(other, under_theta, beta[k]))
         missed += _below(other, under_theta, low[k])
         if not last:
-            ahead = _width_ahead(t, k)
+            ahead = null_steps[k + 1]
             other = _onward(other, under_theta, t[k], low[k], high[k], ahead, reach)
             if upper is None:
                 null = _onward(null, under_null, t[k], low[k], high[k], ahead, reach)
@@ -406,35 +411,55 @@ def increasing_root(
     second: float,
     tolerance: float = _TOLERANCE,
 ) -> float:
-    """Return where an increasing, nearly straight function is zero: secant, kept in its bracket.
+    """Return where an increasing, nearly straight function is zero.
+
+    Inverse interpolation through the last three points, kept in its bracket.
 
     Parameters
     ----------
     first, second : float
         Two guesses, not equal.
     tolerance : float
-        Length of the last step; what is left after it is about its square.
+        Length of the last step; what is left after it is far less.
     """
     floor, ceiling = -inf, inf
     before, here = first, second
     at_before, at_here = function(before), function(here)
+    older: tuple[float, float] | None = None
     for _ in range(100):
         if at_here == 0:
             break
         for x, y in ((before, at_before), (here, at_here)):
             floor, ceiling = (max(floor, x), ceiling) if y < 0 else (floor, min(ceiling, x))
-        rise, moved = at_here - at_before, abs(here - before)
-        following = here - at_here * (here - before) / rise if isfinite(rise) and rise else inf
+        moved = abs(here - before)
+        following = _interpolated((here, at_here), (before, at_before), older)
         if isfinite(floor + ceiling):
             if not floor <= following <= ceiling or abs(following - here) > moved / 2:
                 following = (floor + ceiling) / 2
         elif not abs(following - here) <= 8 * moved or (following > here) == (at_here > 0):
             following = here - 8 * moved if at_here > 0 else here + 8 * moved
-        before, at_before, here = here, at_here, following
+        older, before, at_before, here = (before, at_before), here, at_here, following
         if abs(here - before) < tolerance:
             break
         at_here = function(here)
     return here
+
+
+def _interpolated(
+    here: tuple[float, float], before: tuple[float, float], older: tuple[float, float] | None
+) -> float:
+    """Return x at y = 0 by the line, or the inverse parabola, through points; inf without one."""
+    (x, y), (x1, y1) = here, before
+    rise = y - y1
+    if not isfinite(rise) or not rise:
+        return inf
+    slope = (x - x1) / rise
+    found = x - y * slope
+    if older is None or not isfinite(older[1]) or older[1] in (y, y1):
+        return found
+    x2, y2 = older
+    bend = (slope - (x1 - x2) / (y1 - y2)) / (y - y2)
+    return found + bend * y * y1
 
 
 def probit(probability: float) -> float:

@@ -222,9 +222,17 @@ def _size_number(row: dict[str, Any]) -> str:
     if row["measure"] in _WHOLE:
         return f"{row['value']:,.0f}"
     if row["measure"].startswith("z_"):
-        return f"{row['value']:.4f}"
+        return f"{row['value']:.4f}{_interval(row)}"
+    if row["measure"].startswith("estimate"):
+        return f"{row['value']:.4f}{_interval(row)}"
     mcse = f" +-{100 * row['mcse']:.1f}" if row.get("mcse") is not None else ""
     return f"{100 * row['value']:.{1 if mcse else 2}f}%{mcse}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if "lower" not in row:
+        return ""
+    return f" ({100 * row['level']:g}% {row['lower']:.4f} to {row['upper']:.4f})"
 
 
 def _found_if_true(planned: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:

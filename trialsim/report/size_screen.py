@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf
+from math import inf, isnan
 
 from trialsim.characteristics import Characteristic
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
+from trialsim.studies.monitoring import Seen, Verdict
 from trialsim.studies.operating_grid import OperatingGrid
 from trialsim.studies.reestimation import Reestimated, TrueEffect
 from trialsim.studies.size import LookRow, PlannedSize
@@ -41,6 +42,8 @@ def size_screen(planned: PlannedSize, result: StudyResult, seed: int, program: s
     parts = [_head(planned), _sizes(planned, simulated)]
     if planned.look_rows:
         parts.append(_looks(planned))
+    if planned.seen:
+        parts.append(_seen(planned, planned.seen))
     if not planned.is_survival:
         parts.append(_control_risks(planned))
     if again := result.figure_data["again"]:
@@ -70,7 +73,7 @@ def _head(planned: PlannedSize) -> str:
         f"{1000 * treated:.0f} per 1,000 (scenario {planned.scenario.id})"
     )
     title = f"{template.id.upper()}   {template.title}"
-    what = f"{endpoint_in_words(protocol)}; {planned.plan.in_words}"
+    what = f"{endpoint_in_words(protocol)}; {planned.test_in_words}"
     return f"{wrapped(title)}\n{wrapped(what)}\n{wrapped(effect)}"
 
 
@@ -121,12 +124,72 @@ def _look(number: int, row: LookRow) -> tuple[str, ...]:
         f"{row.seen:,.0f}",
         f"{row.z:.4f}{futility}",
         f"{row.nominal_p:.5f}",
-        f"{row.effect:.3f}",
+        "-" if isnan(row.effect) else f"{row.effect:.3f}",
         f"{row.alpha_spent:.4f}",
         f"{100 * row.power:.1f}%",
         f"{100 * row.stops_null:.1f}%",
         f"{100 * row.stops_effect:.1f}%",
     )
+
+
+def _seen(planned: PlannedSize, seen: Seen) -> str:
+    """Return what the looks held so far say."""
+    design = seen.design
+    header = ("look", "information", "efficacy z", "futility z", "alpha", "z seen")
+    last = len(design.information)
+    bounds = [
+        (
+            f"{k}",
+            f"{100 * t:.4g}%",
+            f"{design.efficacy_z[k - 1]:.4f}",
+            "" if design.futility_z is None or k == last else f"{design.futility_z[k - 1]:.4f}",
+            f"{design.alpha_spent[k - 1]:.4f}",
+            f"{seen.z[k - 1]:.4g}" if k <= seen.look else "",
+        )
+        for k, t in enumerate(design.information, start=1)
+    ]
+    rows = [("verdict of the bounds", str(seen.verdict))]
+    for what, power in (
+        ("conditional power, effect as planned", seen.power_planned),
+        ("conditional power, effect as estimated so far", seen.power_trend),
+        ("predictive power, flat prior", seen.power_predicted),
+    ):
+        rows.append((what, "-" if power is None else f"{100 * power:.2f} %"))
+    rows += _ends(
+        planned, "estimate so far", seen.drift, "repeated", seen.repeated, seen.confidence
+    )
+    if found := seen.stagewise:
+        rows.append(("stage-wise P, one-sided", f"{found.p_one_sided:.5f}"))
+        ends, level = (found.lower, found.upper), found.confidence
+        rows += _ends(planned, "median unbiased", found.median_unbiased, "stage-wise", ends, level)
+    where = "at the information seen" if planned.request.seen_information else "as planned"
+    told = "z at the end: expected there if the effect is the estimate, at the planned information."
+    obeyed = ""
+    if seen.verdict is Verdict.FUTILITY and not design.binding:
+        obeyed = " Stage-wise: were the futility bound, which does not bind, obeyed."
+    return (
+        f"At look {seen.look} of {last}, bounds {where}:\n{table(header, bounds, folding=())}\n\n"
+        f"{table(('', 'so far'), rows)}\n{wrapped(told + obeyed)}"
+    )
+
+
+def _ends(
+    planned: PlannedSize,
+    what: str,
+    drift: float,
+    interval: str,
+    ends: tuple[float, float],
+    level: float,
+) -> Iterator[tuple[str, str]]:
+    """Yield an estimate and its interval as z at the end, and as an effect where there is one."""
+    scales = [("z at the end", drift, *ends)]
+    effect = "HR" if planned.is_survival else "RD"
+    low, high = sorted(planned.effect_of_drift(end) for end in ends)
+    if not isnan(low):
+        scales.append((effect, planned.effect_of_drift(drift), low, high))
+    for scale, value, lower, upper in scales:
+        yield f"{what}, {scale}", f"{value:.4f}"
+        yield f"{interval} {100 * level:g}% interval, {scale}", f"{lower:.4f} to {upper:.4f}"
 
 
 def _control_risks(planned: PlannedSize) -> str:
@@ -142,7 +205,8 @@ def _beliefs(planned: PlannedSize) -> str:
     """Return the belief matrix: planned for one scenario, true another."""
     beliefs = planned.belief_matrix
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    true = [letter for letter, b in zip(letters, beliefs, strict=False) if not b.truth.is_null]
+    shown = [not planned.has_no_power(b.truth) for b in beliefs]
+    true = [letter for letter, shows in zip(letters, shown, strict=False) if shows]
     equal = planned.allocation.treated == planned.allocation.control
     sizes = "per arm" if equal else "in all"
     header = ("planned for", "known from", sizes, *(f"if {letter}" for letter in true))
@@ -155,7 +219,11 @@ def _beliefs(planned: PlannedSize) -> str:
             rows.append((label, status, "infeasible", *("-" for _ in true)))
             continue
         arm = belief.total // 2 if equal else belief.total
-        powers = [f"{100 * p:.0f}%" for p in belief.powers if p is not None]
+        powers = [
+            "-" if p is None else f"{100 * p:.0f}%"
+            for p, shows in zip(belief.powers, shown, strict=True)
+            if shows
+        ]
         rows.append((label, status, f"{arm:,}", *powers))
     target = f"Sized for {100 * planned.request.power:g}% power, and the power if another is true:"
     return f"{target}\n{table(header, rows)}"

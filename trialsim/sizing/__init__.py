@@ -16,6 +16,7 @@ from typing import Any
 _HOMES = {
     "fixed": (
         *("Allocation", "FixedSize", "Level", "NonInferiority", "OppositeTail", "Superiority"),
+        "SuperiorityByMargin",
     ),
     "means": (
         *("Adjusted", "KnownDeviations", "PooledDeviation", "SeparateDeviations", "TwoMeans"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, inf, isfinite, sqrt
 from statistics import NormalDist
+from typing import ClassVar
 
 from trialsim.errors import DesignError, Problem
 
@@ -23,9 +24,11 @@ __all__ = [
     "FixedSize",
     "Hypothesis",
     "Level",
+    "Margin",
     "NonInferiority",
     "OppositeTail",
     "Superiority",
+    "SuperiorityByMargin",
     "check_power",
     "check_sizes",
     "lasting_size",
@@ -214,22 +217,43 @@ class Superiority:
 
 
 @dataclass(frozen=True)
-class NonInferiority:
-    """The null hypothesis is an effect worse than a margin.
+class Margin:
+    """The null hypothesis is an effect no better than a margin.
 
     Attributes
     ----------
     margin : float
         On the scale of the effect, treated to control: 0.05 more deaths, a hazard ratio of 1.3.
     better : Better
-        The margin lies on the other side of no effect.
     """
 
     margin: float
     better: Better
+    name: ClassVar[str]
+    tolerates_harm: ClassVar[bool]
+
+    def in_words(self, scale: str) -> str:
+        """Return the hypothesis with its margin on a scale."""
+        return f"{self.name}, margin {self.margin:g} on the {scale}"
 
 
-Hypothesis = Superiority | NonInferiority
+@dataclass(frozen=True)
+class NonInferiority(Margin):
+    """The null hypothesis is an effect worse than a margin, which lies on the side of harm."""
+
+    name: ClassVar[str] = "non-inferiority"
+    tolerates_harm: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class SuperiorityByMargin(Margin):
+    """The null hypothesis is a benefit smaller than a margin, which lies on the side of benefit."""
+
+    name: ClassVar[str] = "superiority by a margin"
+    tolerates_harm: ClassVar[bool] = False
+
+
+Hypothesis = Superiority | Margin
 SUPERIORITY, TWO_SIDED_5, EQUAL = Superiority(), Level(), Allocation()
 
 
@@ -249,29 +273,41 @@ def margin_problems(
             effect != no_effect, "effect", f"{effect:g}", rule, "State an effect."
         )
     sign = 1 if hypothesis.better is Better.LOWER else -1
+    side_of_margin = sign if hypothesis.tolerates_harm else -sign
     margin = hypothesis.margin
-    side = "above" if sign > 0 else "below"
+    side = "above" if side_of_margin > 0 else "below"
+    meaning, beyond = (
+        (
+            "A margin is the worst effect still acceptable, treated to control.",
+            "A treatment beyond the margin is inferior at any size.",
+        )
+        if hypothesis.tolerates_harm
+        else (
+            "Such a margin is the least benefit worth showing, treated to control.",
+            "A benefit smaller than the margin is shown by no size.",
+        )
+    )
     return (
         *problem_unless(
             level.sides == 1,
             "sides",
             level.sides,
-            "must be 1 for non-inferiority",
+            f"must be 1 for {hypothesis.name}",
             f"Write one side with alpha {level.per_side:g}.",
         ),
         *problem_unless(
-            sign * (margin - no_effect) > 0 and isfinite(margin),
+            side_of_margin * (margin - no_effect) > 0 and isfinite(margin),
             "margin",
             margin,
             f"must lie {side} {no_effect:g} where {hypothesis.better} is better",
-            "A margin is the worst effect still acceptable, treated to control.",
+            meaning,
         ),
         *problem_unless(
             sign * (margin - effect) > 0,
             "effect",
             f"{effect:g}",
             f"must be better than the margin {margin:g}",
-            "A treatment beyond the margin is inferior at any size.",
+            beyond,
         ),
     )
 

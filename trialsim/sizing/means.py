@@ -17,7 +17,7 @@ from trialsim.sizing.fixed import (
     FixedSize,
     Hypothesis,
     Level,
-    NonInferiority,
+    Margin,
     check_power,
     check_sizes,
     margin_problems,
@@ -97,7 +97,7 @@ class TwoMeans:
         Expected, treated minus control, in the unit of the outcome.
     spread : PooledDeviation, SeparateDeviations, KnownDeviations or Adjusted
         Names the test.
-    hypothesis : Superiority or NonInferiority
+    hypothesis : Superiority, NonInferiority or SuperiorityByMargin
     """
 
     difference: float
@@ -290,7 +290,7 @@ def _conventions(design: TwoMeans, level: Level) -> tuple[str, ...]:
             f"distribution with {spread.covariates} degrees of freedom fewer than Student's"
         )
     margin = "superiority"
-    if isinstance(design.hypothesis, NonInferiority):
-        better = design.hypothesis.better
-        margin = f"non-inferiority, margin {design.hypothesis.margin:g}, {better} is better"
+    if isinstance(design.hypothesis, Margin):
+        named, better = design.hypothesis.name, design.hypothesis.better
+        margin = f"{named}, margin {design.hypothesis.margin:g}, {better} is better"
     return level.convention, f"{margin}; difference of means, treated minus control", test

@@ -21,7 +21,7 @@ from trialsim.sizing.fixed import (
     FixedSize,
     Hypothesis,
     Level,
-    NonInferiority,
+    Margin,
     Superiority,
     check_power,
     check_sizes,
@@ -30,6 +30,7 @@ from trialsim.sizing.fixed import (
     problem_unless,
     refuse,
     rounded_size,
+    smallest_total,
 )
 
 __all__ = [
@@ -51,12 +52,19 @@ class NullVariance(StrEnum):
     """Variance of the effect under the null hypothesis.
 
     Pooled: one risk in both arms, superiority only. Restricted: maximum likelihood at the margin
-    (Farrington-Manning), equal to pooled without one. Unpooled: as under the alternative (Wald).
+    (Farrington-Manning), equal to pooled without one. Miettinen-Nurminen: restricted, times
+    N / (N - 1). Unpooled: as under the alternative (Wald).
     """
 
     POOLED = "pooled"
     RESTRICTED = "restricted"
     UNPOOLED = "unpooled"
+    MIETTINEN_NURMINEN = "Miettinen-Nurminen"
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether the risks under the null hypothesis are held at the margin."""
+        return self in (NullVariance.RESTRICTED, NullVariance.MIETTINEN_NURMINEN)
 
 
 class Continuity(StrEnum):
@@ -75,9 +83,9 @@ class TwoProportions:
     treated_risk, control_risk : float
         Expected, in (0, 1).
     scale : Scale
-        A risk ratio with pooled or restricted variance is tested by ``p1 - null p0``, unpooled by
-        its logarithm; an odds ratio always by its logarithm.
-    hypothesis : Superiority or NonInferiority
+        A risk ratio is tested by ``p1 - null p0``, unpooled by its logarithm; an odds ratio always
+        by its logarithm.
+    hypothesis : Superiority, NonInferiority or SuperiorityByMargin
     variance : NullVariance
     continuity : Continuity
         Of the risk difference only.
@@ -141,7 +149,7 @@ def _check(design: TwoProportions, level: Level) -> None:
             "variance",
             design.variance,
             "must not be pooled under a margin, where the risks differ",
-            "Choose restricted (Farrington-Manning) or unpooled.",
+            "Choose restricted (Farrington-Manning), Miettinen-Nurminen or unpooled.",
         ),
         problem_unless(
             not ratio or design.continuity is Continuity.NONE,
@@ -149,6 +157,14 @@ def _check(design: TwoProportions, level: Level) -> None:
             design.continuity,
             "must be none for a ratio",
             "Only a risk difference is corrected.",
+        ),
+        problem_unless(
+            design.variance is not NullVariance.MIETTINEN_NURMINEN
+            or design.continuity is Continuity.NONE,
+            "continuity",
+            design.continuity,
+            "must be none for a Miettinen-Nurminen test",
+            "The test has its own correction, N / (N - 1).",
         ),
     )
 
@@ -160,13 +176,26 @@ class _Moments:
     distance: float
     under_null: float
     under_effect: float
+    corrected: bool
+
+    def power(self, total: float, level: Level, taken_off: float = 0.0) -> float:
+        """Power with so many patients, a continuity correction taken off the distance."""
+        under_null = self.under_null * (sqrt(total / (total - 1)) if self.corrected else 1.0)
+        distance = (self.distance - taken_off) * sqrt(total)
+        return level.normal_power(distance, under_null, self.under_effect)
+
+    def total(self, power: float, level: Level) -> float:
+        """Patients in all for a power, unrounded."""
+        if self.corrected:
+            return smallest_total(lambda total: self.power(total, level), power, 2.0)
+        return level.normal_total(power, self.distance, self.under_null, self.under_effect)
 
 
 def _moments(design: TwoProportions, share: float) -> _Moments:
     p1, p0, null = design.treated_risk, design.control_risk, design.null
     if design.variance is NullVariance.POOLED:
         q1 = q0 = share * p1 + (1 - share) * p0
-    elif design.variance is NullVariance.RESTRICTED:
+    elif design.variance.is_restricted:
         found = restricted_risks(p1, share, p0, 1 - share, null, design.scale)
         q1, q0 = float(found[0]), float(found[1])
     else:
@@ -186,7 +215,8 @@ def _moments(design: TwoProportions, share: float) -> _Moments:
         distance = log(design.effect) - log(null)
     else:
         distance = p1 - p0 - null if design.scale is Scale.RISK_DIFFERENCE else p1 - null * p0
-    return _Moments(abs(distance), deviation(q1, q0), deviation(p1, p0))
+    corrected = design.variance is NullVariance.MIETTINEN_NURMINEN
+    return _Moments(abs(distance), deviation(q1, q0), deviation(p1, p0), corrected)
 
 
 def _conventions(design: TwoProportions, level: Level) -> tuple[str, ...]:
@@ -194,14 +224,13 @@ def _conventions(design: TwoProportions, level: Level) -> tuple[str, ...]:
         NullVariance.POOLED: "pooled variance under the null hypothesis, unpooled under the effect",
         NullVariance.RESTRICTED: "restricted maximum-likelihood variance under the null hypothesis "
         "(Farrington-Manning), unpooled under the effect",
+        NullVariance.MIETTINEN_NURMINEN: "restricted maximum-likelihood variance times N / (N - 1) "
+        "under the null hypothesis (Miettinen-Nurminen), unpooled under the effect",
         NullVariance.UNPOOLED: "unpooled (Wald) variance under both hypotheses",
     }
     margin = "superiority"
-    if isinstance(design.hypothesis, NonInferiority):
-        margin = (
-            f"non-inferiority, margin {design.null:g} on the {design.scale}, "
-            f"{design.hypothesis.better} is better"
-        )
+    if isinstance(design.hypothesis, Margin):
+        margin = f"{design.hypothesis.in_words(design.scale)}, {design.hypothesis.better} is better"
     corrected = design.continuity is Continuity.YATES
     return (
         level.convention,
@@ -231,17 +260,16 @@ def proportions_power(
 
     References
     ----------
-    Farrington and Manning (1990), Statistics in Medicine 9:1447-1454; Fleiss, Levin
-    and Paik (2003), Statistical Methods for Rates and Proportions, section 4.
+    Farrington and Manning (1990), Statistics in Medicine 9:1447-1454; Miettinen and Nurminen
+    (1985), Statistics in Medicine 4:213-226 (the factor N / (N - 1)); Fleiss, Levin and Paik
+    (2003), Statistical Methods for Rates and Proportions, section 4.
     """
     _check(design, level)
     check_sizes(n_treated, n_control)
     total = n_treated + n_control
     found = _moments(design, n_treated / total)
-    distance = found.distance
-    if design.continuity is Continuity.YATES:
-        distance -= (1 / n_treated + 1 / n_control) / 2
-    return level.normal_power(distance * sqrt(total), found.under_null, found.under_effect)
+    yates = design.continuity is Continuity.YATES
+    return found.power(total, level, (1 / n_treated + 1 / n_control) / 2 if yates else 0.0)
 
 
 def proportions_size(
@@ -267,7 +295,7 @@ def proportions_size(
     check_power(power, level)
     share = allocation.treated_share
     found = _moments(design, share)
-    total = level.normal_total(power, found.distance, found.under_null, found.under_effect)
+    total = found.total(power, level)
     if design.continuity is Continuity.YATES:
         lost = 2 / (total * share * (1 - share) * found.distance)
         total *= (1 + sqrt(1 + lost)) ** 2 / 4  # Fleiss, Tytun and Ury (1980)

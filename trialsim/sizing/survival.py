@@ -24,7 +24,7 @@ from trialsim.sizing.fixed import (
     FixedSize,
     Hypothesis,
     Level,
-    NonInferiority,
+    Margin,
     Superiority,
     check_power,
     check_sizes,
@@ -159,7 +159,7 @@ class EventTarget:
 
 def _check_hazard_ratio(hazard_ratio: float, hypothesis: Hypothesis, level: Level) -> None:
     found = [("hazard_ratio", hazard_ratio)]
-    if isinstance(hypothesis, NonInferiority):
+    if isinstance(hypothesis, Margin):
         found.append(("margin", hypothesis.margin))
     rule, remedy = "must be a ratio above 0", "Write the ratio itself, not its logarithm."
     refuse(*(problem_unless(0 < value < inf, name, value, rule, remedy) for name, value in found))
@@ -233,7 +233,7 @@ def events_required(
     ----------
     hazard_ratio : float
         Treated to control, above 0.
-    hypothesis : Superiority or NonInferiority
+    hypothesis : Superiority, NonInferiority or SuperiorityByMargin
         A margin is a hazard ratio, above 1 where lower hazards are better.
 
     Raises
@@ -272,10 +272,10 @@ def events_required(
 
 
 def _hypothesis_in_words(hypothesis: Hypothesis) -> str:
-    if isinstance(hypothesis, NonInferiority):
+    if isinstance(hypothesis, Margin):
         return (
-            f"non-inferiority, margin {hypothesis.margin:g} on the hazard ratio, treated to "
-            f"control, {hypothesis.better} is better"
+            f"{hypothesis.in_words('hazard ratio')}, treated to control, "
+            f"{hypothesis.better} is better"
         )
     return "superiority; hazard ratio, treated to control"
 
@@ -305,7 +305,7 @@ class TimeToEvent:
     cut_day : float
         Days since the first patient could enter.
     method : SurvivalMethod
-    hypothesis : Superiority or NonInferiority
+    hypothesis : Superiority, NonInferiority or SuperiorityByMargin
         A margin is a hazard ratio.
     """
 

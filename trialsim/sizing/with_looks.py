@@ -20,6 +20,7 @@ __all__ = ["WithLooks"]
 
 _PHI = NormalDist()
 _MOST_NORMAL_POWER = 6.0  # a power of one but for a thousand millionth
+_STEP = 0.1  # of normal power
 _FAR = 50.0  # on the log scale of sizes
 
 
@@ -77,16 +78,32 @@ class WithLooks:
             except DesignError:
                 return _FAR
 
-        low, high = _PHI.inv_cdf(self.level.alpha) + 1e-6, _MOST_NORMAL_POWER
+        low = _lowest_end(surplus, _PHI.inv_cdf(self.level.alpha) + 1e-6)
         if surplus(low) >= 0:  # below alpha there is no inflation factor: that at alpha is used
             inflation = self.looks.inflation(_PHI.cdf(low))
             return self.fixed_power(max(2.0, total / inflation))
-        return _PHI.cdf(_root(surplus, low, high))
+        return _PHI.cdf(_root(surplus, low, _MOST_NORMAL_POWER))
 
     def drift(self, total: float) -> float:
         """Return the expected statistic at the last look, with so many patients."""
         assert self.looks is not None
         return self.looks.drift_for(self.power(total))
+
+
+def _lowest_end(function: Callable[[float], float], low: float) -> float:
+    """Return where a function that rises is at its lowest, or a place above where it is negative.
+
+    Stopping for futility lets the inflation factor grow without bound as power falls to alpha:
+    the size has its lowest value a little above.
+    """
+    here, at_here = low, function(low)
+    while at_here >= 0:
+        following = here + _STEP
+        at_following = function(following)
+        if at_following >= at_here:
+            break
+        here, at_here = following, at_following
+    return here
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, exp, inf, log, sqrt
+from math import ceil, exp, inf, isnan, log, nan, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -17,20 +17,30 @@ from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.exact import ExactTest
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.cautions import Caution, outside_intervals, unlike_formula
-from trialsim.protocol.design import Allocation as Allocated
 from trialsim.protocol.design import (
+    MAX_PATIENTS,
     BinaryTest,
     LogRankTest,
     Look,
     Protocol,
     SampleSize,
+    Summary,
     TimeToEventEndpoint,
     Trigger,
 )
+from trialsim.protocol.design import Allocation as Allocated
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth, odds_ratio_between, risk_at_odds_ratio
-from trialsim.sizing.fixed import SUPERIORITY, Allocation, Level, NonInferiority
+from trialsim.sizing.fixed import (
+    MOST_PATIENTS,
+    SUPERIORITY,
+    Allocation,
+    Hypothesis,
+    Level,
+    Margin,
+    NonInferiority,
+)
 from trialsim.sizing.fixed import Better as BetterDirection
 from trialsim.sizing.proportions import (
     NullVariance,
@@ -61,9 +71,12 @@ from trialsim.sizing.survival import (
     survival_size,
 )
 from trialsim.sizing.with_looks import WithLooks
+from trialsim.studies.margin_by_simulation import MarginTrial, margin_power
+from trialsim.studies.monitoring import Seen, seen_so_far
 from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operating_grid
 from trialsim.studies.reestimation import Reestimated, Reestimation, SizeRule, reestimated
 from trialsim.studies.size_by_simulation import size_by_simulation
+from trialsim.studies.size_paragraph import justification
 from trialsim.trial import AnalysisPlan, Kernel, Measure, Row, StudyResult
 
 __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
@@ -72,6 +85,7 @@ CONTROL_RISKS = (0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 _TOLERANCE = 0.02  # beside 4 MCSE, between a formula and the simulation of it
 _WEAK = ("document", "unverified")
 _PRIOR_POINTS = 201
+_NO_EFFECT_SCALE = "of a margin of two risks only z is shown"
 _ODDS_MULTIPLES = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the planned control risk's odds (assumed)
 
 
@@ -90,11 +104,18 @@ class SizeRequest:
         Looks, as fractions of the final information; empty for the template's own.
     efficacy, futility, binding
         Rules for these looks.
+    observed, seen_information : tuple of float
+        Z at the looks held so far, positive in favour of treatment, and the information there;
+        the latter empty for as planned.
     loss : float
         Share of patients without an outcome.
     allocation : Allocation or None
     margin : float or None
-        Of a non-inferiority trial, on the effect's scale.
+        On the effect's scale,
+    margin_kind : type
+        of `NonInferiority`, or of `SuperiorityByMargin`,
+    margin_test : NullVariance
+        and the test of two risks against it.
     exact : ExactTest or None
         Size by enumeration.
     accept_claim : bool
@@ -102,7 +123,9 @@ class SizeRequest:
     prior : tuple of str
         Evidence ids; what they say together of the effect is a normal prior of its log ratio.
     important : str
-        The difference that would matter to patients, in words (DELTA2).
+        The difference that would matter to patients, in words (DELTA2),
+    realistic : str
+        and the one that may be expected; empty for that of the published source planned for.
     reestimate : SizeRule or None
         Compute the size again from the blinded pooled event rate,
     reestimate_at, most
@@ -120,13 +143,18 @@ class SizeRequest:
     efficacy: Efficacy | None = None
     futility: Futility | None = None
     binding: bool = False
+    observed: tuple[float, ...] = ()
+    seen_information: tuple[float, ...] = ()
     loss: float = 0.0
     allocation: Allocation | None = None
     margin: float | None = None
+    margin_kind: type[Margin] = NonInferiority
+    margin_test: NullVariance = NullVariance.RESTRICTED
     exact: ExactTest | None = None
     accept_claim: bool = False
     prior: tuple[str, ...] = ()
     important: str = ""
+    realistic: str = ""
     reestimate: SizeRule | None = None
     reestimate_at: float = 0.5
     most: int | None = None
@@ -204,6 +232,7 @@ def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize:
         raise RequestError(Problem(rule, remedy, "--scenario", scenario.id))
     planned = PlannedSize(resolved, request, scenario, truth, status)
     planned.check()
+    planned.seen  # noqa: B018 (what was observed is refused before any work)
     return planned
 
 
@@ -298,6 +327,13 @@ class PlannedSize:
         if self.request.grid and not (self.looks or self.is_survival):
             rule, remedy = "needs a design with looks", "Add --looks 0.5,0.75,1 --bounds obf."
             problems.append(Problem(rule, remedy, "--grid"))
+        if self.request.margin is not None and (self.request.reestimate or self.request.grid):
+            rule, remedy = "cannot stand beside --reestimate or --grid", "Leave one of them out."
+            problems.append(Problem(rule, remedy, "a margin", f"{self.request.margin:g}"))
+        if self.request.observed and (not self.looks or self.request.by_simulation):
+            rule = "needs a design with looks, and not --by simulation"
+            remedy = "Add --looks 0.5,0.75,1 --spending ldof."
+            problems.append(Problem(rule, remedy, "--observed"))
         if self.request.by_simulation and (self.request.exact or self.request.margin is not None):
             rule, remedy = "cannot stand beside --exact or --margin", "Leave one of them out."
             problems.append(Problem(rule, remedy, "--by", "simulation"))
@@ -306,11 +342,31 @@ class PlannedSize:
             rule = "has no formula for this analysis of a time to an event"
             remedy = "Add --by simulation."
             problems.append(Problem(rule, remedy, "size", str(primary.analysis)))
+        problems += [*self._total_problems(), *self._sides_problems()]
         if not 0 <= self.request.loss < 1:
             rule, remedy = "must be from 0 to below 1", "5% is 0.05."
             problems.append(Problem(rule, remedy, "--dropout", f"{self.request.loss:g}"))
         if problems:
             raise RequestError(problems)
+
+    def _total_problems(self) -> Iterator[Problem]:
+        total = self.request.total
+        if total is not None and not (min(self._arms_of(total)) >= 1 and total <= MOST_PATIENTS):
+            rule = f"must put a patient in each arm, and must not exceed {MOST_PATIENTS:,}"
+            yield Problem(rule, "Write for example --total 400.", "--total", f"{total:,}")
+
+    def _sides_problems(self) -> Iterator[Problem]:
+        """Yield what needs a one-sided test, with the words that make it one."""
+        if self.level.sides == 1:
+            return
+        alpha = self.level.per_side
+        remedy = f"Add --set protocol.test.sides=1 --set protocol.test.alpha={alpha:g}."
+        for given, what in (
+            (self.request.margin is not None, f"must be 1 for {self.request.margin_kind.name}"),
+            (self.request.futility is not None, "must be 1 for stopping for futility"),
+        ):
+            if given:
+                yield Problem(what, remedy, "protocol.test.sides", "2")
 
     @cached_property
     def risks(self) -> tuple[float, float]:
@@ -337,10 +393,16 @@ class PlannedSize:
     def _two_proportions(self, control: float, treated: float) -> TwoProportions:
         if self.request.margin is None:
             return TwoProportions(treated, control)
-        better = BetterDirection(self.plan.better.value)
-        margin = NonInferiority(self.request.margin, better)
         scale = Scale(str(self.plan.summary))
-        return TwoProportions(treated, control, scale, margin, NullVariance.RESTRICTED)
+        return TwoProportions(treated, control, scale, self.hypothesis, self.request.margin_test)
+
+    @cached_property
+    def hypothesis(self) -> Hypothesis:
+        """What is to be shown."""
+        if self.request.margin is None:
+            return SUPERIORITY
+        better = BetterDirection(self.plan.better.value)
+        return self.request.margin_kind(self.request.margin, better)
 
     @cached_property
     def cut_day(self) -> float:
@@ -352,12 +414,8 @@ class PlannedSize:
         assert truth.lifetimes is not None
         proportional = truth.lifetimes.constant_ratio is not None
         method = SurvivalMethod.SCHOENFELD if proportional else SurvivalMethod.AVERAGE_HAZARD_RATIO
-        hypothesis = SUPERIORITY
-        if self.request.margin is not None:
-            better = BetterDirection(self.plan.better.value)
-            hypothesis = NonInferiority(self.request.margin, better)  # type: ignore[assignment]
         course = event_course(scenario, self.resolved.template)
-        design = TimeToEvent(course, self.cut_day, method, hypothesis)
+        design = TimeToEvent(course, self.cut_day, method, self.hypothesis)
         share, level, allocation = self.allocation.treated_share, self.level, self.allocation
         return WithLooks(
             lambda power: survival_size(design, power, level, allocation).total_unrounded,
@@ -391,13 +449,17 @@ class PlannedSize:
         unit = self.allocation.unit
         if self.request.total is not None:
             return self.request.total
-        return max(1, ceil(self.total_unrounded / unit - 1e-9)) * unit
+        total = max(1, ceil(self.total_unrounded / unit - 1e-9)) * unit
+        _refuse_beyond(total, "total patients", "State a larger effect or margin.")
+        return total
 
     @cached_property
     def total_with_loss(self) -> int:
         """Patients to be randomised so that so many are analysed."""
         unit = self.allocation.unit
-        return ceil(self.total / (1 - self.request.loss) / unit - 1e-9) * unit
+        total = ceil(self.total / (1 - self.request.loss) / unit - 1e-9) * unit
+        _refuse_beyond(total, "patients randomised", "State a smaller --dropout.")
+        return total
 
     @cached_property
     def power_achieved(self) -> float:
@@ -411,8 +473,11 @@ class PlannedSize:
     @property
     def arms(self) -> tuple[int, int]:
         """Treated and control patients analysed."""
-        treated = round(self.total * self.allocation.treated_share)
-        return treated, self.total - treated
+        return self._arms_of(self.total)
+
+    def _arms_of(self, total: int) -> tuple[int, int]:
+        treated = round(total * self.allocation.treated_share)
+        return treated, total - treated
 
     @cached_property
     def events(self) -> float | None:
@@ -433,7 +498,7 @@ class PlannedSize:
             method = (
                 SurvivalMethod.SCHOENFELD if proportional else SurvivalMethod.AVERAGE_HAZARD_RATIO
             )
-            design = TimeToEvent(course, self.cut_day, method)
+            design = TimeToEvent(course, self.cut_day, method, self.hypothesis)
             said = survival_size(design, 0.8, level, allocation).conventions
         else:
             control, treated = self.risks
@@ -485,16 +550,38 @@ class PlannedSize:
         return tuple(rows)
 
     def _effect_at(self, z: float, fraction: float) -> float:
-        """Return the estimate in favour of treatment that just meets a bound."""
+        """Return the estimate in favour of treatment that just meets a bound.
+
+        Not a number where a margin is a ratio of risks: the looks then show no difference.
+        """
+        return self.effect_of_drift(z / sqrt(fraction))
+
+    def effect_of_drift(self, drift: float) -> float:
+        """Return the effect (risk difference, hazard ratio) with an expected Z at the planned end.
+
+        With the variance under no effect, as planned.
+        """
         sign = -1.0 if self.plan.better.value == "lower" else 1.0
         share = self.allocation.treated_share
         if self.is_survival:
             assert self.events is not None
-            return exp(sign * z / sqrt(self.events * fraction * share * (1 - share)))
+            null = self.request.margin or 1.0
+            return null * exp(sign * drift / sqrt(self.events * share * (1 - share)))
+        if self.request.margin is not None:
+            return nan
         control, treated = self.risks
         pooled = share * treated + (1 - share) * control
-        variance = pooled * (1 - pooled) / (self.total * fraction * share * (1 - share))
-        return sign * z * sqrt(variance)
+        variance = pooled * (1 - pooled) / (self.total * share * (1 - share))
+        return sign * drift * sqrt(variance)
+
+    @cached_property
+    def seen(self) -> Seen | None:
+        """What the looks held so far say; None where none is given."""
+        if not self.request.observed:
+            return None
+        assert self.looks is not None
+        drift = self.test.drift(self.total)
+        return seen_so_far(self.looks, self.request.observed, drift, self.request.seen_information)
 
     def expected_total(self, *, effect: bool) -> float:
         """Return expected patients read out (or events) when the trial stops."""
@@ -513,7 +600,9 @@ class PlannedSize:
         found = []
         for risk in sorted({*CONTROL_RISKS, round(control, 3)}):
             own = risk_at_odds_ratio(ratio, risk)
-            found.append((risk, own, self._risk_test(risk, own).power(self.total)))
+            power = self._power_or_none(self._risk_test(risk, own), self.total)
+            if power is not None:
+                found.append((risk, own, power))
         return found
 
     @cached_property
@@ -536,11 +625,15 @@ class PlannedSize:
                 rows.append(Belief(truth, status, None, ()))
                 continue
             powers = tuple(
-                None if other.is_null else self._power_or_none(own, total)
+                None if self.has_no_power(other) else self._power_or_none(own, total)
                 for other, own in zip(truths, tests, strict=True)
             )
             rows.append(Belief(truth, status, total, powers))
         return rows
+
+    def has_no_power(self, truth: Truth) -> bool:
+        """Whether a test without a margin has nothing to find."""
+        return truth.is_null and self.request.margin is None
 
     @staticmethod
     def _power_or_none(test: WithLooks, total: int) -> float | None:
@@ -564,21 +657,49 @@ class PlannedSize:
     def power_at_ratio(self, ratio: float) -> float:
         """Power towards the side of the planned effect, if the truth were another ratio.
 
-        The odds ratio at the planned control risk, or a constant hazard ratio.
+        The odds ratio at the planned control risk, or a constant hazard ratio. Beyond a margin,
+        that of the ratio as far on its other side, turned round.
         """
-        mirrored = (ratio - 1) * (self.planned_ratio - 1) < 0
-        if ratio == 1 or self.request.margin is not None:
-            return self.level.per_side if ratio == 1 else self.power_achieved
+        null = self._null_ratio
+        mirrored = (ratio - null) * (self.planned_ratio - null) < 0
+        if ratio == null:
+            return self.level.per_side
+        against_margin = mirrored and self.request.margin is not None
         try:
-            power = self._test_at_ratio(ratio).power(self.total)
+            tested = null**2 / ratio if against_margin else ratio
+            power = self._test_at_ratio(tested).power(self.total)
         except DesignError:
             return self.level.per_side
         if not mirrored:
             return power
-        drift = self.level.critical_z + NormalDist().inv_cdf(max(power, 1e-12))
+        drift = self.level.critical_z + NormalDist().inv_cdf(min(max(power, 1e-12), 1 - 1e-12))
         if self.looks:
             return self.looks.power(-abs(drift))
         return NormalDist().cdf(-abs(drift) - self.level.critical_z)
+
+    @cached_property
+    def _null_ratio(self) -> float:
+        """The ratio at which the null hypothesis is just true, at the planned control risk."""
+        margin = self.request.margin
+        if margin is None:
+            return 1.0
+        control, _ = self.risks
+        if self.is_survival or self.plan.summary is Summary.ODDS_RATIO:
+            return margin
+        at = control * margin if self.plan.summary is Summary.RISK_RATIO else control + margin
+        return odds_ratio_between(at, control) if 0 < at < 1 else inf
+
+    @property
+    def test_in_words(self) -> str:
+        """The test with its sides and level."""
+        if self.request.margin is None or self.is_survival:
+            return self.plan.in_words
+        names = {
+            NullVariance.RESTRICTED: "Farrington-Manning",
+            NullVariance.MIETTINEN_NURMINEN: "Miettinen-Nurminen",
+            NullVariance.UNPOOLED: "Wald",
+        }
+        return f"{names[self.request.margin_test]}, one-sided {100 * self.plan.alpha:g}%"
 
     def _test_at_ratio(self, ratio: float) -> WithLooks:
         if not self.is_survival:
@@ -657,7 +778,15 @@ class PlannedSize:
             )
 
     def simulate(self, *, replicates: int = 10_000, seed: int = 1) -> Characteristic:
-        """Return the power of this design by simulation, prognosis and strata included."""
+        """Return the power of this design by simulation, prognosis and strata included.
+
+        With a margin, of counts at the arms' risks, by the test planned.
+        """
+        if self.total > MAX_PATIENTS:
+            why = f"more than {MAX_PATIENTS:,} patients are not simulated"
+            return Characteristic(Measure.POWER, None, None, 0, why=why)
+        if self.request.margin is not None:
+            return self._simulate_margin(replicates, seed)
         protocol = self.simulated_protocol
         plan = AnalysisPlan.of(protocol)
         job = Job(protocol, (plan,), (self.truth,)).on_its_shortest_path()
@@ -665,9 +794,21 @@ class PlannedSize:
         final = stop(simulation.results[0][0], plan).final
         return characteristics(final, 0.0, plan.summary)[0]
 
+    def _simulate_margin(self, replicates: int, seed: int) -> Characteristic:
+        if self.is_survival:
+            why = "a margin of a time to an event is not simulated"
+            return Characteristic(Measure.POWER, None, None, 0, why=why)
+        control, treated = self.risks
+        n1, n0 = self.arms
+        design = self._two_proportions(control, treated)
+        trial = MarginTrial(design, n1, n0, self.level, self.looks)
+        return margin_power(trial, replicates=replicates, seed=seed)
+
     def by_simulation(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
         """Find the size by simulation, whatever the analysis; confirmed by a run of its own."""
         formula = not self.is_survival or _is_plain_log_rank(self.protocol)
+        if formula:
+            self._refuse_unsimulated("--by simulation")
         protocol = self.simulated_protocol if formula else self.protocol
         plan = AnalysisPlan.of(protocol)
         job = Job(protocol, (plan,), (self.truth,)).on_its_shortest_path()
@@ -756,6 +897,7 @@ class PlannedSize:
         """Return the design over a grid of nuisance values; None where it is not asked for."""
         if not self.request.grid:
             return None
+        self._refuse_unsimulated("--grid")
         template = self.resolved.template
         others = tuple(own for own in template.scenarios if own.id != self.scenario.id)
         changes = {"protocol": self.simulated_protocol, "scenarios": (*others, self.scenario)}
@@ -767,6 +909,12 @@ class PlannedSize:
         return operating_grid(
             resolved, self.scenario.id, replicates=replicates, seed=seed, kernel=kernel
         )
+
+    def _refuse_unsimulated(self, option: str) -> None:
+        if self.total > MAX_PATIENTS:
+            rule = f"cannot be had: more than {MAX_PATIENTS:,} patients are not simulated"
+            remedy = "State a larger effect, or leave it out."
+            raise RequestError(Problem(rule, remedy, option, f"{self.total:,} patients"))
 
     def _reestimated_rows(self, again: tuple[Reestimated, ...]) -> Iterator[Row]:
         for found in again:
@@ -848,6 +996,7 @@ class PlannedSize:
             analysis = f"prior from {', '.join(self.request.prior)}"
             yield replace(blank, measure=Measure.ASSURANCE, value=self.assurance, analysis=analysis)
         yield from self._look_rows(blank)
+        yield from self._seen_rows(blank)
         if not self.is_survival:
             for risk, _, power in self.control_risk_table:
                 yield replace(
@@ -881,6 +1030,55 @@ class PlannedSize:
                     yield replace(
                         size, measure=Measure.POWER_ACHIEVED, value=power, analysis=analysis
                     )
+
+    def _seen_rows(self, blank: Row) -> Iterator[Row]:
+        seen = self.seen
+        if seen is None:
+            return
+        at = "at the information seen" if self.request.seen_information else "as planned"
+        design = seen.design
+        for number, t in enumerate(design.information, start=1):
+            here = replace(blank, look=number, analysis=at)
+            yield replace(here, measure=Measure.INFORMATION, value=100 * t, unit="% of planned")
+            yield replace(here, measure=Measure.Z_EFFICACY, value=design.efficacy_z[number - 1])
+            if number <= seen.look:
+                yield replace(here, measure=Measure.Z_OBSERVED, value=seen.z[number - 1])
+        here = replace(blank, look=seen.look)
+        for measure, words, power in (
+            (Measure.CONDITIONAL_POWER, "effect as planned", seen.power_planned),
+            (Measure.CONDITIONAL_POWER, "effect as estimated so far", seen.power_trend),
+            (Measure.PREDICTIVE_POWER, "flat prior", seen.power_predicted),
+        ):
+            why = None if power is not None else f"no look to come: {seen.verdict}"
+            yield replace(here, measure=measure, value=power, analysis=words, why=why)
+        words = "repeated confidence interval"
+        yield from self._interval_rows(here, seen.drift, seen.repeated, seen.confidence, words)
+        if found := seen.stagewise:
+            words = f"stage-wise ordering; {seen.verdict}"
+            yield replace(
+                here, measure=Measure.P_STAGEWISE, value=found.p_one_sided, analysis=words
+            )
+            ends = found.lower, found.upper
+            unbiased = found.median_unbiased
+            yield from self._interval_rows(here, unbiased, ends, found.confidence, words)
+
+    def _interval_rows(
+        self, here: Row, drift: float, ends: tuple[float, float], level: float, words: str
+    ) -> Iterator[Row]:
+        """Yield an estimate with its interval as a drift, and as an effect."""
+        here = replace(here, level=level, analysis=words)
+        low, high = ends
+        yield replace(here, measure=Measure.Z_AT_END, value=drift, lower=low, upper=high)
+        low, high = sorted(self.effect_of_drift(end) for end in ends)
+        scale = "hazard ratio" if self.is_survival else "risk difference"
+        measure = Measure.ESTIMATE
+        if words.startswith("stage-wise"):
+            measure = Measure.ESTIMATE_MEDIAN_UNBIASED
+        if isnan(low):
+            yield replace(here, measure=measure, value=None, level=None, why=_NO_EFFECT_SCALE)
+            return
+        value = self.effect_of_drift(drift)
+        yield replace(here, measure=measure, value=value, lower=low, upper=high, scale=scale)
 
     def _look_rows(self, blank: Row) -> Iterator[Row]:
         unit = "events" if self.is_survival else "patients read out"
@@ -944,48 +1142,8 @@ class PlannedSize:
                     yield record.id, effect
 
     def paragraph(self, simulated: Characteristic) -> str:
-        """Return a justification for the protocol (SPIRIT 2025 item 14; DELTA2)."""
-        protocol, request = self.protocol, self.request
-        control, treated = self.risks
-        n1, n0 = self.arms
-        looks = ""
-        if self.looks:
-            fractions = ", ".join(f"{100 * t:.0f}%" for t in self.looks.information)
-            looks = f", with analyses at {fractions} of the information"
-        source = self.truth.source or "assumed"
-        measured = ""
-        if simulated.value is not None and simulated.mcse is not None:
-            measured = (
-                f" Simulated {simulated.n:,} times, the design found the effect in "
-                f"{100 * simulated.value:.1f}% (Monte Carlo standard error "
-                f"{100 * simulated.mcse:.1f})."
-            )
-        what = (
-            f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
-            f"({self.total:,} in all) give {100 * self.power_achieved:.1f}% power"
-        )
-        if request.total is None:
-            what += f" (target {100 * request.power:g}%)"
-        effect = f"{self.truth.label} ({source}; {self.status})"
-        risks = f"{protocol.primary.event} in {100 * control:.1f}% v {100 * treated:.1f}%"
-        loss = ""
-        if request.loss:
-            loss = (
-                f" Allowing for {100 * request.loss:g}% without outcome, "
-                f"{self.total_with_loss:,} are randomised."
-            )
-        events = f" About {self.events:.0f} events are expected." if self.events else ""
-        important, believed = request.important or "not given", ""
-        if self.assurance is not None:
-            believed = (
-                f" Averaged over what {' and '.join(request.prior)} leave open about the effect, "
-                f"the chance to find it is {100 * self.assurance:.1f}% (assurance)."
-            )
-        return (
-            f"{what} to find {effect}, {risks}, with a {self.plan.in_words} test{looks}.{events}"
-            f"{loss}{measured}{believed} Important difference: {important}. Conventions: "
-            f"{'; '.join(self.conventions)}."
-        )
+        """Return a justification for the protocol (SPIRIT 2025, item 19; DELTA2)."""
+        return justification(self, simulated)
 
     def r_call(self) -> str:
         """Return the R call (rpact) that reproduces the size; empty where there is none."""
@@ -1010,6 +1168,12 @@ class PlannedSize:
             f"library(rpact); d <- {design}; getSampleSizeRates(d, pi1 = {treated:.12g}, "
             f"pi2 = {control:.12g}, allocationRatioPlanned = {ratio:.12g})$maxNumberOfSubjects"
         )
+
+
+def _refuse_beyond(total: int, what: str, remedy: str) -> None:
+    if total > MOST_PATIENTS:
+        rule = f"must not exceed {MOST_PATIENTS:,}"
+        raise DesignError(Problem(rule, remedy, what, f"{total:,}"))
 
 
 def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> NormalDist:

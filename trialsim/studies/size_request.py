@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from trialsim.errors import Problem, RequestError
 from trialsim.kernels.exact import ExactTest
-from trialsim.protocol.design import TimeToEventEndpoint
+from trialsim.protocol.design import ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
-from trialsim.sizing.fixed import Allocation
+from trialsim.sizing.fixed import Allocation, NonInferiority, SuperiorityByMargin
+from trialsim.sizing.proportions import NullVariance
 from trialsim.sizing.sequential import (
     BetaSpending,
     Efficacy,
@@ -34,6 +35,11 @@ _EXACT = {
     "boschloo": ExactTest.BOSCHLOO,
     "barnard": ExactTest.BARNARD,
 }
+_MARGIN_TESTS = {
+    "farrington-manning": NullVariance.RESTRICTED,
+    "miettinen-nurminen": NullVariance.MIETTINEN_NURMINEN,
+    "wald": NullVariance.UNPOOLED,
+}
 
 
 class SizeWords(Shape):
@@ -49,15 +55,20 @@ class SizeWords(Shape):
     spending: str | None
     futility: str | None
     binding: bool
+    observed: str | None
+    information: str | None
     dropout: float
     ratio: str | None
     margin: float | None
+    superiority_margin: float | None
+    margin_test: str | None
     exact: str | None
     accept_claim: bool
     prior: list[str]
     important: str
+    realistic: str
     reestimate: str | None
-    reestimate_at: float
+    reestimate_at: float | None
     maximum: int | None
     grid: bool
     by: str | None
@@ -73,30 +84,33 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
     """
     scenario, echo = _scenario(resolved, words)
     rule: Efficacy | None = None
-    if words.bounds:
+    _check_alone(resolved, words)
+    if words.bounds is not None:
         rule = bounds_from_words(words.bounds)
-    elif words.spending:
+    elif words.spending is not None:
         rule = spending_from_words(words.spending)
-    if not words.looks and (rule or words.futility):
-        remedy = "Add for example --looks 0.5,0.75,1."
-        raise _refused("--bounds, --spending and --futility", "need --looks", remedy, "")
     request = SizeRequest(
         power=words.power,
         total=words.total,
         scenario=scenario,
-        information=_numbers("--looks", words.looks, "0.5,0.75,1") if words.looks else (),
+        information=_numbers("--looks", words.looks, "0.5,0.75,1"),
         efficacy=rule,
         futility=_futility(words.futility),
         binding=words.binding,
+        observed=_numbers("--observed", words.observed, "1.2,1.9"),
+        seen_information=_numbers("--information", words.information, "0.48,0.77"),
         loss=words.dropout,
         allocation=_allocation(words.ratio),
-        margin=words.margin,
+        margin=words.margin if words.superiority_margin is None else words.superiority_margin,
+        margin_kind=NonInferiority if words.superiority_margin is None else SuperiorityByMargin,
+        margin_test=_MARGIN_TESTS[words.margin_test or "farrington-manning"],
         exact=_EXACT[words.exact] if words.exact else None,
         accept_claim=words.accept_claim,
         prior=tuple(dict.fromkeys(words.prior)),
-        important=words.important,
+        important=_sentence(words.important),
+        realistic=_sentence(words.realistic),
         reestimate=SizeRule(words.reestimate) if words.reestimate else None,
-        reestimate_at=words.reestimate_at,
+        reestimate_at=0.5 if words.reestimate_at is None else words.reestimate_at,
         most=words.maximum,
         grid=words.grid,
         by_simulation=words.by == "simulation",
@@ -108,10 +122,70 @@ def _refused(field: str, rule: str, remedy: str, value: str) -> RequestError:
     return RequestError(Problem(rule, remedy, field, value))
 
 
+def _check_alone(resolved: ResolvedTemplate, words: SizeWords) -> None:
+    """Refuse an option that would do nothing for want of another, or beside another."""
+    margin = words.margin is not None or words.superiority_margin is not None
+    looks, observed = words.looks is not None, words.observed is not None
+    again = words.reestimate is not None
+    own = not looks and any(
+        look.futility_z is not None for look in resolved.template.protocol.looks
+    )
+    add_looks = "Add for example --looks 0.5,0.75,1."
+    for given, allowed, option, rule, remedy in (
+        (words.bounds is not None, looks, "--bounds", "needs --looks", add_looks),
+        (words.spending is not None, looks, "--spending", "needs --looks", add_looks),
+        (words.futility is not None, looks, "--futility", "needs --looks", add_looks),
+        (words.binding, words.futility is not None or own, "--binding", "needs --futility",
+         "Add for example --futility hsd:-2."),
+        (words.information is not None, observed, "--information", "needs --observed",
+         "Add --observed with z at these looks."),
+        (words.margin_test is not None, margin, "--margin-test", "needs a margin",
+         "Add --margin, or --superiority-margin."),
+        (words.maximum is not None, again, "--maximum", "needs --reestimate",
+         "Add --reestimate restricted."),
+        (words.reestimate_at is not None, again, "--reestimate-at", "needs --reestimate",
+         "Add --reestimate restricted."),
+    ):  # fmt: skip
+        if given and not allowed:
+            raise RequestError(Problem(rule, remedy, option))
+    _check_simulated_alone(words)
+    if isinstance(resolved.template.protocol.primary, TimeToEventEndpoint):
+        for option, stated in (
+            ("--control-risk", words.control_risk),
+            ("--margin-test", words.margin_test),
+        ):
+            if stated is not None:
+                rule = "must belong to a binary endpoint: this one is a time to an event"
+                raise _refused(option, rule, "Leave it out.", str(stated))
+
+
+def _check_simulated_alone(words: SizeWords) -> None:
+    if words.by != "simulation":
+        return
+    for option, given in (
+        ("--total", words.total is not None),
+        ("--dropout", words.dropout != 0),
+        ("--prior", bool(words.prior)),
+        ("--grid", words.grid),
+        ("--reestimate", words.reestimate is not None),
+    ):
+        if given:
+            rule = "cannot stand beside --by simulation, which finds a size for a power"
+            raise RequestError(Problem(rule, "Leave one of them out.", option))
+
+
+def _sentence(words: str) -> str:
+    """Return words on one line, without the full stop the paragraph adds."""
+    return " ".join(words.split()).rstrip(".")
+
+
 def _scenario(resolved: ResolvedTemplate, words: SizeWords) -> tuple[Scenario | None, list[str]]:
-    if words.scenario and words.effect:
+    if words.scenario is not None and words.effect is not None:
         raise _refused("--effect", "cannot stand beside --scenario", "Keep one.", words.effect)
-    if words.scenario:
+    if words.control_risk is not None and not 0 < words.control_risk < 1:
+        value = f"{words.control_risk:g}"
+        raise _refused("--control-risk", "must be in (0, 1)", "Write 24.1% as 0.241.", value)
+    if words.scenario is not None:
         (scenario,) = resolved.scenarios([words.scenario])
         return scenario, []
     if words.effect is None:
@@ -119,20 +193,32 @@ def _scenario(resolved: ResolvedTemplate, words: SizeWords) -> tuple[Scenario | 
             remedy = 'Add for example --effect "OR 0.70".'
             raise _refused("--control-risk", "needs --effect", remedy, f"{words.control_risk:g}")
         return None, []
-    measure, value, bare = _effect(resolved, words.effect)
+    return _stated(resolved, words.effect, words.control_risk)
+
+
+def _stated(
+    resolved: ResolvedTemplate, effect: str, control_risk: float | None
+) -> tuple[Scenario, list[str]]:
+    """Return a scenario of an effect in words; also how a bare number was read."""
+    if isinstance(resolved.template.protocol.primary, ResponseEndpoint):
+        rule = "cannot be stated for a response that comes and goes"
+        remedy = "Plan for a scenario: --scenario ID ('trialsim show' lists them)."
+        raise _refused("--effect", rule, remedy, effect)
+    measure, value, bare = _effect(resolved, effect)
     content: dict[str, object] = {"id": "planned", "title": "as asked"}
     if measure == "hazard_ratio":
         content["survival"] = {"hazard_ratio": value}
     else:
         content["effect"] = {measure: value}
-        if words.control_risk is not None:
-            content["control_risk"] = words.control_risk
+        if control_risk is not None:
+            content["control_risk"] = control_risk
     try:
         scenario = Scenario.model_validate(content)
         truth = resolved.truth(scenario)
     except (ValidationError, ValueError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise _refused("--effect", f"is impossible: {said}", "Correct it.", words.effect) from None
+        remedy = "A ratio is above 0, and both risks lie between 0 and 1."
+        raise _refused("--effect", f"is impossible: {said}", remedy, effect) from None
     read = f"read as {measure.replace('_', ' ')} {value:g}"
     if measure != "hazard_ratio":
         read += f" = {100 * truth.control_risk:.1f}% -> {100 * truth.treated_risk:.1f}%"
@@ -153,7 +239,9 @@ def _effect(resolved: ResolvedTemplate, words: str) -> tuple[str, float, bool]:
     return _MEASURES[name], float(found[2]), found[1] is None
 
 
-def _numbers(field: str, words: str, example: str) -> tuple[float, ...]:
+def _numbers(field: str, words: str | None, example: str) -> tuple[float, ...]:
+    if words is None:
+        return ()
     try:
         return tuple(float(part) for part in words.split(","))
     except ValueError:
@@ -173,8 +261,8 @@ def _futility(words: str | None) -> Futility | None:
 def _allocation(words: str | None) -> Allocation | None:
     if words is None:
         return None
-    found = re.fullmatch(r"([1-9][0-9]?):([1-9][0-9]?)", words)
+    found = re.fullmatch(r"([1-9]|1[0-9]|20):([1-9]|1[0-9]|20)", words)
     if not found:
         remedy = "Write 2:1 for two treated to one control."
-        raise _refused("--ratio", "must be two whole numbers", remedy, words)
+        raise _refused("--ratio", "must be two whole numbers from 1 to 20", remedy, words)
     return Allocation(int(found[1]), int(found[2]))

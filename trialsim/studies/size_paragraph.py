@@ -1,0 +1,128 @@
+"""The justification of a size for the protocol, with its references.
+
+After SPIRIT 2025, item 19, and DELTA2: the target difference is one that matters, one that is
+realistic, or both, and the reader is told which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trialsim.characteristics import Characteristic
+from trialsim.sizing.fixed import Margin
+
+if TYPE_CHECKING:
+    from trialsim.studies.size import PlannedSize
+
+__all__ = ["justification", "realistic_difference"]
+
+_GUIDANCE = "Written after SPIRIT 2025, item 19, and DELTA2 (Cook et al. 2018, BMJ 363:k3750)."
+
+
+def justification(planned: PlannedSize, simulated: Characteristic) -> str:
+    """Return a paragraph for the protocol."""
+    request = planned.request
+    parts = [
+        _what(planned),
+        f"About {planned.events:.0f} events are expected." if planned.events else "",
+        f"Allowing for {100 * request.loss:g}% without outcome, "
+        f"{planned.total_with_loss:,} are randomised."
+        if request.loss
+        else "",
+        _simulated(planned, simulated),
+        _believed(planned),
+        f"Important difference: {request.important or 'not given'}.",
+        f"Realistic difference: {realistic_difference(planned)}.",
+        f"Conventions: {'; '.join(planned.conventions)}.",
+        f"References: {'; '.join(_references(planned))}.",
+        _GUIDANCE,
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _what(planned: PlannedSize) -> str:
+    protocol, request = planned.protocol, planned.request
+    control, treated = planned.risks
+    n1, n0 = planned.arms
+    find = "find"
+    if isinstance(planned.hypothesis, Margin):
+        scale = "hazard ratio" if planned.is_survival else str(planned.plan.summary)
+        find = f"show {planned.hypothesis.in_words(scale)}, if the truth is"
+    target = f" (target {100 * request.power:g}%)" if request.total is None else ""
+    source = planned.truth.source
+    known = f"{source}; {planned.status}" if source else "assumed"
+    looks = ""
+    if planned.looks:
+        fractions = ", ".join(f"{100 * t:.0f}%" for t in planned.looks.information)
+        looks = f", with analyses at {fractions} of the information"
+    return (
+        f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
+        f"({planned.total:,} in all) give {100 * planned.power_achieved:.1f}% power{target} to "
+        f"{find} {planned.truth.label} ({known}), "
+        f"{protocol.primary.event} in {100 * control:.1f}% v {100 * treated:.1f}%, with a "
+        f"{planned.test_in_words} test{looks}."
+    )
+
+
+def _simulated(planned: PlannedSize, simulated: Characteristic) -> str:
+    if simulated.value is None or simulated.mcse is None:
+        return ""
+    did = "found the effect" if planned.request.margin is None else "showed it"
+    return (
+        f"Simulated {simulated.n:,} times, the design {did} in {100 * simulated.value:.1f}% "
+        f"(Monte Carlo standard error {100 * simulated.mcse:.1f})."
+    )
+
+
+def _believed(planned: PlannedSize) -> str:
+    if planned.assurance is None:
+        return ""
+    return (
+        f"Averaged over what {' and '.join(planned.request.prior)} leave open about the effect, "
+        f"the chance to find it is {100 * planned.assurance:.1f}% (assurance)."
+    )
+
+
+def realistic_difference(planned: PlannedSize) -> str:
+    """Return the difference that may be expected: stated in words, or a published one planned for.
+
+    An effect set by hand, or one that only a weak claim supports, is none.
+    """
+    if planned.request.realistic:
+        return planned.request.realistic
+    effect, source, status = planned.truth.label, planned.truth.source, planned.status
+    if source and status in ("published", "derived"):
+        return f"{effect} ({source}; {status})"
+    if source and status != "assumed":
+        return f"not given; {effect} ({source}; {status}) is planned for"
+    return f"not given; {effect} is assumed"
+
+
+def _references(planned: PlannedSize) -> Iterator[str]:
+    """Say of every assumption where it comes from; a record is cited the first time only."""
+    records = planned.resolved.evidence.records
+    cited: set[str] = set()
+    for what, source in _assumptions(planned):
+        if not source:
+            yield f"{what}, assumed"
+            continue
+        citation = f" ({records[source].citation.rstrip('.')})" if source not in cited else ""
+        cited.add(source)
+        yield f"{what}, {source}{citation}"
+
+
+def _assumptions(planned: PlannedSize) -> Iterator[tuple[str, str]]:
+    scenario, nature = planned.scenario, planned.resolved.template.nature
+    yield "effect", planned.truth.source
+    if planned.is_survival:
+        yield "survival on control, enrolment and dropout", ""
+    elif scenario.response or scenario.as_observed:
+        yield "control risk", planned.truth.source
+    else:
+        stated = scenario.control_risk or nature.control_risk
+        yield "control risk", (stated.source or "") if stated else ""
+    if planned.request.loss:
+        yield f"{100 * planned.request.loss:g}% without outcome", ""
+    for record in planned.request.prior:
+        yield "prior", record
