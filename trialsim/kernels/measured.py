@@ -40,7 +40,7 @@ class _Centred(NamedTuple):
 def _centred(values: Floats, treated: Bools, included: Bools | None) -> _Centred:
     masks = arm_masks(treated, included)
     within = np.zeros(np.broadcast_shapes(values.shape, treated.shape))
-    arms = []
+    arms: list[_Arm] = []
     with np.errstate(invalid="ignore", divide="ignore"):
         for mask in masks:
             own = np.where(mask, values, 0.0)
@@ -54,7 +54,8 @@ def _centred(values: Floats, treated: Bools, included: Bools | None) -> _Centred
             within += apart
     known = values if included is None else np.where(included, values, 0.0)
     size = np.abs(known).max(axis=0, initial=0.0)
-    return _Centred(within, *arms, (arms[0].n + arms[1].n) * (_ROUNDING * size) ** 2)
+    negligible = (arms[0].n + arms[1].n) * (_ROUNDING * size) ** 2
+    return _Centred(within, arms[0], arms[1], negligible)
 
 
 def student(

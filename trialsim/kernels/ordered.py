@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri
 
-from trialsim.kernels.contrasts import ArmContrast, arm_masks, wald
+from trialsim.kernels.contrasts import ArmContrast, wald
 
 __all__ = [
     "category_of",
@@ -241,7 +241,7 @@ def _proportional_odds(treated: Floats, control: Floats) -> tuple[Floats, Floats
     return np.where(converged, log_ratio, np.nan), np.sqrt(step.variance)
 
 
-def _reached(cuts: Floats, log_ratio: Floats | float) -> Floats:
+def _reached(cuts: Floats, log_ratio: Floats) -> Floats:
     """Probability of being in each category or higher, with 1 before and 0 after."""
     edge = np.ones((1, cuts.shape[1]))
     return np.concatenate([edge, expit(cuts + log_ratio), 0 * edge])
@@ -249,7 +249,7 @@ def _reached(cuts: Floats, log_ratio: Floats | float) -> Floats:
 
 def _likelihood(cuts: Floats, log_ratio: Floats, counts: tuple[Floats, ...]) -> Floats:
     total = np.zeros_like(log_ratio)
-    for n, ratio in zip(counts, (0.0, log_ratio), strict=True):
+    for n, ratio in zip(counts, (0 * log_ratio, log_ratio), strict=True):
         reached = _reached(cuts, ratio)
         p = reached[:-1] - reached[1:]
         total += np.where(n > 0, n * np.log(np.maximum(p, 0.0)), 0.0).sum(axis=0)
@@ -260,7 +260,7 @@ def _newton(cuts: Floats, log_ratio: Floats, counts: tuple[Floats, ...]) -> _Ste
     """Newton's step: the information is tridiagonal in the cuts, with the log odds ratio beside."""
     score = np.zeros_like(cuts)
     diagonal, beside = np.zeros_like(cuts), np.zeros_like(cuts)
-    for n, ratio in zip(counts, (0.0, log_ratio), strict=True):
+    for n, ratio in zip(counts, (0 * log_ratio, log_ratio), strict=True):
         reached = _reached(cuts, ratio)
         p = np.where(n > 0, reached[:-1] - reached[1:], 1.0)
         first, second = n / p, n / p**2
