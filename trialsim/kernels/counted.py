@@ -92,10 +92,12 @@ def rate_ratio(
     -----
     The dispersion is 0 where the likelihood falls as it leaves 0, that is where the sum of
     (y - mu)^2 - y over patients is not positive at Poisson's rates.
+    This misses a higher likelihood farther off in about 1 of 1,600 trials of ten patients whose
+    exposures differ 300-fold; with twenty patients or more none was met in thousands.
 
     References
     ----------
-    Lawless (1987), Canadian Journal of Statistics 15:209-225, sections 2 and 3.
+    Lawless (1987), Canadian Journal of Statistics 15:209-225.
     """
     arms = arm_masks(treated, included)
     shape = np.broadcast_shapes(np.shape(counts), np.shape(exposure), treated.shape)
@@ -233,7 +235,7 @@ def _newton(
 
 
 def _slopes(trials: _Trials, log_rates: Floats, k: Floats) -> _Slopes:
-    """Evaluate the likelihood of Lawless (1987), equations 2.2 to 2.6, with k for his a.
+    """Evaluate the likelihood, with k for the a of Lawless (1987).
 
     log Gamma(y + 1/k) - log Gamma(1/k) + y log k is the sum of log(1 + k j) over j below y, which
     keeps its digits as k goes to 0.
@@ -345,7 +347,7 @@ def _search_near_guess(luck: Floats, mean: Floats, k: Floats) -> Ints:
 
 def _up_to(count: Ints, mean: Floats, k: Floats) -> Floats:
     """Probability of at most so many events."""
-    n, spread = count + 1.0, k > 0
+    n, spread = count + 1.0, k * mean > 1e-16  # below which Poisson's has the same digits
     probability = np.empty(count.shape)
     probability[~spread] = gammaincc(n[~spread], mean[~spread])
     own, x = k[spread], k[spread] * mean[spread]

@@ -188,8 +188,8 @@ def common_odds_ratio(
 
     References
     ----------
-    McCullagh (1980), Journal of the Royal Statistical Society B 42:109-142, section 2. The
-    likelihood is concave: Pratt (1981), Journal of the American Statistical Association 76:103-106.
+    McCullagh (1980), Journal of the Royal Statistical Society B 42:109-142; its likelihood is
+    concave: Pratt (1981), Journal of the American Statistical Association 76:103-106.
     """
     t, c = (np.asarray(counts, dtype=float) for counts in (treated_counts, control_counts))
     higher, lower = ((x * (np.cumsum(y, axis=0) - y)).sum(axis=0) for x, y in ((t, c), (c, t)))
