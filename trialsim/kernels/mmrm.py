@@ -162,18 +162,15 @@ def fit_mmrm(
     columns = _columns(n_x, n_visits, common=common)
     width = max(n * (n_x + n_visits) ** 2, n_x**2 * n_visits**4)
     size = max(1, _NUMBERS_PER_BLOCK // width)
-    found = RepeatedMeasures(
-        *(np.full((n_reps, n_visits), np.nan) for _ in range(3)),
-        np.full((n_reps, n_visits, n_visits), np.nan),
-        np.full(n_reps, np.nan),
-        np.zeros(n_reps, dtype=bool),
-    )
+    shapes = [(n_reps, n_visits)] * 3 + [(n_reps, n_visits, n_visits), (n_reps,)]
+    unknown = (np.full(shape, np.nan) for shape in shapes)
+    found = RepeatedMeasures._make([*unknown, np.zeros(n_reps, dtype=bool)])
     with np.errstate(all="ignore"):  # a trial that fails says so in `converged`
         for first in range(0, n_reps, size):
             here = slice(first, first + size)
             own = None if covariate is None else covariate[:, here]
             sums = _sums(y[:, :, here], arm[:, here], own)
-            _fit(sums, columns, RepeatedMeasures(*(column[here] for column in found)))
+            _fit(sums, columns, RepeatedMeasures._make(column[here] for column in found))
     return found
 
 
@@ -187,7 +184,7 @@ def student_p(t: ArrayLike, df: ArrayLike, sides: int) -> Floats:
     sides : {1, 2}
         For one side, negative values speak for the alternative.
     """
-    t = np.asarray(t, dtype=float)
+    t, df = np.asarray(t, dtype=float), np.asarray(df, dtype=float)
     return np.asarray(stdtr(df, t) if sides == 1 else 2 * stdtr(df, -np.abs(t)))
 
 
@@ -247,7 +244,7 @@ def _inverse(matrix: Floats) -> tuple[Floats, Floats, Bools]:
     """
     size = matrix.shape[-1]
     flat = matrix.reshape(-1, size, size)
-    a = np.ascontiguousarray(flat.transpose(1, 2, 0))
+    a = np.array(flat.transpose(1, 2, 0), order="C")  # a copy, changed in place
     least = _SINGULAR * np.einsum("jjm->jm", a)
     log_det = np.zeros(len(flat))
     definite = np.ones(len(flat), dtype=bool)
@@ -266,7 +263,7 @@ def _inverse(matrix: Floats) -> tuple[Floats, Floats, Bools]:
 
 
 def _evaluate(sums: _Sums, covariance: Floats, columns: Floats) -> _Point:
-    n_reps, patterns, n_x, n_visits = sums.xy.shape
+    n_reps, _, n_x, n_visits = sums.xy.shape
     both = sums.seen[..., :, None] * sums.seen[..., None, :]
     masked = both * covariance[:, None] + (1 - sums.seen)[..., None] * np.eye(n_visits)
     inverse, log_det, _ = _inverse(masked)
@@ -356,9 +353,8 @@ def _start(sums: _Sums, columns: Floats) -> Floats:
     Already the maximum where no visit is missing and no slope is common.
     """
     n_reps, _, n_x, n_visits = sums.xy.shape
-    plain = _evaluate(
-        sums, np.broadcast_to(np.eye(n_visits), (n_reps, n_visits, n_visits)), columns
-    )
+    unit = np.broadcast_to(np.eye(n_visits), (n_reps, n_visits, n_visits))
+    plain = _evaluate(sums, unit, columns)
     both = sums.seen[..., :, None] * sums.seen[..., None, :]
     pairs = (sums.xx[:, :, 0, 0, None, None] * both).sum(axis=1)
     found: Floats = (plain.rr * both).sum(axis=1) / (pairs - n_x).clip(min=1)
