@@ -27,6 +27,7 @@ Lane, Schnell, Peng and Mancuso (2008), Drug Information Journal 42:303-319 (the
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -199,10 +200,10 @@ def _columns(n_x: int, n_visits: int, *, common: bool) -> Floats:
 
 def _sums(outcomes: Floats, treated: Bools, baseline: Floats | None) -> _Sums:
     n, n_visits, n_reps = outcomes.shape
-    seen = np.isfinite(outcomes).transpose(2, 0, 1)
+    seen = ~np.isnan(outcomes).transpose(2, 0, 1)
     x = [np.ones((n_reps, n)), treated.T.astype(float)]
     if baseline is not None:
-        usable = np.isfinite(baseline.T)
+        usable = ~np.isnan(baseline.T)
         seen = seen & usable[:, :, None]
         value = np.where(usable, baseline.T, 0.0)
         mean = value.sum(axis=1) / usable.sum(axis=1).clip(min=1)
@@ -243,7 +244,7 @@ def _inverse(matrix: Floats) -> tuple[Floats, Floats, Bools]:
     Gauss-Jordan without pivoting, one step for all matrices at once.
     """
     size = matrix.shape[-1]
-    flat = matrix.reshape(-1, size, size)
+    flat = matrix.reshape(math.prod(matrix.shape[:-2]), size, size)
     a = np.array(flat.transpose(1, 2, 0), order="C")  # a copy, changed in place
     least = _SINGULAR * np.einsum("jjm->jm", a)
     log_det = np.zeros(len(flat))
@@ -269,10 +270,11 @@ def _evaluate(sums: _Sums, covariance: Floats, columns: Floats) -> _Point:
     inverse, log_det, _ = _inverse(masked)
     definite = _inverse(covariance)[2]
     inverse *= both
-    xwx = _kronecker(sums.xx, inverse)
+    size = n_x * n_visits
+    xwx = _crossed(sums.xx, inverse).transpose(0, 1, 3, 2, 4).reshape(n_reps, size, size)
     reduced, log_det_x, estimable = _inverse(columns.T @ xwx @ columns)
     fixed = columns @ reduced @ columns.T
-    xwy = (sums.xy @ inverse).sum(axis=1).reshape(n_reps, -1, 1)
+    xwy = (sums.xy @ inverse).sum(axis=1).reshape(n_reps, size, 1)
     coefficients = (fixed @ xwy).reshape(n_reps, n_x, n_visits)
     xr = sums.xy - sums.xx @ coefficients[:, None]
     turned = coefficients.transpose(0, 2, 1)[:, None]
@@ -285,13 +287,13 @@ def _evaluate(sums: _Sums, covariance: Floats, columns: Floats) -> _Point:
     return _Point(inverse, fixed, coefficients, xr, rr, likelihood)
 
 
-def _kronecker(x: Floats, w: Floats) -> Floats:
-    """Sum over patterns of the Kronecker products of two matrices."""
-    n_reps, patterns, n_x, _ = x.shape
-    n_visits = w.shape[-1]
-    flat = x.reshape(n_reps, patterns, -1).transpose(0, 2, 1) @ w.reshape(n_reps, patterns, -1)
-    blocks = flat.reshape(n_reps, n_x, n_x, n_visits, n_visits).transpose(0, 1, 3, 2, 4)
-    return blocks.reshape(n_reps, n_x * n_visits, n_x * n_visits)
+def _crossed(x: Floats, y: Floats) -> Floats:
+    """Sum over patterns of each element of one array times each element of another."""
+    n_reps, patterns, *of_x = x.shape
+    of_y = y.shape[2:]
+    flat_x = x.reshape(n_reps, patterns, math.prod(of_x)).transpose(0, 2, 1)
+    flat = flat_x @ y.reshape(n_reps, patterns, math.prod(of_y))
+    return np.asarray(flat.reshape(n_reps, *of_x, *of_y))
 
 
 def _elements(n_visits: int) -> Floats:
@@ -304,32 +306,26 @@ def _elements(n_visits: int) -> Floats:
 
 def _differentiate(sums: _Sums, point: _Point) -> _Slopes:
     n_reps, patterns, n_x, n_visits = sums.xy.shape
-    size = n_x * n_visits
+    size, square = n_x * n_visits, n_visits**2
     basis = _elements(n_visits)
+    n_elements = basis.shape[1]
     w, fixed = point.inverse, point.fixed
     counts = sums.xx[:, :, 0, 0][..., None, None]
 
     blocks = fixed.reshape(n_reps, n_x, n_visits, n_x, n_visits).transpose(0, 1, 3, 2, 4)
-    explained = (
-        sums.xx.reshape(n_reps, patterns, -1) @ blocks.reshape(n_reps, n_x**2, -1)
-    ).reshape(w.shape)  # X C X', summed over patients
+    explained = sums.xx.reshape(n_reps, patterns, n_x**2) @ blocks.reshape(n_reps, n_x**2, square)
     residual = w @ point.rr @ w
-    taken = w @ explained @ w
-    score = -0.5 * (counts * w - taken - residual).sum(axis=1).reshape(n_reps, -1) @ basis
+    taken = w @ explained.reshape(w.shape) @ w  # X C X', summed over patients, between W
+    score = -0.5 * (counts * w - taken - residual).sum(axis=1).reshape(n_reps, square) @ basis
 
-    # X' W E_j W X, then C times it; X' W E_j W r
-    flat_w = w.reshape(n_reps, patterns, -1)
-    left = sums.xx.reshape(n_reps, patterns, -1, 1) * flat_w[:, :, None, :]
-    inner = left.reshape(n_reps, patterns, -1).transpose(0, 2, 1) @ flat_w
-    inner = inner.reshape(n_reps, n_x, n_x, *[n_visits] * 4).transpose(0, 1, 3, 2, 5, 4, 6)
-    inner = inner.reshape(n_reps, size, size, n_visits**2) @ basis
-    moved = (fixed @ inner.reshape(n_reps, size, -1)).reshape(inner.shape)
-    xwr = (point.xr @ w).reshape(n_reps, patterns, -1)
-    pull = (flat_w.transpose(0, 2, 1) @ xwr).reshape(n_reps, n_visits, n_visits, n_x, n_visits)
-    pull = pull.transpose(0, 3, 1, 2, 4).reshape(n_reps, size, n_visits**2) @ basis
+    # X' W E_j W X, C times it, and X' W E_j W r
+    inner = _crossed(sums.xx[..., None, None] * w[:, :, None, None], w)
+    inner = inner.transpose(0, 1, 3, 2, 5, 4, 6).reshape(n_reps, size, size, square) @ basis
+    moved = (fixed @ inner.reshape(n_reps, size, size * n_elements)).reshape(inner.shape)
+    pull = _crossed(w, point.xr @ w).transpose(0, 3, 1, 2, 4).reshape(n_reps, size, square) @ basis
 
-    squared = np.swapaxes(moved, 1, 2).reshape(n_reps, size**2, -1)
-    trace = moved.reshape(n_reps, size**2, -1).transpose(0, 2, 1) @ squared
+    flat = (n_reps, size**2, n_elements)
+    trace = moved.reshape(flat).transpose(0, 2, 1) @ np.swapaxes(moved, 1, 2).reshape(flat)
     expected = _traces(w, counts / 2 * w - taken, basis) + trace / 2
     fitted = _traces(w, residual, basis) - pull.transpose(0, 2, 1) @ fixed @ pull
     visits = slice(n_visits, 2 * n_visits)  # the differences between the arms
@@ -339,12 +335,9 @@ def _differentiate(sums: _Sums, point: _Point) -> _Slopes:
 
 def _traces(w: Floats, n: Floats, basis: Floats) -> Floats:
     """Sum over patterns of tr(E_j W E_l N)."""
-    n_reps, patterns, n_visits, _ = w.shape
-    shape = (n_reps, patterns, n_visits**2)
-    product = w.reshape(shape).transpose(0, 2, 1) @ n.reshape(shape)
-    product = product.reshape(n_reps, *[n_visits] * 4).transpose(0, 4, 1, 2, 3)
-    half = product.reshape(n_reps, n_visits**2, n_visits**2) @ basis
-    return np.asarray(basis.T @ half)
+    square = len(basis)
+    product = _crossed(w, n).transpose(0, 4, 1, 2, 3).reshape(len(w), square, square)
+    return np.asarray(basis.T @ (product @ basis))
 
 
 def _start(sums: _Sums, columns: Floats) -> Floats:
@@ -404,7 +397,7 @@ def _ascent(slopes: _Slopes, n_visits: int) -> tuple[Floats, Floats, Bools]:
     done = concave & known & ((score * newton).sum(axis=(1, 2)) < _CONVERGED)
     step = np.where(near[:, None, None], newton, fisher)
     step[~known] = np.nan
-    return (_elements(n_visits) @ step).reshape(-1, n_visits, n_visits), spread, done
+    return (_elements(n_visits) @ step).reshape(len(step), n_visits, n_visits), spread, done
 
 
 def _write(
