@@ -191,6 +191,7 @@ def cumulative_incidence(table: CompetingTable, day: float) -> Incidence:
     ----------
     table : CompetingTable
     day : float
+        Above 0.
 
     Notes
     -----
@@ -220,7 +221,7 @@ def cumulative_incidence(table: CompetingTable, day: float) -> Incidence:
     )
     own = np.where(table.left.sum(axis=0) > 0, table.time, 0.0).max(axis=2, initial=0.0)
     at_end = survival[..., -1]
-    known = (n[..., 0] > 0) & ((own >= day) | (at_end == 0))
+    known = (own >= day) | (at_end == 0)
     return Incidence(
         np.where(known, running[..., -1], np.nan).transpose(2, 1, 0),
         np.where(known, variance, np.nan).transpose(2, 1, 0),
@@ -299,7 +300,7 @@ def fine_gray(table: CompetingTable, cause: Cause = Cause.EVENT) -> FineGray:
     ).sum(axis=(0, 2))
     return FineGray(
         fit.log_hazard_ratio,
-        np.where(found, np.sqrt(squares) * fit.standard_error**2, np.nan),
+        np.sqrt(squares) * fit.standard_error**2,
         found,
     )
 
