@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.kernels.proportions import wilson_interval
-from trialsim.protocol.design import Summary, SurvivalSummary
+from trialsim.protocol.design import AnySummary, Summary
 from trialsim.protocol.scenario import odds_ratio_between
 from trialsim.trial import LookResults, Measure
 
@@ -77,7 +77,7 @@ def true_effect(risks: tuple[float, float], summary: Summary) -> float:
 
 
 def characteristics(
-    results: LookResults, theta: float, summary: Summary | SurvivalSummary
+    results: LookResults, theta: float, summary: AnySummary
 ) -> list[Characteristic]:
     """Summarise the last look of every replicate.
 
@@ -87,7 +87,7 @@ def characteristics(
         Arrays of shape (n_reps, n_looks).
     theta : float
         The true effect on the analysis scale.
-    summary : Summary or SurvivalSummary
+    summary : Summary, SurvivalSummary or OutcomeSummary
         The measure the estimates are in.
     """
     failures = Characteristic(
@@ -127,7 +127,7 @@ def proportion(measure: Measure, hits: NDArray[np.bool_]) -> Characteristic:
 
 
 def _directions(
-    rejected: NDArray[np.bool_], estimate: Floats, theta: float, summary: Summary | SurvivalSummary
+    rejected: NDArray[np.bool_], estimate: Floats, theta: float, summary: AnySummary
 ) -> Iterator[Characteristic]:
     n_rejected = int(rejected.sum())
     if theta == 0:
@@ -157,12 +157,12 @@ def _directions(
     )
 
 
-def _scale(summary: Summary | SurvivalSummary) -> str:
+def _scale(summary: AnySummary) -> str:
     return f"log {summary}" if summary.is_ratio else str(summary)
 
 
 def _estimates(
-    results: LookResults, ok: NDArray[np.bool_], theta: float, summary: Summary | SurvivalSummary
+    results: LookResults, ok: NDArray[np.bool_], theta: float, summary: AnySummary
 ) -> Iterator[Characteristic]:
     estimate, se = results.estimate[ok, -1], results.standard_error[ok, -1]
     n, scale = len(estimate), _scale(summary)

@@ -40,6 +40,10 @@ class Decision(IntEnum):
     ENTRY = 12
     COUNTS = 13
     REPLAY = 14
+    LATENT = 15
+    VISITS = 16
+    LEAVING = 17
+    CAUSE = 18
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

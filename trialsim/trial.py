@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from trialsim.protocol.cautions import Caution
 from trialsim.protocol.design import (
+    AnySummary,
+    AnyTest,
     Better,
-    BinaryTest,
     Counted,
     Look,
     Protocol,
@@ -22,7 +23,6 @@ from trialsim.protocol.design import (
     SimulatedEndpoint,
     Summary,
     SurvivalSummary,
-    SurvivalTest,
 )
 
 __all__ = [
@@ -153,8 +153,8 @@ class AnalysisPlan:
     day: float
     visit: int
     counted: Counted
-    summary: Summary | SurvivalSummary
-    test: BinaryTest | SurvivalTest
+    summary: AnySummary
+    test: AnyTest
     alpha: float
     sides: int
     better: Better
@@ -180,7 +180,7 @@ class AnalysisPlan:
         """Return the plan for an endpoint (the primary), or with another summary measure."""
         endpoint = endpoint or protocol.primary
         followed = getattr(endpoint, "followed_for", None)
-        day = endpoint.at.days_after_entry(protocol.therapy)
+        day = endpoint.read_out.days_after_entry(protocol.therapy)
         visits = [visit for visit, _ in protocol.visit_days]
         nearest = min(range(len(visits)), key=lambda index: abs(visits[index] - day))
         sustained = isinstance(endpoint, ResponseEndpoint) and endpoint.counted
@@ -189,7 +189,7 @@ class AnalysisPlan:
             day=day,
             visit=nearest,
             counted=sustained or Counted.AT_HORIZON,
-            summary=summary or endpoint.estimand.summary,
+            summary=summary or endpoint.summary,
             test=endpoint.analysis,
             alpha=protocol.test.alpha,
             sides=protocol.test.sides,
@@ -309,6 +309,10 @@ class Measure(StrEnum):
     EMPIRICAL_SE = "empirical_se"
     MODEL_SE = "model_se"
     COVERAGE = "coverage"
+    POWER_ADJUSTED = "power_adjusted"  # of one endpoint, after adjustment for multiplicity
+    POWER_DISJUNCTIVE = "power_disjunctive"  # at least one endpoint of the family
+    POWER_CONJUNCTIVE = "power_conjunctive"  # all of them
+    CORRELATION = "correlation"  # of two endpoints' outcomes, between patients of an arm
     MSE = "mse"
     ESTIMATE = "estimate"  # of a published trial or pool
     ESTIMATE_MEAN = "estimate_mean"
@@ -328,6 +332,7 @@ class Measure(StrEnum):
     Z_EFFICACY = "z_efficacy"
     Z_FUTILITY = "z_futility"
     RISK = "risk"
+    ARM_MEAN = "arm_mean"  # what an arm shows: mean, geometric mean, rate, in `unit`
     TRUE_EFFECT = "true_effect"
     N_PER_ARM = "n_per_arm"  # by formula, for the power stated in `level`
     N_TOTAL = "n_total"

@@ -104,6 +104,10 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "ENTRY": 12,
         "COUNTS": 13,
         "REPLAY": 14,
+        "LATENT": 15,
+        "VISITS": 16,
+        "LEAVING": 17,
+        "CAUSE": 18,
     }
     assert stable_hash("etass-2013") == 4203776647
     assert [block_width(n) for n in (2, 4096, 4097)] == [256, 256, 16]

@@ -22,7 +22,7 @@ from trialsim.trial import (
     TrialBatch,
 )
 
-__all__ = ["analyse", "analyse_counts", "patients"]
+__all__ = ["analyse", "analyse_counts", "patients", "score"]
 
 Columns = dict[str, NDArray[Any]]  # one entry per patient in each
 
@@ -177,3 +177,10 @@ def _test(
             return p, -ndtri(p) if bounded else np.full(p.shape, np.nan)
         case _:
             raise AssertionError(f"{plan.test} is not a test of two proportions")
+
+
+def score(batch: TrialBatch, plan: AnalysisPlan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return who has the event, and who is treated."""
+    del plan  # the same for all
+    happened = np.where(batch.assigned, batch.events[EXPERIMENTAL], batch.events[CONTROL])
+    return happened.astype(float), batch.assigned

@@ -10,7 +10,7 @@ from trialsim.generate.response import ResponseBatch
 from trialsim.protocol.design import Counted
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse", "patients", "responding"]
+__all__ = ["analyse", "patients", "responding", "score"]
 
 
 def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
@@ -70,3 +70,10 @@ def patients(batch: ResponseBatch, plan: AnalysisPlan, replicate: int, look: int
         np.where(batch.attended[plan.visit, :, replicate], "", "missed the visit"),
     )
     return columns
+
+
+def score(
+    batch: ResponseBatch, plan: AnalysisPlan
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return who responds of every patient, and who is treated."""
+    return responding(batch, plan).astype(float), batch.assigned

@@ -24,7 +24,7 @@ from trialsim.protocol.design import (
 )
 from trialsim.trial import AnalysisPlan, Kernel, LookResults
 
-__all__ = ["analyse", "patients", "reading_of"]
+__all__ = ["analyse", "patients", "reading_of", "score"]
 
 Floats = NDArray[np.float64]
 
@@ -200,3 +200,9 @@ def _max_combo(
         found = np.asarray(found | maxcombo.rejects(-each, correlation, plan.one_sided_alpha))
     z = np.where(usable, each.max(axis=1), np.nan).reshape(-1, 1)
     return z, np.full(z.shape, np.nan), np.asarray(found & usable).reshape(-1, 1)
+
+
+def score(batch: FollowUp, plan: AnalysisPlan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return every patient's days followed, and who is treated."""
+    del plan  # the same for all
+    return survival.followed(batch)[0], batch.treated

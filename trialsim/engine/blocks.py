@@ -9,6 +9,8 @@ from typing import Any
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
+from trialsim.generate.joint import latents
+from trialsim.generate.outcomes import draw_outcome
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
@@ -45,7 +47,8 @@ class Job:
 
     def on_its_shortest_path(self) -> Job:
         """Return the job with counts for patients, where that gives the same distribution."""
-        suffices = counts_suffice(self.protocol, self.truths, self.plans[0].looks)
+        alone = not any(truth.outcomes for truth in self.truths)
+        suffices = alone and counts_suffice(self.protocol, self.truths, self.plans[0].looks)
         return replace(self, path=Path.SUFFICIENT_STATISTICS if suffices else Path.PATIENTS)
 
     @property
@@ -70,25 +73,38 @@ def simulate_chunk(job: Job, seed: int, first: int, count: int) -> Found:
 
 def simulate_block(job: Job, seed: int, block: int) -> Found:
     """Simulate and analyse one whole block; per truth, one result per plan, in their order."""
-    kind = ENDPOINT_KINDS[type(job.protocol.primary)]
     if job.path is Path.SUFFICIENT_STATISTICS:
+        kind = ENDPOINT_KINDS[type(job.protocol.primary)]
         looks, streams = job.plans[0].looks, Streams(seed, job.unit)
-        batches: Sequence[Any] = draw_counts(job.protocol, job.truths, looks, streams, block)
-    else:
-        levels_of = frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes)
-        _, batches = draw_patients(job, seed, block, levels_of)
-    return [[kind.analyse(batch, plan) for plan in job.plans] for batch in batches]
+        counts = draw_counts(job.protocol, job.truths, looks, streams, block)
+        return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
+    levels_of = frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes)
+    _, batches = draw_patients(job, seed, block, levels_of)
+    kinds = [ENDPOINT_KINDS[type(job.protocol.endpoint(plan.endpoint))] for plan in job.plans]
+    return [
+        [
+            kind.analyse(own[plan.endpoint], plan)
+            for kind, plan in zip(kinds, job.plans, strict=True)
+        ]
+        for own in batches
+    ]
 
 
 def draw_patients(
     job: Job, seed: int, block: int, levels_of: frozenset[str]
-) -> tuple[Candidates, Sequence[Any]]:
+) -> tuple[Candidates, Sequence[dict[str, Any]]]:
     """Draw one block of candidates, assign them, and draw what happens to them under each truth.
 
     Parameters
     ----------
     levels_of : set of str
         Factors whose levels are to be kept.
+
+    Returns
+    -------
+    candidates : Candidates
+    batches : sequence of dict
+        Per truth, one batch per endpoint of the plans, by its id.
     """
     streams, shared = Streams(seed, job.unit), job.truths[0]
     candidates = draw_candidates(
@@ -101,5 +117,18 @@ def draw_patients(
         levels_of=levels_of,
     )
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
-    kind = ENDPOINT_KINDS[type(job.protocol.primary)]
-    return candidates, kind.draw(job.protocol, candidates, assigned, job.truths, streams, block)
+    found: list[dict[str, Any]] = [{} for _ in job.truths]
+    own = {endpoint.id for endpoint in job.protocol.simulated}
+    named = [plan.endpoint for plan in job.plans]
+    if draw := ENDPOINT_KINDS[type(job.protocol.primary)].draw:
+        drawn = draw(job.protocol, candidates, assigned, job.truths, streams, block)
+        for batches, batch in zip(found, drawn, strict=True):
+            batches.update((name, batch) for name in named if name in own)
+    others = [name for name in named if shared.outcome(name)]
+    luck = latents(job.protocol, others, shared.correlations, candidates, streams, block)
+    for truth, batches in zip(job.truths, found, strict=True):
+        for name in others:
+            outcome = truth.outcome(name)
+            assert outcome is not None  # every truth of a job has the same
+            batches[name] = draw_outcome(name, outcome, luck[name], assigned, streams, block)
+    return candidates, found

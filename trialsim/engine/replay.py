@@ -89,9 +89,12 @@ def replay(job: Job, truth: Truth, seed: int, replicate: int) -> ReplayedTrial:
         column = 0
     else:
         factors = frozenset(factor.id for factor in truth.factors)
-        candidates, (batch,) = draw_patients(own, seed, block, factors)
+        candidates, (batches,) = draw_patients(own, seed, block, factors)
+        batch = batches[plan.endpoint]
     kind = ENDPOINT_KINDS[type(job.protocol.primary)]
     seen = kind.patients(batch, plan, column, stopped_at)
+    if candidates:
+        seen |= _further(job, batches, column, len(seen["treated"]))
     patients = _baseline(job.protocol, truth, candidates, batch, column, seen.pop("treated"))
     return ReplayedTrial(
         truth,
@@ -102,6 +105,23 @@ def replay(job: Job, truth: Truth, seed: int, replicate: int) -> ReplayedTrial:
         bool(stops.futile[0]),
         {**patients, **seen},
     )
+
+
+def _further(job: Job, batches: dict[str, Any], column: int, n: int) -> dict[str, NDArray[Any]]:
+    """Return what the other endpoints saw of each patient, under names that say whose it is."""
+    found: dict[str, NDArray[Any]] = {}
+    own = {endpoint.id for endpoint in job.protocol.simulated}
+    for plan in job.plans[1:]:
+        if plan.endpoint in own:
+            continue
+        kind = ENDPOINT_KINDS[type(job.protocol.endpoint(plan.endpoint))]
+        seen = kind.patients(batches[plan.endpoint], plan, column, 0)
+        found |= {
+            f"{plan.endpoint}_{name}": values[:n]
+            for name, values in seen.items()
+            if name != "treated" and len(values) >= n
+        }
+    return found
 
 
 def _baseline(

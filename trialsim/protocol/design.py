@@ -4,10 +4,50 @@ from __future__ import annotations
 
 from enum import StrEnum
 from math import gcd
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from trialsim.protocol.endpoints import (
+    AnySummary,
+    AnyTest,
+    Better,
+    BinaryEndpoint,
+    BinaryTest,
+    CompetingEndpoint,
+    CompetingTest,
+    ContinuousEndpoint,
+    Counted,
+    CountEndpoint,
+    CountTest,
+    CoxTest,
+    CoxTies,
+    DaysAliveEndpoint,
+    Endpoint,
+    Estimand,
+    FlemingHarringtonWeight,
+    Level,
+    LogRankTest,
+    LogRankWeight,
+    MaxComboTest,
+    MeasuredScale,
+    MeasuredTest,
+    MilestoneTest,
+    OrderedTest,
+    OrdinalEndpoint,
+    OutcomeEndpoint,
+    OutcomeEstimand,
+    OutcomeSummary,
+    ResponseEndpoint,
+    RestrictedMeanTest,
+    RiskEndpoint,
+    SimulatedEndpoint,
+    Strategy,
+    Summary,
+    SurvivalSummary,
+    SurvivalTest,
+    TimeToEventEndpoint,
+)
 from trialsim.protocol.quantities import (
     Dose,
     Duration,
@@ -23,6 +63,20 @@ from trialsim.protocol.quantities import (
 )
 
 __all__ = [
+    "AnySummary",
+    "AnyTest",
+    "CompetingEndpoint",
+    "CompetingTest",
+    "CountEndpoint",
+    "CountTest",
+    "DaysAliveEndpoint",
+    "MeasuredScale",
+    "MeasuredTest",
+    "OrderedTest",
+    "OrdinalEndpoint",
+    "OutcomeEndpoint",
+    "OutcomeEstimand",
+    "OutcomeSummary",
     "MAX_PATIENTS",
     "Allocation",
     "AllocationMethod",
@@ -42,6 +96,11 @@ __all__ = [
     "LogRankWeight",
     "Look",
     "MaxComboTest",
+    "FixedSequence",
+    "Graphical",
+    "Hochberg",
+    "Holm",
+    "Multiplicity",
     "MilestoneTest",
     "Population",
     "Protocol",
@@ -71,74 +130,6 @@ class Role(StrEnum):
 
     EXPERIMENTAL = "experimental"
     CONTROL = "control"
-
-
-class Level(StrEnum):
-    """An endpoint's rank."""
-
-    PRIMARY = "primary"
-    SECONDARY = "secondary"
-    EXPLORATORY = "exploratory"
-
-
-class Better(StrEnum):
-    """Which direction of an endpoint is good for a patient."""
-
-    LOWER = "lower"
-    HIGHER = "higher"
-
-
-class Strategy(StrEnum):
-    """How an estimand deals with an intercurrent event (ICH E9(R1), A.3.2)."""
-
-    TREATMENT_POLICY = "treatment policy"
-    HYPOTHETICAL = "hypothetical"
-    COMPOSITE_VARIABLE = "composite variable"
-    WHILE_ON_TREATMENT = "while on treatment"
-    PRINCIPAL_STRATUM = "principal stratum"
-
-
-class Summary(StrEnum):
-    """The population-level summary by which two arms are compared, treated to control."""
-
-    ODDS_RATIO = "odds ratio"
-    RISK_RATIO = "risk ratio"
-    RISK_DIFFERENCE = "risk difference"
-
-    @property
-    def is_ratio(self) -> bool:
-        """Whether it is analysed on the log scale."""
-        return self is not Summary.RISK_DIFFERENCE
-
-    @property
-    def short(self) -> str:
-        """OR, RR or RD."""
-        return "".join(word[0] for word in self.value.split()).upper()
-
-
-class SurvivalSummary(StrEnum):
-    """The summary by which two arms are compared on a time to an event, treated to control."""
-
-    HAZARD_RATIO = "hazard ratio"
-    SURVIVAL_DIFFERENCE = "survival difference"  # at the milestone
-    MEAN_DIFFERENCE = "difference in restricted mean"  # days
-
-    @property
-    def is_ratio(self) -> bool:
-        """Whether it is analysed on the log scale."""
-        return self is SurvivalSummary.HAZARD_RATIO
-
-    @property
-    def short(self) -> str:
-        """HR, or a few letters."""
-        return {"hazard ratio": "HR", "survival difference": "surv. diff."}.get(self, "RMST diff.")
-
-
-class BinaryTest(StrEnum):
-    """How two proportions are compared."""
-
-    CHI_SQUARE = "chi-square"
-    FISHER = "fisher"
 
 
 class AllocationMethod(StrEnum):
@@ -192,279 +183,6 @@ class Arm(Frozen):
 
     def __str__(self) -> str:
         return str(self.regimen or self.title or self.id)
-
-
-class Estimand(Frozen):
-    """What is estimated (ICH E9(R1)): population, treatments, variable, events, summary.
-
-    Variable and treatments are those of the endpoint and the arms it stands under; the population
-    is everyone randomised unless it says otherwise.
-    """
-
-    population: Text = "all randomised patients"
-    summary: Annotated[Summary, lenient_words(Summary)] = Summary.ODDS_RATIO
-    intercurrent_events: dict[Id, Annotated[Strategy, lenient_words(Strategy)]] = Field(default={})
-
-
-class Counted(StrEnum):
-    """When a patient counts as a responder."""
-
-    AT_HORIZON = "at horizon"  # in response at that visit
-    SUSTAINED = "sustained"  # and at every attended visit since the first response
-
-
-class _RiskEndpoint(Frozen):
-    """What endpoints that compare two risks have in common."""
-
-    id: Id
-    level: Annotated[Level, lenient_words(Level)]
-    event: Text
-    at: Time
-    better: Better
-    note: Text | None = None
-    estimand: Estimand = Estimand()
-    analysis: Annotated[BinaryTest, lenient_words(BinaryTest)] = BinaryTest.CHI_SQUARE
-
-
-class BinaryEndpoint(_RiskEndpoint):
-    """Something that has happened to a patient by a stated time, or has not."""
-
-    kind: Literal["binary"]
-
-
-class ResponseEndpoint(_RiskEndpoint):
-    """Being in response at a visit: a state that comes, and may go again.
-
-    A missed visit counts as no response (assumed; the trials analysed all randomised so).
-    """
-
-    kind: Literal["response"]
-    counted: Annotated[Counted, lenient_words(Counted)] = Counted.AT_HORIZON
-
-
-class ContinuousEndpoint(Frozen):
-    """Something measured on a scale at each of the stated times. Read and shown, not simulated."""
-
-    id: Id
-    level: Annotated[Level, lenient_words(Level)]
-    kind: Literal["continuous"]
-    variable: Text
-    unit: Text
-    at: Annotated[tuple[Time, ...], Field(min_length=1, max_length=100)]
-    better: Better
-    note: Text | None = None
-
-
-class FlemingHarringtonWeight(Frozen):
-    """Weight ``S(t-)**rho (1 - S(t-))**gamma``: gamma for late differences, rho for early ones."""
-
-    rho: Annotated[Number, Field(ge=0, le=10)] = 0.0
-    gamma: Annotated[Number, Field(ge=0, le=10)] = 0.0
-
-    def __str__(self) -> str:
-        return f"FH({self.rho:g}, {self.gamma:g})"
-
-
-class ModestWeight(Frozen):
-    """Weight ``1 / max(S(t-), s*)``; s* is stated, or the survival at `t_star`."""
-
-    model_config = one_of("s_star", "t_star")
-
-    s_star: Annotated[Number, Field(gt=0, le=1)] | None = None
-    t_star: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.s_star is None) == (self.t_star is None):
-            rule = "must have exactly one of 's_star' and 't_star'"
-            raise broken(rule, "0.5 is usual for s_star (Magirr 2021).")
-        return self
-
-    def __str__(self) -> str:
-        at = f"s* {self.s_star:g}" if self.s_star is not None else f"t* {self.t_star}"
-        return f"modestly weighted, {at}"
-
-
-class LogRankWeight(Frozen):
-    """How a log-rank test weighs events: by one of three rules."""
-
-    model_config = one_of("fleming_harrington", "modestly_weighted", "zero_before")
-
-    fleming_harrington: FlemingHarringtonWeight | None = None
-    modestly_weighted: ModestWeight | None = None
-    zero_before: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
-        given = (self.fleming_harrington, self.modestly_weighted, self.zero_before)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'fleming_harrington', 'modestly_weighted' and "
-                "'zero_before'",
-                "Write for example {fleming_harrington: {rho: 0, gamma: 1}}.",
-            )
-        return self
-
-    def __str__(self) -> str:
-        if self.zero_before:
-            return f"weight 0 to {self.zero_before}"
-        return str(self.fleming_harrington or self.modestly_weighted)
-
-
-class LogRankTest(Frozen):
-    """The log-rank test, weighted or not, within strata or not."""
-
-    test: Literal["log-rank"]
-    weight: LogRankWeight | None = None
-    stratified: bool = False
-
-    def __str__(self) -> str:
-        words = f"log-rank, {self.weight}" if self.weight else "log-rank"
-        return f"stratified {words}" if self.stratified else words
-
-
-class MaxComboTest(Frozen):
-    """The largest of several Fleming-Harrington statistics, against its own distribution.
-
-    Two-sided, the smaller of both one-sided P values is doubled (assumed).
-    """
-
-    test: Literal["maxcombo"]
-    weights: Annotated[tuple[FlemingHarringtonWeight, ...], Field(min_length=2, max_length=4)] = (
-        FlemingHarringtonWeight(),
-        FlemingHarringtonWeight(gamma=1.0),
-        FlemingHarringtonWeight(rho=1.0),
-        FlemingHarringtonWeight(rho=1.0, gamma=1.0),
-    )
-    stratified: bool = False
-
-    @model_validator(mode="after")
-    def _different(self) -> Self:
-        if len({(w.rho, w.gamma) for w in self.weights}) < len(self.weights):
-            raise broken("must not have the same weight twice", "Remove one of the two.")
-        return self
-
-    def __str__(self) -> str:
-        words = f"MaxCombo of {', '.join(map(str, self.weights))}"
-        return f"stratified {words}" if self.stratified else words
-
-
-class CoxTies(StrEnum):
-    """How the Cox likelihood treats tied events."""
-
-    EFRON = "efron"
-    BRESLOW = "breslow"
-
-
-class CoxTest(Frozen):
-    """Wald's test of the Cox model's hazard ratio."""
-
-    test: Literal["cox"]
-    ties: Annotated[CoxTies, lenient_words(CoxTies)] = CoxTies.EFRON
-    stratified: bool = False
-
-    def __str__(self) -> str:
-        return f"{'stratified ' if self.stratified else ''}Cox model ({self.ties} ties), Wald"
-
-
-class MilestoneTest(Frozen):
-    """The difference in Kaplan-Meier survival at a time, as such or log-log transformed."""
-
-    test: Literal["milestone"]
-    at: Duration
-    scale: Literal["plain", "log-log"] = "plain"
-
-    def __str__(self) -> str:
-        return f"survival at {self.at} ({self.scale})"
-
-
-class RestrictedMeanTest(Frozen):
-    """The difference in mean time without the event up to a limit."""
-
-    test: Literal["restricted-mean"]
-    until: Duration
-
-    def __str__(self) -> str:
-        return f"restricted mean to {self.until}"
-
-
-def _named_test(value: Any) -> Any:
-    return {"test": value} if isinstance(value, str) else value
-
-
-_AnyTest = Annotated[
-    LogRankTest | MaxComboTest | CoxTest | MilestoneTest | RestrictedMeanTest,
-    Field(discriminator="test"),
-]
-SurvivalTest = Annotated[
-    _AnyTest,
-    BeforeValidator(
-        _named_test, json_schema_input_type=Literal["log-rank", "maxcombo", "cox"] | _AnyTest
-    ),
-]
-
-
-class SurvivalEstimand(Frozen):
-    """What is estimated (ICH E9(R1)); the summary follows from the test."""
-
-    population: Text = "all randomised patients"
-    intercurrent_events: dict[Id, Annotated[Strategy, lenient_words(Strategy)]] = Field(default={})
-    summary: Annotated[SurvivalSummary, lenient_words(SurvivalSummary)] = (
-        SurvivalSummary.HAZARD_RATIO
-    )
-
-
-class TimeToEventEndpoint(Frozen):
-    """The time from randomisation to an event, censored at the data cut-off or at loss.
-
-    Survival is shown at `at`; `followed_for` ends each patient's follow-up.
-    """
-
-    id: Id
-    level: Annotated[Level, lenient_words(Level)]
-    kind: Literal["time-to-event"]
-    event: Text
-    at: Time
-    followed_for: Duration | None = None
-    better: Better
-    note: Text | None = None
-    estimand: SurvivalEstimand = SurvivalEstimand()
-    analysis: SurvivalTest = LogRankTest(test="log-rank")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _summary_of_the_test(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        analysis, estimand = value.get("analysis"), value.get("estimand") or {}
-        test = analysis.get("test") if isinstance(analysis, dict) else analysis
-        summary = _SUMMARY_OF.get(str(test))
-        if summary is None or not isinstance(estimand, dict) or "summary" in estimand:
-            return value
-        return {**value, "estimand": {**estimand, "summary": summary}}
-
-    @model_validator(mode="after")
-    def _summary_fits(self) -> Self:
-        summary = _SUMMARY_OF.get(self.analysis.test, SurvivalSummary.HAZARD_RATIO)
-        if self.estimand.summary is not summary:
-            raise broken(
-                f"must have the summary '{summary}' with a test of {self.analysis}",
-                "Leave 'summary' out, or choose another test.",
-            )
-        return self
-
-
-_SUMMARY_OF = {
-    "milestone": SurvivalSummary.SURVIVAL_DIFFERENCE,
-    "restricted-mean": SurvivalSummary.MEAN_DIFFERENCE,
-}
-
-RiskEndpoint = BinaryEndpoint | ResponseEndpoint
-SimulatedEndpoint = RiskEndpoint | TimeToEventEndpoint
-Endpoint = Annotated[
-    BinaryEndpoint | ResponseEndpoint | TimeToEventEndpoint | ContinuousEndpoint,
-    Field(discriminator="kind"),
-]
 
 
 class Trigger(Frozen):
@@ -557,6 +275,72 @@ class Test(Frozen):
     sides: Literal[1, 2] = 2
 
 
+class _Family(Frozen):
+    endpoints: Annotated[tuple[Id, ...], Field(min_length=2, max_length=10)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.endpoints)) < len(self.endpoints):
+            raise broken("must name each endpoint once", "Remove one of the two.")
+        return self
+
+
+class FixedSequence(_Family):
+    """Endpoints one after another, each only if those before it were found (hierarchical)."""
+
+    method: Literal["hierarchical"]
+
+    def __str__(self) -> str:
+        return f"hierarchical: {', then '.join(self.endpoints)}"
+
+
+class Holm(_Family):
+    """Holm (1979), step down."""
+
+    method: Literal["holm"]
+
+    def __str__(self) -> str:
+        return f"Holm: {', '.join(self.endpoints)}"
+
+
+class Hochberg(_Family):
+    """Hochberg (1988), step up; keeps the error where P values are positively dependent."""
+
+    method: Literal["hochberg"]
+
+    def __str__(self) -> str:
+        return f"Hochberg: {', '.join(self.endpoints)}"
+
+
+class Graphical(_Family):
+    """Weights of alpha, and where an endpoint's weight goes once it is found (Bretz 2009)."""
+
+    method: Literal["graphical"]
+    weights: dict[Id, Annotated[Number, Field(ge=0, le=1)]]
+    transitions: dict[Id, dict[Id, Annotated[Number, Field(ge=0, le=1)]]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if set(self.weights) != set(self.endpoints):
+            raise broken("must give every endpoint a weight", "0 is a weight.")
+        if sum(self.weights.values()) > 1 + 1e-9:
+            raise broken("must have weights that add up to at most 1", "Lower some.")
+        for name, onward in self.transitions.items():
+            known = {name, *onward} <= set(self.endpoints)
+            if not known or name in onward or sum(onward.values()) > 1 + 1e-9:
+                raise broken(
+                    f"must pass on at most 1 of '{name}', to other endpoints of the family",
+                    "Correct its transitions.",
+                )
+        return self
+
+    def __str__(self) -> str:
+        return f"graphical: {', '.join(self.endpoints)}"
+
+
+Multiplicity = Annotated[FixedSequence | Holm | Hochberg | Graphical, Field(discriminator="method")]
+
+
 class Protocol(Frozen):
     """The team's decisions, complete: what a trial registry and a statistician would ask."""
 
@@ -570,6 +354,7 @@ class Protocol(Frozen):
     visits: Annotated[tuple[Visit, ...], Field(max_length=200)] = ()
     sample_size: SampleSize
     test: Test = Test()
+    multiplicity: Multiplicity | None = None
     looks: Annotated[tuple[Look, ...], Field(max_length=20)] = ()
     read_out_lag: Duration | None = None
 
@@ -594,16 +379,19 @@ class Protocol(Frozen):
 
     @property
     def simulated(self) -> tuple[SimulatedEndpoint, ...]:
-        """The endpoints that are simulated, the primary first.
+        """The primary endpoint, and further read-outs of its course of response.
 
-        Read-outs of one course of response come from the same patients; another binary endpoint
-        would need a model of its own.
+        Others are simulated where ``nature.outcomes`` states them.
         """
         primary = self.primary
         if not isinstance(primary, ResponseEndpoint):
             return (primary,)
         others = (e for e in self.endpoints if isinstance(e, ResponseEndpoint) and e != primary)
         return (primary, *others)
+
+    def endpoint(self, name: str) -> SimulatedEndpoint:
+        """Return an endpoint by its id."""
+        return next(endpoint for endpoint in self.endpoints if endpoint.id == name)
 
     @property
     def therapy(self) -> Duration | None:
@@ -621,7 +409,7 @@ class Protocol(Frozen):
             (v.at.days_after_entry(self.therapy), v.window.days if v.window else 0.0)
             for v in self.visits
         ]
-        read = {(e.at.days_after_entry(self.therapy), 0.0) for e in self.simulated}
+        read = {(e.read_out.days_after_entry(self.therapy), 0.0) for e in self.simulated}
         return tuple(sorted(stated or read))
 
     @property

@@ -13,8 +13,9 @@ from typing import Any
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
-from trialsim.protocol.design import TimeToEventEndpoint
+from trialsim.protocol.design import OutcomeEndpoint, SimulatedEndpoint, TimeToEventEndpoint
 from trialsim.protocol.evidence import Status, Trial
+from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
     Courses,
@@ -47,6 +48,7 @@ __all__ = [
     "courses_of",
     "event_course",
     "lifetimes_of",
+    "outcomes_of",
     "reached_probability",
 ]
 
@@ -146,6 +148,20 @@ def lifetimes_of(scenario: SurvivalScenario, nature: Nature) -> Lifetimes:
         of_treated,
         loss,
         1.0 if of_treated == of_control else constant,
+    )
+
+
+def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, OutcomeTruth], ...]:
+    """Resolve every endpoint that stands under ``nature.outcomes`` (ImpossibleOutcomeError)."""
+    protocol = template.protocol
+    by_id = {endpoint.id: endpoint for endpoint in protocol.endpoints}
+    share = protocol.ratio[0] / sum(protocol.ratio)
+    return tuple(
+        (
+            name,
+            outcome_truth(by_id[name], model, scenario.outcomes.get(name), protocol.therapy, share),
+        )
+        for name, model in template.nature.outcomes.items()
     )
 
 
@@ -278,7 +294,7 @@ class ResolvedTemplate:
         """
         if scenario.response:
             protocol = self.template.protocol
-            primary = protocol.primary.at.days_after_entry(protocol.therapy)
+            primary = protocol.primary.read_out.days_after_entry(protocol.therapy)
             return self._status_of_courses(scenario.response, primary if day is None else day)
         if scenario.as_observed:
             return self.weakest_status(scenario.as_observed, self.template.protocol.primary.id)
@@ -290,11 +306,34 @@ class ResolvedTemplate:
                 ratio.source, "hazard_ratio", ratio.value
             )
             return stated.status.value if stated else "assumed"
+        if isinstance(self.template.protocol.primary, OutcomeEndpoint):
+            return self.status_of_outcome(scenario, self.template.protocol.primary.id)
         if scenario.effect is None:
             return "-"
         number, quantity = scenario.effect.number, scenario.effect.quantity
         stated = number.source and self.evidence.stated_as(number.source, quantity, number.value)
         return stated.status.value if stated else "assumed"
+
+    def status_of_outcome(self, scenario: Scenario, endpoint: str) -> str:
+        """Return how far the effect on an endpoint under ``outcomes:`` can be relied on."""
+        effect = scenario.outcomes.get(endpoint)
+        if effect is None:
+            return "-"
+        source, value = effect.number.source, effect.number.value
+        stated = source and self.evidence.stated_as(source, effect.stated[0], value)
+        return stated.status.value if stated else "assumed"
+
+    @cached_property
+    def endpoints(self) -> tuple[SimulatedEndpoint, ...]:
+        """The endpoints that are simulated, the primary first."""
+        protocol = self.template.protocol
+        own = protocol.simulated
+        stated = self.template.nature.outcomes
+        return (*own, *(e for e in protocol.endpoints if e.id in stated and e not in own))
+
+    def endpoint(self, name: str) -> SimulatedEndpoint:
+        """Return one of these."""
+        return next(e for e in self.endpoints if e.id == name)
 
     def weakest_status(self, record: str, result: str) -> str:
         """Return the weaker status of the two arms of a trial's result."""
@@ -358,10 +397,33 @@ class ResolvedTemplate:
         ValueError
             If the effect takes `control_risk` out of (0, 1); the message says to what.
         """
+        outcomes = outcomes_of(scenario, self.template)
+        correlations = self.template.nature.correlations
+        return replace(
+            self._truth_of_primary(scenario, control_risk),
+            outcomes=outcomes,
+            correlations=correlations,
+        )
+
+    def _truth_of_primary(self, scenario: Scenario, control_risk: float | None) -> Truth:
+        primary = self.template.protocol.primary
         if scenario.response:
             return self._truth_of_courses(scenario, scenario.response)
-        if isinstance(self.template.protocol.primary, TimeToEventEndpoint):
+        if isinstance(primary, TimeToEventEndpoint):
             return self._truth_of_lifetimes(scenario)
+        if isinstance(primary, OutcomeEndpoint):
+            effect = scenario.outcomes.get(primary.id)
+            return Truth(
+                scenario.id,
+                effect.label if effect else "no effect",
+                scenario.title,
+                0.0,
+                0.0,
+                0.0,
+                self.template.nature.factors,
+                (effect.number.source or "") if effect else "",
+                primary=primary.id,
+            )
         return self._truth_of_risks(scenario, control_risk)
 
     def _truth_of_risks(self, scenario: Scenario, control_risk: float | None) -> Truth:
@@ -420,7 +482,9 @@ class ResolvedTemplate:
     def _truth_of_lifetimes(self, scenario: Scenario) -> Truth:
         nature, protocol = self.template.nature, self.template.protocol
         lifetimes = lifetimes_of(scenario.survival or SurvivalScenario(), nature)
-        control, treated = lifetimes.risks(protocol.primary.at.days_after_entry(protocol.therapy))
+        control, treated = lifetimes.risks(
+            protocol.primary.read_out.days_after_entry(protocol.therapy)
+        )
         stated = scenario.survival
         return Truth(
             scenario.id,
@@ -439,7 +503,7 @@ class ResolvedTemplate:
         nature, protocol = self.template.nature, self.template.protocol
         leaving = nature.response or Leaving()
         courses = courses_of(response, leaving, protocol.therapy, self.evidence)
-        day = protocol.primary.at.days_after_entry(protocol.therapy)
+        day = protocol.primary.read_out.days_after_entry(protocol.therapy)
         pieces = (*response.control, *(response.treated or ()))
         fitted = [p.reaches for p in pieces if p.reaches and p.reaches.source]
         source = fitted[0].source or "" if fitted else ""

@@ -16,9 +16,11 @@ from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.design import (
     MAX_PATIENTS,
     AllocationMethod,
+    BinaryEndpoint,
     BinaryTest,
     Level,
     Look,
+    OutcomeEndpoint,
     Protocol,
     ResponseEndpoint,
     Role,
@@ -27,12 +29,18 @@ from trialsim.protocol.design import (
     Trigger,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
+from trialsim.protocol.outcomes import (
+    ImpossibleOutcomeError,
+    cholesky,
+    correlation_matrix,
+)
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration
 from trialsim.protocol.resolved import (
     ImpossiblePieceError,
     courses_of,
     event_course,
     lifetimes_of,
+    outcomes_of,
 )
 from trialsim.protocol.scenario import Leaving, Nature, Scenario, TreatedRisk
 from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
@@ -209,13 +217,9 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
             "Use fewer factors or levels.",
         )
     for index, scenario in enumerate(template.scenarios):
-        here = ("scenarios", index)
-        if isinstance(protocol.primary, ResponseEndpoint):
-            yield from _courses(scenario, here, template, evidence)
-        elif isinstance(protocol.primary, TimeToEventEndpoint):
-            yield from _lifetimes(scenario, here, template, evidence)
-        else:
-            yield from _scenario(scenario, here, template, evidence)
+        yield from _primary_of(scenario, ("scenarios", index), template, evidence)
+    yield from _outcomes(template, evidence)
+    yield from _multiplicity(template)
     if template.nature.control_risk:
         yield from _number_is_in_its_source(
             template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
@@ -232,6 +236,20 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
     yield from conflict_rules(template.conflicts, evidence)
 
 
+def _primary_of(
+    scenario: Scenario, here: Location, template: Template, evidence: Evidence
+) -> Iterator[Broken]:
+    match template.protocol.primary:
+        case ResponseEndpoint():
+            yield from _courses(scenario, here, template, evidence)
+        case TimeToEventEndpoint():
+            yield from _lifetimes(scenario, here, template, evidence)
+        case BinaryEndpoint():
+            yield from _scenario(scenario, here, template, evidence)
+        case other:
+            yield from _only_outcomes(scenario, here, other)
+
+
 def _roles_and_endpoints(protocol: Protocol) -> Iterator[Broken]:
     if sorted(arm.role for arm in protocol.arms) != [Role.CONTROL, Role.EXPERIMENTAL]:
         yield Broken(
@@ -246,13 +264,6 @@ def _roles_and_endpoints(protocol: Protocol) -> Iterator[Broken]:
             f"must have one primary endpoint, not {len(primaries)}",
             "The trial is sized for one: make the others secondary.",
         )
-    elif primaries[0].kind == "continuous":
-        index = protocol.endpoints.index(primaries[0])
-        yield Broken(
-            ("protocol", "endpoints", index, "kind"),
-            "is not simulated yet as a primary endpoint",
-            "Endpoints of kind binary, response and time-to-event are; make this one secondary.",
-        )
     else:
         yield from _primary_endpoint(protocol)
 
@@ -261,13 +272,13 @@ def _primary_endpoint(protocol: Protocol) -> Iterator[Broken]:
     primary = protocol.primary
     here = ("protocol", "endpoints", protocol.endpoints.index(primary))
     therapy = protocol.experimental.regimen and protocol.experimental.regimen.lasting
-    if primary.at.clock is Clock.END_OF_THERAPY and not therapy:
+    if primary.read_out.clock is Clock.END_OF_THERAPY and not therapy:
         yield Broken(
             (*here, "at"),
             "counts from the end of therapy, but the experimental arm has no 'for'",
             "Say how long therapy lasts in its regimen.",
         )
-    if primary.at.days_after_entry(protocol.therapy) <= 0:
+    if primary.read_out.days_after_entry(protocol.therapy) <= 0:
         rule = "must come after entry"
         yield Broken((*here, "at"), rule, "Nothing has happened on day 0.")
     if isinstance(primary, ResponseEndpoint) and protocol.visits:
@@ -286,7 +297,7 @@ def _read_at_visits(protocol: Protocol) -> Iterator[Broken]:
     for index, endpoint in enumerate(protocol.endpoints):
         if not isinstance(endpoint, ResponseEndpoint):
             continue
-        day = endpoint.at.days_after_entry(protocol.therapy)
+        day = endpoint.read_out.days_after_entry(protocol.therapy)
         if any(abs(day - visit) < 0.5 for visit in days):
             continue
         why = "is not the day of a visit"
@@ -404,6 +415,121 @@ def _lifetimes(
         yield from _number_is_in_its_source(stated.hazard_ratio, "hazard_ratio", at, evidence)
 
 
+def _only_outcomes(
+    scenario: Scenario, here: Location, primary: OutcomeEndpoint
+) -> Iterator[Broken]:
+    for name in ("effect", "control_risk", "as_observed", "response", "survival"):
+        if getattr(scenario, name):
+            rule = f"is not for a primary endpoint of kind {primary.kind}"
+            remedy = f"State its effect under outcomes: {{{primary.id}: ...}}."
+            yield Broken((*here, name), rule, remedy)
+
+
+def _outcomes(template: Template, evidence: Evidence) -> Iterator[Broken]:
+    """Find outcomes that belong to no endpoint, cannot be, or correlate as nothing can."""
+    protocol, nature = template.protocol, template.nature
+    here, primary = ("nature", "outcomes"), protocol.primary
+    by_id = {endpoint.id: endpoint for endpoint in protocol.endpoints}
+    known = [e.id for e in protocol.endpoints if e == primary or e not in protocol.simulated]
+    places: list[tuple[Location, str]] = [((*here, name), name) for name in nature.outcomes]
+    for index, scenario in enumerate(template.scenarios):
+        places += [(("scenarios", index, "outcomes", name), name) for name in scenario.outcomes]
+    strangers = [(at, name) for at, name in places if name not in by_id]
+    for at, name in strangers:
+        yield Broken(at, "is no endpoint of this protocol", did_you_mean(name, known, ""))
+    if strangers:
+        return
+    if isinstance(primary, OutcomeEndpoint) and primary.id not in nature.outcomes:
+        rule = f"must state the control arm of the primary endpoint, '{primary.id}'"
+        yield Broken(here, rule, f"Add {primary.id}: to it.")
+        return
+    if not isinstance(primary, OutcomeEndpoint) and primary.id in nature.outcomes:
+        rule = "is the primary endpoint, whose truth stands elsewhere"
+        yield Broken((*here, primary.id), rule, f"See what a {primary.kind} endpoint needs.")
+        return
+    yield from _correlations(template)
+    for at, name in places:
+        if name not in nature.outcomes:
+            rule = "has an effect on an endpoint that nature.outcomes does not state"
+            yield Broken(at, rule, f"Add it there: {name}: ...")
+    if any(name not in nature.outcomes for _, name in places):
+        return
+    for index, scenario in enumerate(template.scenarios):
+        yield from _impossible_outcomes(scenario, index, template, evidence)
+
+
+def _impossible_outcomes(
+    scenario: Scenario, index: int, template: Template, evidence: Evidence
+) -> Iterator[Broken]:
+    for name, model in template.nature.outcomes.items():
+        effect = scenario.outcomes.get(name)
+        at = ("scenarios", index, "outcomes", name)
+        try:
+            one = {"outcomes": {name: model}}
+            outcomes_of(
+                scenario,
+                template.model_copy(update={"nature": template.nature.model_copy(update=one)}),
+            )
+        except ImpossibleOutcomeError as why:
+            if why.of_effect or index == 0:
+                where = at if why.of_effect else ("nature", "outcomes", name)
+                yield Broken(where, str(why), why.remedy)
+        if effect:
+            yield from _number_is_in_its_source(
+                effect.number, effect.stated[0], (*at, effect.stated[0]), evidence
+            )
+
+
+def _multiplicity(template: Template) -> Iterator[Broken]:
+    protocol, here = template.protocol, ("protocol", "multiplicity")
+    if protocol.multiplicity is None:
+        return
+    known = [protocol.primary.id, *(e.id for e in protocol.simulated), *template.nature.outcomes]
+    for index, name in enumerate(protocol.multiplicity.endpoints):
+        if name not in known:
+            remedy = did_you_mean(name, known, f"Simulated are {_listed(dict.fromkeys(known))}.")
+            yield Broken((*here, "endpoints", index), "is not simulated", remedy)
+    if len(protocol.looks) > 1:
+        rule = "cannot stand beside several looks yet"
+        yield Broken(here, rule, "Keep one of the two.")
+    if getattr(protocol.primary.analysis, "test", "") == "maxcombo":
+        rule = "needs P values, and MaxCombo decides without one"
+        yield Broken(here, rule, "Use another test.")
+
+
+def _correlations(template: Template) -> Iterator[Broken]:
+    """Find correlations of what is not simulated, said twice, or that cannot be together."""
+    protocol, nature = template.protocol, template.nature
+    here = ("nature", "correlations")
+    known = ["severity", protocol.primary.id, *nature.outcomes]
+    seen: set[frozenset[str]] = set()
+    for index, pair in enumerate(nature.correlations):
+        for place, name in enumerate(pair.between):
+            if name not in known:
+                remedy = did_you_mean(name, known, f"These can be: {_listed(known)}.")
+                at = (*here, index, "between", place)
+                yield Broken(at, "is neither simulated nor severity", remedy)
+                return
+        both = frozenset(pair.between)
+        if len(both) < 2 or both in seen:
+            rule = "stands twice" if len(both) > 1 else "names the same twice"
+            yield Broken((*here, index, "between"), rule, "Keep one.")
+            return
+        seen.add(both)
+    by_course = {"severity", protocol.primary.id}
+    if not isinstance(protocol.primary, OutcomeEndpoint) and by_course in seen:
+        rule = "is stated by nature.severity_slope where the primary endpoint is a risk"
+        yield Broken(here, rule, "Use that slope.")
+        return
+    names = list(dict.fromkeys(known))
+    if cholesky(correlation_matrix(names, nature.correlations)) is None:
+        yield Broken(
+            here,
+            "cannot be together: their matrix is not positive definite",
+            "Bring them nearer to 0, or state the correlations that are left out (0 else).",
+        )
+
+
 def _calendar(template: Template) -> Iterator[Broken]:
     """Find times of enrolment, survival and loss that do not belong to this protocol."""
     protocol, nature = template.protocol, template.nature
@@ -446,8 +572,8 @@ def _risks_beside_times(nature: Nature) -> Iterator[Broken]:
 def _looks(template: Template) -> Iterator[Broken]:
     protocol = template.protocol
     primary, looks, here = protocol.primary, protocol.looks, ("protocol", "looks")
-    if isinstance(primary, ResponseEndpoint):
-        rule = "asks for looks, which an endpoint of kind response does not have yet"
+    if isinstance(primary, ResponseEndpoint | OutcomeEndpoint):
+        rule = f"asks for looks, which an endpoint of kind {primary.kind} does not have yet"
         yield Broken(here, rule, "Remove them, or use a binary or time-to-event endpoint.")
         return
     if not looks:
@@ -510,7 +636,7 @@ def _risk_looks(template: Template) -> Iterator[Broken]:
             rule = "needs to know when patients enter"
             yield Broken(at, rule, "Add nature.enrolment: {uniform: 12 mo}.")
         elif enrolment and look.at.calendar:
-            end = enrolment.last_day + protocol.primary.at.days_after_entry(protocol.therapy)
+            end = enrolment.last_day + protocol.primary.read_out.days_after_entry(protocol.therapy)
             yield from _after_the_end(look, at, end)
         if look.at.enrolled and look.at.enrolled > protocol.n_total:
             rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
@@ -662,8 +788,8 @@ def _observed(
     evidence: Evidence,
 ) -> Iterator[Broken]:
     record = evidence.records.get(reference.evidence)
-    if isinstance(template.protocol.primary, TimeToEventEndpoint):
-        rule = "cannot be held against a time to an event yet"
+    if isinstance(template.protocol.primary, TimeToEventEndpoint | OutcomeEndpoint):
+        rule = f"cannot be held against an endpoint of kind {template.protocol.primary.kind} yet"
         yield Broken(here, rule, "Remove it, or use a binary endpoint.")
         return
     if isinstance(record, Trial):
@@ -681,7 +807,7 @@ def _observed(
                 else "Remove it: there is nothing to compare with.",
             )
     elif isinstance(record, Pool):
-        measure = reference.measure or template.protocol.primary.estimand.summary
+        measure = reference.measure or template.protocol.primary.summary
         if measure.value not in {effect.measure.value for effect in record.effects}:
             yield Broken(here, f"states no {measure}", "Name the measure it states.")
     elif record is not None:

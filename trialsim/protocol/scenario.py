@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 from typing_extensions import override
 
 from trialsim.protocol.course import Course
+from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
     Difference,
     Frozen,
@@ -238,6 +239,8 @@ class Nature(Frozen):
     survival: AnyLifetime | None = None
     dropout: Dropout | None = None
     enrolment: Enrolment | None = None
+    outcomes: Annotated[dict[Id, AnyOutcome], Field(max_length=50)] = Field(default={})
+    correlations: Annotated[tuple[Correlated, ...], Field(max_length=200)] = ()
 
 
 class Reached(Frozen):
@@ -310,7 +313,8 @@ class Scenario(Frozen):
     """One state of the world. Without an effect, treatment changes nothing.
 
     `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
-    the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event.
+    the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
+    `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``.
     """
 
     id: Id
@@ -320,6 +324,7 @@ class Scenario(Frozen):
     control_risk: Risk | None = None
     response: ResponseScenario | None = None
     survival: SurvivalScenario | None = None
+    outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -390,6 +395,12 @@ class Truth:
         For one of kind time-to-event.
     enrolment : Enrolment or None
         When patients enter, where that is stated; the same in every scenario.
+    outcomes : tuple of (endpoint id, truth)
+        Of every endpoint that stands under ``nature.outcomes``.
+    correlations : tuple of Correlated
+        The same in every scenario.
+    primary : str
+        Id of the primary endpoint, where it is one of `outcomes`.
     """
 
     scenario: str
@@ -405,10 +416,19 @@ class Truth:
     courses: Courses | None = None
     lifetimes: Lifetimes | None = None
     enrolment: Enrolment | None = None
+    outcomes: tuple[tuple[str, OutcomeTruth], ...] = ()
+    correlations: tuple[Correlated, ...] = ()
+    primary: str = ""
+
+    def outcome(self, endpoint: str) -> OutcomeTruth | None:
+        """Return the truth of an endpoint that stands under ``nature.outcomes``; else None."""
+        return dict(self.outcomes).get(endpoint)
 
     @property
     def is_null(self) -> bool:
-        """Whether treatment changes nothing."""
+        """Whether treatment changes nothing in the primary endpoint."""
+        if own := self.outcome(self.primary):
+            return own.is_null
         if self.courses:
             return self.courses.control == self.courses.treated
         if self.lifetimes:

@@ -12,7 +12,6 @@ __all__ = ["REMEDY", "refusal"]
 
 REMEDY = "See 'What is not supported' in docs/protocol-format.md."
 
-_KINDS = "this version has binary, response, time-to-event and continuous ones"
 _REASONS = {
     "cluster|clusters|icc|intracluster": (
         "a cluster-randomised trial",
@@ -47,8 +46,6 @@ _REASONS = {
         "a non-inferiority or equivalence test",
         "the test in this version is of no difference",
     ),
-    "ordinal": ("an ordinal endpoint", _KINDS),
-    "count|counts": ("a count endpoint", _KINDS),
 }
 _TAIL = r"([-_ ](trial|randomi[sz]ed|randomi[sz]ation|design|arms?|sizes?|rules?|decision))*"
 _PATTERNS = [

@@ -51,6 +51,11 @@ _MECHANISMS = {
     "response": "states none, response, relapse, death, loss with hazards constant between breaks",
     "time-to-event": "one cumulative hazard at the event per patient, the same under both arms; "
     "entry and loss independent of it",
+    "continuous": "normal values at every visit, of logarithms on the log scale",
+    "ordinal": "one category per patient by inverse distribution, the same luck under both arms",
+    "days-alive-and-free": "death, or a beta-binomial number of days, by inverse distribution",
+    "count": "negative-binomial counts over each patient's exposure, by inverse distribution",
+    "competing-risks": "two cause-specific hazards, constant between breaks; independent loss",
 }
 
 
@@ -269,7 +274,7 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
         ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
         ("Patients", f"{protocol.n_total:,}"),
         ("Primary endpoint", endpoint_in_words(protocol)),
-        ("Estimand", f"{primary.estimand.population}; {primary.estimand.summary}"),
+        ("Estimand", f"{primary.estimand.population}; {primary.summary}"),
     ]
     events = primary.estimand.intercurrent_events.items()
     rows += [("Intercurrent event", f"{event}: {strategy}") for event, strategy in events]
@@ -349,10 +354,13 @@ def _schedule(protocol: Protocol) -> Grid:
 def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     for number, run in enumerate(runs):
         rows = []
+        endpoints = run.resolved.endpoints
         for scenario, numbers in _by_scenario(run).items():
             for row in numbers:
-                if row["measure"] in ("risk", "true_effect"):
-                    what = f"risk, {row['arm']}" if "arm" in row else row.get("scale", "effect")
+                if row["measure"] in ("risk", "arm_mean", "true_effect"):
+                    seen = "risk" if row["measure"] == "risk" else row.get("unit", "")
+                    what = f"{seen}, {row['arm']}" if "arm" in row else row.get("scale", "effect")
+                    what = f"{row['endpoint']}: {what}" if len(endpoints) > 1 else what
                     status = row.get("set_by") or _status(row.get("status", ""))
                     read = f"{row.get('horizon', '')} from {row.get('clock', '')}"
                     rows.append(
@@ -413,11 +421,38 @@ def _characteristics(runs: Sequence[FinishedRun]) -> Iterator[Block]:
             untold.update(dict.fromkeys(row["why"] for row in here if row["value"] is None))
         if any("look" in row for row in run.document["rows"]):
             yield _looks(run)
+        yield from _together(run)
     yield from (Paragraph(f"Not given: {why}.") for why in untold)
     yield Paragraph(
         "Formulas and Monte Carlo standard errors (MCSE): Morris, White and Crowther 2019, "
         "Table 6; type M and S: Gelman and Carlin 2014."
     )
+
+
+def _together(run: FinishedRun) -> Iterator[Grid]:
+    """Yield what is found after adjustment for multiplicity, and how endpoints correlate."""
+    words = {
+        "power_adjusted": "",
+        "power_disjunctive": "at least one of the family",
+        "power_conjunctive": "all of the family",
+    }
+    rows = [row for row in run.document["rows"] if row["measure"] in words]
+    if rows:
+        lines = [
+            (
+                _title(run, row["scenario"]),
+                row.get("endpoint") or words[row["measure"]] or "the family",
+                _number(row),
+            )
+            for row in rows
+        ]
+        caption = f"Found together, {rows[0]['analysis']} ({label_of(run)}); value +- MCSE"
+        yield Grid(caption, ("If the truth is", "Endpoint", "Power"), tuple(lines))
+    seen = [row for row in run.document["rows"] if row["measure"] == "correlation"]
+    if seen:
+        pairs = tuple((row["endpoint"], row["analysis"], _number(row)) for row in seen)
+        caption = f"Correlation of outcomes between patients ({label_of(run)}); value +- MCSE"
+        yield Grid(caption, ("Endpoint", "", "Correlation"), pairs)
 
 
 def _looks(run: FinishedRun) -> Grid:
@@ -564,7 +599,7 @@ def _ademp_of(run: FinishedRun) -> Grid:
         seen = "analysed at the data cut-off"
     else:
         corrected = "ratios on the log scale; 0.5 added to the four cells where one is 0."
-        seen = primary.at.in_words(protocol.therapy)
+        seen = primary.read_out.in_words(protocol.therapy)
     observed = document["observed"]
     trials = {row["evidence"] for row in observed if row["measure"] == "risk"}
     n_scenarios = len(_by_scenario(run))
@@ -583,7 +618,7 @@ def _ademp_of(run: FinishedRun) -> Grid:
         ),
         (
             "Estimands",
-            f"{primary.estimand.summary} of {primary.event}, {seen}, in {population}.",
+            f"{primary.summary} of {primary.event}, {seen}, in {population}.",
         ),
         (
             "Methods",
@@ -612,7 +647,7 @@ def _sentences_of(run: FinishedRun) -> Iterator[Block]:
         power = next((r for r in rows if r["measure"] == "power" and r.get("headline")), None)
         effect = next((r for r in rows if r["measure"] == "true_effect"), None)
         if any(
-            r["measure"] == "type_i_error" for r in rows if r["endpoint"] == rows[0]["endpoint"]
+            r["measure"] == "type_i_error" for r in rows if r.get("endpoint") == rows[0]["endpoint"]
         ):
             continue  # no effect: its rejections are no power
         if not power or power["value"] is None or not effect:
@@ -678,6 +713,9 @@ _SHARES = (
     "type_i_error",
     "coverage",
     "type_s",
+    "power_adjusted",
+    "power_disjunctive",
+    "power_conjunctive",
     "power_wrong_direction",
     "percentile",
 )

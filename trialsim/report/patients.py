@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trialsim.engine.replay import ReplayedTrial
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.design import Protocol, SurvivalSummary
+from trialsim.protocol.design import OutcomeEndpoint, Protocol, SurvivalSummary
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.report.text import endpoint_in_words, table
@@ -52,6 +52,9 @@ def _randomised(protocol: Protocol, arms: NDArray[Any]) -> str:
 
 def _seen(protocol: Protocol, plan: AnalysisPlan, trial: ReplayedTrial) -> str:
     """Say how many had the event, of those the last look could see."""
+    if isinstance(protocol.primary, OutcomeEndpoint):
+        what = endpoint_in_words(protocol)
+        return f"{what[0].upper()}{what[1:]}: each patient's is in the table."
     arms, events = trial.patients["arm"], trial.patients["event"].astype(float)
     parts = []
     for arm in (protocol.experimental, protocol.control):

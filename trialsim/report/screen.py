@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from trialsim.protocol.design import (
     ContinuousEndpoint,
@@ -99,23 +99,22 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
     lines = []
     for scenario in resolved.scenarios(list(by_scenario)):
         rows = by_scenario[scenario.id]
-        arms = (protocol.control, protocol.experimental)
-        risks = [rows[Measure.RISK, arm.id].value or 0 for arm in arms]
         lines.append(
             (
                 _truth_in_words(resolved, scenario),
                 _known_from(resolved, scenario, rows),
                 _percent(rows[Measure.POWER, None]),
-                " -> ".join(_per_1000(risk) for risk in risks),
+                _arms(protocol, rows),
                 _times(rows.get((Measure.TYPE_M, None))),
             )
         )
-    header = ("If the truth is ...", "known from", "chance to find it", "per 1,000", "when found")
-    event, ratio = protocol.primary.event, protocol.primary.estimand.summary.is_ratio
+    shown, event = _unit(rows), protocol.primary.event
+    header = ("If the truth is ...", "known from", "chance to find it", shown, "when found")
+    ratio = protocol.primary.summary.is_ratio
     if isinstance(protocol.primary, TimeToEventEndpoint):
-        event = f"{event} within {protocol.primary.at.in_words(protocol.therapy)}"
+        event = f"{event} within {protocol.primary.read_out.in_words(protocol.therapy)}"
     legend = (
-        f"per 1,000: {event}, control -> treated; when found: how many times its true size a "
+        f"{shown}: {event}, control -> treated; when found: how many times its true size a "
         f"significant effect looks{' (log scale)' if ratio else ''}."
     )
     untold = {row.why for row in result.rows if row.measure is Measure.POWER and row.why}
@@ -125,7 +124,89 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         parts += ["", read_out_table(resolved, result)]
     if protocol.looks:
         parts += ["", looks_table(resolved, result)]
+    if len(resolved.endpoints) > len(protocol.simulated):
+        parts += ["", endpoints_table(resolved, result)]
     return "\n".join(parts)
+
+
+Rows = dict[tuple[Measure, str | None], Row]
+
+
+def _arms(protocol: Protocol, rows: Rows) -> str:
+    """Return what both arms show: deaths per 1,000, or means."""
+    arms = (protocol.control.id, protocol.experimental.id)
+    if (Measure.ARM_MEAN, arms[0]) in rows:
+        return " -> ".join(f"{rows[Measure.ARM_MEAN, arm].value:.4g}" for arm in arms)
+    return " -> ".join(_per_1000(rows[Measure.RISK, arm].value or 0) for arm in arms)
+
+
+def _unit(rows: Rows) -> str:
+    means = [row for (measure, _), row in rows.items() if measure is Measure.ARM_MEAN]
+    return means[0].unit or "" if means else "per 1,000"
+
+
+def endpoints_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
+    """Return, per further endpoint of the same patients, what is true and how often it is found."""
+    protocol = resolved.template.protocol
+    parts = []
+    for endpoint in resolved.endpoints[len(protocol.simulated) :]:
+        by_scenario = _by_scenario(result, endpoint.id)
+        lines, rows = [], Rows()
+        for scenario in resolved.scenarios(list(by_scenario)):
+            rows = by_scenario[scenario.id]
+            effect = rows[Measure.TRUE_EFFECT, None]
+            status = (
+                rows[
+                    Measure.RISK if _unit(rows) == "per 1,000" else Measure.ARM_MEAN,
+                    protocol.experimental.id,
+                ].status
+                or ""
+            )
+            lines.append(
+                (
+                    _truth_in_words(resolved, scenario),
+                    f"{endpoint.summary.short} {effect.value:.3g}",
+                    status.upper() if status in ("document", "unverified") else status,
+                    _arms(protocol, rows),
+                    _percent(rows[Measure.POWER, None]),
+                )
+            )
+        what = f"{endpoint.event}, {read_out_in_words(endpoint, protocol.therapy)}"
+        told = wrapped(f"{endpoint.id} ({endpoint.level}): {what}; {endpoint.analysis}")
+        header = ("If the truth is ...", "effect", "known from", _unit(rows), "chance to find it")
+        parts.append(f"{told}\n{table(header, lines)}")
+    return "\n\n".join([*parts, *_together(resolved, result)])
+
+
+def _together(resolved: ResolvedTemplate, result: StudyResult) -> Iterator[str]:
+    """Yield what is found after adjustment for multiplicity, and how outcomes correlate."""
+    procedure = resolved.template.protocol.multiplicity
+    adjusted = (Measure.POWER_ADJUSTED, Measure.POWER_DISJUNCTIVE, Measure.POWER_CONJUNCTIVE)
+    rows = [row for row in result.rows if row.measure in adjusted]
+    if procedure and rows:
+        header = ["If the truth is ...", *procedure.endpoints, "at least one", "all"]
+        lines = []
+        for scenario in resolved.scenarios(list(dict.fromkeys(r.scenario or "" for r in rows))):
+            own = [row for row in rows if row.scenario == scenario.id]
+            cells = [_percent(row) for row in own]
+            lines.append((_truth_in_words(resolved, scenario), *cells))
+        told = wrapped(f"Chance to find them together, {procedure} (familywise error kept):")
+        width = len(header)
+        lines = [(*line, *("" for _ in range(width - len(line)))) for line in lines]
+        yield f"{told}\n{table(header, lines)}"
+    latent = {frozenset(pair.between): pair.value for pair in resolved.template.nature.correlations}
+    seen = [row for row in result.rows if row.measure is Measure.CORRELATION]
+    if seen and latent:
+        lines = []
+        for row in seen:
+            second = (row.analysis or "").split(",")[0].removeprefix("with ")
+            stated = latent.get(frozenset((row.endpoint or "", second)))
+            if stated is None:
+                continue
+            shown = f"{row.value:+.3f} +-{row.mcse:.3f}"
+            lines.append((f"{row.endpoint} and {second}", f"{stated:+.2f}", shown))
+        told = "Correlation between patients of the control arm:"
+        yield f"{told}\n{table(('', 'latent, as stated', 'as observed'), lines)}"
 
 
 def looks_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
@@ -152,10 +233,10 @@ def looks_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         Measure.DURATION_MONTHS: "months to\nthe end",
         Measure.TRUE_EFFECT: "average HR\nin this design",
     }
-    if not isinstance(protocol.primary.estimand.summary, SurvivalSummary):
+    if not isinstance(protocol.primary.summary, SurvivalSummary):
         del wanted[Measure.TRUE_EFFECT]
-    elif not protocol.primary.estimand.summary.is_ratio:
-        wanted[Measure.TRUE_EFFECT] = f"true\n{protocol.primary.estimand.summary.short}"
+    elif not protocol.primary.summary.is_ratio:
+        wanted[Measure.TRUE_EFFECT] = f"true\n{protocol.primary.summary.short}"
     rows = [(s, by_scenario[s.id]) for s in scenarios]
     shown = [m for m in wanted if any((m, None) in found for _, found in rows)]
     lines = [
@@ -224,7 +305,7 @@ def read_out_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
     """Return the power at every read-out of the same patients, and the size the primary needs."""
     protocol = resolved.template.protocol
     therapy = protocol.therapy
-    endpoints = sorted(protocol.simulated, key=lambda e: e.at.days_after_entry(therapy))
+    endpoints = sorted(protocol.simulated, key=lambda e: e.read_out.days_after_entry(therapy))
     by_endpoint = {e.id: _by_scenario(result, e.id) for e in endpoints}
     lines = []
     for scenario in resolved.scenarios(list(by_endpoint[protocol.primary.id])):
@@ -248,16 +329,14 @@ def read_out_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
 
 def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> str:
     """Return when an endpoint is read: "end of therapy" where nothing has passed since."""
-    words = endpoint.at.in_words(therapy)
+    words = endpoint.read_out.in_words(therapy)
     return (
         words.replace("0 d after therapy", "end of therapy") if words.startswith("0 d") else words
     )
 
 
-def _by_scenario(
-    result: StudyResult, endpoint: str
-) -> dict[str, dict[tuple[Measure, str | None], Row]]:
-    found: dict[str, dict[tuple[Measure, str | None], Row]] = {}
+def _by_scenario(result: StudyResult, endpoint: str) -> dict[str, Rows]:
+    found: dict[str, Rows] = {}
     for row in result.rows:
         if row.endpoint == endpoint and row.look is None:
             found.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
@@ -272,7 +351,7 @@ def _truth_in_words(resolved: ResolvedTemplate, scenario: Scenario) -> str:
 def _known_from(
     resolved: ResolvedTemplate,
     scenario: Scenario,
-    rows: dict[tuple[Measure, str | None], Row],
+    rows: Rows,
 ) -> str:
     if rows[Measure.TRUE_EFFECT, None].set_by:
         return "set by you"
@@ -376,7 +455,7 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     said.append(("blinded", ", ".join(protocol.blinding) or "nobody, or not stated"))
     said.append(("patients", f"{protocol.n_total:,}"))
     for endpoint in protocol.endpoints:
-        said += _endpoint_in_words(endpoint, protocol)
+        said += _endpoint_in_words(endpoint, resolved)
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
@@ -390,21 +469,12 @@ def template_lines(resolved: ResolvedTemplate) -> str:
             ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
         )
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
-    scenarios = []
-    for scenario in template.scenarios:
-        truth = resolved.truth(scenario)
-        own_risk = scenario.control_risk or scenario.as_observed or scenario.response
-        paths = [f"scenarios.{scenario.id}", *([] if own_risk else ["nature.control_risk"])]
-        changed = resolved.set_by_user(*paths)
-        known = resolved.status_of(scenario)
-        known = f"{truth.source} ({known})" if truth.source else known
-        per_1000 = f"{_per_1000(truth.control_risk)} -> {_per_1000(truth.treated_risk)}"
-        scenarios.append((scenario.id, truth.label, per_1000, changed or known))
+    scenarios, unit = _scenarios_in_words(resolved)
     width = max(len(name) for name, _ in said) + 2
     parts = [
         wrapped(f"{template.id.upper()}   {template.title}"),
         "\n".join(wrapped(what, " " * width, f"{name:{width}}") for name, what in said),
-        table(("scenario", "effect", "per 1,000", "known from"), scenarios, folding=(3,)),
+        table(("scenario", "effect", unit, "known from"), scenarios, folding=(3,)),
     ]
     if template.variants:
         parts.append("\n".join(f"--variant {v.id:20} {v.title}" for v in template.variants))
@@ -437,19 +507,40 @@ def _calendar_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
     return said
 
 
-def _endpoint_in_words(endpoint: Endpoint, protocol: Protocol) -> list[tuple[str, str]]:
+def _scenarios_in_words(resolved: ResolvedTemplate) -> tuple[list[tuple[str, ...]], str]:
+    """Return a line per scenario, and the unit of what its arms show."""
+    template, protocol = resolved.template, resolved.template.protocol
+    scenarios: list[tuple[str, ...]] = []
+    unit = "per 1,000"
+    for scenario in template.scenarios:
+        truth = resolved.truth(scenario)
+        own_risk = scenario.control_risk or scenario.as_observed or scenario.response
+        paths = [f"scenarios.{scenario.id}", *([] if own_risk else ["nature.control_risk"])]
+        changed = resolved.set_by_user(*paths)
+        known = resolved.status_of(scenario)
+        known = f"{truth.source} ({known})" if truth.source else known
+        shown = f"{_per_1000(truth.control_risk)} -> {_per_1000(truth.treated_risk)}"
+        if own := truth.outcome(protocol.primary.id):
+            shown, unit = " -> ".join(f"{arm:.4g}" for arm in own.arms), own.unit
+        scenarios.append((scenario.id, truth.label, shown, changed or known))
+    return scenarios, unit
+
+
+def _endpoint_in_words(endpoint: Endpoint, resolved: ResolvedTemplate) -> list[tuple[str, str]]:
+    protocol = resolved.template.protocol
+    simulated = "" if endpoint in resolved.endpoints else "; shown, not simulated"
     if isinstance(endpoint, ContinuousEndpoint):
         at = ", ".join(time.in_words(protocol.therapy) for time in endpoint.at)
-        words = f"{endpoint.variable} ({endpoint.unit}) at {at}; shown, not simulated"
+        how = simulated or f"; {endpoint.summary}, {endpoint.analysis}"
+        words = f"{endpoint.variable} ({endpoint.unit}) at {at}{how}"
         return [(endpoint.level.value, words)]
     sides = "two" if protocol.test.sides == 2 else "one"
-    simulated = "" if endpoint in protocol.simulated else "; shown, not simulated"
     at = f"{endpoint.event} at {read_out_in_words(endpoint, protocol.therapy)}"
     if isinstance(endpoint, TimeToEventEndpoint):
         at = f"time to {endpoint.event}"
         at += f", followed for {endpoint.followed_for}" if endpoint.followed_for else ""
     words = (
-        f"{at}, {endpoint.better} is better; {endpoint.estimand.summary}, {endpoint.analysis}, "
+        f"{at}, {endpoint.better} is better; {endpoint.summary}, {endpoint.analysis}, "
         f"{100 * protocol.test.alpha:g}% {sides}-sided{simulated}"
     )
     events = endpoint.estimand.intercurrent_events.items()

@@ -67,7 +67,7 @@ def endpoint_in_words(protocol: Protocol) -> str:
     primary = protocol.primary
     if isinstance(primary, TimeToEventEndpoint):
         return f"time to {primary.event}"
-    return f"{primary.event}, {primary.at.in_words(protocol.therapy)}"
+    return f"{primary.event}, {primary.read_out.in_words(protocol.therapy)}"
 
 
 def caution_lines(

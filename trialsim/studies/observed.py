@@ -200,16 +200,16 @@ def _obstacle(result: TrialResult, control_risk: float, own: Protocol) -> str:
         return "" if result.at else "the time of its read-out is not recorded"
     if not 0 < control_risk < 1:
         return "none or all of its control patients had the event"
-    planned = own.primary.at.days_after_entry(therapy)
+    planned = own.primary.read_out.days_after_entry(therapy)
     if result.at and abs(result.at.days_after_entry(therapy) - planned) > 0.5:
-        at = own.primary.at.in_words(therapy)
+        at = own.primary.read_out.in_words(therapy)
         return f"read at {result.at.in_words(therapy)}, the endpoint at {at}"
     return ""
 
 
 def observed_pools(resolved: ResolvedTemplate) -> list[ObservedPool]:
     """Return the pooled results of ``observed:``."""
-    summary = resolved.template.protocol.primary.estimand.summary
+    summary = resolved.template.protocol.primary.summary
     found = []
     for reference in resolved.template.observed:
         record = resolved.evidence.records[reference.evidence]

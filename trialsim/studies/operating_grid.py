@@ -377,7 +377,7 @@ def _without_effect(protocol: Protocol, truth: Truth) -> Truth:
 
 
 def _horizon(protocol: Protocol) -> float:
-    return protocol.primary.at.days_after_entry(protocol.therapy)
+    return protocol.primary.read_out.days_after_entry(protocol.therapy)
 
 
 def _sped_up(enrolment: Enrolment, speed: float) -> Enrolment:
@@ -408,8 +408,8 @@ def _blank(protocol: Protocol, plan: AnalysisPlan, point: GridPoint, truth: Trut
         value=None,
         scenario=truth.scenario,
         endpoint=plan.endpoint,
-        horizon=str(protocol.primary.at.after),
-        clock=protocol.primary.at.clock.value,
+        horizon=str(protocol.primary.read_out.after),
+        clock=protocol.primary.read_out.clock.value,
         analysis=plan.in_words,
         set_by=point.name,
     )

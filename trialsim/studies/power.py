@@ -22,11 +22,13 @@ from trialsim.errors import DesignError
 from trialsim.generate.binary import solve
 from trialsim.protocol.design import (
     MilestoneTest,
+    OutcomeSummary,
     Protocol,
     RestrictedMeanTest,
     Summary,
     SurvivalSummary,
 )
+from trialsim.protocol.outcomes import CompetingTruth, OutcomeTruth, RiskTruth
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
@@ -82,15 +84,15 @@ def survival_curves(
 
 
 def _blank(resolved: ResolvedTemplate, plan: AnalysisPlan, truth: Truth) -> Row:
-    endpoint = next(e for e in resolved.template.protocol.simulated if e.id == plan.endpoint)
+    endpoint = resolved.endpoint(plan.endpoint)
     return Row(
         measure=Measure.RISK,
         value=None,
         scenario=truth.scenario,
         variant=resolved.variant or None,
         endpoint=endpoint.id,
-        horizon=str(endpoint.at.after),
-        clock=endpoint.at.clock.value,
+        horizon=str(endpoint.read_out.after),
+        clock=endpoint.read_out.clock.value,
     )
 
 
@@ -98,6 +100,8 @@ def _truth_rows(
     resolved: ResolvedTemplate, plan: AnalysisPlan, scenario: Scenario, truth: Truth
 ) -> list[Row]:
     protocol, blank = resolved.template.protocol, _blank(resolved, plan, truth)
+    if outcome := truth.outcome(plan.endpoint):
+        return _outcome_rows(resolved, plan, scenario, outcome, blank)
     control, treated = truth.risks_on(plan.day)
     theta = theta_of(resolved, plan, scenario, truth)
     here, status = f"scenarios.{scenario.id}", resolved.status_of(scenario, plan.day)
@@ -159,6 +163,52 @@ def _truth_rows(
     return rows
 
 
+def _outcome_rows(
+    resolved: ResolvedTemplate,
+    plan: AnalysisPlan,
+    scenario: Scenario,
+    outcome: OutcomeTruth,
+    blank: Row,
+) -> list[Row]:
+    """Return what each arm shows of an endpoint under ``outcomes:``, and the true effect."""
+    protocol, name = resolved.template.protocol, plan.endpoint
+    effect = scenario.outcomes.get(name)
+    own, shared = f"scenarios.{scenario.id}.outcomes.{name}", f"nature.outcomes.{name}"
+    control, treated = outcome.arms
+    risk = isinstance(outcome, RiskTruth | CompetingTruth)
+    measure = Measure.RISK if risk else Measure.ARM_MEAN
+    theta = theta_of(resolved, plan, scenario, resolved.truth(scenario))
+    status = resolved.status_of_outcome(scenario, name)
+    source = effect.number.source if effect else None
+    shown = replace(blank, measure=measure, unit=outcome.unit)
+    return [
+        replace(
+            shown,
+            value=control,
+            arm=protocol.control.id,
+            status="assumed",
+            set_by=resolved.set_by_user(shared),
+        ),
+        replace(
+            shown,
+            value=treated,
+            arm=protocol.experimental.id,
+            source=source,
+            status=status,
+            set_by=resolved.set_by_user(own, shared),
+        ),
+        replace(
+            blank,
+            measure=Measure.TRUE_EFFECT,
+            value=exp(theta) if plan.summary.is_ratio else theta,
+            scale=str(plan.summary),
+            source=source,
+            status=status,
+            set_by=resolved.set_by_user(own, shared),
+        ),
+    ]
+
+
 def _size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) -> Row:
     """Return the 1:1 size for 80% power by the pooled-variance formula, or why there is none."""
     size = replace(
@@ -198,8 +248,14 @@ def theta_of(
     Of a hazard ratio, what the planned analysis converges to: the stated one where hazards are
     proportional, else an average over the follow-up this design gives.
     """
+    outcome = truth.outcome(plan.endpoint)
     if isinstance(plan.summary, Summary):
-        return true_effect(truth.risks_on(plan.day), plan.summary)
+        risks = outcome.arms if outcome else truth.risks_on(plan.day)
+        return true_effect(risks, plan.summary)
+    if isinstance(plan.summary, OutcomeSummary):
+        assert outcome is not None
+        assert not isinstance(outcome, RiskTruth)  # its summary is one of risks
+        return outcome.theta(plan.summary)
     course = event_course(scenario, resolved.template)
     return theta_on_course(resolved.template.protocol, plan, course)
 

@@ -33,6 +33,7 @@ from trialsim.studies.observed import (
     sentence,
 )
 from trialsim.studies.power import power_rows, survival_curves
+from trialsim.studies.together import correlation_rows, multiplicity_rows
 from trialsim.trial import AnalysisPlan, Kernel, Row, StudyResult
 
 __all__ = ["PlannedSimulation", "Precision", "plan_simulation"]
@@ -259,7 +260,11 @@ class PlannedSimulation:
             trials.append((known, placements(known, simulation, self.resolved)))
         pools = observed_pools(self.resolved)
         return StudyResult(
-            rows=tuple(power_rows(self.resolved, by_unit[""])),
+            rows=(
+                *power_rows(self.resolved, by_unit[""]),
+                *multiplicity_rows(self.resolved, by_unit[""]),
+                *correlation_rows(self.resolved, by_unit[""]),
+            ),
             observed=tuple(observed_rows(trials, pools, self.resolved)),
             findings=tuple(finding(trial, placed) for trial, placed in trials),
             texts={trial.record.id: sentence(trial, placed) for trial, placed in trials},
@@ -340,7 +345,7 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     """
     chosen = resolved.scenarios(scenarios)
     protocol = resolved.template.protocol
-    plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in protocol.simulated)
+    plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in resolved.endpoints)
     own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
     jobs = tuple(job.on_its_shortest_path() for job in (own, *observed))

@@ -22,6 +22,7 @@ from trialsim.protocol.design import (
     BinaryTest,
     LogRankTest,
     Look,
+    OutcomeEndpoint,
     Protocol,
     SampleSize,
     Summary,
@@ -223,6 +224,14 @@ def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize:
     DesignError
         For a design that cannot be met.
     """
+    primary = resolved.template.protocol.primary
+    if isinstance(primary, OutcomeEndpoint):
+        remedy = (
+            "From Python: trialsim.sizing.means_size, ordinal_size; or try sizes with 'simulate "
+            "--set protocol.sample_size.total=N'."
+        )
+        rule = f"is of kind {primary.kind}, which 'size' does not plan for yet"
+        raise RequestError(Problem(rule, remedy, f"protocol.endpoints.{primary.id}"))
     scenario = request.scenario or _first_solid(resolved)
     status = "assumed" if _is_own(resolved, scenario) else resolved.status_of(scenario)
     truth = resolved.truth(scenario)

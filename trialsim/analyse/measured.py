@@ -1,0 +1,74 @@
+"""Analysis of a measurement at its last time, or of all times by a mixed model."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.analyse.binary import Columns
+from trialsim.analyse.contrasts import confidence_level, read_once
+from trialsim.generate.outcomes import MeasuredBatch
+from trialsim.kernels.contrasts import ArmContrast, wald
+from trialsim.kernels.measured import ancova, student, welch
+from trialsim.kernels.mmrm import fit_mmrm
+from trialsim.protocol.design import MeasuredTest
+from trialsim.trial import AnalysisPlan, LookResults
+
+__all__ = ["analyse", "patients", "score"]
+
+
+def analyse(batch: MeasuredBatch, plan: AnalysisPlan) -> LookResults:
+    """Compare means, treated minus control; who has no value at the read-out is left out.
+
+    The mixed model uses every visit seen, which under values missing at random is unbiased.
+
+    Returns
+    -------
+    LookResults
+        Arrays of shape (n_reps, 1); differences of logarithms on the log scale.
+    """
+    seen = np.isfinite(batch.visits[:, -1])
+    contrast = _contrast(batch, plan, confidence_level(plan))
+    return read_once(contrast, plan, seen.sum(axis=0), len(seen))
+
+
+def _contrast(batch: MeasuredBatch, plan: AnalysisPlan, level: float) -> ArmContrast:
+    if plan.test is MeasuredTest.MMRM:
+        fit = fit_mmrm(batch.visits, batch.assigned, batch.baseline)
+        last = (column[:, -1] for column in (fit.estimate, fit.standard_error, fit.df))
+        estimate, se, df = last
+        return wald(estimate, se, level, degrees_of_freedom=df, failed=~fit.converged)
+    values, treated = batch.visits[:, -1], batch.assigned
+    seen = np.isfinite(values)
+    included = None if seen.all() else seen
+    match plan.test:
+        case MeasuredTest.WELCH:
+            return welch(values, treated, included, confidence_level=level)
+        case MeasuredTest.CHANGE:
+            assert batch.baseline is not None  # required by the rules
+            return student(values - batch.baseline, treated, included, confidence_level=level)
+        case MeasuredTest.ANCOVA:
+            assert batch.baseline is not None
+            return ancova(values, batch.baseline, treated, included, confidence_level=level)
+        case _:
+            return student(values, treated, included, confidence_level=level)
+
+
+def patients(batch: MeasuredBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:
+    """Return the measurements of each patient of one trial, on their own scale."""
+    del plan, look  # everyone is read out
+    back = np.exp if batch.log else np.asarray
+    columns: Columns = {"treated": batch.assigned[:, replicate]}
+    if batch.baseline is not None:
+        columns["baseline"] = back(batch.baseline[:, replicate])
+    for number in range(batch.visits.shape[1]):
+        columns[f"visit_{number + 1}"] = back(batch.visits[:, number, replicate])
+    return columns
+
+
+def score(
+    batch: MeasuredBatch, plan: AnalysisPlan
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the last measurement of every patient, and who is treated."""
+    del plan  # the same for all
+    return batch.visits[:, -1], batch.assigned

@@ -1,0 +1,55 @@
+"""Analysis of ordered categories, and of days alive and free with death the worst."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.analyse.binary import Columns
+from trialsim.analyse.contrasts import confidence_level, read_once
+from trialsim.generate.outcomes import OrderedBatch
+from trialsim.kernels.ordered import common_odds_ratio, counts_by_arm, wilcoxon_mann_whitney
+from trialsim.protocol.design import OrderedTest
+from trialsim.trial import AnalysisPlan, LookResults
+
+__all__ = ["analyse", "patients", "score"]
+
+
+def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
+    """Compare everyone as assigned, by ranks or by the common odds ratio of a higher category.
+
+    The rank test's estimate is the win difference, P(treated higher) less P(control higher).
+
+    Returns
+    -------
+    LookResults
+        Arrays of shape (n_reps, 1).
+    """
+    counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories)
+    level = confidence_level(plan)
+    if plan.test is OrderedTest.WILCOXON:
+        won = wilcoxon_mann_whitney(*counts, confidence_level=level)
+        contrast = won._replace(
+            estimate=2 * won.estimate - 1,
+            standard_error=2 * won.standard_error,
+            lower=2 * won.lower - 1,
+            upper=2 * won.upper - 1,
+        )
+    else:
+        contrast = common_odds_ratio(*counts, confidence_level=level)
+    n = len(batch.category)
+    return read_once(contrast, plan, np.full(batch.category.shape[1], float(n)), n)
+
+
+def patients(batch: OrderedBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:
+    """Return the category of each patient of one trial; days, and -1 for who died."""
+    del plan, look  # everyone is read out
+    category = batch.category[:, replicate]
+    name = "days" if batch.days else "category"
+    return {"treated": batch.assigned[:, replicate], name: category - int(batch.days)}
+
+
+def score(batch: OrderedBatch, plan: AnalysisPlan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the category of every patient, and who is treated."""
+    del plan  # the same for all
+    return batch.category.astype(float), batch.assigned

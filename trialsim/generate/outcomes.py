@@ -1,0 +1,200 @@
+"""Measurements, scores, counts, competing events and further risks of every patient.
+
+One latent normal number per patient decides each (`joint`), under either treatment and every truth
+alike; what else is needed has a stream of its own, by the endpoint's id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.generate.joint import uniform_of
+from trialsim.kernels.competing import competing_times, followed_until
+from trialsim.kernels.counted import count_of
+from trialsim.kernels.hazards import Hazard
+from trialsim.kernels.ordered import category_of
+from trialsim.protocol.outcomes import (
+    CompetingTruth,
+    CountTruth,
+    MeasuredTruth,
+    OrderedTruth,
+    OutcomeTruth,
+    RiskTruth,
+    cholesky,
+)
+from trialsim.streams import Decision, Streams
+from trialsim.trial import TrialBatch
+
+__all__ = [
+    "CompetingBatch",
+    "CountedBatch",
+    "MeasuredBatch",
+    "OrderedBatch",
+    "OutcomeBatch",
+    "draw_outcome",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MeasuredBatch:
+    """Measurements as assigned; logarithms where the truth is on that scale.
+
+    Attributes
+    ----------
+    assigned : ndarray of bool, shape (n_patients, n_reps)
+    baseline : ndarray of float, shape (n_patients, n_reps), or None
+    visits : ndarray of float, shape (n_patients, n_visits, n_reps)
+        NaN after a patient was lost.
+    log : bool
+    """
+
+    assigned: Bools
+    baseline: Floats | None
+    visits: Floats
+    log: bool
+
+
+@dataclass(frozen=True)
+class OrderedBatch:
+    """Categories as assigned, from 0; shape (n_patients, n_reps)."""
+
+    assigned: Bools
+    category: Ints
+    n_categories: int
+    days: bool
+
+
+@dataclass(frozen=True)
+class CountedBatch:
+    """Events and days of exposure as assigned; shape (n_patients, n_reps)."""
+
+    assigned: Bools
+    count: Ints
+    days: Floats
+
+
+@dataclass(frozen=True)
+class CompetingBatch:
+    """Days to what came first, as assigned: 0 nothing, 1 the event, 2 the competing one."""
+
+    assigned: Bools
+    time: Floats
+    cause: Ints
+    day: float
+
+
+OutcomeBatch = TrialBatch | MeasuredBatch | OrderedBatch | CountedBatch | CompetingBatch
+
+
+def draw_outcome(
+    name: str,
+    truth: OutcomeTruth,
+    latent: Floats,
+    assigned: Bools,
+    streams: Streams,
+    block: int,
+) -> OutcomeBatch:
+    """Return what happens to every patient in one endpoint under one truth.
+
+    Parameters
+    ----------
+    name : str
+        Endpoint id.
+    truth : OutcomeTruth
+    latent : ndarray of float, shape (n_patients, n_reps)
+        Standard normal, of `joint.latents`.
+    assigned : ndarray of bool, shape (n_patients, n_reps)
+    """
+    match truth:
+        case RiskTruth():
+            luck = 1 - uniform_of(latent)
+            events = np.stack([luck < truth.control, luck < truth.treated])
+            return TrialBatch(assigned, events)
+        case MeasuredTruth():
+            return _measured(name, truth, latent, assigned, streams, block)
+        case OrderedTruth():
+            luck = uniform_of(latent)
+            control, treated = (
+                category_of(luck, np.array(arm)) for arm in (truth.control, truth.treated)
+            )
+            category = np.where(assigned, treated, control)
+            return OrderedBatch(assigned, category, len(truth.control), truth.days)
+        case CountTruth():
+            days = np.full(assigned.shape, truth.days)
+            if truth.loss:
+                lost = streams.generator(Decision.LEAVING, block, name)
+                days = np.minimum(days, lost.standard_exponential(assigned.shape) / truth.loss)
+            mean = days * np.where(assigned, truth.treated, truth.control)
+            count = count_of(uniform_of(latent), mean, truth.dispersion)
+            return CountedBatch(assigned, count, days)
+        case CompetingTruth():
+            return _competing(name, truth, latent, assigned, streams, block)
+
+
+def _measured(
+    name: str,
+    truth: MeasuredTruth,
+    latent: Floats,
+    assigned: Bools,
+    streams: Streams,
+    block: int,
+) -> MeasuredBatch:
+    """Draw the read-out from the latent number; earlier ones and baseline are drawn given it."""
+    n_times, n_visits = len(truth.correlation), len(truth.control)
+    order = list(range(n_times - 1, -1, -1))  # the read-out first
+    root = cholesky([[truth.correlation[a][b] for b in order] for a in order])
+    assert root is not None  # checked on loading
+    base = [latent]
+    base += [
+        streams.generator(Decision.VISITS, block, f"{name}/{k}").standard_normal(latent.shape)
+        for k in range(n_times - 1)
+    ]
+    shape = (latent.shape[0], n_visits, latent.shape[1])
+    visits, baseline = np.empty(shape), None
+    for row, time in zip(root, order, strict=True):
+        parts = [w * z for w, z in zip(row, base, strict=True) if w]
+        z: Any = np.add.reduce(parts) if len(parts) > 1 else parts[0]
+        visit = time - (n_times - n_visits)
+        if visit < 0:
+            assert truth.baseline is not None
+            baseline = truth.baseline[0] + truth.baseline[1] * z
+            continue
+        mean = np.where(assigned, truth.treated[visit], truth.control[visit])
+        visits[:, visit] = mean + truth.sds[visit] * z
+    if truth.lost_per_visit and n_visits > 1:
+        luck = streams.generator(Decision.LEAVING, block, name).random(latent.shape)
+        kept = (1 - truth.lost_per_visit) ** np.arange(n_visits)  # still there at each visit
+        visits[np.swapaxes(luck >= kept[:, None, None], 0, 1)] = np.nan
+    return MeasuredBatch(assigned, baseline, visits, truth.log)
+
+
+def _competing(
+    name: str,
+    truth: CompetingTruth,
+    latent: Floats,
+    assigned: Bools,
+    streams: Streams,
+    block: int,
+) -> CompetingBatch:
+    """High latent numbers come early: much cumulative hazard is left to few."""
+    total = -np.log1p(-uniform_of(-latent))
+    which = streams.generator(Decision.CAUSE, block, name).random(latent.shape)
+    by_arm = [
+        competing_times(total, which, Hazard(*truth.event[arm]), Hazard(*truth.competing[arm]))
+        for arm in (0, 1)
+    ]
+    time = np.where(assigned, by_arm[1][0], by_arm[0][0])
+    cause = np.where(assigned, by_arm[1][1], by_arm[0][1])
+    end = np.full(time.shape, truth.day)
+    if truth.loss:
+        lost = streams.generator(Decision.LEAVING, block, name).standard_exponential(time.shape)
+        end = np.minimum(end, lost / truth.loss)
+    return CompetingBatch(assigned, *followed_until(time, cause, end), truth.day)
