@@ -35,7 +35,7 @@ _SECONDS_PER_PATIENT = 40e-9  # measured: sepsis, six scenarios, one core; see d
 _SECONDS_PER_TABLE = 1e-6  # analysis of one simulated trial
 _SECONDS_PER_COUNTS = 2e-6  # the same, without patients
 _SECONDS_PER_PATIENT_LOOK = {Kernel.NUMPY: 600e-9, Kernel.NUMBA: 15e-9}  # time to an event
-_SECONDS_PER_PATIENT_OUTCOME = 400e-9  # one of ten further endpoints, measured at 200 patients
+_SECONDS_PER_PATIENT_OUTCOME = 400e-9  # one of nine further endpoints, measured at 200 patients
 _SECONDS_WORTH_COMPILING = 5.0
 
 Progress = Callable[[float, float], None]
