@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from trialsim.characteristics import characteristics, mid_percentile, true_effect
-from trialsim.protocol.design import Summary
+from trialsim.protocol.endpoints import Summary
 from trialsim.trial import LookResults, Measure
 
 THETA = log(0.7)

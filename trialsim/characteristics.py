@@ -8,16 +8,16 @@ Science 9:641-651. Failed replicates are left out and counted beside every numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.kernels.proportions import wilson_interval
-from trialsim.protocol.design import AnySummary, Summary
+from trialsim.protocol.endpoints import AnySummary, Summary
 from trialsim.protocol.scenario import odds_ratio_between
-from trialsim.trial import LookResults, Measure
+from trialsim.trial import LookResults, Measure, Row
 
 __all__ = [
     "MIN_REPLICATES",
@@ -60,6 +60,21 @@ class Characteristic:
     upper: float | None = None
     scale: str | None = None
     why: str | None = None
+
+    def row(self, blank: Row) -> Row:
+        """Return a row of a result: what `blank` says it is about, with this number."""
+        return replace(
+            blank,
+            measure=self.measure,
+            value=self.value,
+            mcse=self.mcse,
+            n_replicates=self.n,
+            lower=self.lower,
+            upper=self.upper,
+            level=0.95 if self.lower is not None else None,
+            scale=self.scale or blank.scale,
+            why=self.why,
+        )
 
 
 def true_effect(risks: tuple[float, float], summary: Summary) -> float:

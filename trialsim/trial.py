@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.protocol.cautions import Caution
-from trialsim.protocol.design import (
+from trialsim.protocol.design import Look, Protocol
+from trialsim.protocol.endpoints import (
     AnySummary,
     AnyTest,
     Better,
     Counted,
-    Look,
-    Protocol,
     ResponseEndpoint,
     SimulatedEndpoint,
     Summary,

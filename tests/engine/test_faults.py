@@ -67,12 +67,16 @@ def test_property_a_killed_pool_worker_costs_nothing(undisturbed, tmp_path, mome
 def test_property_a_killed_driver_leaves_a_run_that_goes_on(
     undisturbed, trialsim, tmp_path, moment
 ):
-    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path)
+    parcels = tmp_path / "parcels"
+    parcels.mkdir()
+    env = {**os.environ, "TMPDIR": str(parcels)}
+    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path, env=env)
     at_a_random_moment(process, tmp_path / "run", undisturbed[1])
     workers = children(process.pid)
     kill(process.pid)
     finish(process)
     until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))  # no orphans
+    assert not list(parcels.glob("trialsim-*"))  # what workers had handed over is gone
     partial = trialsim("report", "run", "--out", "partial.html", cwd=tmp_path)
     if partial.returncode:  # killed before the first block of both was there
         assert "does not have one block of every scenario yet" in partial.stderr

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, log, sqrt
+from typing import get_args
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from trialsim import load_template, plan_simulation
-from trialsim.engine.blocks import draw_patients
+from trialsim.engine.blocks import draw_patients, simulate_block
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
-from trialsim.protocol.design import Endpoint, OutcomeEndpoint
-from trialsim.trial import Measure
+from trialsim.kernels.competing import incidence_on
+from trialsim.kernels.hazards import Hazard
+from trialsim.kernels.ordered import shifted
+from trialsim.protocol.endpoints import Endpoint, OutcomeEndpoint
+from trialsim.protocol.outcomes import CompetingTruth
+from trialsim.report.content import _MECHANISMS
+from trialsim.trial import Measure, Path
 
 HEAD = """
 schema_version: 1
@@ -187,6 +194,16 @@ def test_analytic_cumulative_incidence_of_constant_hazards(result):
     assert shown["drug"] == pytest.approx(1 / 2 * (1 - exp(-2 * year)), abs=1e-9)
 
 
+def test_analytic_truths_without_numpy_agree_with_the_kernels(plan):
+    """Incidences in pieces, at 1e-9, and shares shifted by an odds ratio, at 1e-12."""
+    pieces = ((20.0, 50.0), (0.004, 0.001, 0.01)), ((30.0,), (0.002, 0.005))
+    truth = CompetingTruth((pieces[0],) * 2, (pieces[1],) * 2, 1.0, 0.0, 90.0, 0.5)
+    first, _ = incidence_on(90.0, Hazard(*pieces[0]), Hazard(*pieces[1]))
+    assert truth.arms[0] == pytest.approx(float(first), abs=1e-9)
+    state = plan.jobs[0].truths[1].outcome("state")
+    assert state.treated == pytest.approx(shifted(state.control, 1.8).tolist(), abs=1e-12)
+
+
 def test_property_correlated_outcomes_keep_their_margins(plan):
     """Kolmogorov-Smirnov P above 1e-4 at more than 10^5 patients a margin."""
     job = plan.jobs[0]
@@ -231,13 +248,8 @@ def test_regression_company_changes_nothing_in_the_primary_endpoint(plan, tmp_pa
     alone = alone.partition("  correlations:")[0] + "scenarios:\n  - {id: no-effect, title: none}\n"
     alone = alone.replace("  multiplicity: {method: holm, endpoints: [death, sofa, icu]}\n", "")
     path = tmp_path / "alone.yaml"
-    path.write_text(alone + "")
+    path.write_text(alone)
     single = plan_simulation(load_template(str(path)))
-    from dataclasses import replace
-
-    from trialsim.engine.blocks import simulate_block
-    from trialsim.trial import Path
-
     own = replace(single.jobs[0], path=Path.PATIENTS)
     without = simulate_block(own, 1, 0)[0][0]
     together = simulate_block(plan.jobs[0], 1, 0)[0][0]
@@ -268,10 +280,6 @@ def test_regression_a_patient_of_a_replayed_trial_has_every_endpoint(plan):
 
 def test_property_every_kind_is_registered_whole():
     """What a new kind of endpoint still lacks."""
-    from typing import get_args
-
-    from trialsim.report.content import _MECHANISMS
-
     kinds = get_args(get_args(Endpoint)[0])
     lacking = [
         f"{kind.__name__}: {what}"

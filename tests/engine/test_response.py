@@ -19,7 +19,7 @@ from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.response import draw_courses
 from trialsim.kernels.multistate import state_probabilities, times_to_event
 from trialsim.protocol.course import Course, ImpossibleCourseError, calibrated_hazard
-from trialsim.protocol.design import Counted
+from trialsim.protocol.endpoints import Counted
 from trialsim.protocol.scenario import Courses, Truth
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, Measure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
@@ -14,8 +15,9 @@ import pytest
 from conftest import needs
 from trialsim import RequestError, SimulationError, load_template, plan_simulation
 from trialsim.engine import workers as engine_workers
-from trialsim.engine.run import run
+from trialsim.engine.run import _missing, run
 from trialsim.engine.store import ChunkFolder, InMemory, series_of
+from trialsim.engine.workers import _packed
 from trialsim.studies.simulation import Precision
 
 SMALL = ["protocol.sample_size.total=60"]
@@ -157,3 +159,16 @@ def test_regression_dask_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(engine_workers, "import_module", missing)
     with pytest.raises(RequestError, match=r"trialsim\[dask\]"):
         run(small_plan().jobs, n_replicates=300, seed=1, workers=engine_workers.Cluster("tcp://x"))
+
+
+def test_regression_a_temporary_folder_that_cannot_be_written_is_told_with_a_remedy(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "gone"
+    task = next(iter(_missing(small_plan().jobs[0], 256, 1, InMemory())))
+    with pytest.raises(SimulationError, match="cannot take what workers found") as told:
+        _packed(task, str(folder))()
+    assert "TMPDIR" in str(told.value)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(SimulationError, match="cannot take what workers found"):
+        run(small_plan().jobs, n_replicates=300, seed=1, workers=2)

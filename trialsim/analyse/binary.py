@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from trialsim.analyse.looks import decided, patient_cuts
 from trialsim.kernels import proportions
-from trialsim.protocol.design import Better, BinaryTest, Summary
+from trialsim.protocol.endpoints import Better, BinaryTest, Summary
 from trialsim.trial import (
     CONTROL,
     EXPERIMENTAL,

@@ -17,7 +17,7 @@ from trialsim.kernels.competing import (
 )
 from trialsim.kernels.contrasts import ArmContrast, wald
 from trialsim.kernels.survival import LOG_RANK, cox, weighted_log_rank
-from trialsim.protocol.design import CompetingTest
+from trialsim.protocol.endpoints import CompetingTest
 from trialsim.trial import AnalysisPlan, LookResults
 
 __all__ = ["analyse", "patients", "score"]

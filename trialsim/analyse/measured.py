@@ -11,7 +11,7 @@ from trialsim.generate.outcomes import MeasuredBatch
 from trialsim.kernels.contrasts import ArmContrast, wald
 from trialsim.kernels.measured import ancova, student, welch
 from trialsim.kernels.mmrm import fit_mmrm
-from trialsim.protocol.design import MeasuredTest
+from trialsim.protocol.endpoints import MeasuredTest
 from trialsim.trial import AnalysisPlan, LookResults
 
 __all__ = ["analyse", "patients", "score"]

@@ -9,7 +9,7 @@ from trialsim.analyse.binary import Columns
 from trialsim.analyse.contrasts import confidence_level, read_once
 from trialsim.generate.outcomes import OrderedBatch
 from trialsim.kernels.ordered import common_odds_ratio, counts_by_arm, wilcoxon_mann_whitney
-from trialsim.protocol.design import OrderedTest
+from trialsim.protocol.endpoints import OrderedTest
 from trialsim.trial import AnalysisPlan, LookResults
 
 __all__ = ["analyse", "patients", "score"]

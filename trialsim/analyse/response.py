@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from trialsim.analyse.binary import Columns, analyse_counts
 from trialsim.generate.response import ResponseBatch
-from trialsim.protocol.design import Counted
+from trialsim.protocol.endpoints import Counted
 from trialsim.trial import AnalysisPlan, LookResults
 
 __all__ = ["analyse", "patients", "responding", "score"]

@@ -13,7 +13,7 @@ from trialsim.analyse.looks import event_cuts, events_wanted
 from trialsim.kernels import maxcombo, survival
 from trialsim.kernels.proportions import normal_p
 from trialsim.kernels.survival import FollowUp, LookNumbers, Reading
-from trialsim.protocol.design import (
+from trialsim.protocol.endpoints import (
     CoxTest,
     FlemingHarringtonWeight,
     LogRankTest,

@@ -204,10 +204,22 @@ def _assumed(resolved: ResolvedTemplate) -> list[str]:
     template = resolved.template
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
-    return found + [
+    found += [f"control arm of {name}" for name in template.nature.outcomes]
+    found += [
+        f"correlation of {' and '.join(pair.between)} {pair.value:g}"
+        for pair in template.nature.correlations
+        if pair.source is None
+    ]
+    found += [
         f"{s.id} ({resolved.truth(s).label})"
         for s in template.scenarios
         if resolved.status_of(s) == "assumed"
+    ]
+    return found + [
+        f"{s.id}, {name} ({effect.label})"
+        for s in template.scenarios
+        for name, effect in s.outcomes.items()
+        if name != template.protocol.primary.id and resolved.status_of_outcome(s, name) == "assumed"
     ]
 
 

@@ -19,14 +19,14 @@ from trialsim.analyse import survival as analyse_survival
 from trialsim.generate import binary as generate_binary
 from trialsim.generate import response as generate_response
 from trialsim.generate import survival as generate_survival
-from trialsim.protocol.design import (
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     CompetingEndpoint,
     ContinuousEndpoint,
     CountEndpoint,
     DaysAliveEndpoint,
     OrdinalEndpoint,
-    Protocol,
     ResponseEndpoint,
     TimeToEventEndpoint,
 )

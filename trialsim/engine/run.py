@@ -13,7 +13,7 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.store import InMemory, Series, Store, series_of
 from trialsim.engine.workers import Task, Workers, computed
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.design import TimeToEventEndpoint
+from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.trial import Kernel, LookResults, Path
 
 __all__ = [

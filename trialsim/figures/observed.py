@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure, ratio_axis
-from trialsim.protocol.design import Better, Summary
+from trialsim.protocol.endpoints import Better, Summary
 from trialsim.studies.observed import (
     ObservedPool,
     ObservedTrial,

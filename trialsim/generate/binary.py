@@ -15,7 +15,8 @@ from scipy.special import expit
 from trialsim.generate.candidates import entries
 from trialsim.kernels.increments import binomial, hypergeometric
 from trialsim.kernels.marginal import intercept_for, score_distribution
-from trialsim.protocol.design import AllocationMethod, BinaryEndpoint, Look, Protocol
+from trialsim.protocol.design import AllocationMethod, Look, Protocol
+from trialsim.protocol.endpoints import BinaryEndpoint
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams, block_width
 from trialsim.trial import Candidates, CountsBatch, TrialBatch

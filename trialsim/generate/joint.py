@@ -14,12 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from trialsim.protocol.design import (
-    BinaryEndpoint,
-    Protocol,
-    ResponseEndpoint,
-    TimeToEventEndpoint,
-)
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.outcomes import Correlated, cholesky, correlation_matrix
 from trialsim.streams import Decision, Streams
 from trialsim.trial import Candidates

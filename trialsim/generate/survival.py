@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from trialsim.kernels.hazards import Hazard, day_of
 from trialsim.kernels.survival import FollowUp
-from trialsim.protocol.design import Protocol, TimeToEventEndpoint
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.scenario import Truth
 from trialsim.protocol.survival import HazardCurve
 from trialsim.streams import Decision, Streams

@@ -33,9 +33,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
 
-__all__ = ["BaselineEffect", "RepeatedMeasures", "fit_mmrm", "student_p"]
+__all__ = ["BaselineEffect", "RepeatedMeasures", "fit_mmrm"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -173,20 +172,6 @@ def fit_mmrm(
             sums = _sums(y[:, :, here], arm[:, here], own)
             _fit(sums, columns, RepeatedMeasures._make(column[here] for column in found))
     return found
-
-
-def student_p(t: ArrayLike, df: ArrayLike, sides: int) -> Floats:
-    """P value of a statistic with Student's distribution.
-
-    Parameters
-    ----------
-    t, df : array of float
-        Estimate over standard error, and degrees of freedom; NaN gives NaN.
-    sides : {1, 2}
-        For one side, negative values speak for the alternative.
-    """
-    t, df = np.asarray(t, dtype=float), np.asarray(df, dtype=float)
-    return np.asarray(stdtr(df, t) if sides == 1 else 2 * stdtr(df, -np.abs(t)))
 
 
 def _columns(n_x: int, n_visits: int, *, common: bool) -> Floats:

@@ -12,7 +12,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from trialsim.protocol.design import Blinded, Regimen, Summary
+from trialsim.protocol.design import Blinded, Regimen
+from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.quantities import (
     Frozen,
     Id,

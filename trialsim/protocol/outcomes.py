@@ -106,7 +106,8 @@ class Correlation(Frozen):
                 for j in range(n)
             ):
                 raise ImpossibleOutcomeError(
-                    "must have a symmetric correlation matrix with 1 on its diagonal", "Correct it."
+                    "must have a symmetric correlation matrix with 1 on its diagonal",
+                    "Write each correlation twice, above and below the diagonal.",
                 )
             return self.matrix
         step, same = self.autoregressive, self.exchangeable
@@ -120,7 +121,10 @@ class Correlation(Frozen):
 
 
 class Baseline(Frozen):
-    """The same measurement before treatment, and its correlation with every later one."""
+    """The same measurement before treatment, and its correlation with every later one.
+
+    Without one stated, 0.5 (assumed).
+    """
 
     mean: Number | None = None
     sd: Positive | None = None
@@ -151,7 +155,8 @@ class Measured(Frozen):
     """A measurement in the control arm: one mean and SD, or one per time of the endpoint.
 
     On the log scale geometric means and geometric standard deviations (2: within a factor of 2).
-    `lost_per_visit` leave for good before each time after the first, whatever was measured.
+    `lost_per_visit` leave for good before each time after the first, whatever was measured; nobody
+    unless stated. Times correlate by 0.5 unless stated (assumed).
     """
 
     mean: SourcedNumber | tuple[SourcedNumber, ...] | None = None
@@ -179,7 +184,10 @@ class DaysAlive(Frozen):
 
 
 class Counted(Frozen):
-    """The control arm's rate; the variance of a count is ``mean + dispersion * mean**2``."""
+    """The control arm's rate; the variance of a count is ``mean + dispersion * mean**2``.
+
+    Unless stated counts are Poisson's, dispersion 0, and nobody is lost (assumed).
+    """
 
     rate_per_year: Rate
     dispersion: Annotated[Number, Field(ge=0, le=100)] = 0.0
@@ -217,7 +225,10 @@ class Cause(Frozen):
 
 
 class Competing(Frozen):
-    """The control arm's cause-specific hazards of the event and of the competing one."""
+    """The control arm's cause-specific hazards of the event and of the competing one.
+
+    Nobody is lost unless stated (assumed).
+    """
 
     event: Cause
     competing: Cause
@@ -360,7 +371,7 @@ class MeasuredTruth:
         Of all times; baseline first where there is one.
     lost_per_visit : float
     log : bool
-    of_unit : str
+    unit : str
     """
 
     control: Floats
@@ -391,7 +402,7 @@ class MeasuredTruth:
 
 @dataclass(frozen=True)
 class OrderedTruth:
-    """Shares in ordered categories, from the lowest; `worst_is_death` names the first one so."""
+    """Shares in ordered categories, lowest first; of `days` death, then 0, 1, ... days."""
 
     control: Floats
     treated: Floats
@@ -643,7 +654,9 @@ def outcome_truth(
         case Counted():
             rate = model.rate_per_year.value / DAYS_PER_YEAR
             if rate <= 0:
-                raise ImpossibleOutcomeError("must have a rate above 0", "Correct it.")
+                raise ImpossibleOutcomeError(
+                    "must have a rate above 0", "Write events per patient-year, for example 1.2."
+                )
             ratio = effect.rate_ratio.value if effect and effect.rate_ratio else 1.0
             loss = model.lost_per_year.value / DAYS_PER_YEAR
             return CountTruth(rate, rate * ratio, model.dispersion, loss, day)
@@ -775,7 +788,8 @@ def _scored_truth(
         )
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise ImpossibleOutcomeError(
-            f"must have probabilities that add up to 1, not {sum(shares):.8g}", "Correct them."
+            f"must have probabilities from 0 that add up to 1, not {sum(shares):.8g}",
+            "Change one of them by the rest.",
         )
     return _shifted(shares, effect, days=False)
 
@@ -832,6 +846,9 @@ def _competing_truth(
     event = model.event.per_day(1.0), model.event.per_day(ratio)
     competing = model.competing.per_day(1.0), model.competing.per_day(other)
     if max(event[0][1]) <= 0:
-        raise ImpossibleOutcomeError("must have a hazard above 0 of the event", "Correct it.")
+        raise ImpossibleOutcomeError(
+            "must have a hazard above 0 of the event",
+            "Write events per year at risk, for example 1.",
+        )
     loss = model.lost_per_year.value / DAYS_PER_YEAR
     return CompetingTruth(event, competing, ratio, loss, day, treated_share)

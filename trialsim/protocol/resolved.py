@@ -13,7 +13,7 @@ from typing import Any
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
-from trialsim.protocol.design import OutcomeEndpoint, SimulatedEndpoint, TimeToEventEndpoint
+from trialsim.protocol.endpoints import OutcomeEndpoint, SimulatedEndpoint, TimeToEventEndpoint
 from trialsim.protocol.evidence import Status, Trial
 from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth
 from trialsim.protocol.quantities import Duration

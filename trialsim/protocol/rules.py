@@ -16,17 +16,19 @@ from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.design import (
     MAX_PATIENTS,
     AllocationMethod,
+    Look,
+    Protocol,
+    Role,
+    Trigger,
+)
+from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     BinaryTest,
     Level,
-    Look,
     OutcomeEndpoint,
-    Protocol,
     ResponseEndpoint,
-    Role,
     Strategy,
     TimeToEventEndpoint,
-    Trigger,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
 from trialsim.protocol.outcomes import (
@@ -436,7 +438,8 @@ def _outcomes(template: Template, evidence: Evidence) -> Iterator[Broken]:
         places += [(("scenarios", index, "outcomes", name), name) for name in scenario.outcomes]
     strangers = [(at, name) for at, name in places if name not in by_id]
     for at, name in strangers:
-        yield Broken(at, "is no endpoint of this protocol", did_you_mean(name, known, ""))
+        remedy = did_you_mean(name, known, f"Its endpoints are {_listed(by_id)}.")
+        yield Broken(at, "is no endpoint of this protocol", remedy)
     if strangers:
         return
     if isinstance(primary, OutcomeEndpoint) and primary.id not in nature.outcomes:

@@ -9,7 +9,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from trialsim.protocol.conduct import ConductProfile
-from trialsim.protocol.design import Protocol, Summary
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario

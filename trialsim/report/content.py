@@ -9,7 +9,8 @@ from html import unescape
 from typing import Any
 
 from trialsim.protocol.catalogue import template_paths
-from trialsim.protocol.design import ContinuousEndpoint, Protocol, TimeToEventEndpoint
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import ContinuousEndpoint, TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.text import endpoint_in_words

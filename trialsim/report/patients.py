@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from trialsim.engine.replay import ReplayedTrial
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.design import OutcomeEndpoint, Protocol, SurvivalSummary
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import OutcomeEndpoint, SurvivalSummary
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.report.text import endpoint_in_words, table

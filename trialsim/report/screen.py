@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trialsim.protocol.design import (
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import (
     ContinuousEndpoint,
     Endpoint,
-    Protocol,
     SimulatedEndpoint,
     SurvivalSummary,
     TimeToEventEndpoint,

@@ -82,7 +82,8 @@ def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
     rows = []
     if planned.request.total is None:
         target = f"{100 * planned.request.power:g}% power"
-        rows.append((f"patients for {target}, by formula", f"{planned.total_unrounded:,.2f}"))
+        how = "by enumeration" if planned.request.exact else "by formula"
+        rows.append((f"patients for {target}, {how}", f"{planned.total_unrounded:,.2f}"))
     rows.append(
         ("patients analysed, whole allocation units", f"{planned.total:,} ({n1:,} + {n0:,})")
     )

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from trialsim.protocol.cautions import Caution
-from trialsim.protocol.design import Protocol, TimeToEventEndpoint
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import TimeToEventEndpoint
 
 __all__ = ["WIDTH", "caution_lines", "endpoint_in_words", "table", "wrapped"]
 

@@ -23,14 +23,8 @@ from trialsim.characteristics import (
 )
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Simulation
-from trialsim.protocol.design import (
-    Allocation,
-    Better,
-    Protocol,
-    ResponseEndpoint,
-    SampleSize,
-    Summary,
-)
+from trialsim.protocol.design import Allocation, Protocol, SampleSize
+from trialsim.protocol.endpoints import Better, ResponseEndpoint, Summary
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial, TrialResult
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
@@ -343,19 +337,7 @@ def _placement_rows(placed: Placement) -> Iterator[Row]:
         if c.measure is Measure.POWER and placed.relation == "same data":
             yield replace(blank, measure=c.measure, why=_OWN_POWER)
             continue
-        yield replace(
-            blank,
-            measure=c.measure,
-            value=c.value,
-            mcse=c.mcse,
-            n_replicates=c.n,
-            n_failed=placed.n_failed,
-            lower=c.lower,
-            upper=c.upper,
-            level=0.95 if c.lower is not None else None,
-            scale=c.scale,
-            why=c.why,
-        )
+        yield c.row(replace(blank, n_failed=placed.n_failed))
 
 
 def out_of_100(share: float) -> str:

@@ -33,9 +33,9 @@ from trialsim.engine.run import Progress, Simulation, check_kernel, run
 from trialsim.engine.store import Store
 from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
-from trialsim.protocol.design import (
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import (
     BinaryEndpoint,
-    Protocol,
     Summary,
     SurvivalSummary,
     TimeToEventEndpoint,
@@ -415,22 +415,6 @@ def _blank(protocol: Protocol, plan: AnalysisPlan, point: GridPoint, truth: Trut
     )
 
 
-def _filled(blank: Row, c: Characteristic, **more: Any) -> Row:
-    return replace(
-        blank,
-        measure=c.measure,
-        value=c.value,
-        mcse=c.mcse,
-        n_replicates=c.n,
-        lower=c.lower,
-        upper=c.upper,
-        level=0.95 if c.lower is not None else None,
-        scale=c.scale,
-        why=c.why,
-        **more,
-    )
-
-
 def _risk_rows(protocol: Protocol, blank: Row, truth: Truth, plan: AnalysisPlan) -> Iterator[Row]:
     control, treated = truth.risks_on(plan.day)
     for arm, risk in ((protocol.control, control), (protocol.experimental, treated)):
@@ -458,7 +442,7 @@ def _type_i_error_rows(
             yield replace(row, measure=Measure.TYPE_I_ERROR, headline=headline, why=why)
         else:
             error = proportion(Measure.TYPE_I_ERROR, final.rejected[ok, 0])
-            yield _filled(row, error, headline=headline)
+            yield error.row(replace(row, headline=headline))
 
 
 def _effect_rows(
@@ -473,9 +457,9 @@ def _effect_rows(
     yield replace(blank, measure=Measure.TRUE_EFFECT, value=natural, scale=str(plan.summary))
     for c in characteristics(final, theta, plan.summary):
         if c.measure is Measure.COVERAGE:
-            yield _filled(replace(blank, analysis=UNADJUSTED), c)
+            yield c.row(replace(blank, analysis=UNADJUSTED))
         elif c.measure in (Measure.POWER, Measure.BIAS):
-            yield _filled(blank, c)
+            yield c.row(blank)
     yield from _course_rows(blank, plan, final)
 
 
@@ -484,17 +468,17 @@ def _course_rows(blank: Row, plan: AnalysisPlan, final: LookResults) -> Iterator
     ok = ~final.failed[:, 0]
     if not ok.any():
         return
-    yield _filled(blank, mean(Measure.EXPECTED_N, final.enrolled[ok, 0]), unit="patients")
+    yield mean(Measure.EXPECTED_N, final.enrolled[ok, 0]).row(replace(blank, unit="patients"))
     if isinstance(plan.summary, SurvivalSummary):
-        yield _filled(blank, mean(Measure.EVENTS, final.information[ok, 0]), unit="events")
+        yield mean(Measure.EVENTS, final.information[ok, 0]).row(replace(blank, unit="events"))
     months = final.day[ok, 0] / DAYS_PER_UNIT["mo"]
     if np.isfinite(months).all():
-        yield _filled(blank, mean(Measure.DURATION_MONTHS, months), unit="months")
+        yield mean(Measure.DURATION_MONTHS, months).row(replace(blank, unit="months"))
     else:
         why = "the protocol does not state enrolment"
         yield replace(blank, measure=Measure.DURATION_MONTHS, unit="months", why=why)
     short = Characteristic(Measure.N_SHORT, float(final.short[ok, 0].sum()), None, int(ok.sum()))
-    yield _filled(blank, short)
+    yield short.row(blank)
 
 
 def _theta(protocol: Protocol, plan: AnalysisPlan, truth: Truth) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import exp, inf
-from typing import Any
 
 import numpy as np
 
@@ -20,10 +19,10 @@ from trialsim.characteristics import (
 from trialsim.engine.run import Simulation
 from trialsim.errors import DesignError
 from trialsim.generate.binary import solve
-from trialsim.protocol.design import (
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import (
     MilestoneTest,
     OutcomeSummary,
-    Protocol,
     RestrictedMeanTest,
     Summary,
     SurvivalSummary,
@@ -295,7 +294,7 @@ def _found_rows(
     )
     primary = plan.endpoint == resolved.template.protocol.primary.id
     rows = [
-        _row(blank, c, headline=True if c.measure is Measure.POWER and primary else None)
+        c.row(replace(blank, headline=True if c.measure is Measure.POWER and primary else None))
         for c in characteristics(final, theta, plan.summary)
     ]
     if plan.looks:
@@ -304,42 +303,26 @@ def _found_rows(
     return rows
 
 
-def _row(blank: Row, c: Characteristic, **more: Any) -> Row:
-    return replace(
-        blank,
-        measure=c.measure,
-        value=c.value,
-        mcse=c.mcse,
-        n_replicates=c.n,
-        lower=c.lower,
-        upper=c.upper,
-        level=0.95 if c.lower is not None else None,
-        scale=c.scale,
-        why=c.why,
-        **more,
-    )
-
-
 def _stop_rows(blank: Row, plan: AnalysisPlan, stops: Stops, results: LookResults) -> Iterator[Row]:
     """Return how large, how long and with how many events the trial is when it stops."""
     final = stops.final
     ok = ~final.failed[:, 0]
     if not ok.any():
         return
-    yield _row(blank, mean(Measure.EXPECTED_N, final.enrolled[ok, 0]), unit="patients")
+    yield mean(Measure.EXPECTED_N, final.enrolled[ok, 0]).row(replace(blank, unit="patients"))
     if isinstance(plan.summary, SurvivalSummary):
-        yield _row(blank, mean(Measure.EVENTS, final.information[ok, 0]), unit="events")
+        yield mean(Measure.EVENTS, final.information[ok, 0]).row(replace(blank, unit="events"))
     if np.isfinite(final.day[ok]).all():
         months = final.day[ok, 0] / DAYS_PER_UNIT["mo"]
-        yield _row(blank, mean(Measure.DURATION_MONTHS, months), unit="months")
+        yield mean(Measure.DURATION_MONTHS, months).row(replace(blank, unit="months"))
     short = float(final.short[ok, 0].sum())
-    yield _row(blank, Characteristic(Measure.N_SHORT, short, None, int(ok.sum())))
+    yield Characteristic(Measure.N_SHORT, short, None, int(ok.sum())).row(blank)
     ignorable = any(look.futility_z is not None and not look.binding for look in plan.looks)
     if ignorable:
         ignored = stop(results, plan, heed_futility=False).final
         usable = ~ignored.failed[:, 0]
         found = proportion(Measure.POWER_FUTILITY_IGNORED, ignored.rejected[usable, 0])
-        yield _row(blank, found)
+        yield found.row(blank)
 
 
 def _look_rows(blank: Row, plan: AnalysisPlan, stops: Stops, results: LookResults) -> Iterator[Row]:
@@ -351,7 +334,7 @@ def _look_rows(blank: Row, plan: AnalysisPlan, stops: Stops, results: LookResult
         at = results.information[:, index]
         known = at[np.isfinite(at)]
         if len(known):
-            yield _row(here, mean(Measure.INFORMATION, known), unit=unit)
+            yield mean(Measure.INFORMATION, known).row(replace(here, unit=unit))
         for measure, bound in (
             (Measure.Z_EFFICACY, look.efficacy_z),
             (Measure.Z_FUTILITY, look.futility_z),
@@ -361,7 +344,7 @@ def _look_rows(blank: Row, plan: AnalysisPlan, stops: Stops, results: LookResult
         reasons = [Reason.EFFICACY, Reason.END if index == last else Reason.FUTILITY]
         for reason in reasons:
             hits = stops.because(reason, index)[~stops.final.failed[:, 0]]
-            yield _row(replace(here, analysis=reason.value), proportion(_STOPS, hits))
+            yield proportion(_STOPS, hits).row(replace(here, analysis=reason.value))
 
 
 _STOPS = Measure.STOP_PROBABILITY

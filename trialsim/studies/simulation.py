@@ -286,6 +286,8 @@ class PlannedSimulation:
             cited += [p.reaches.source for p in pieces if p.reaches and p.reaches.source]
             number = scenario.effect.number if scenario.effect else None
             cited += [scenario.as_observed] if scenario.as_observed else []
+            outcomes = scenario.outcomes.values()
+            cited += [e.number.source for e in outcomes if e.number.source]
             if number is None or number.source is None:
                 continue
             cited.append(number.source)

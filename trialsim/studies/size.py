@@ -19,17 +19,19 @@ from trialsim.kernels.proportions import Scale
 from trialsim.protocol.cautions import Caution, outside_intervals, unlike_formula
 from trialsim.protocol.design import (
     MAX_PATIENTS,
-    BinaryTest,
-    LogRankTest,
     Look,
-    OutcomeEndpoint,
     Protocol,
     SampleSize,
-    Summary,
-    TimeToEventEndpoint,
     Trigger,
 )
 from trialsim.protocol.design import Allocation as Allocated
+from trialsim.protocol.endpoints import (
+    BinaryTest,
+    LogRankTest,
+    OutcomeEndpoint,
+    Summary,
+    TimeToEventEndpoint,
+)
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth, odds_ratio_between, risk_at_odds_ratio
@@ -935,18 +937,7 @@ class PlannedSize:
                 (f"size computed again; {where}", found.expected_n),
                 (f"size computed again; {where}", found.at_maximum),
             ):
-                yield replace(
-                    blank,
-                    measure=c.measure,
-                    value=c.value,
-                    mcse=c.mcse,
-                    n_replicates=c.n,
-                    lower=c.lower,
-                    upper=c.upper,
-                    level=0.95 if c.lower is not None else None,
-                    analysis=what,
-                    why=c.why,
-                )
+                yield c.row(replace(blank, analysis=what))
 
     def _blank(self) -> Row:
         primary = self.protocol.primary
@@ -990,17 +981,7 @@ class PlannedSize:
             value=self.power_achieved,
             analysis="; ".join(self.conventions),
         )
-        yield replace(
-            blank,
-            measure=Measure.POWER_SIMULATED,
-            value=simulated.value,
-            mcse=simulated.mcse,
-            n_replicates=simulated.n,
-            lower=simulated.lower,
-            upper=simulated.upper,
-            level=0.95,
-            why=simulated.why,
-        )
+        yield replace(simulated.row(blank), measure=Measure.POWER_SIMULATED)
         if self.assurance is not None:
             analysis = f"prior from {', '.join(self.request.prior)}"
             yield replace(blank, measure=Measure.ASSURANCE, value=self.assurance, analysis=analysis)

@@ -24,12 +24,8 @@ from trialsim.engine.run import check_request, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.proportions import wilson_interval
-from trialsim.protocol.design import (
-    MAX_PATIENTS,
-    Look,
-    SampleSize,
-    TimeToEventEndpoint,
-)
+from trialsim.protocol.design import MAX_PATIENTS, Look, SampleSize
+from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.scenario import Truth
 from trialsim.sizing.fixed import Allocation, Level, check_power, problem_unless, refuse
 from trialsim.sizing.proportions import TwoProportions, proportions_size

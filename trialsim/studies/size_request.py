@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from trialsim.errors import Problem, RequestError
 from trialsim.kernels.exact import ExactTest
-from trialsim.protocol.design import ResponseEndpoint, TimeToEventEndpoint
+from trialsim.protocol.endpoints import ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
 from trialsim.sizing.fixed import Allocation, NonInferiority, SuperiorityByMargin

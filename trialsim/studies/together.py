@@ -13,7 +13,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from trialsim.characteristics import MIN_REPLICATES, Characteristic, proportion
+from trialsim.characteristics import MIN_REPLICATES, proportion
 from trialsim.engine.blocks import draw_patients
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
 from trialsim.engine.run import Simulation
@@ -98,9 +98,9 @@ def _adjusted(
         return
     found = decisions(p[:, usable], procedure, alpha)
     for name, hits in zip(family, found, strict=True):
-        yield _row(replace(blank, endpoint=name), proportion(Measure.POWER_ADJUSTED, hits))
-    yield _row(blank, proportion(Measure.POWER_DISJUNCTIVE, np.asarray(found.any(axis=0))))
-    yield _row(blank, proportion(Measure.POWER_CONJUNCTIVE, np.asarray(found.all(axis=0))))
+        yield proportion(Measure.POWER_ADJUSTED, hits).row(replace(blank, endpoint=name))
+    yield proportion(Measure.POWER_DISJUNCTIVE, np.asarray(found.any(axis=0))).row(blank)
+    yield proportion(Measure.POWER_CONJUNCTIVE, np.asarray(found.all(axis=0))).row(blank)
 
 
 def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iterator[Row]:
@@ -144,16 +144,3 @@ def _correlations(x: Floats, y: Floats, seen: Bools) -> Floats:
         a = np.where(seen, x - np.where(seen, x, 0).sum(axis=0) / n, 0)
         b = np.where(seen, y - np.where(seen, y, 0).sum(axis=0) / n, 0)
         return np.asarray((a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0)))
-
-
-def _row(blank: Row, c: Characteristic) -> Row:
-    return replace(
-        blank,
-        measure=c.measure,
-        value=c.value,
-        mcse=c.mcse,
-        n_replicates=c.n,
-        lower=c.lower,
-        upper=c.upper,
-        level=0.95,
-    )
