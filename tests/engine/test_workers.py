@@ -17,7 +17,7 @@ from trialsim import RequestError, SimulationError, load_template, plan_simulati
 from trialsim.engine import workers as engine_workers
 from trialsim.engine.run import _missing, run
 from trialsim.engine.store import ChunkFolder, InMemory, series_of
-from trialsim.engine.workers import _packed
+from trialsim.engine.workers import _PARCEL, _packed, _remove_parcels
 from trialsim.studies.simulation import Precision
 
 SMALL = ["protocol.sample_size.total=60"]
@@ -172,3 +172,17 @@ def test_regression_a_temporary_folder_that_cannot_be_written_is_told_with_a_rem
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with pytest.raises(SimulationError, match="cannot take what workers found"):
         run(small_plan().jobs, n_replicates=300, seed=1, workers=2)
+
+
+def test_regression_workers_without_a_driver_may_clear_up_at_once(tmp_path):
+    """One that found the folder gone once stayed for ever: nobody was left to end it."""
+    for number in range(300):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        for name in "abc":
+            (folder / f"{_PARCEL}{name}").touch()
+        with ThreadPoolExecutor(2) as both:
+            for done in [both.submit(_remove_parcels, folder) for _ in range(2)]:
+                done.result()
+        assert not folder.exists()
+    _remove_parcels(folder)

@@ -291,6 +291,17 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _remove_parcels(folder: Path) -> None:
+    """Remove what no driver will fetch; other workers do the same at the same time."""
+    for _ in range(10):  # one may be handed over meanwhile
+        with suppress(OSError):  # gone under our hands
+            for parcel in list(folder.glob(f"{_PARCEL}*")):
+                parcel.unlink(missing_ok=True)
+            folder.rmdir()
+        if not folder.exists():
+            return
+
+
 def _start_worker(folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     driver = multiprocessing.parent_process()
@@ -298,12 +309,10 @@ def _start_worker(folder: str) -> None:
 
     def leave_with_the_driver() -> None:
         driver.join()
-        for parcel in Path(folder).glob(f"{_PARCEL}*"):
-            with suppress(OSError):
-                parcel.unlink()
-        with suppress(OSError):
-            Path(folder).rmdir()
-        os._exit(1)  # it was killed, and cannot say so
+        try:
+            _remove_parcels(Path(folder))
+        finally:
+            os._exit(1)  # it was killed, and cannot say so
 
     threading.Thread(target=leave_with_the_driver, daemon=True).start()
 
