@@ -6,6 +6,8 @@ Run by ``make docs``; the tests fail where what is committed is no longer what t
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,6 +43,50 @@ def build_pictures() -> None:
     (ROOT / "docs" / "sepsis-screen.txt").write_text(screen, encoding="utf-8")
 
 
+WALKED = [ROOT / "docs" / "contribute" / "a-template.md"]
+_FENCE = re.compile(r"```(\w+)(?: (\S+))?\n(.*?)```", flags=re.DOTALL)
+
+
+def retold(page: Path) -> str:
+    """Return a page as its own commands tell it now.
+
+    Blocks that name a file are written, blocks of a console are run, one after another in an empty
+    folder; what a command prints replaces what stood under it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+
+        def again(block: re.Match[str]) -> str:
+            language, name, text = block[1], block[2], block[3]
+            if name:
+                (Path(folder) / name).write_text(text, encoding="utf-8")
+            if language != "console":
+                return block[0]
+            commands = [line for line in text.splitlines() if line.startswith("$ ")]
+            told = "".join(f"{line}\n{_printed(line[2:], folder)}" for line in commands)
+            return f"```console\n{told}```"
+
+        return _FENCE.sub(again, page.read_text(encoding="utf-8"))
+
+
+def _printed(command: str, folder: str) -> str:
+    """Return what a command prints; of one that is refused, why."""
+    program, *words = shlex.split(command)
+    there = Path(sys.executable)
+    there = there if program == "python" else there.with_name(program)
+    done = subprocess.run(
+        [str(there), *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    said = done.stdout + (done.stderr if done.returncode else "")
+    return re.sub(r" in [0-9.]+s$", "", said.replace(str(there), program), flags=re.MULTILINE)
+
+
+def build_pages() -> None:
+    """Write the pages whose commands a reader repeats."""
+    for page in WALKED:
+        page.write_text(retold(page), encoding="utf-8")
+
+
 if __name__ == "__main__":
     build_schemas()
+    build_pages()
     build_pictures()

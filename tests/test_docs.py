@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 
 import pytest
@@ -18,8 +19,26 @@ def test_regression_the_readme_shows_the_screen_its_command_made():
     assert screen.startswith(shown[1])
 
 
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("build_docs", ROOT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_regression_a_page_to_walk_through_shows_what_its_commands_print(build):
+    assert build.WALKED
+    for page in build.WALKED:
+        text = page.read_text(encoding="utf-8")
+        assert build.retold(page) == text, "run: make docs"
+        assert text.count("\n$ ") >= 5
+
+
 def test_property_every_link_leads_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} -> {target}"
 

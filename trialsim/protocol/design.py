@@ -20,6 +20,7 @@ from trialsim.protocol.quantities import (
     Frozen,
     Id,
     Number,
+    OneOf,
     Text,
     Time,
     Whole,
@@ -113,29 +114,25 @@ class Arm(Frozen):
         return str(self.regimen or self.title or self.id)
 
 
-class Trigger(Frozen):
+class Trigger(OneOf):
     """What sets off a look: a share of the final information, events, patients or a date.
 
     Information is the share of patients read out, or of the last look's events where the endpoint
     is a time to an event. `calendar` counts from the first day of enrolment.
     """
 
-    model_config = one_of("information", "events", "enrolled", "calendar")
+    model_config = one_of(
+        "information",
+        "events",
+        "enrolled",
+        "calendar",
+        remedy="Write for example {events: 125}.",
+    )
 
     information: Annotated[Number, Field(gt=0, le=1)] | None = None
     events: Annotated[Whole, Field(ge=1, le=MAX_PATIENTS)] | None = None
     enrolled: Annotated[Whole, Field(ge=1, le=MAX_PATIENTS)] | None = None
     calendar: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_of_four(self) -> Self:
-        given = (self.information, self.events, self.enrolled, self.calendar)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'information', 'events', 'enrolled' and 'calendar'",
-                "Write for example {events: 125}.",
-            )
-        return self
 
     def __str__(self) -> str:
         if self.information is not None:
@@ -181,19 +178,13 @@ class Allocation(Frozen):
     stratify_by: tuple[Id, ...] = ()
 
 
-class SampleSize(Frozen):
+class SampleSize(OneOf):
     """How many patients: in all (``total``), or exactly in each arm (``per_arm``)."""
 
     model_config = one_of("total", "per_arm")
 
     total: Patients | None = None
     per_arm: dict[Id, Annotated[Whole, Field(ge=1, le=MAX_PATIENTS)]] | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.total is None) == (self.per_arm is None):
-            raise broken("must have exactly one of 'total' and 'per_arm'", "Keep one of the two.")
-        return self
 
 
 class Test(Frozen):

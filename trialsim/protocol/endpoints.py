@@ -12,6 +12,7 @@ from trialsim.protocol.quantities import (
     Frozen,
     Id,
     Number,
+    OneOf,
     Text,
     Time,
     broken,
@@ -390,45 +391,32 @@ class FlemingHarringtonWeight(Frozen):
         return f"FH({self.rho:g}, {self.gamma:g})"
 
 
-class ModestWeight(Frozen):
+class ModestWeight(OneOf):
     """Weight ``1 / max(S(t-), s*)``; s* is stated, or the survival at `t_star`."""
 
-    model_config = one_of("s_star", "t_star")
+    model_config = one_of("s_star", "t_star", remedy="0.5 is usual for s_star (Magirr 2021).")
 
     s_star: Annotated[Number, Field(gt=0, le=1)] | None = None
     t_star: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.s_star is None) == (self.t_star is None):
-            rule = "must have exactly one of 's_star' and 't_star'"
-            raise broken(rule, "0.5 is usual for s_star (Magirr 2021).")
-        return self
 
     def __str__(self) -> str:
         at = f"s* {self.s_star:g}" if self.s_star is not None else f"t* {self.t_star}"
         return f"modestly weighted, {at}"
 
 
-class LogRankWeight(Frozen):
+class LogRankWeight(OneOf):
     """How a log-rank test weighs events: by one of three rules."""
 
-    model_config = one_of("fleming_harrington", "modestly_weighted", "zero_before")
+    model_config = one_of(
+        "fleming_harrington",
+        "modestly_weighted",
+        "zero_before",
+        remedy="Write for example {fleming_harrington: {rho: 0, gamma: 1}}.",
+    )
 
     fleming_harrington: FlemingHarringtonWeight | None = None
     modestly_weighted: ModestWeight | None = None
     zero_before: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
-        given = (self.fleming_harrington, self.modestly_weighted, self.zero_before)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'fleming_harrington', 'modestly_weighted' and "
-                "'zero_before'",
-                "Write for example {fleming_harrington: {rho: 0, gamma: 1}}.",
-            )
-        return self
 
     def __str__(self) -> str:
         if self.zero_before:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import exp, expm1, isfinite, lgamma, log, sqrt
 from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from trialsim.protocol.endpoints import (
     BinaryEndpoint,
@@ -32,6 +32,7 @@ from trialsim.protocol.quantities import (
     Frozen,
     Id,
     Number,
+    OneOf,
     Rate,
     Ratio,
     Risk,
@@ -46,6 +47,8 @@ __all__ = [
     "CompetingTruth",
     "Correlated",
     "CountTruth",
+    "FORMS",
+    "Form",
     "ImpossibleOutcomeError",
     "MeasuredTruth",
     "OrderedTruth",
@@ -71,26 +74,21 @@ class ImpossibleOutcomeError(ValueError):
         self.remedy, self.of_effect = remedy, of_effect
 
 
-class Correlation(Frozen):
+class Correlation(OneOf):
     """How measurements of one patient at different times correlate."""
 
-    model_config = one_of("exchangeable", "autoregressive", "matrix")
+    model_config = one_of(
+        "exchangeable",
+        "autoregressive",
+        "matrix",
+        remedy="Write for example {autoregressive: 0.7}.",
+    )
 
     exchangeable: Within | None = None
     autoregressive: Within | None = None  # per step from one time to the next
     matrix: (
         Annotated[tuple[tuple[Number, ...], ...], Field(min_length=2, max_length=100)] | None
     ) = None
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
-        given = (self.exchangeable, self.autoregressive, self.matrix)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'exchangeable', 'autoregressive' and 'matrix'",
-                "Write for example {autoregressive: 0.7}.",
-            )
-        return self
 
     def rows(self, n: int) -> tuple[Floats, ...]:
         """Return the matrix for `n` times (ImpossibleOutcomeError)."""
@@ -151,13 +149,21 @@ class Lognormal(Frozen):
 Quotient.model_rebuild()
 
 
-class Measured(Frozen):
+class Measured(OneOf):
     """A measurement in the control arm: one mean and SD, or one per time of the endpoint.
 
     On the log scale geometric means and geometric standard deviations (2: within a factor of 2).
     `lost_per_visit` leave for good before each time after the first, whatever was measured; nobody
     unless stated. Times correlate by 0.5 unless stated (assumed).
     """
+
+    model_config = one_of(
+        "mean",
+        "geometric_mean",
+        "quotient",
+        remedy="Write {mean: 7, sd: 3}, {geometric_mean: 35, geometric_sd: 2.1} or a quotient.",
+        pairs=(("mean", "sd"), ("geometric_mean", "geometric_sd")),
+    )
 
     mean: SourcedNumber | tuple[SourcedNumber, ...] | None = None
     sd: Positive | tuple[Positive, ...] | None = None
@@ -194,18 +200,16 @@ class Counted(Frozen):
     lost_per_year: Rate = Rate(value=0.0)
 
 
-class Cause(Frozen):
+class Cause(OneOf):
     """The cause-specific hazard of one event, constant or in pieces."""
 
-    model_config = one_of("hazard_per_year", "pieces")
+    model_config = one_of("hazard_per_year", "pieces", remedy="Keep one.")
 
     hazard_per_year: Rate | None = None
     pieces: Annotated[tuple[HazardPiece, ...], Field(min_length=1, max_length=50)] | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.hazard_per_year is None) == (self.pieces is None):
-            raise broken("must have exactly one of 'hazard_per_year' and 'pieces'", "Keep one.")
+    def _pieces_in_order(self) -> Self:
         ends = [piece.until.days if piece.until else None for piece in self.pieces or ()]
         stated = [end for end in ends[:-1] if end]
         if ends and (ends[-1] is not None or stated != sorted(set(stated)) or None in ends[:-1]):
@@ -241,31 +245,91 @@ class FurtherRisk(Frozen):
     risk: Risk
 
 
-_KEYS = {
-    "measured": ("mean", "geometric_mean", "quotient"),
-    "scored": ("probabilities",),
-    "days": ("death", "mean_days"),
-    "counted": ("rate_per_year",),
-    "competing": ("competing",),
-    "risk": ("risk",),
+@dataclass(frozen=True)
+class Form:
+    """How a file states an endpoint of one kind.
+
+    Attributes
+    ----------
+    model : type
+        Of the control arm, under ``nature.outcomes.<id>``.
+    marks : tuple of str
+        Keys that tell the model from all others; the first names it in the union.
+    example : str
+        Of the model, for remedies.
+    effects : tuple of str
+        Keys of `OutcomeEffect` that may be stated of it.
+    """
+
+    model: type[Frozen]
+    marks: tuple[str, ...]
+    example: str
+    effects: tuple[str, ...]
+
+
+FORMS: dict[type, Form] = {
+    BinaryEndpoint: Form(
+        FurtherRisk, ("risk",), "{risk: 0.3}", ("odds_ratio", "risk_ratio", "risk_difference")
+    ),
+    ContinuousEndpoint: Form(
+        Measured,
+        ("mean", "geometric_mean", "quotient"),
+        "{mean: 7, sd: 3}",
+        ("mean_difference", "ratio_of_geometric_means"),
+    ),
+    OrdinalEndpoint: Form(
+        Scored, ("probabilities",), "{probabilities: [0.2, 0.3, 0.5]}", ("odds_ratio",)
+    ),
+    DaysAliveEndpoint: Form(
+        DaysAlive,
+        ("death", "mean_days"),
+        "{death: 0.24, mean_days: 18, sd_days: 8}",
+        ("odds_ratio",),
+    ),
+    CountEndpoint: Form(
+        Counted, ("rate_per_year",), "{rate_per_year: 1.2, dispersion: 0.5}", ("rate_ratio",)
+    ),
+    CompetingEndpoint: Form(
+        Competing,
+        ("competing",),
+        "{event: {hazard_per_year: 1}, competing: {hazard_per_year: 0.2}}",
+        ("hazard_ratio", "competing_hazard_ratio"),
+    ),
 }
 
 
 def _by_key(value: Any) -> str:
-    for name, keys in _KEYS.items():
-        if any(key in value if isinstance(value, dict) else hasattr(value, key) for key in keys):
-            return f"<{name}>"
-    return "<measured>"
+    for form in FORMS.values():
+        if any(
+            key in value if isinstance(value, dict) else hasattr(value, key) for key in form.marks
+        ):
+            return f"<{form.marks[0]}>"
+    return "<mean>"
 
 
 AnyOutcome = Annotated[
-    Annotated[Measured, Tag("<measured>")]
-    | Annotated[Scored, Tag("<scored>")]
-    | Annotated[DaysAlive, Tag("<days>")]
-    | Annotated[Counted, Tag("<counted>")]
+    Annotated[Measured, Tag("<mean>")]
+    | Annotated[Scored, Tag("<probabilities>")]
+    | Annotated[DaysAlive, Tag("<death>")]
+    | Annotated[Counted, Tag("<rate_per_year>")]
     | Annotated[Competing, Tag("<competing>")]
     | Annotated[FurtherRisk, Tag("<risk>")],
     Discriminator(_by_key),
+]
+
+
+_ONE_SCALE = (
+    "mean_difference",
+    "ratio_of_geometric_means",
+    "odds_ratio",
+    "risk_ratio",
+    "risk_difference",
+    "rate_ratio",
+)
+_TWO_EVENTS = ("hazard_ratio", "competing_hazard_ratio")
+_ONE_EFFECT: list[Any] = [
+    *({"required": [key]} for key in _ONE_SCALE),
+    {"anyOf": [{"required": [key]} for key in _TWO_EVENTS]},
 ]
 
 
@@ -275,6 +339,8 @@ class OutcomeEffect(Frozen):
     Means may state one number for all times or one per time. A cause-specific hazard ratio may
     stand with that of the competing event, which is 1 unless stated.
     """
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_EFFECT})
 
     mean_difference: SourcedNumber | tuple[SourcedNumber, ...] | None = None
     ratio_of_geometric_means: Ratio | tuple[Ratio, ...] | None = None
@@ -287,9 +353,7 @@ class OutcomeEffect(Frozen):
 
     @model_validator(mode="after")
     def _one_scale(self) -> Self:
-        if len(self.stated) != 1 and not {"hazard_ratio", "competing_hazard_ratio"} >= set(
-            self.stated
-        ):
+        if len(self.stated) != 1 and set(self.stated) != set(_TWO_EVENTS):
             raise broken("must state one effect on one scale", "Keep one of its keys.")
         return self
 
@@ -602,41 +666,20 @@ def outcome_truth(
         Where model or effect does not belong to the endpoint's kind, or cannot be.
     """
     day = endpoint.read_out.days_after_entry(therapy)
-    expected: dict[type, tuple[type, str, tuple[str, ...]]] = {
-        BinaryEndpoint: (FurtherRisk, "{risk: 0.3}", ("odds_ratio", "risk_ratio", _RD)),
-        ContinuousEndpoint: (
-            Measured,
-            "{mean: 7, sd: 3}",
-            ("mean_difference", "ratio_of_geometric_means"),
-        ),
-        OrdinalEndpoint: (Scored, "{probabilities: [0.2, 0.3, 0.5]}", ("odds_ratio",)),
-        DaysAliveEndpoint: (
-            DaysAlive,
-            "{death: 0.24, mean_days: 18, sd_days: 8}",
-            ("odds_ratio",),
-        ),
-        CountEndpoint: (Counted, "{rate_per_year: 1.2, dispersion: 0.5}", ("rate_ratio",)),
-        CompetingEndpoint: (
-            Competing,
-            "{event: {hazard_per_year: 1}, competing: {hazard_per_year: 0.2}}",
-            ("hazard_ratio", "competing_hazard_ratio"),
-        ),
-    }
-    kind = getattr(endpoint, "kind", "")
-    if type(endpoint) not in expected:
+    kind, form = endpoint.kind, FORMS.get(type(endpoint))
+    if form is None:
         raise ImpossibleOutcomeError(
             f"is of kind {kind}, which has no outcome of its own beside the primary endpoint",
             "Remove it.",
         )
-    wanted, example, keys = expected[type(endpoint)]
-    if not isinstance(model, wanted):
+    if not isinstance(model, form.model):
         raise ImpossibleOutcomeError(
-            f"does not state an endpoint of kind {kind}", f"Write for example {example}."
+            f"does not state an endpoint of kind {kind}", f"Write for example {form.example}."
         )
-    if effect and not set(effect.stated) <= set(keys):
+    if effect and not set(effect.stated) <= set(form.effects):
         raise ImpossibleOutcomeError(
-            f"must be {' or '.join(keys)} for an endpoint of kind {kind}",
-            f"Write for example {{{keys[0]}: ...}}.",
+            f"must be {' or '.join(form.effects)} for an endpoint of kind {kind}",
+            f"Write for example {{{form.effects[0]}: ...}}.",
             of_effect=True,
         )
     match model:
@@ -663,9 +706,6 @@ def outcome_truth(
         case _:
             assert isinstance(model, Competing)
             return _competing_truth(model, effect, day, treated_share)
-
-
-_RD = "risk_difference"
 
 
 def _risk_truth(model: FurtherRisk, effect: OutcomeEffect | None) -> RiskTruth:

@@ -170,7 +170,8 @@ def _choice(node: Node, choices: list[str], name: str) -> tuple[str, str]:
     if why := refusal(word):
         return why, REMEDY
     listed = f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else choices[0]
-    otherwise = _REMEDIES.get(name, "Choose one of them.")
+    choose = "Choose one of them." if len(choices) > 1 else f"Write {choices[0]}."
+    otherwise = _REMEDIES.get(name, choose)
     return f"must be {listed}", did_you_mean(word, choices, otherwise)
 
 

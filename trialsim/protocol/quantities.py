@@ -30,6 +30,7 @@ __all__ = [
     "Frozen",
     "Id",
     "Number",
+    "OneOf",
     "Rate",
     "Ratio",
     "Risk",
@@ -63,9 +64,45 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
-def one_of(*keys: str) -> ConfigDict:
-    """Return the setting of a model that has exactly one of these keys, for its JSON Schema."""
-    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+@dataclass(frozen=True)
+class _Alternatives:
+    """Keys of which a model has exactly one, and what to do where it has not."""
+
+    keys: tuple[str, ...]
+    remedy: str
+    pairs: tuple[tuple[str, str], ...]
+
+    def __call__(self, schema: JsonSchemaValue) -> None:
+        schema["oneOf"] = [{"required": [key]} for key in self.keys]
+        if self.pairs:
+            both = [*self.pairs, *((b, a) for a, b in self.pairs)]
+            schema["dependentRequired"] = {first: [second] for first, second in both}
+
+
+def one_of(
+    *keys: str,
+    remedy: str = "Keep one of the two.",
+    pairs: tuple[tuple[str, str], ...] = (),
+) -> ConfigDict:
+    """Return the setting of a model that has exactly one of these keys.
+
+    Its JSON Schema says so, and that of `pairs` neither stands alone; a model on the base `OneOf`
+    also checks that it has one.
+    """
+    return ConfigDict(json_schema_extra=_Alternatives(keys, remedy, pairs))
+
+
+class OneOf(Frozen):
+    """Base of models with exactly one of several keys: ``model_config = one_of(...)``."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        stated = self.model_config.get("json_schema_extra")
+        assert isinstance(stated, _Alternatives)
+        if sum(getattr(self, key) is not None for key in stated.keys) != 1:
+            *most, last = (f"'{key}'" for key in stated.keys)
+            raise broken(f"must have exactly one of {', '.join(most)} and {last}", stated.remedy)
+        return self
 
 
 # Lax models with strict numbers: lists become tuples and words become enums, but

@@ -22,6 +22,7 @@ from trialsim.protocol.quantities import (
     Frozen,
     Id,
     Number,
+    OneOf,
     Rate,
     Ratio,
     Risk,
@@ -75,7 +76,7 @@ class FactorLevel(Frozen):
     odds_ratio: Ratio | None = None
 
 
-class Factor(Frozen):
+class Factor(OneOf):
     """A baseline factor: levels with their shares, or so many equal ones (sites)."""
 
     model_config = one_of("levels", "equal_levels")
@@ -85,11 +86,7 @@ class Factor(Frozen):
     equal_levels: Annotated[Whole, Field(ge=2, le=200)] | None = None
 
     @model_validator(mode="after")
-    def _levels_once_and_complete(self) -> Self:
-        if (self.levels is None) == (self.equal_levels is None):
-            raise broken(
-                "must have exactly one of 'levels' and 'equal_levels'", "Keep one of the two."
-            )
+    def _levels_complete(self) -> Self:
         names = [level.id for level in self.levels or ()]
         if len(set(names)) < len(names):
             raise broken("must not have two levels of the same id", "Give each its own.")
@@ -243,10 +240,14 @@ class Nature(Frozen):
     correlations: Annotated[tuple[Correlated, ...], Field(max_length=200)] = ()
 
 
-class Reached(Frozen):
+class Reached(OneOf):
     """A probability of response: a number, or what one arm of a published result saw."""
 
-    model_config = one_of("value", "result")
+    model_config = one_of(
+        "value",
+        "result",
+        remedy="Write a probability, or {source: chien-1998, result: complete-response-18mo}.",
+    )
 
     value: Annotated[Number, Field(gt=0, lt=1)] | None = None
     source: Id | None = None
@@ -258,12 +259,7 @@ class Reached(Frozen):
         return value if isinstance(value, dict | Reached) else {"value": value}
 
     @model_validator(mode="after")
-    def _number_or_result(self) -> Self:
-        if (self.value is None) == (self.result is None):
-            raise broken(
-                "must have exactly one of 'value' and 'result'",
-                "Write a probability, or {source: chien-1998, result: complete-response-18mo}.",
-            )
+    def _result_of_a_source(self) -> Self:
         if self.result and not self.source:
             raise broken("must name the 'source' of its result", "Add the evidence id.")
         return self
@@ -276,30 +272,20 @@ class Reached(Frozen):
         return {"anyOf": [number, handler(schema)]}
 
 
-class Piece(Frozen):
+class Piece(OneOf):
     """A stretch of an arm's course with one hazard of response.
 
     The hazard is stated, or fitted so that a probability is reached at the end of the piece, or the
     control arm's. The last piece goes on after its end.
     """
 
-    model_config = one_of("hazard_per_year", "reaches", "as_control")
+    model_config = one_of("hazard_per_year", "reaches", "as_control", remedy="Keep one of them.")
 
     until: Time
     hazard_per_year: Rate | None = None
     reaches: Reached | None = None
     as_control: Literal[True] | None = None
     note: Text | None = None
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
-        given = (self.hazard_per_year, self.reaches, self.as_control)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'hazard_per_year', 'reaches' and 'as_control'",
-                "Keep one of them.",
-            )
-        return self
 
 
 class ResponseScenario(Frozen):

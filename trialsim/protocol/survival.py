@@ -20,6 +20,7 @@ from trialsim.protocol.quantities import (
     Frozen,
     Id,
     Number,
+    OneOf,
     Rate,
     Ratio,
     Share,
@@ -127,14 +128,20 @@ class Survives(Frozen):
     at: Duration
 
 
-class Lifetime(Frozen):
+class Lifetime(OneOf):
     """When the event comes: by its median, a hazard, survival at a time, or hazards in pieces.
 
     `shape` makes a Weibull distribution of the first three; `cure_fraction` never has the event.
     Median and survival are those of all patients, the cured among them.
     """
 
-    model_config = one_of("median", "hazard_per_year", "survives", "pieces")
+    model_config = one_of(
+        "median",
+        "hazard_per_year",
+        "survives",
+        "pieces",
+        remedy="Write for example {median: 12 mo}.",
+    )
 
     median: Duration | None = None
     hazard_per_year: Rate | None = None
@@ -145,13 +152,7 @@ class Lifetime(Frozen):
     note: Text | None = None
 
     @model_validator(mode="after")
-    def _stated_once(self) -> Self:
-        given = (self.median, self.hazard_per_year, self.survives, self.pieces)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'median', 'hazard_per_year', 'survives' and 'pieces'",
-                "Write for example {median: 12 mo}.",
-            )
+    def _pieces_in_order(self) -> Self:
         if self.pieces:
             if self.shape is not None:
                 rule = "must not have 'shape' beside 'pieces'"
@@ -292,14 +293,16 @@ class EnrolmentPiece(Frozen):
     share: Share
 
 
-class Enrolment(Frozen):
+class Enrolment(OneOf):
     """When patients enter, counted from the first day of enrolment.
 
     `uniform`: each independently and uniformly over a time; `piecewise`: with shares per piece;
     `even`: one after another at equal distances; `given`: on these days.
     """
 
-    model_config = one_of("uniform", "even", "piecewise", "given")
+    model_config = one_of(
+        "uniform", "even", "piecewise", "given", remedy="Write for example {uniform: 12 mo}."
+    )
 
     uniform: Duration | None = None
     even: Duration | None = None
@@ -310,13 +313,7 @@ class Enrolment(Frozen):
     note: Text | None = None
 
     @model_validator(mode="after")
-    def _stated_once(self) -> Self:
-        given = (self.uniform, self.even, self.piecewise, self.given)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'uniform', 'even', 'piecewise' and 'given'",
-                "Write for example {uniform: 12 mo}.",
-            )
+    def _in_order_and_complete(self) -> Self:
         for length in (self.uniform, self.even):
             if length is not None and length.days <= 0:
                 raise broken("must take longer than no time", "Write for example 12 mo.")
@@ -374,7 +371,7 @@ class Enrolment(Frozen):
 class Dropout(Frozen):
     """Loss to follow-up, in both arms alike: a rate, or a share lost by a time."""
 
-    model_config = one_of("rate_per_year", "share")
+    model_config = one_of("rate_per_year", "share", pairs=(("share", "by"),))
 
     rate_per_year: Rate | None = None
     share: Share | None = None

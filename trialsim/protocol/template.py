@@ -14,6 +14,7 @@ from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
+from trialsim.protocol.ties import kind_ties
 
 __all__ = ["ObservedReference", "Template", "Variant"]
 
@@ -83,7 +84,7 @@ _BY_KIND_OF_PRIMARY: dict[str, Any] = {
 class Template(Frozen):
     """A protocol file, version 1."""
 
-    model_config = ConfigDict(json_schema_extra=_BY_KIND_OF_PRIMARY)
+    model_config = ConfigDict(json_schema_extra={**_BY_KIND_OF_PRIMARY, "allOf": [*kind_ties()]})
 
     schema_version: Literal[1]
     id: Id
