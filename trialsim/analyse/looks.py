@@ -22,6 +22,8 @@ Bools = NDArray[np.bool_]
 
 def events_wanted(looks: tuple[Look, ...]) -> list[int | None]:
     """Events that set off each look of a time to an event; None for other triggers."""
+    if not looks:
+        return [None]
     last = looks[-1].at.events
     return [
         look.at.events
@@ -44,12 +46,15 @@ def event_cuts(
     Parameters
     ----------
     looks : tuple of Look
+        None for one look when nothing more can happen.
     event_calendar : ndarray, shape (n_reps, n_patients)
         Day of the trial of each event, else infinity. Is reordered.
     entry : ndarray, shape (n_reps, n_patients) or (1, n_patients)
     last_day : callable
         Gives the day after which nothing can happen, shape (n_reps,).
     """
+    if not looks:
+        return last_day()[:, None]
     wanted = events_wanted(looks)
     ranks = [events - 1 for events in wanted if events is not None]
     if len(ranks) == 1:  # positive numbers are ordered as their bits, and partitioned faster

@@ -66,7 +66,7 @@ def analyse(batch: FollowUp, plan: AnalysisPlan) -> LookResults:
         z=z,
         information=numbers.events,
         enrolled=enrolled.astype(float),
-        day=day,
+        day=day if plan.looks else np.full(day.shape, np.nan),  # each patient's own follow-up
         short=numbers.events < wanted,
     )
 

@@ -17,9 +17,11 @@ from trialsim.kernels.competing import competing_times, followed_until
 from trialsim.kernels.counted import count_of
 from trialsim.kernels.hazards import Hazard
 from trialsim.kernels.ordered import category_of
+from trialsim.kernels.survival import FollowUp
 from trialsim.protocol.outcomes import (
     CompetingTruth,
     CountTruth,
+    LifetimeTruth,
     MeasuredTruth,
     OrderedTruth,
     OutcomeTruth,
@@ -91,7 +93,7 @@ class CompetingBatch:
     day: float
 
 
-OutcomeBatch = TrialBatch | MeasuredBatch | OrderedBatch | CountedBatch | CompetingBatch
+OutcomeBatch = TrialBatch | MeasuredBatch | OrderedBatch | CountedBatch | CompetingBatch | FollowUp
 
 
 def draw_outcome(
@@ -137,6 +139,33 @@ def draw_outcome(
             return CountedBatch(assigned, count, days)
         case CompetingTruth():
             return _competing(name, truth, latent, assigned, streams, block)
+        case LifetimeTruth():
+            return _lifetime(name, truth, latent, assigned, streams, block)
+
+
+def _lifetime(
+    name: str,
+    truth: LifetimeTruth,
+    latent: Floats,
+    assigned: Bools,
+    streams: Streams,
+    block: int,
+) -> FollowUp:
+    """High latent numbers come late: they are much cumulative hazard, by inversion."""
+    lost = None
+    if truth.loss:
+        luck = streams.generator(Decision.LEAVING, block, name)
+        lost = luck.standard_exponential(latent.shape) / truth.loss
+    return FollowUp(
+        -np.log1p(-uniform_of(latent)),
+        np.zeros((len(latent), 1)),  # each patient's follow-up counts from the own entry
+        assigned,
+        ((Hazard(*truth.control), Hazard(*truth.treated)),),
+        None,
+        None,
+        lost,
+        truth.day,
+    )
 
 
 def _measured(

@@ -22,9 +22,18 @@ from trialsim.protocol.endpoints import (
     CountEndpoint,
     DaysAliveEndpoint,
     MeasuredScale,
+    MilestoneTest,
     OrdinalEndpoint,
     OutcomeSummary,
+    RestrictedMeanTest,
     SimulatedEndpoint,
+    TimeToEventEndpoint,
+)
+from trialsim.protocol.further_times import (
+    GRID,
+    FurtherLifetime,
+    LifetimeTruth,
+    limiting_log_ratio,
 )
 from trialsim.protocol.quantities import (
     Difference,
@@ -40,7 +49,11 @@ from trialsim.protocol.quantities import (
     broken,
     one_of,
 )
-from trialsim.protocol.survival import DAYS_PER_YEAR, HazardPiece
+from trialsim.protocol.survival import (
+    DAYS_PER_YEAR,
+    HazardPiece,
+    ImpossibleLifetimeError,
+)
 
 __all__ = [
     "AnyOutcome",
@@ -50,6 +63,7 @@ __all__ = [
     "FORMS",
     "Form",
     "ImpossibleOutcomeError",
+    "LifetimeTruth",
     "MeasuredTruth",
     "OrderedTruth",
     "OutcomeEffect",
@@ -63,7 +77,6 @@ __all__ = [
 Floats = tuple[float, ...]
 Positive = Annotated[Number, Field(gt=0)]
 Within = Annotated[Number, Field(gt=-1, lt=1)]
-_GRID = 400  # steps of an integral over time; agreement 1e-5 with 4,000 on a log ratio
 
 
 class ImpossibleOutcomeError(ValueError):
@@ -295,6 +308,12 @@ FORMS: dict[type, Form] = {
         "{event: {hazard_per_year: 1}, competing: {hazard_per_year: 0.2}}",
         ("hazard_ratio", "competing_hazard_ratio"),
     ),
+    TimeToEventEndpoint: Form(
+        FurtherLifetime,
+        ("median", "hazard_per_year", "survives", "pieces"),
+        "{median: 12 mo}",
+        ("hazard_ratio",),
+    ),
 }
 
 
@@ -313,7 +332,8 @@ AnyOutcome = Annotated[
     | Annotated[DaysAlive, Tag("<death>")]
     | Annotated[Counted, Tag("<rate_per_year>")]
     | Annotated[Competing, Tag("<competing>")]
-    | Annotated[FurtherRisk, Tag("<risk>")],
+    | Annotated[FurtherRisk, Tag("<risk>")]
+    | Annotated[FurtherLifetime, Tag("<median>")],
     Discriminator(_by_key),
 ]
 
@@ -582,30 +602,11 @@ class CompetingTruth:
         control, treated = self._incidence(0), self._incidence(1)
         if summary is OutcomeSummary.INCIDENCE_DIFFERENCE:
             return treated[-1] - control[-1]
-        low, high = -10.0, 10.0
-        for _ in range(60):
-            middle = (low + high) / 2
-            if self._score(middle, control, treated) > 0:
-                low = middle
-            else:
-                high = middle
-        return (low + high) / 2
-
-    def _score(self, beta: float, control: Floats, treated: Floats) -> float:
-        share, total = self.treated_share, 0.0
-        for k in range(1, len(control)):
-            d1, d0 = treated[k] - treated[k - 1], control[k] - control[k - 1]
-            free1 = 1 - (treated[k] + treated[k - 1]) / 2
-            free0 = 1 - (control[k] + control[k - 1]) / 2
-            weight = exp(-self.loss * self.day * (k - 0.5) / (len(control) - 1))
-            at_risk = share * free1 * exp(beta)
-            fraction = at_risk / (at_risk + (1 - share) * free0)
-            total += weight * (share * d1 - fraction * (share * d1 + (1 - share) * d0))
-        return total
+        return limiting_log_ratio(control, treated, self.treated_share, self.loss * self.day)
 
     def _incidence(self, arm: int) -> Floats:
         """Cumulative incidence of the event on a grid of days up to the read-out."""
-        days = [self.day * k / _GRID for k in range(_GRID + 1)]
+        days = [self.day * k / GRID for k in range(GRID + 1)]
         breaks = {*self.event[arm][0], *self.competing[arm][0]}
         grid = sorted({*days, *(b for b in breaks if b < self.day)})
         found, free = {0.0: 0.0}, 1.0
@@ -619,7 +620,9 @@ class CompetingTruth:
         return tuple(found[day] for day in days)
 
 
-OutcomeTruth = RiskTruth | MeasuredTruth | OrderedTruth | CountTruth | CompetingTruth
+OutcomeTruth = (
+    RiskTruth | MeasuredTruth | OrderedTruth | CountTruth | CompetingTruth | LifetimeTruth
+)
 
 
 def _hazard_at(curve: tuple[Floats, Floats], day: float) -> float:
@@ -695,14 +698,10 @@ def outcome_truth(
             days = _days_alive(model, round(day))
             return _shifted(days, effect, days=True)
         case Counted():
-            rate = model.rate_per_year.value / DAYS_PER_YEAR
-            if rate <= 0:
-                raise ImpossibleOutcomeError(
-                    "must have a rate above 0", "Write events per patient-year, for example 1.2."
-                )
-            ratio = effect.rate_ratio.value if effect and effect.rate_ratio else 1.0
-            loss = model.lost_per_year.value / DAYS_PER_YEAR
-            return CountTruth(rate, rate * ratio, model.dispersion, loss, day)
+            return _count_truth(model, effect, day)
+        case FurtherLifetime():
+            assert isinstance(endpoint, TimeToEventEndpoint)
+            return _lifetime_truth(endpoint, model, effect, day, treated_share)
         case _:
             assert isinstance(model, Competing)
             return _competing_truth(model, effect, day, treated_share)
@@ -874,6 +873,54 @@ def _days_alive(model: DaysAlive, most: int) -> Floats:
     shares = [model.death.value, *(alive * exp(own) for own in logs)]
     assert isfinite(sum(shares))
     return tuple(share / sum(shares) for share in shares)
+
+
+def _count_truth(model: Counted, effect: OutcomeEffect | None, day: float) -> CountTruth:
+    rate = model.rate_per_year.value / DAYS_PER_YEAR
+    if rate <= 0:
+        raise ImpossibleOutcomeError(
+            "must have a rate above 0", "Write events per patient-year, for example 1.2."
+        )
+    ratio = effect.rate_ratio.value if effect and effect.rate_ratio else 1.0
+    loss = model.lost_per_year.value / DAYS_PER_YEAR
+    return CountTruth(rate, rate * ratio, model.dispersion, loss, day)
+
+
+def _lifetime_truth(
+    endpoint: TimeToEventEndpoint,
+    model: FurtherLifetime,
+    effect: OutcomeEffect | None,
+    day: float,
+    treated_share: float,
+) -> LifetimeTruth:
+    if getattr(endpoint.analysis, "stratified", False):
+        raise ImpossibleOutcomeError(
+            "asks for a stratified test, which only the primary endpoint has yet",
+            "Remove 'stratified' from its analysis.",
+        )
+    followed = endpoint.followed_for.days if endpoint.followed_for else day
+    match endpoint.analysis:
+        case MilestoneTest(at=until) | RestrictedMeanTest(until=until):
+            last = until.days
+        case _:
+            last = followed
+    if last > followed:
+        raise ImpossibleOutcomeError(
+            f"is read on day {last:g}, after the end of follow-up on day {followed:g}",
+            "Follow patients for longer (followed_for), or read earlier.",
+        )
+    try:
+        control = model.curve
+    except ImpossibleLifetimeError as why:
+        raise ImpossibleOutcomeError(str(why), "Write for example {median: 12 mo}.") from None
+    if max(control.rates) <= 0:
+        raise ImpossibleOutcomeError(
+            "must have a hazard above 0", "Write events per year at risk, for example 1."
+        )
+    ratio = effect.hazard_ratio.value if effect and effect.hazard_ratio else 1.0
+    treated = control.times(((followed, ratio),)) if ratio != 1 else control
+    loss = model.lost_per_year.value / DAYS_PER_YEAR
+    return LifetimeTruth(control, treated, ratio, loss, day, followed, last, treated_share)
 
 
 def _competing_truth(

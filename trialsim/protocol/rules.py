@@ -495,7 +495,8 @@ def _multiplicity(template: Template) -> Iterator[Broken]:
     if len(protocol.looks) > 1:
         rule = "cannot stand beside several looks yet"
         yield Broken(here, rule, "Keep one of the two.")
-    if getattr(protocol.primary.analysis, "test", "") == "maxcombo":
+    family = [e for e in protocol.endpoints if e.id in protocol.multiplicity.endpoints]
+    if any(getattr(e.analysis, "test", "") == "maxcombo" for e in (protocol.primary, *family)):
         rule = "needs P values, and MaxCombo decides without one"
         yield Broken(here, rule, "Use another test.")
 

@@ -27,7 +27,7 @@ from trialsim.protocol.endpoints import (
     Summary,
     SurvivalSummary,
 )
-from trialsim.protocol.outcomes import CompetingTruth, OutcomeTruth, RiskTruth
+from trialsim.protocol.outcomes import CompetingTruth, LifetimeTruth, OutcomeTruth, RiskTruth
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
@@ -174,7 +174,7 @@ def _outcome_rows(
     effect = scenario.outcomes.get(name)
     own, shared = f"scenarios.{scenario.id}.outcomes.{name}", f"nature.outcomes.{name}"
     control, treated = outcome.arms
-    risk = isinstance(outcome, RiskTruth | CompetingTruth)
+    risk = isinstance(outcome, RiskTruth | CompetingTruth | LifetimeTruth)
     measure = Measure.RISK if risk else Measure.ARM_MEAN
     theta = theta_of(resolved, plan, scenario, resolved.truth(scenario))
     status = resolved.status_of_outcome(scenario, name)
@@ -251,6 +251,9 @@ def theta_of(
     if isinstance(plan.summary, Summary):
         risks = outcome.arms if outcome else truth.risks_on(plan.day)
         return true_effect(risks, plan.summary)
+    if isinstance(outcome, LifetimeTruth):
+        assert isinstance(plan.summary, SurvivalSummary)
+        return outcome.theta(plan.summary)
     if isinstance(plan.summary, OutcomeSummary):
         assert outcome is not None
         assert not isinstance(outcome, RiskTruth)  # its summary is one of risks
