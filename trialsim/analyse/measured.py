@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse.binary import Columns
-from trialsim.analyse.contrasts import confidence_level, read_once
+from trialsim.analyse.contrasts import confidence_level
+from trialsim.analyse.read_outs import as_seen, read_out
 from trialsim.generate.outcomes import MeasuredBatch
 from trialsim.kernels.contrasts import ArmContrast, wald
 from trialsim.kernels.measured import ancova, student, welch
@@ -15,6 +16,8 @@ from trialsim.protocol.endpoints import MeasuredTest
 from trialsim.trial import AnalysisPlan, LookResults
 
 __all__ = ["analyse", "patients", "score"]
+
+Bools = NDArray[np.bool_]
 
 
 def analyse(batch: MeasuredBatch, plan: AnalysisPlan) -> LookResults:
@@ -25,21 +28,30 @@ def analyse(batch: MeasuredBatch, plan: AnalysisPlan) -> LookResults:
     Returns
     -------
     LookResults
-        Arrays of shape (n_reps, 1); differences of logarithms on the log scale.
+        Arrays of shape (n_reps, n_looks); differences of logarithms on the log scale.
     """
     seen = np.isfinite(batch.visits[:, -1])
-    contrast = _contrast(batch, plan, confidence_level(plan))
-    return read_once(contrast, plan, seen.sum(axis=0), len(seen))
+    level = confidence_level(plan)
+
+    def compare(read: Bools | None) -> tuple[ArmContrast, NDArray[np.float64]]:
+        own = seen if read is None else seen & read
+        return _contrast(batch, plan, level, own, read), own.sum(axis=0)
+
+    return read_out(compare, plan, batch.entry, batch.assigned.shape)
 
 
-def _contrast(batch: MeasuredBatch, plan: AnalysisPlan, level: float) -> ArmContrast:
+def _contrast(
+    batch: MeasuredBatch, plan: AnalysisPlan, level: float, seen: Bools, read: Bools | None
+) -> ArmContrast:
     if plan.test is MeasuredTest.MMRM:
-        fit = fit_mmrm(batch.visits, batch.assigned, batch.baseline)
+        visits = batch.visits
+        if read is not None:  # of who is not read out yet no visit counts
+            visits = np.where(read[:, None], visits, np.nan)
+        fit = fit_mmrm(visits, batch.assigned, batch.baseline)
         last = (column[:, -1] for column in (fit.estimate, fit.standard_error, fit.df))
         estimate, se, df = last
         return wald(estimate, se, level, degrees_of_freedom=df, failed=~fit.converged)
     values, treated = batch.visits[:, -1], batch.assigned
-    seen = np.isfinite(values)
     included = None if seen.all() else seen
     match plan.test:
         case MeasuredTest.WELCH:
@@ -56,14 +68,13 @@ def _contrast(batch: MeasuredBatch, plan: AnalysisPlan, level: float) -> ArmCont
 
 def patients(batch: MeasuredBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:
     """Return the measurements of each patient of one trial, on their own scale."""
-    del plan, look  # everyone is read out
     back = np.exp if batch.log else np.asarray
     columns: Columns = {"treated": batch.assigned[:, replicate]}
     if batch.baseline is not None:
         columns["baseline"] = back(batch.baseline[:, replicate])
     for number in range(batch.visits.shape[1]):
         columns[f"visit_{number + 1}"] = back(batch.visits[:, number, replicate])
-    return columns
+    return as_seen(columns, plan, batch.entry, replicate, look)
 
 
 def score(

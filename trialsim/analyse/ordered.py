@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse.binary import Columns
-from trialsim.analyse.contrasts import confidence_level, read_once
+from trialsim.analyse.contrasts import confidence_level
+from trialsim.analyse.read_outs import as_seen, read_out
 from trialsim.generate.outcomes import OrderedBatch
+from trialsim.kernels.contrasts import ArmContrast
 from trialsim.kernels.ordered import common_odds_ratio, counts_by_arm, wilcoxon_mann_whitney
 from trialsim.protocol.endpoints import OrderedTest
 from trialsim.trial import AnalysisPlan, LookResults
@@ -23,30 +25,37 @@ def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
     Returns
     -------
     LookResults
-        Arrays of shape (n_reps, 1).
+        Arrays of shape (n_reps, n_looks).
     """
-    counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories)
     level = confidence_level(plan)
+
+    def compare(read: NDArray[np.bool_] | None) -> tuple[ArmContrast, NDArray[np.float64]]:
+        counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories, read)
+        return _contrast(counts, plan, level), np.concatenate(counts).sum(axis=0, dtype=float)
+
+    return read_out(compare, plan, batch.entry, batch.assigned.shape)
+
+
+def _contrast(
+    counts: tuple[NDArray[np.int64], NDArray[np.int64]], plan: AnalysisPlan, level: float
+) -> ArmContrast:
     if plan.test is OrderedTest.WILCOXON:
         won = wilcoxon_mann_whitney(*counts, confidence_level=level)
-        contrast = won._replace(
+        return won._replace(
             estimate=2 * won.estimate - 1,
             standard_error=2 * won.standard_error,
             lower=2 * won.lower - 1,
             upper=2 * won.upper - 1,
         )
-    else:
-        contrast = common_odds_ratio(*counts, confidence_level=level)
-    n = len(batch.category)
-    return read_once(contrast, plan, np.full(batch.category.shape[1], float(n)), n)
+    return common_odds_ratio(*counts, confidence_level=level)
 
 
 def patients(batch: OrderedBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:
     """Return the category of each patient of one trial; days, and -1 for who died."""
-    del plan, look  # everyone is read out
     category = batch.category[:, replicate]
     name = "days" if batch.days else "category"
-    return {"treated": batch.assigned[:, replicate], name: category - int(batch.days)}
+    columns = {"treated": batch.assigned[:, replicate], name: category - int(batch.days)}
+    return as_seen(columns, plan, batch.entry, replicate, look)
 
 
 def score(batch: OrderedBatch, plan: AnalysisPlan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -130,5 +130,7 @@ def draw_patients(
         for name in others:
             outcome = truth.outcome(name)
             assert outcome is not None  # every truth of a job has the same
-            batches[name] = draw_outcome(name, outcome, luck[name], assigned, streams, block)
+            batches[name] = draw_outcome(
+                name, outcome, luck[name], assigned, streams, block, candidates.entry
+            )
     return candidates, found

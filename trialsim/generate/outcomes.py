@@ -6,7 +6,7 @@ alike; what else is needed has a stream of its own, by the endpoint's id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,12 +56,15 @@ class MeasuredBatch:
     visits : ndarray of float, shape (n_patients, n_visits, n_reps)
         NaN after a patient was lost.
     log : bool
+    entry : ndarray of float or None
+        As in `Candidates`, of this and the next two.
     """
 
     assigned: Bools
     baseline: Floats | None
     visits: Floats
     log: bool
+    entry: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class OrderedBatch:
     category: Ints
     n_categories: int
     days: bool
+    entry: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class CountedBatch:
     assigned: Bools
     count: Ints
     days: Floats
+    entry: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def draw_outcome(
     assigned: Bools,
     streams: Streams,
     block: int,
+    entry: Floats | None = None,
 ) -> OutcomeBatch:
     """Return what happens to every patient in one endpoint under one truth.
 
@@ -114,6 +120,8 @@ def draw_outcome(
     latent : ndarray of float, shape (n_patients, n_reps)
         Standard normal, of `joint.latents`.
     assigned : ndarray of bool, shape (n_patients, n_reps)
+    entry : ndarray of float or None
+        As in `Candidates`; looks need it.
     """
     match truth:
         case RiskTruth():
@@ -121,14 +129,15 @@ def draw_outcome(
             events = np.stack([luck < truth.control, luck < truth.treated])
             return TrialBatch(assigned, events)
         case MeasuredTruth():
-            return _measured(name, truth, latent, assigned, streams, block)
+            measured = _measured(name, truth, latent, assigned, streams, block)
+            return replace(measured, entry=entry)
         case OrderedTruth():
             luck = uniform_of(latent)
             control, treated = (
                 category_of(luck, np.array(arm)) for arm in (truth.control, truth.treated)
             )
             category = np.where(assigned, treated, control)
-            return OrderedBatch(assigned, category, len(truth.control), truth.days)
+            return OrderedBatch(assigned, category, len(truth.control), truth.days, entry)
         case CountTruth():
             days = np.full(assigned.shape, truth.days)
             if truth.loss:
@@ -136,7 +145,7 @@ def draw_outcome(
                 days = np.minimum(days, lost.standard_exponential(assigned.shape) / truth.loss)
             mean = days * np.where(assigned, truth.treated, truth.control)
             count = count_of(uniform_of(latent), mean, truth.dispersion)
-            return CountedBatch(assigned, count, days)
+            return CountedBatch(assigned, count, days, entry)
         case CompetingTruth():
             return _competing(name, truth, latent, assigned, streams, block)
         case LifetimeTruth():

@@ -423,6 +423,7 @@ class ResolvedTemplate:
                 self.template.nature.factors,
                 (effect.number.source or "") if effect else "",
                 primary=primary.id,
+                enrolment=self.template.nature.enrolment,
             )
         return self._truth_of_risks(scenario, control_risk)
 

@@ -24,6 +24,7 @@ from trialsim.protocol.design import (
 from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     BinaryTest,
+    CompetingEndpoint,
     Level,
     OutcomeEndpoint,
     ResponseEndpoint,
@@ -576,9 +577,9 @@ def _risks_beside_times(nature: Nature) -> Iterator[Broken]:
 def _looks(template: Template) -> Iterator[Broken]:
     protocol = template.protocol
     primary, looks, here = protocol.primary, protocol.looks, ("protocol", "looks")
-    if isinstance(primary, ResponseEndpoint | OutcomeEndpoint):
+    if isinstance(primary, ResponseEndpoint | CompetingEndpoint):
         rule = f"asks for looks, which an endpoint of kind {primary.kind} does not have yet"
-        yield Broken(here, rule, "Remove them, or use a binary or time-to-event endpoint.")
+        yield Broken(here, rule, "Remove them, or use an endpoint of another kind.")
         return
     if not looks:
         rule = "is required: it says when a time to an event is analysed"
@@ -645,7 +646,10 @@ def _risk_looks(template: Template) -> Iterator[Broken]:
         if look.at.enrolled and look.at.enrolled > protocol.n_total:
             rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
             yield Broken((*at, "enrolled"), rule, "Use fewer.")
-        if look.at.events and look.at.events > protocol.n_total:
+        if look.at.events and not isinstance(protocol.primary, BinaryEndpoint):
+            rule = f"counts events, which set off no look at a {protocol.primary.kind} endpoint"
+            yield Broken((*at, "events"), rule, "Write {information: 0.5} or {enrolled: 100}.")
+        elif look.at.events and look.at.events > protocol.n_total:
             rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
             yield Broken((*at, "events"), rule, "Use fewer.")
 
