@@ -5,19 +5,69 @@ One row per patient, one column per trial. A change from baseline is a t test of
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.kernels.contrasts import ArmContrast, arm_masks, wald
 
-__all__ = ["ancova", "student", "welch"]
+__all__ = ["ancova", "from_summaries", "student", "welch"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _ROUNDING = 8 * np.finfo(float).eps  # of the largest value: variation below this is none
+
+
+class Summarised(Protocol):
+    """What a paper says of one arm."""
+
+    @property
+    def n(self) -> int:
+        """Patients."""
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+
+    @property
+    def sd(self) -> float:
+        """Their standard deviation, with n - 1."""
+
+
+def from_summaries(
+    treated: Summarised,
+    control: Summarised,
+    *,
+    pooled: bool = True,
+    confidence_level: float = 0.95,
+) -> ArmContrast:
+    """Difference of two published means, treated minus control; arrays of shape (1,).
+
+    Parameters
+    ----------
+    treated, control : Summarised
+        At least two patients each, standard deviations above 0.
+    pooled : bool
+        Student's t test; else Welch's.
+    confidence_level : float
+        Two-sided.
+    """
+    own = [arm.sd**2 / arm.n for arm in (treated, control)]
+    if pooled:
+        df = float(treated.n + control.n - 2)
+        squares = (treated.n - 1) * treated.sd**2 + (control.n - 1) * control.sd**2
+        variance = squares / df * (1 / treated.n + 1 / control.n)
+    else:
+        variance = sum(own)
+        df = variance**2 / (own[0] ** 2 / (treated.n - 1) + own[1] ** 2 / (control.n - 1))
+    return wald(
+        np.array([treated.mean - control.mean]),
+        np.sqrt(np.array([variance])),
+        confidence_level,
+        degrees_of_freedom=df,
+    )
 
 
 class _Arm(NamedTuple):

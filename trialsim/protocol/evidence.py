@@ -9,11 +9,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import override
 
 from trialsim.protocol.design import Blinded, Regimen
-from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.quantities import (
     Frozen,
     Id,
@@ -40,6 +39,7 @@ __all__ = [
     "EvidenceRecord",
     "Flaw",
     "IntervalKind",
+    "MeanInArm",
     "MetaEpidemiology",
     "NaturalHistory",
     "OutcomeType",
@@ -109,18 +109,46 @@ class Consistency(Frozen):
 
 
 class ArmResult(Frozen):
-    """Events among patients, or a summary of a measurement, in one arm."""
+    """Events among patients, or a summary of a measurement, in one arm.
+
+    With `sd`, `value` is the mean of `n` patients.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"sd": ["value", "n"]}})
 
     n: Annotated[Whole, Field(ge=1)] | None = None
     events: Count | None = None
     value: Number | None = None
+    sd: Annotated[Number, Field(gt=0)] | None = None
     interval: tuple[Number, Number] | None = None
     status: _StatusField = Status.PUBLISHED
+
+    @model_validator(mode="after")
+    def _mean_of_the_sd(self) -> Self:
+        if self.sd is not None and (self.value is None or self.n is None or self.n < 2):
+            rule = "must have 'value', the mean, and 'n' of at least 2 beside 'sd'"
+            raise broken(rule, "Write for example {n: 80, value: 6.2, sd: 3.1}.")
+        return self
+
+    @property
+    def mean(self) -> MeanInArm | None:
+        """Mean and standard deviation, where both are known."""
+        if self.sd is None or self.value is None or self.n is None:
+            return None
+        return MeanInArm(self.n, self.value, self.sd)
 
     @property
     def risk(self) -> float | None:
         """Events per patient, where both are known."""
         return self.events / self.n if self.events is not None and self.n else None
+
+
+class MeanInArm(NamedTuple):
+    """A measurement in one arm: patients, mean, standard deviation."""
+
+    n: int
+    mean: float
+    sd: float
 
 
 class EffectEstimate(Frozen):
@@ -281,10 +309,21 @@ class Trial(_Record):
         treated, control = result.experimental.risk, result.control.risk
         return None if treated is None or control is None else (treated, control)
 
+    def means(self, identifier: str) -> tuple[MeanInArm, MeanInArm] | None:
+        """Return the means in the treated and the control arm, where both have theirs."""
+        result = self.result(identifier)
+        if result is None or result.experimental is None or result.control is None:
+            return None
+        treated, control = result.experimental.mean, result.control.mean
+        return None if treated is None or control is None else (treated, control)
+
     @override
     def stated(self) -> tuple[StatedNumber, ...]:
         found: list[StatedNumber] = []
         for result in self.results:
+            if means := self.means(result.id):
+                difference = means[0].mean - means[1].mean
+                found.append(StatedNumber("mean_difference", difference, Status.DERIVED))
             treated = result.experimental.risk if result.experimental else None
             control = result.control.risk if result.control else None
             if result.control and control is not None:
@@ -465,11 +504,7 @@ EvidenceRecord = Annotated[
 
 
 def _stated_effects(effects: tuple[EffectEstimate, ...]) -> list[StatedNumber]:
-    return [
-        StatedNumber(Summary(e.measure).value.replace(" ", "_"), e.value, e.status)
-        for e in effects
-        if e.measure.value in set(Summary)
-    ]
+    return [StatedNumber(e.measure.value.replace(" ", "_"), e.value, e.status) for e in effects]
 
 
 class ConflictLevel(StrEnum):

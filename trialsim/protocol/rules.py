@@ -25,7 +25,9 @@ from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     BinaryTest,
     CompetingEndpoint,
+    ContinuousEndpoint,
     Level,
+    MeasuredScale,
     OutcomeEndpoint,
     ResponseEndpoint,
     Strategy,
@@ -789,27 +791,37 @@ def _number_is_in_its_source(
     )
 
 
+_COUNTS = "events and patients"
+
+
 def _observed(
     reference: ObservedReference,
     here: tuple[str | int, ...],
     template: Template,
     evidence: Evidence,
 ) -> Iterator[Broken]:
-    record = evidence.records.get(reference.evidence)
-    if isinstance(template.protocol.primary, TimeToEventEndpoint | OutcomeEndpoint):
-        rule = f"cannot be held against an endpoint of kind {template.protocol.primary.kind} yet"
+    record, primary = evidence.records.get(reference.evidence), template.protocol.primary
+    plain = isinstance(primary, ContinuousEndpoint) and primary.scale is MeasuredScale.PLAIN
+    if isinstance(primary, TimeToEventEndpoint | OutcomeEndpoint) and not plain:
+        log = " on the log scale" if isinstance(primary, ContinuousEndpoint) else ""
+        rule = f"cannot be held against an endpoint of kind {primary.kind}{log} yet"
         yield Broken(here, rule, "Remove it, or use a binary endpoint.")
+        return
+    if plain and reference.measure:
+        rule = "is a measure of risks, but the primary endpoint is measured"
+        yield Broken((*here, "measure"), rule, "Remove it: means are compared by their difference.")
         return
     if isinstance(record, Trial):
         wanted = reference.result or template.protocol.primary.id
         if sum(_patients(record, wanted)) > MAX_PATIENTS:
             rule = f"has more than {MAX_PATIENTS:,} patients, too many to simulate"
             yield Broken(here, rule, "Remove it from 'observed'.")
-        if record.risks(wanted) is None:
-            has = [result.id for result in record.results if record.risks(result.id)]
+        given, known = ("mean, sd and n", record.means) if plain else (_COUNTS, record.risks)
+        if known(wanted) is None:
+            has = [result.id for result in record.results if known(result.id)]
             yield Broken(
                 here,
-                f"has no result '{wanted}' with events and patients in both arms",
+                f"has no result '{wanted}' with {given} in both arms",
                 f"Write {{evidence: {record.id}, result: {has[0]}}}."
                 if has
                 else "Remove it: there is nothing to compare with.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, get_args
 
-from trialsim.protocol.endpoints import Level, OutcomeEndpoint
+from trialsim.protocol.endpoints import ContinuousEndpoint, Level, OutcomeEndpoint
 from trialsim.protocol.outcomes import FORMS
 
 __all__ = ["kind_ties"]
@@ -21,7 +21,8 @@ def kind_ties() -> list[Any]:
     """Return what must hold of a protocol file, one condition each.
 
     Keys of a control arm and of an effect need an endpoint of a kind that has them; a primary
-    endpoint whose truth stands under ``outcomes:`` has it there and nowhere else.
+    endpoint whose truth stands under ``outcomes:`` has it there and nowhere else; published results
+    are of risks, responses or means.
     """
     ties: list[Any] = []
     for endpoint, form in FORMS.items():
@@ -39,6 +40,13 @@ def kind_ties() -> list[Any]:
             "then": _file(
                 {"nature": {"required": ["outcomes"]}, "scenarios": {"items": _without(elsewhere)}}
             ),
+        }
+    )
+    unpublished = [_word(e) for e in get_args(OutcomeEndpoint) if e is not ContinuousEndpoint]
+    ties.append(
+        {
+            "if": _has({"kind": {"enum": unpublished}, "level": {"const": Level.PRIMARY.value}}),
+            "then": _file({"observed": {"maxItems": 0}}),
         }
     )
     primary = {"properties": {"level": {"const": Level.PRIMARY.value}}}

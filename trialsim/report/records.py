@@ -123,7 +123,7 @@ def _result_numbers(result: TrialResult) -> Iterator[Numbers]:
         if arm is None:
             continue
         here_arm = here | {"arm": name}
-        for measure in ("n", "events"):
+        for measure in ("n", "events", "sd"):
             if (count := getattr(arm, measure)) is not None:
                 yield here_arm | _number(measure, count, arm.status)
         if arm.value is not None:

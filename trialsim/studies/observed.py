@@ -24,11 +24,19 @@ from trialsim.characteristics import (
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Simulation
 from trialsim.protocol.design import Allocation, Protocol, SampleSize
-from trialsim.protocol.endpoints import Better, ResponseEndpoint, Summary
+from trialsim.protocol.endpoints import (
+    Better,
+    ContinuousEndpoint,
+    OutcomeSummary,
+    ResponseEndpoint,
+    Summary,
+)
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial, TrialResult
+from trialsim.protocol.outcomes import MeasuredTruth
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.template import ObservedReference
+from trialsim.studies.observed_means import as_published, difference_of, truth_at
 from trialsim.trial import AnalysisPlan, Finding, Measure, Row
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "surprises",
 ]
 
+_PATIENT = "per patient"
 _POOLED = "pooled: its percentile needs a simulated literature, not one trial"
 _OWN_POWER = "power at a trial's own observed effect says nothing its P value does not"
 _SHOWN = (Measure.POWER, Measure.TYPE_M, Measure.TYPE_S, Measure.POWER_WRONG_DIRECTION)
@@ -147,6 +156,8 @@ def _observed_trial(
     result = record.result(reference.result or own.primary.id)
     if not (result and result.experimental and result.control):
         raise AssertionError("checked when the file was loaded")
+    if isinstance(own.primary, ContinuousEndpoint):
+        return _trial_of_means(record, result, resolved, scenarios)
     x1, n1 = result.experimental.events or 0, result.experimental.n or 1
     x0, n0 = result.control.events or 0, result.control.n or 1
     protocol = _as_carried_out(own, result, n1, n0)
@@ -166,6 +177,22 @@ def _observed_trial(
     )
     return ObservedTrial(
         record, result, protocol, plan, estimate, lower, upper, tuple(truths), refused
+    )
+
+
+def _trial_of_means(
+    record: Trial, result: TrialResult, resolved: ResolvedTemplate, scenarios: Sequence[Scenario]
+) -> ObservedTrial:
+    means = record.means(result.id)
+    if means is None:
+        raise AssertionError("checked when the file was loaded")
+    protocol = _as_carried_out(resolved.template.protocol, result, means[0].n, means[1].n)
+    plan = as_published(AnalysisPlan.of(protocol))
+    obstacle = _read_at_another_time(result, protocol)
+    truths = () if obstacle else tuple(truth_at(*means, s, resolved) for s in scenarios)
+    refused = dict.fromkeys((s.id for s in scenarios), obstacle) if obstacle else {}
+    return ObservedTrial(
+        record, result, protocol, plan, *difference_of(*means, plan), truths, refused
     )
 
 
@@ -189,11 +216,15 @@ def _as_carried_out(own: Protocol, result: TrialResult, n1: int, n0: int) -> Pro
 
 
 def _obstacle(result: TrialResult, control_risk: float, own: Protocol) -> str:
-    therapy = own.therapy
     if isinstance(own.primary, ResponseEndpoint):
         return "" if result.at else "the time of its read-out is not recorded"
     if not 0 < control_risk < 1:
         return "none or all of its control patients had the event"
+    return _read_at_another_time(result, own)
+
+
+def _read_at_another_time(result: TrialResult, own: Protocol) -> str:
+    therapy = own.therapy
     planned = own.primary.read_out.days_after_entry(therapy)
     if result.at and abs(result.at.days_after_entry(therapy) - planned) > 0.5:
         at = own.primary.read_out.in_words(therapy)
@@ -223,8 +254,7 @@ def placements(
     for truth, (results,) in zip(trial.truths, simulated, strict=True):
         ok = ~results.failed[:, -1]
         estimates = results.estimate[ok, -1]
-        assert isinstance(trial.plan.summary, Summary)  # published counts are compared by risks
-        theta = true_effect(truth.risks_on(trial.plan.day), trial.plan.summary)
+        theta = _theta(trial.plan, truth)
         found = tuple(characteristics(results, theta, trial.plan.summary))
         below = worse = None
         if len(estimates) >= MIN_REPLICATES:
@@ -243,6 +273,14 @@ def placements(
             Placement(trial, truth, below, worse, quantiles, found, int((~ok).sum()), relation)
         )
     return placed
+
+
+def _theta(plan: AnalysisPlan, truth: Truth) -> float:
+    outcome = truth.outcome(plan.endpoint)
+    if isinstance(outcome, MeasuredTruth):
+        return outcome.theta(OutcomeSummary.MEAN_DIFFERENCE)
+    assert isinstance(plan.summary, Summary)  # published counts are compared by risks
+    return true_effect(truth.risks_on(plan.day), plan.summary)
 
 
 def observed_rows(
@@ -295,17 +333,18 @@ def observed_rows(
 
 def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Row]:
     own = resolved.template.protocol
+    means = isinstance(own.primary, ContinuousEndpoint)
     for arm, seen in (
         (own.experimental.id, trial.result.experimental),
         (own.control.id, trial.result.control),
     ):
         if seen:
             yield Row(
-                measure=Measure.RISK,
-                value=seen.risk,
+                measure=Measure.ARM_MEAN if means else Measure.RISK,
+                value=seen.value if means else seen.risk,
                 evidence=trial.record.id,
                 arm=arm,
-                unit="per patient",
+                unit=own.primary.unit if isinstance(own.primary, ContinuousEndpoint) else _PATIENT,
                 status=seen.status.value,
             )
     back = np.exp if trial.plan.summary.is_ratio else float
@@ -313,7 +352,7 @@ def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Ro
         measure=Measure.ESTIMATE,
         value=float(back(trial.estimate)),
         evidence=trial.record.id,
-        analysis="from its counts",
+        analysis="from its means" if means else "from its counts",
         lower=float(back(trial.lower)),
         upper=float(back(trial.upper)),
         level=0.95,
