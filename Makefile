@@ -27,6 +27,7 @@ bench: .venv/dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-group-by=group
 	$(BIN)/python benchmarks/cost_curve.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/adding_an_endpoint.py
 
 # The same designs in rpact and Mediana, where R and they are installed.
 bench-peers: .venv/dev

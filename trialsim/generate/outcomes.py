@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from trialsim.generate.joint import uniform_of
 from trialsim.kernels.competing import competing_times, followed_until
@@ -125,9 +126,8 @@ def draw_outcome(
     """
     match truth:
         case RiskTruth():
-            luck = 1 - uniform_of(latent)
-            events = np.stack([luck < truth.control, luck < truth.treated])
-            return TrialBatch(assigned, events)
+            limits = (-float(ndtri(risk)) for risk in (truth.control, truth.treated))
+            return TrialBatch(assigned, np.stack([latent > limit for limit in limits]))
         case MeasuredTruth():
             measured = _measured(name, truth, latent, assigned, streams, block)
             return replace(measured, entry=entry)
