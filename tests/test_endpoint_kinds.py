@@ -91,7 +91,7 @@ def simulated(kind: type) -> Simulated | None:
         levels_of = frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes)
         _, batches = draw_patients(job, 1, 0, levels_of)
         plan = replace(plan, jobs=(job, *plan.jobs[1:]))
-        return Simulated(plan, name, batches[0][name]) if name in batches[0] else None
+        return Simulated(plan, name, batches[0].get(name))
     return None
 
 
@@ -113,8 +113,13 @@ def registered(kind: type) -> EndpointKind | None:
     return ENDPOINT_KINDS.get(kind)
 
 
+def drawn(kind: type) -> Simulated | None:
+    there = simulated(kind)
+    return there if there and there.batch is not None else None
+
+
 def analysed(kind: type) -> bool:
-    there, row = simulated(kind), registered(kind)
+    there, row = drawn(kind), registered(kind)
     if not there or not row:
         return False
     found = row.analyse(there.batch, there.own)
@@ -122,7 +127,7 @@ def analysed(kind: type) -> bool:
 
 
 def shown(kind: type) -> bool:
-    there, row = simulated(kind), registered(kind)
+    there, row = drawn(kind), registered(kind)
     if not there or not row:
         return False
     seen = row.patients(there.batch, there.own, 0, 0)
@@ -131,7 +136,7 @@ def shown(kind: type) -> bool:
 
 
 def scored(kind: type) -> bool:
-    there, row = simulated(kind), registered(kind)
+    there, row = drawn(kind), registered(kind)
     if not there or not row:
         return False
     score, treated = row.score(there.batch, there.own)
@@ -139,7 +144,7 @@ def scored(kind: type) -> bool:
 
 
 def in_a_result(kind: type) -> bool:
-    there = simulated(kind)
+    there = drawn(kind)
     result = there and there.plan.simulate(replicates=128)
     return any(
         row.measure is Measure.POWER and row.endpoint == there.endpoint and row.value is not None
@@ -171,12 +176,13 @@ PARTS = {
     "is not registered: give it a row in engine/endpoint_kinds.py": (
         lambda kind: registered(kind) is not None
     ),
-    "stands in no valid file of tests/protocols/valid in which it is simulated": (
+    "is simulated in no valid file of tests/protocols/valid": (
         lambda kind: simulated(kind) is not None
     ),
     "stands as primary endpoint in no invalid file of tests/protocols/invalid": (
         lambda kind: word_of(kind) in kinds_in_refused_files()
     ),
+    "is not drawn: its valid file has no patients of it": lambda kind: drawn(kind) is not None,
     "is not analysed: of its valid file no trial has an estimate": analysed,
     "shows no patients to replay: 'patients' of its analysis": shown,
     "has no number per patient to correlate: 'score' of its analysis": scored,

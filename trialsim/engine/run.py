@@ -126,7 +126,8 @@ def kernel_for(job: Job, n_replicates: int) -> Kernel:
 
     Loading the compiled kernels takes seconds the first time; numpy computes a short run sooner.
     """
-    if not isinstance(job.protocol.primary, TimeToEventEndpoint) or find_spec("numba") is None:
+    kinds = (type(job.protocol.endpoint(plan.endpoint)) for plan in job.plans)
+    if TimeToEventEndpoint not in kinds or find_spec("numba") is None:
         return Kernel.NUMPY
     worth = estimated_seconds([job], n_replicates) > _SECONDS_WORTH_COMPILING
     return Kernel.NUMBA if worth else Kernel.NUMPY
