@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from trialsim.generate.joint import uniform_of
 from trialsim.kernels.competing import competing_times, followed_until
@@ -54,12 +55,15 @@ class MeasuredBatch:
     visits : ndarray of float, shape (n_patients, n_visits, n_reps)
         NaN after a patient was lost.
     log : bool
+    moved : ndarray of float, shape (n_patients, n_reps), or None
+        How far a cut at baseline moved everyone's standardised baseline.
     """
 
     assigned: Bools
     baseline: Floats | None
     visits: Floats
     log: bool
+    moved: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -158,22 +162,40 @@ def _measured(
         for k in range(n_times - 1)
     ]
     shape = (latent.shape[0], n_visits, latent.shape[1])
-    visits, baseline = np.empty(shape), None
+    visits, baseline, moved = np.empty(shape), None, None
     for row, time in zip(root, order, strict=True):
         parts = [w * z for w, z in zip(row, base, strict=True) if w]
         z: Any = np.add.reduce(parts) if len(parts) > 1 else parts[0]
         visit = time - (n_times - n_visits)
         if visit < 0:
             assert truth.baseline is not None
+            if truth.selection and truth.selection.own:
+                moved = _eligible(z, truth.selection.window) - z
+                z = z + moved
             baseline = truth.baseline[0] + truth.baseline[1] * z
             continue
         mean = np.where(assigned, truth.treated[visit], truth.control[visit])
         visits[:, visit] = mean + truth.sds[visit] * z
+    if moved is not None:  # what is left of each visit given baseline stays as it is
+        slopes = np.array(truth.correlation[0][1:]) * truth.sds
+        visits += slopes[:, None] * moved[:, None, :]
     if truth.lost_per_visit and n_visits > 1:
         luck = streams.generator(Decision.LEAVING, block, name).random(latent.shape)
         kept = (1 - truth.lost_per_visit) ** np.arange(n_visits)  # still there at each visit
         visits[np.swapaxes(luck >= kept[:, None, None], 0, 1)] = np.nan
-    return MeasuredBatch(assigned, baseline, visits, truth.log)
+    return MeasuredBatch(assigned, baseline, visits, truth.log, moved)
+
+
+def _eligible(z: Floats, window: tuple[float, float]) -> Floats:
+    """Return standard normal numbers as numbers between two limits, in their order.
+
+    The same uniform decides: by the inverse distribution function of the truncated normal.
+    """
+    least, most = window
+    sign = -1.0 if least > 0 else 1.0  # in the tail whose digits are kept
+    low, high = sorted((sign * least, sign * most))
+    share = ndtr(low) + ndtr(sign * z) * (ndtr(high) - ndtr(low))
+    return np.asarray(sign * np.clip(ndtri(np.clip(share, 1e-300, 1 - 2.0**-53)), low, high))
 
 
 def _competing(

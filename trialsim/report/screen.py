@@ -134,7 +134,7 @@ Rows = dict[tuple[Measure, str | None], Row]
 
 def _arms(protocol: Protocol, rows: Rows) -> str:
     """Return what both arms show: deaths per 1,000, or means."""
-    arms = (protocol.control.id, protocol.experimental.id)
+    arms = (protocol.concurrent, protocol.experimental.id)
     if (Measure.ARM_MEAN, arms[0]) in rows:
         return " -> ".join(f"{rows[Measure.ARM_MEAN, arm].value:.4g}" for arm in arms)
     return " -> ".join(_per_1000(rows[Measure.RISK, arm].value or 0) for arm in arms)

@@ -117,7 +117,7 @@ def _truth_rows(
         replace(
             blank,
             value=control,
-            arm=protocol.control.id,
+            arm=protocol.concurrent,
             unit="per patient",
             source=control_source,
             status=control_status,
@@ -184,7 +184,7 @@ def _outcome_rows(
         replace(
             shown,
             value=control,
-            arm=protocol.control.id,
+            arm=protocol.concurrent,
             status="assumed",
             set_by=resolved.set_by_user(shared),
         ),
