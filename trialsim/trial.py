@@ -363,6 +363,8 @@ class Measure(StrEnum):
     P_STAGEWISE = "p_stagewise"  # one-sided, of a trial that ended
     ESTIMATE_MEDIAN_UNBIASED = "estimate_median_unbiased"
     CONDITIONAL_EFFECT = "conditional_effect"
+    ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
+    POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
 
 

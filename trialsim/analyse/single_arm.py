@@ -26,7 +26,7 @@ from trialsim.protocol.endpoints import Better, MeasuredTest, Summary
 from trialsim.protocol.historical import HistoricalControl
 from trialsim.trial import EXPERIMENTAL, AnalysisPlan, LookResults, TrialBatch
 
-__all__ = ["analyse", "patients", "score", "stages_of"]
+__all__ = ["analyse", "patients", "rejects_after", "score", "stages_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,6 +55,11 @@ def stages_of(plan: AnalysisPlan) -> Stages:
     if rule is None:
         return Stages.single(plan.n_total)
     return Stages(plan.n_total, rule.first, rule.stop_if_at_most)
+
+
+def rejects_after(plan: AnalysisPlan) -> NDArray[np.bool_]:
+    """Return which numbers of good outcomes, 0 .. n, reject the historical risk."""
+    return _table(plan).rejected
 
 
 def _control(plan: AnalysisPlan) -> HistoricalControl:

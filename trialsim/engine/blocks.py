@@ -11,8 +11,9 @@ from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.historical import with_history
 from trialsim.generate.joint import latents
-from trialsim.generate.outcomes import draw_outcome
+from trialsim.generate.outcomes import Selecting, draw_outcome
 from trialsim.protocol.design import Protocol
+from trialsim.protocol.outcomes import MeasuredTruth
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
 from trialsim.trial import AnalysisPlan, Candidates, Kernel, LookResults, Path
@@ -129,15 +130,13 @@ def draw_patients(
     others += [name for name in _selecting(shared) if name not in named]
     luck = latents(job.protocol, others, shared.correlations, candidates, streams, block)
     for truth, batches in zip(job.truths, found, strict=True):
-        moved: Any = None
+        selecting: Selecting | None = None
         for name in dict.fromkeys((*_selecting(truth), *others)):
             outcome = truth.outcome(name)
             assert outcome is not None  # every truth of a job has the same
-            selection, latent = getattr(outcome, "selection", None), luck[name]
-            if selection and not selection.own:
-                latent = latent + selection.loadings[1] * moved
-            batches[name] = draw_outcome(name, outcome, latent, assigned, streams, block)
-            moved = getattr(batches[name], "moved", moved) if moved is None else moved
+            batch = draw_outcome(name, outcome, luck[name], assigned, streams, block, selecting)
+            batches[name] = batch
+            selecting = selecting or getattr(batch, "selecting", None)
     if not job.protocol.is_single_arm:
         return candidates, found
     for plan in job.plans:
@@ -152,4 +151,10 @@ def draw_patients(
 
 def _selecting(truth: Truth) -> list[str]:
     """Return the endpoint whose baseline decides who is eligible, where there is one."""
-    return [n for n, o in truth.outcomes if (s := getattr(o, "selection", None)) and s.own]
+    return [
+        name
+        for name, outcome in truth.outcomes
+        if isinstance(outcome, MeasuredTruth)
+        and outcome.selection
+        and outcome.selection.correlation is None
+    ]

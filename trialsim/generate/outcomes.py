@@ -45,6 +45,22 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Selecting:
+    """The baseline by which patients are eligible; shapes (n_patients, n_reps).
+
+    Attributes
+    ----------
+    moved : ndarray of float
+        How far the cut moved everyone's standardised baseline.
+    own_part : ndarray of float
+        What of it no later time shares, standard normal, before the cut.
+    """
+
+    moved: Floats
+    own_part: Floats
+
+
+@dataclass(frozen=True)
 class MeasuredBatch:
     """Measurements as assigned; logarithms where the truth is on that scale.
 
@@ -55,15 +71,15 @@ class MeasuredBatch:
     visits : ndarray of float, shape (n_patients, n_visits, n_reps)
         NaN after a patient was lost.
     log : bool
-    moved : ndarray of float, shape (n_patients, n_reps), or None
-        How far a cut at baseline moved everyone's standardised baseline.
+    selecting : Selecting or None
+        Where its baseline decides who is eligible.
     """
 
     assigned: Bools
     baseline: Floats | None
     visits: Floats
     log: bool
-    moved: Floats | None = None
+    selecting: Selecting | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,7 @@ def draw_outcome(
     assigned: Bools,
     streams: Streams,
     block: int,
+    selecting: Selecting | None = None,
 ) -> OutcomeBatch:
     """Return what happens to every patient in one endpoint under one truth.
 
@@ -116,6 +133,8 @@ def draw_outcome(
     latent : ndarray of float, shape (n_patients, n_reps)
         Standard normal, of `joint.latents`.
     assigned : ndarray of bool, shape (n_patients, n_reps)
+    selecting : Selecting, optional
+        Where another endpoint's baseline decides who is eligible.
     """
     match truth:
         case RiskTruth():
@@ -123,7 +142,7 @@ def draw_outcome(
             events = np.stack([luck < truth.control, luck < truth.treated])
             return TrialBatch(assigned, events)
         case MeasuredTruth():
-            return _measured(name, truth, latent, assigned, streams, block)
+            return _measured(name, truth, latent, assigned, streams, block, selecting)
         case OrderedTruth():
             luck = uniform_of(latent)
             control, treated = (
@@ -150,6 +169,7 @@ def _measured(
     assigned: Bools,
     streams: Streams,
     block: int,
+    selecting: Selecting | None,
 ) -> MeasuredBatch:
     """Draw the read-out from the latent number; earlier ones and baseline are drawn given it."""
     n_times, n_visits = len(truth.correlation), len(truth.control)
@@ -162,28 +182,36 @@ def _measured(
         for k in range(n_times - 1)
     ]
     shape = (latent.shape[0], n_visits, latent.shape[1])
-    visits, baseline, moved = np.empty(shape), None, None
+    visits, baseline, selection = np.empty(shape), None, truth.selection
+    shared = selection.correlation if selection else None
+    if selecting and shared and truth.baseline:  # baselines correlate as read-outs do
+        base[-1] = shared * selecting.own_part + np.sqrt(1 - shared**2) * base[-1]
     for row, time in zip(root, order, strict=True):
         parts = [w * z for w, z in zip(row, base, strict=True) if w]
         z: Any = np.add.reduce(parts) if len(parts) > 1 else parts[0]
         visit = time - (n_times - n_visits)
         if visit < 0:
             assert truth.baseline is not None
-            if truth.selection and truth.selection.own:
-                moved = _eligible(z, truth.selection.window) - z
-                z = z + moved
+            if selection:
+                if selection.correlation is None:
+                    moved = _eligible(z, selection.window) - z
+                    selecting = Selecting(moved, base[-1])
+                assert selecting is not None
+                z = z + selection.loadings[0] * selecting.moved
             baseline = truth.baseline[0] + truth.baseline[1] * z
             continue
         mean = np.where(assigned, truth.treated[visit], truth.control[visit])
         visits[:, visit] = mean + truth.sds[visit] * z
-    if moved is not None:  # what is left of each visit given baseline stays as it is
-        slopes = np.array(truth.correlation[0][1:]) * truth.sds
-        visits += slopes[:, None] * moved[:, None, :]
+    if selection and selecting:  # what is left of each visit given baseline stays as it is
+        own = selection.correlation is None
+        slopes = np.array(truth.correlation[0 if own else -1][-n_visits:]) * truth.sds
+        slopes *= 1.0 if own else selection.loadings[1]
+        visits += slopes[:, None] * selecting.moved[:, None, :]
     if truth.lost_per_visit and n_visits > 1:
         luck = streams.generator(Decision.LEAVING, block, name).random(latent.shape)
         kept = (1 - truth.lost_per_visit) ** np.arange(n_visits)  # still there at each visit
         visits[np.swapaxes(luck >= kept[:, None, None], 0, 1)] = np.nan
-    return MeasuredBatch(assigned, baseline, visits, truth.log, moved)
+    return MeasuredBatch(assigned, baseline, visits, truth.log, selecting)
 
 
 def _eligible(z: Floats, window: tuple[float, float]) -> Floats:

@@ -146,8 +146,8 @@ def exact_interval(stages: Stages, confidence_level: float) -> tuple[Floats, Flo
     """
     tail, n, ends = (1 - confidence_level) / 2, stages.n, np.arange(stages.n + 1)
     if stages.most_to_stop < 0:
-        low: Floats = betaincinv(np.maximum(ends, 1), n - ends + 1, tail)
-        high: Floats = betaincinv(ends + 1, np.maximum(n - ends, 1), 1 - tail)
+        low = np.asarray(betaincinv(np.maximum(ends, 1), n - ends + 1, tail), dtype=float)
+        high = np.asarray(betaincinv(ends + 1, np.maximum(n - ends, 1), 1 - tail), dtype=float)
         return np.where(ends == 0, 0.0, low), np.where(ends == n, 1.0, high)
 
     def at_least(risk: Floats) -> Floats:

@@ -376,13 +376,13 @@ class Selection:
         Standardised baselines that are eligible.
     loadings : (baseline, read-out)
         Correlations of a measurement's own baseline and read-out with the one that selects.
-    own : bool
-        Whether it is this measurement's baseline.
+    correlation : float or None
+        Of the two measurements, at baseline as at the read-out; None where it is its own baseline.
     """
 
     window: tuple[float, float]
     loadings: tuple[float, float]
-    own: bool
+    correlation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -832,12 +832,21 @@ def selected_together(
     for other, own in outcomes:
         value = by_pair.get(frozenset((name, other)), 0.0) if other != name else 0.0
         if value and isinstance(own, MeasuredTruth):
-            read_out = value * truth.correlation[0][-1]
-            baseline = read_out * own.correlation[0][-1] if own.baseline else 0.0
-            carried = Selection(truth.selection.window, (baseline, read_out), own=False)
+            read_out, baseline = value * truth.correlation[0][-1], 0.0
+            if own.baseline:
+                baseline = read_out * own.correlation[0][-1]
+                baseline += value * _own_part(truth) * _own_part(own)
+            carried = Selection(truth.selection.window, (baseline, read_out), value)
             own = replace(own, selection=carried)
         found.append((other, own))
     return tuple(found)
+
+
+def _own_part(truth: MeasuredTruth) -> float:
+    """Return the weight in a baseline of what no later time shares."""
+    root = cholesky([row[::-1] for row in reversed(truth.correlation)])
+    assert root is not None  # checked on loading
+    return root[-1][-1]
 
 
 def _selection(
@@ -868,7 +877,7 @@ def _selection(
             "Move at_most or at_least nearer to the baseline's mean, or remove it.",
         )
     assert stated is not None
-    return Selection((least, most), (1.0, stated.correlation), own=True)
+    return Selection((least, most), (1.0, stated.correlation))
 
 
 def _values(stated: Any, n: int, name: str, *, of_effect: bool = False) -> Floats:
