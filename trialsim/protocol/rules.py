@@ -817,6 +817,8 @@ def _observed(
     evidence: Evidence,
 ) -> Iterator[Broken]:
     record = evidence.records.get(reference.evidence)
+    if template.protocol.is_single_arm:
+        return  # refused as a whole
     if isinstance(template.protocol.primary, TimeToEventEndpoint | OutcomeEndpoint):
         rule = f"cannot be held against an endpoint of kind {template.protocol.primary.kind} yet"
         yield Broken(here, rule, "Remove it, or use a binary endpoint.")
