@@ -395,8 +395,9 @@ def test_analytic_a_change_without_effect_is_the_sum_of_its_pieces():
     for endpoint, summed in (("cd4", sum), ("cd4-cd8", np.prod)):
         rows = rows_of(result, "no-effect", endpoint)
         pieces = [r for r in rows if r.measure is Measure.ATTRIBUTION]
-        *single, together = pieces
+        *single, together, everything = pieces
         assert together.value == pytest.approx(summed([row.value for row in single]))
+        assert everything.value == together.value
         bias = found(result, Measure.BIAS, "no-effect", endpoint=endpoint)
         expected = together.value if endpoint == "cd4" else log(together.value)
         assert abs(bias.value - expected) < 4 * bias.mcse

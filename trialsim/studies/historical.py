@@ -39,12 +39,13 @@ from trialsim.sizing.means import (
 )
 from trialsim.trial import AnalysisPlan, Measure, Row
 
-__all__ = ["ALL_BUT_EFFECT", "NOTHING", "alone_job", "historical_rows", "only"]
+__all__ = ["ALL_BUT_EFFECT", "EVERYTHING", "NOTHING", "alone_job", "historical_rows", "only"]
 
 Floats = NDArray[np.float64]
 
 NOTHING = "nothing"
 ALL_BUT_EFFECT = "all of these, no effect"
+EVERYTHING = "all of it"
 _MOST_CELLS = 1_000_000  # of a table of two counts that is enumerated
 
 
@@ -220,7 +221,8 @@ class _Answers:
                 for (words, _), before, after in zip(moves, risks[:-1], risks[1:], strict=True)
             ]
         departures = [move for words, move in moves if words != Contribution.EFFECT]
-        moves.append((ALL_BUT_EFFECT, sum(departures)))
+        total = sum(move for _, move in moves)
+        moves += [(ALL_BUT_EFFECT, sum(departures)), (EVERYTHING, total)]
         for words, move in moves:
             value = exp(move) if summary.is_ratio else move
             yield replace(self.blank, analysis=words, value=value, scale=str(summary))
@@ -260,8 +262,7 @@ class _Answers:
             row,
             measure=Measure.STOP_PROBABILITY,
             value=float(probability[:stopped].sum()),
-            look=1,
-            analysis="futility, by enumeration",
+            analysis=f"futility after {stages.n_first}, by enumeration",
         )
         for rates, words in (
             (np.arange(stages.n + 1) / used, "responders among patients"),
