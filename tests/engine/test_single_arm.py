@@ -16,6 +16,7 @@ from trialsim.engine.replay import replay
 from trialsim.kernels.one_sample import Stages, outcome_probabilities, patients_used
 from trialsim.protocol.historical import Contribution
 from trialsim.sizing import Adjusted, Level, PooledDeviation, TwoMeans, means_size
+from trialsim.studies.historical import only
 from trialsim.trial import Measure
 
 RISK = """
@@ -229,6 +230,30 @@ def test_analytic_drift_and_therapy_inflate_the_type_i_error_as_the_binomial_say
     assert moved.value == pytest.approx(1.95)
     truth = found(result, Measure.TRUE_EFFECT, "effect")
     assert truth.value == pytest.approx(2.0)  # against concurrent controls
+
+
+@pytest.mark.parametrize(
+    ("effect", "alone"),
+    [
+        ("{risk_difference: 0.2}", 0.4),
+        ("{risk_ratio: 1.7}", 0.34),
+        ("{odds_ratio: 2}", 1 / 3),
+        ("{treated_risk: 0.5}", 0.4),  # odds 1 from odds 0.375 is a ratio of 8/3, on odds 0.25
+    ],
+)
+def test_analytic_an_effect_alone_is_carried_on_the_scale_it_is_stated_on(tmp_path, effect, alone):
+    resolved = loaded(
+        tmp_path,
+        RISK,
+        set_by("nature.historical", "{response: {drift: {odds_ratio: 1.5}}}"),
+        set_by("scenarios.effect.effect", effect),
+    )
+    truth = resolved.truth(resolved.template.scenarios[1])
+    only_effect = only(truth, frozenset({Contribution.EFFECT}), "response")
+    assert only_effect.control_risk == 0.2
+    assert only_effect.treated_risk == pytest.approx(alone)
+    everything = only(truth, frozenset(Contribution), "response")
+    assert everything.treated_risk == truth.treated_risk
 
 
 def test_property_prognosis_leaves_the_marginal_risk_and_the_exact_answer(tmp_path):

@@ -225,7 +225,10 @@ class Comparison:
     control : HistoricalControl
     steps : tuple of (Contribution, float)
         In that order they add up: log odds of a risk, else differences on the analysis scale.
+    treated_alone : float or None
+        Of a risk: the treated one, were the effect all that differs from the historical control.
     """
 
     control: HistoricalControl
     steps: tuple[tuple[Contribution, float], ...]
+    treated_alone: float | None = None

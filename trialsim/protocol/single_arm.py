@@ -11,9 +11,25 @@ from math import exp, log
 
 from trialsim.protocol.endpoints import BinaryEndpoint, ContinuousEndpoint, MeasuredTest
 from trialsim.protocol.historical import Comparison, Contribution, Departures, HistoricalControl
-from trialsim.protocol.outcomes import AnyOutcome, FurtherRisk, Measured, MeasuredTruth, RiskTruth
+from trialsim.protocol.outcomes import (
+    AnyOutcome,
+    FurtherRisk,
+    Measured,
+    MeasuredTruth,
+    OutcomeEffect,
+    RiskTruth,
+)
 from trialsim.protocol.quantities import Ratio, Risk, SourcedNumber
-from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.scenario import (
+    Effect,
+    RiskDifference,
+    RiskRatio,
+    Scenario,
+    TreatedRisk,
+    Truth,
+    odds_ratio_between,
+    risk_at_odds_ratio,
+)
 from trialsim.protocol.template import Template
 
 __all__ = ["comparisons", "concurrent_risk", "departed", "historical_control"]
@@ -79,19 +95,24 @@ def comparisons(
         before = stated.value if stated else control.value
         risks = RiskTruth(truth.control_risk, truth.treated_risk)
         steps = _risk_steps(control, before, risks, _departures(template, protocol.primary.id))
-        found.append((protocol.primary.id, Comparison(control, tuple(steps))))
+        effect = scenario.effect
+        stated_on_risks = effect if not isinstance(effect, TreatedRisk) else None
+        alone = _treated_alone(stated_on_risks, control.value, risks)
+        found.append((protocol.primary.id, Comparison(control, tuple(steps), alone)))
     for name, outcome in truth.outcomes:
         control, own = historical_control(template, name), _departures(template, name)
+        alone = None
         model = nature.outcomes[name]
         if isinstance(outcome, RiskTruth) and isinstance(model, FurtherRisk):
             steps = _risk_steps(control, model.risk.value, outcome, own)
+            alone = _treated_alone(_on_risks(scenario.outcomes.get(name)), control.value, outcome)
         elif isinstance(outcome, MeasuredTruth):
             endpoint = protocol.endpoint(name)
             assert isinstance(endpoint, ContinuousEndpoint)
             steps = _mean_steps(control, outcome, own, endpoint.analysis)
         else:
             continue  # refused by the rules
-        found.append((name, Comparison(control, tuple(steps))))
+        found.append((name, Comparison(control, tuple(steps), alone)))
     return tuple(found)
 
 
@@ -114,6 +135,28 @@ def _risk_steps(
         Contribution.EFFECT,
         0.0 if risks.is_null else _logit(risks.treated) - _logit(risks.control),
     )
+
+
+def _on_risks(effect: OutcomeEffect | None) -> Effect | None:
+    """Return the effect on a further risk as one on a primary risk."""
+    if effect is None:
+        return None
+    if effect.risk_ratio:
+        return RiskRatio(risk_ratio=effect.risk_ratio)
+    if effect.risk_difference:
+        return RiskDifference(risk_difference=effect.risk_difference)
+    return None
+
+
+def _treated_alone(effect: Effect | None, known: float, risks: RiskTruth) -> float:
+    """Return the effect carried to the historical risk, on the scale it is stated on.
+
+    A treated risk is carried as the odds ratio it implies, and so is what would leave (0, 1).
+    """
+    carried = effect.applied_to(known) if effect else 0.0
+    if 0 < carried < 1:
+        return carried
+    return risk_at_odds_ratio(odds_ratio_between(risks.treated, risks.control), known)
 
 
 def _mean_steps(

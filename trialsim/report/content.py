@@ -13,7 +13,12 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ContinuousEndpoint, TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.single_arm import single_arm_sentences, single_arm_tables, without_effect
+from trialsim.report.single_arm import (
+    history_rows,
+    single_arm_sentences,
+    single_arm_tables,
+    without_effect,
+)
 from trialsim.report.text import endpoint_in_words
 
 __all__ = [
@@ -434,6 +439,7 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
         was_set = any(name.replace(" ", "_") in x for x in run.document["arguments"].get("set", ()))
         origin = number.source or ("set by you" if was_set else "assumed")
         yield name, f"{number.value:g}", origin
+    yield from history_rows(run.resolved)
     test = run.resolved.template.protocol.test
     yield "significance level", f"{test.alpha:g}, {test.sides}-sided", "protocol (5%: ICH E9, 5.5)"
 

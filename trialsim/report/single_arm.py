@@ -12,6 +12,7 @@ from trialsim.studies.historical import ALL_BUT_EFFECT, EVERYTHING, NOTHING
 __all__ = [
     "Told",
     "historical_in_words",
+    "history_rows",
     "single_arm_sentences",
     "single_arm_tables",
     "without_effect",
@@ -35,6 +36,28 @@ def historical_in_words(value: HistoricalValue | None) -> str:
     seen = f"seen in {value.n:,} patients" if value.n else "taken as known"
     name = value.stated.replace("_", " ")
     return f"{name} {value.number} ({value.number.source or 'assumed'}), {seen}"
+
+
+def history_rows(resolved: ResolvedTemplate) -> Iterator[tuple[str, str, str]]:
+    """Yield what a single arm is compared with, and what differs today: name, value, source."""
+    protocol, nature = resolved.template.protocol, resolved.template.nature
+    if not protocol.is_single_arm:
+        return
+    for name, value in (protocol.control.historical or {}).items():
+        seen = f", seen in {value.n:,}" if value.n else ""
+        what = f"historical {value.stated.replace('_', ' ')}, {name}{seen}"
+        yield what, f"{value.number}", value.number.source or "assumed"
+    for name, departures in (nature.historical or {}).items():
+        for key, shift in departures.stated:
+            number = getattr(shift, shift.stated)
+            what = f"{key.replace('_', ' ')}, {name} ({shift.stated.replace('_', ' ')})"
+            yield what, f"{number}", number.source or "assumed"
+    for name, model in nature.outcomes.items():
+        baseline = getattr(model, "baseline", None)
+        for key in ("at_least", "at_most"):
+            if baseline and getattr(baseline, key) is not None:
+                limit = f"{getattr(baseline, key):g}"
+                yield f"eligible with {name} {key.replace('_', ' ')}", limit, "assumed"
 
 
 def single_arm_sentences(resolved: ResolvedTemplate, rows: Rows) -> Iterator[str]:

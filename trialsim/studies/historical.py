@@ -91,6 +91,9 @@ def _only(
             step for name, step in steps.items() if name in kept - {Contribution.EFFECT}
         )
         control = float(expit(moved)) if moved != start else known
+        treated_alone = comparison.treated_alone
+        if kept == {Contribution.EFFECT} and treated_alone is not None:
+            return RiskTruth(control, treated_alone)
         return RiskTruth(control, float(expit(moved + effect)) if effect else control)
     assert isinstance(outcome, MeasuredTruth)
     shifts = set(steps) - kept - {Contribution.EFFECT, *_SELECTION}

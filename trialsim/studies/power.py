@@ -231,8 +231,8 @@ def _control_source(
     if scenario.as_observed:
         return scenario.as_observed, resolved.status_of(scenario)
     risk = scenario.control_risk or resolved.template.nature.control_risk
-    if truth.lifetimes:
-        return None, "assumed"
+    if truth.lifetimes or (truth.comparisons and risk is None):
+        return None, "assumed"  # of a single arm: the historical risk moved to today
     if truth.courses or risk is None:
         return truth.source or None, status
     stated = risk.source and resolved.evidence.stated_as(risk.source, "control_risk", risk.value)
