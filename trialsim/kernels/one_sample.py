@@ -179,7 +179,7 @@ def unbiased_rates(stages: Stages) -> Floats:
 
     References
     ----------
-    Jung and Kim (2004), Statistics in Medicine 23:881-896, equation 4.
+    Jung and Kim (2004), Statistics in Medicine 23:881-896.
     """
     ends = np.arange(stages.n + 1)
     naive = ends / patients_used(stages)

@@ -620,7 +620,7 @@ _LEAST_SHARE = 1e-6  # eligible or left out: below this a cut is taken for a sli
 def truncated_moments(least: float, most: float) -> tuple[float, float]:
     """Return mean and variance of a standard normal number between two limits.
 
-    Johnson, Kotz and Balakrishnan (1994), Continuous Univariate Distributions 1, section 13.10.1.
+    Johnson, Kotz and Balakrishnan (1994), Continuous Univariate Distributions 1, chapter 13.
     """
     share = normal_share(least, most)
     at = [0.0 if abs(z) == inf else exp(-(z**2) / 2) / sqrt(2 * pi) for z in (least, most)]

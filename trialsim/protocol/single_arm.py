@@ -97,11 +97,11 @@ def comparisons(
         steps = _risk_steps(control, before, risks, _departures(template, protocol.primary.id))
         effect = scenario.effect
         stated_on_risks = effect if not isinstance(effect, TreatedRisk) else None
-        alone = _treated_alone(stated_on_risks, control.value, risks)
-        found.append((protocol.primary.id, Comparison(control, tuple(steps), alone)))
+        treated = _treated_alone(stated_on_risks, control.value, risks)
+        found.append((protocol.primary.id, Comparison(control, tuple(steps), treated)))
     for name, outcome in truth.outcomes:
         control, own = historical_control(template, name), _departures(template, name)
-        alone = None
+        alone: float | None = None
         model = nature.outcomes[name]
         if isinstance(outcome, RiskTruth) and isinstance(model, FurtherRisk):
             steps = _risk_steps(control, model.risk.value, outcome, own)

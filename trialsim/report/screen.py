@@ -87,7 +87,11 @@ def heading(resolved: ResolvedTemplate) -> str:
         endpoint_in_words(protocol),
         f"{protocol.n_total:,} patients{', a single arm' if protocol.is_single_arm else ''}",
     ]
-    if (risk := template.nature.control_risk) is not None:
+    if protocol.is_single_arm:
+        facts.append(
+            f"against {historical_in_words(protocol.historical_value(protocol.primary.id))}"
+        )
+    elif (risk := template.nature.control_risk) is not None:
         facts.append(f"control {100 * risk.value:.3g} % ({risk.source or 'assumed'})")
     lines = [wrapped(f"{template.id.upper()}   {template.title}"), wrapped("; ".join(facts))]
     if template.setting == "historical":

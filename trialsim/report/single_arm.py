@@ -200,6 +200,9 @@ def _exact(resolved: ResolvedTemplate, rows: Rows) -> Iterator[Told]:
         lead = f"{row['endpoint']}: " if several else ""
         lines.append((f"{lead}{_truth(resolved, scenario)}", *cells))
     caption = f"Exact, {' and '.join(dict.fromkeys(row['analysis'] for row in exact))}"
+    levels = [row["value"] for row in rows if row["measure"] == "alpha_cumulative"]
+    if levels:
+        caption += f"; the test's own level is {100 * levels[0]:.2f} %"
     if stages:
         caption += f"; two stages, {stages}; what the share of responders and the unbiased "
         caption += "estimate are on average"

@@ -251,6 +251,14 @@ class _Answers:
         (probability,) = outcome_probabilities(stages, good)
         power = float(probability[rejects_after(self.plan)].sum())
         yield replace(row, value=power, analysis="by enumeration")
+        known = _comparison(self.truth, self.plan.endpoint).control.value
+        (as_historical,) = outcome_probabilities(stages, known if higher else 1 - known)
+        yield replace(
+            row,
+            measure=Measure.ALPHA_CUMULATIVE,
+            value=float(as_historical[rejects_after(self.plan)].sum()),
+            analysis="level, by enumeration",
+        )
         if self.plan.two_stage is None:
             return
         used, stopped = patients_used(stages), stages.most_to_stop + 1

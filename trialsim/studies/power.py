@@ -112,6 +112,7 @@ def _truth_rows(
     own_risk = scenario.control_risk or scenario.as_observed or scenario.response
     risk_paths = [f"{here}.{key}" for key in ("control_risk", "response", "survival")] + shared
     risk_paths += [] if own_risk else ["nature.control_risk"]
+    risk_paths += ["nature.historical"] if truth.comparisons else []
     control_source, control_status = _control_source(resolved, scenario, truth, status)
     rows = [
         replace(

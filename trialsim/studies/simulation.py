@@ -285,7 +285,9 @@ class PlannedSimulation:
     def _cautions(self) -> tuple[Caution, ...]:
         resolved, cited = self.resolved, [r.evidence for r in self.resolved.template.observed]
         explained = {conflict.used for conflict in resolved.evidence.conflicts}
-        weak = []
+        protocol, weak = resolved.template.protocol, []
+        values = (protocol.control.historical or {}).values()
+        cited += [value.number.source for value in values if value.number.source]
         for scenario in self.scenarios:
             pieces = _pieces(scenario)
             weak += [assumption(scenario.id, piece.note) for piece in pieces if piece.note]
