@@ -88,9 +88,8 @@ def heading(resolved: ResolvedTemplate) -> str:
         f"{protocol.n_total:,} patients{', a single arm' if protocol.is_single_arm else ''}",
     ]
     if protocol.is_single_arm:
-        facts.append(
-            f"against {historical_in_words(protocol.historical_value(protocol.primary.id))}"
-        )
+        value = protocol.historical_value(protocol.primary.id)
+        facts.append(f"against {historical_in_words(value)}")
     elif (risk := template.nature.control_risk) is not None:
         facts.append(f"control {100 * risk.value:.3g} % ({risk.source or 'assumed'})")
     lines = [wrapped(f"{template.id.upper()}   {template.title}"), wrapped("; ".join(facts))]

@@ -37,6 +37,7 @@ from trialsim.sizing.means import (
     means_size,
     one_mean_power,
 )
+from trialsim.studies.power import size_row
 from trialsim.trial import AnalysisPlan, Measure, Row
 
 __all__ = ["ALL_BUT_EFFECT", "EVERYTHING", "NOTHING", "alone_job", "historical_rows", "only"]
@@ -330,12 +331,15 @@ class _Answers:
     # -- randomised instead --------------------------------------------------------------------
 
     def randomised(self) -> Iterator[Row]:
-        """Yield the size of a 1:1 trial of the same effect on a mean, analysed in two ways.
+        """Yield the size of a 1:1 trial of the same effect; on a mean, analysed in two ways.
 
-        That of a risk stands with the scenario's truth. Selected patients have a smaller SD; that
-        they are not normal is ignored.
+        That of the primary risk stands with the scenario's truth. Selected patients have a smaller
+        SD; that they are not normal is ignored.
         """
         outcome = self.truth.outcome(self.plan.endpoint)
+        if isinstance(outcome, RiskTruth):
+            row = replace(self.blank, measure=Measure.N_PER_ARM)
+            yield size_row(row, outcome.treated, outcome.control, self.plan)
         if not isinstance(outcome, MeasuredTruth):
             return
         analyses: list[tuple[str, Spread]] = []

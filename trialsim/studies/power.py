@@ -40,7 +40,7 @@ from trialsim.sizing.survival import (
 )
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
 
-__all__ = ["power_rows", "survival_curves", "theta_of", "theta_on_course"]
+__all__ = ["power_rows", "size_row", "survival_curves", "theta_of", "theta_on_course"]
 
 
 def power_rows(resolved: ResolvedTemplate, simulation: Simulation) -> list[Row]:
@@ -151,7 +151,7 @@ def _truth_rows(
                 replace(blank, measure=Measure.CONDITIONAL_EFFECT, value=stated, scale=scale)
             )
         return rows
-    rows.append(_size_row(blank, treated, control, plan))
+    rows.append(size_row(blank, treated, control, plan))
     if not truth.courses and (
         truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
     ):
@@ -209,7 +209,7 @@ def _outcome_rows(
     ]
 
 
-def _size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) -> Row:
+def size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) -> Row:
     """Return the 1:1 size for 80% power by the pooled-variance formula, or why there is none."""
     size = replace(
         blank,
