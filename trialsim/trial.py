@@ -18,11 +18,13 @@ from trialsim.protocol.endpoints import (
     AnyTest,
     Better,
     Counted,
+    MeasuredTest,
     ResponseEndpoint,
     SimulatedEndpoint,
     Summary,
     SurvivalSummary,
 )
+from trialsim.protocol.historical import HistoricalControl, TwoStage
 
 __all__ = [
     "CONTROL",
@@ -146,6 +148,10 @@ class AnalysisPlan:
         From the data cut-off to the decision; patients go on entering.
     followed_days : float
         Most follow-up of a patient, for a time to an event.
+    historical : HistoricalControl or None
+        What a single arm is compared with.
+    two_stage : TwoStage or None
+        When a single arm stops, and what it then decides.
     """
 
     endpoint: str
@@ -162,12 +168,18 @@ class AnalysisPlan:
     lag_days: float = 0.0
     followed_days: float = inf
     kernel: Kernel = Kernel.NUMPY
+    historical: HistoricalControl | None = None
+    two_stage: TwoStage | None = None
 
     @property
     def in_words(self) -> str:
         """The test with its sides and level."""
         sides = "two" if self.sides == 2 else "one"
-        return f"{self.test}, {sides}-sided {100 * self.alpha:g}%"
+        if self.two_stage:
+            return f"{self.test} in two stages, {self.two_stage}"
+        known = self.historical and self.historical.n is None
+        one = "one-sample " if known and isinstance(self.test, MeasuredTest) else ""
+        return f"{one}{self.test}, {sides}-sided {100 * self.alpha:g}%"
 
     @classmethod
     def of(
@@ -182,6 +194,8 @@ class AnalysisPlan:
         day = endpoint.read_out.days_after_entry(protocol.therapy)
         visits = [visit for visit, _ in protocol.visit_days]
         nearest = min(range(len(visits)), key=lambda index: abs(visits[index] - day))
+        stated = protocol.historical_value(endpoint.id)
+        historical = stated.control if stated else HistoricalControl(0.0)  # of a change
         sustained = isinstance(endpoint, ResponseEndpoint) and endpoint.counted
         return cls(
             endpoint=endpoint.id,
@@ -197,6 +211,8 @@ class AnalysisPlan:
             n_total=protocol.n_total,
             lag_days=protocol.read_out_lag.days if protocol.read_out_lag else 0.0,
             followed_days=followed.days if followed else inf,
+            historical=historical if protocol.is_single_arm else None,
+            two_stage=protocol.two_stage if endpoint == protocol.primary else None,
         )
 
     @property
@@ -347,6 +363,8 @@ class Measure(StrEnum):
     P_STAGEWISE = "p_stagewise"  # one-sided, of a trial that ended
     ESTIMATE_MEDIAN_UNBIASED = "estimate_median_unbiased"
     CONDITIONAL_EFFECT = "conditional_effect"
+    ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
+    POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
 
 

@@ -206,6 +206,17 @@ def _assumed(resolved: ResolvedTemplate) -> list[str]:
     found = [f"control risk {risk}"] if risk and risk.source is None else []
     found += [f"control arm of {name}" for name in template.nature.outcomes]
     found += [
+        f"historical {name} {value.number}"
+        for name, value in (template.protocol.control.historical or {}).items()
+        if value.number.source is None
+    ]
+    found += [
+        f"{key.replace('_', ' ')} of {name}"
+        for name, departures in (template.nature.historical or {}).items()
+        for key, shift in departures.stated
+        if getattr(shift, shift.stated).source is None
+    ]
+    found += [
         f"correlation of {' and '.join(pair.between)} {pair.value:g}"
         for pair in template.nature.correlations
         if pair.source is None

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
+from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
+from trialsim.generate.historical import with_history
 from trialsim.generate.joint import latents
-from trialsim.generate.outcomes import draw_outcome
+from trialsim.generate.outcomes import Selecting, draw_outcome
 from trialsim.protocol.design import Protocol
+from trialsim.protocol.outcomes import MeasuredTruth
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
 from trialsim.trial import AnalysisPlan, Candidates, Kernel, LookResults, Path
@@ -74,13 +76,13 @@ def simulate_chunk(job: Job, seed: int, first: int, count: int) -> Found:
 def simulate_block(job: Job, seed: int, block: int) -> Found:
     """Simulate and analyse one whole block; per truth, one result per plan, in their order."""
     if job.path is Path.SUFFICIENT_STATISTICS:
-        kind = ENDPOINT_KINDS[type(job.protocol.primary)]
+        kind = kind_of(job.protocol, job.protocol.primary)
         looks, streams = job.plans[0].looks, Streams(seed, job.unit)
         counts = draw_counts(job.protocol, job.truths, looks, streams, block)
         return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
     levels_of = frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes)
     _, batches = draw_patients(job, seed, block, levels_of)
-    kinds = [ENDPOINT_KINDS[type(job.protocol.endpoint(plan.endpoint))] for plan in job.plans]
+    kinds = [kind_of(job.protocol, job.protocol.endpoint(plan.endpoint)) for plan in job.plans]
     return [
         [
             kind.analyse(own[plan.endpoint], plan)
@@ -120,17 +122,41 @@ def draw_patients(
     found: list[dict[str, Any]] = [{} for _ in job.truths]
     own = {endpoint.id for endpoint in job.protocol.simulated}
     named = [plan.endpoint for plan in job.plans]
-    if draw := ENDPOINT_KINDS[type(job.protocol.primary)].draw:
+    if draw := kind_of(job.protocol, job.protocol.primary).draw:
         drawn = draw(job.protocol, candidates, assigned, job.truths, streams, block)
         for batches, batch in zip(found, drawn, strict=True):
             batches.update((name, batch) for name in named if name in own)
     others = [name for name in named if shared.outcome(name)]
+    others += [name for name in _selecting(shared) if name not in named]
     luck = latents(job.protocol, others, shared.correlations, candidates, streams, block)
     for truth, batches in zip(job.truths, found, strict=True):
-        for name in others:
+        selecting: Selecting | None = None
+        for name in dict.fromkeys((*_selecting(truth), *others)):
             outcome = truth.outcome(name)
             assert outcome is not None  # every truth of a job has the same
-            batches[name] = draw_outcome(
-                name, outcome, luck[name], assigned, streams, block, candidates.entry
+            batch = draw_outcome(
+                name, outcome, luck[name], assigned, streams, block, candidates.entry, selecting
+            )
+            batches[name] = batch
+            selecting = selecting or getattr(batch, "selecting", None)
+    if not job.protocol.is_single_arm:
+        return candidates, found
+    for plan in job.plans:
+        assert plan.historical is not None  # of every plan of a single arm
+        for batches in found:
+            own_batch = batches[plan.endpoint]
+            batches[plan.endpoint] = with_history(
+                own_batch, plan.endpoint, plan.historical, streams, block
             )
     return candidates, found
+
+
+def _selecting(truth: Truth) -> list[str]:
+    """Return the endpoint whose baseline decides who is eligible, where there is one."""
+    return [
+        name
+        for name, outcome in truth.outcomes
+        if isinstance(outcome, MeasuredTruth)
+        and outcome.selection
+        and outcome.selection.correlation is None
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from trialsim.analyse import counted as analyse_counted
 from trialsim.analyse import measured as analyse_measured
 from trialsim.analyse import ordered as analyse_ordered
 from trialsim.analyse import response as analyse_response
+from trialsim.analyse import single_arm as analyse_single_arm
 from trialsim.analyse import survival as analyse_survival
 from trialsim.generate import binary as generate_binary
 from trialsim.generate import response as generate_response
@@ -28,13 +29,14 @@ from trialsim.protocol.endpoints import (
     DaysAliveEndpoint,
     OrdinalEndpoint,
     ResponseEndpoint,
+    SimulatedEndpoint,
     TimeToEventEndpoint,
 )
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, Candidates, LookResults
 
-__all__ = ["ENDPOINT_KINDS", "EndpointKind"]
+__all__ = ["ENDPOINT_KINDS", "EndpointKind", "kind_of"]
 
 Draw = Callable[
     [Protocol, Candidates, NDArray[np.bool_], tuple[Truth, ...], Streams, int], list[Any]
@@ -100,3 +102,16 @@ ENDPOINT_KINDS: dict[type, EndpointKind] = {
         None, analyse_competing.analyse, analyse_competing.patients, analyse_competing.score
     ),
 }
+
+
+def kind_of(protocol: Protocol, endpoint: SimulatedEndpoint) -> EndpointKind:
+    """Return how an endpoint of a protocol is drawn and analysed, in two arms or in one."""
+    kind = ENDPOINT_KINDS[type(endpoint)]
+    if not protocol.is_single_arm:
+        return kind
+    return replace(
+        kind,
+        analyse=analyse_single_arm.analyse,
+        patients=analyse_single_arm.patients,
+        score=analyse_single_arm.score,
+    )

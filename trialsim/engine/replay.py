@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trialsim.analyse.looks import stop
 from trialsim.engine.blocks import Job, draw_patients, simulate_block
-from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
+from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.errors import Problem, RequestError
 from trialsim.generate.binary import draw_counts, patients_given
 from trialsim.protocol.design import Arm, Protocol
@@ -91,7 +91,7 @@ def replay(job: Job, truth: Truth, seed: int, replicate: int) -> ReplayedTrial:
         factors = frozenset(factor.id for factor in truth.factors)
         candidates, (batches,) = draw_patients(own, seed, block, factors)
         batch = batches[plan.endpoint]
-    kind = ENDPOINT_KINDS[type(job.protocol.primary)]
+    kind = kind_of(job.protocol, job.protocol.primary)
     seen = kind.patients(batch, plan, column, stopped_at)
     if candidates:
         seen |= _further(job, batches, column, len(seen["treated"]))
@@ -114,7 +114,7 @@ def _further(job: Job, batches: dict[str, Any], column: int, n: int) -> dict[str
     for plan in job.plans[1:]:
         if plan.endpoint in own:
             continue
-        kind = ENDPOINT_KINDS[type(job.protocol.endpoint(plan.endpoint))]
+        kind = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint))
         seen = kind.patients(batches[plan.endpoint], plan, column, 0)
         found |= {
             f"{plan.endpoint}_{name}": values[:n]

@@ -109,6 +109,8 @@ def counts_suffice(protocol: Protocol, truths: Sequence[Truth], looks: Sequence[
     read out, and looks from that number alone.
     """
     endpoint, shared = protocol.primary, truths[0]
+    if protocol.is_single_arm:
+        return False
     if not isinstance(endpoint, BinaryEndpoint) or protocol.allocation.stratify_by:
         return False
     prognosis = shared.severity_slope or any(set(f.odds_ratios) != {1.0} for f in shared.factors)

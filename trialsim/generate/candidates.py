@@ -109,6 +109,8 @@ def assign(
         Whether a patient is in the experimental arm.
     """
     shape = candidates.strata.shape
+    if protocol.is_single_arm:
+        return np.ones(shape, dtype=bool)
     uniforms = streams.generator(Decision.ASSIGNMENT, block).random(shape)
     method = protocol.allocation_method
     match method:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from trialsim.generate.joint import uniform_of
 from trialsim.kernels.competing import competing_times, followed_until
@@ -47,6 +47,22 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Selecting:
+    """The baseline by which patients are eligible; shapes (n_patients, n_reps).
+
+    Attributes
+    ----------
+    moved : ndarray of float
+        How far the cut moved everyone's standardised baseline.
+    own_part : ndarray of float
+        What of it no later time shares, standard normal, before the cut.
+    """
+
+    moved: Floats
+    own_part: Floats
+
+
+@dataclass(frozen=True)
 class MeasuredBatch:
     """Measurements as assigned; logarithms where the truth is on that scale.
 
@@ -59,6 +75,8 @@ class MeasuredBatch:
     log : bool
     entry : ndarray of float or None
         As in `Candidates`, of this and the next two.
+    selecting : Selecting or None
+        Where its baseline decides who is eligible.
     """
 
     assigned: Bools
@@ -66,6 +84,7 @@ class MeasuredBatch:
     visits: Floats
     log: bool
     entry: Floats | None = None
+    selecting: Selecting | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,7 @@ def draw_outcome(
     streams: Streams,
     block: int,
     entry: Floats | None = None,
+    selecting: Selecting | None = None,
 ) -> OutcomeBatch:
     """Return what happens to every patient in one endpoint under one truth.
 
@@ -123,13 +143,15 @@ def draw_outcome(
     assigned : ndarray of bool, shape (n_patients, n_reps)
     entry : ndarray of float or None
         As in `Candidates`; looks need it.
+    selecting : Selecting, optional
+        Where another endpoint's baseline decides who is eligible.
     """
     match truth:
         case RiskTruth():
             limits = (-float(ndtri(risk)) for risk in (truth.control, truth.treated))
             return TrialBatch(assigned, np.stack([latent > limit for limit in limits]))
         case MeasuredTruth():
-            measured = _measured(name, truth, latent, assigned, streams, block)
+            measured = _measured(name, truth, latent, assigned, streams, block, selecting)
             return replace(measured, entry=entry)
         case OrderedTruth():
             luck = uniform_of(latent)
@@ -184,6 +206,7 @@ def _measured(
     assigned: Bools,
     streams: Streams,
     block: int,
+    selecting: Selecting | None,
 ) -> MeasuredBatch:
     """Draw the read-out from the latent number; earlier ones and baseline are drawn given it."""
     n_times, n_visits = len(truth.correlation), len(truth.control)
@@ -196,22 +219,48 @@ def _measured(
         for k in range(n_times - 1)
     ]
     shape = (latent.shape[0], n_visits, latent.shape[1])
-    visits, baseline = np.empty(shape), None
+    visits, baseline, selection = np.empty(shape), None, truth.selection
+    shared = selection.correlation if selection else None
+    if selecting and shared and truth.baseline:  # baselines correlate as read-outs do
+        base[-1] = shared * selecting.own_part + np.sqrt(1 - shared**2) * base[-1]
     for row, time in zip(root, order, strict=True):
         parts = [w * z for w, z in zip(row, base, strict=True) if w]
         z: Any = np.add.reduce(parts) if len(parts) > 1 else parts[0]
         visit = time - (n_times - n_visits)
         if visit < 0:
             assert truth.baseline is not None
+            if selection:
+                if selection.correlation is None:
+                    moved = _eligible(z, selection.window) - z
+                    selecting = Selecting(moved, base[-1])
+                assert selecting is not None
+                z = z + selection.loadings[0] * selecting.moved
             baseline = truth.baseline[0] + truth.baseline[1] * z
             continue
         mean = np.where(assigned, truth.treated[visit], truth.control[visit])
         visits[:, visit] = mean + truth.sds[visit] * z
+    if selection and selecting:  # what is left of each visit given baseline stays as it is
+        own = selection.correlation is None
+        slopes = np.array(truth.correlation[0 if own else -1][-n_visits:]) * truth.sds
+        slopes *= 1.0 if own else selection.loadings[1]
+        visits += slopes[:, None] * selecting.moved[:, None, :]
     if truth.lost_per_visit and n_visits > 1:
         luck = streams.generator(Decision.LEAVING, block, name).random(latent.shape)
         kept = (1 - truth.lost_per_visit) ** np.arange(n_visits)  # still there at each visit
         visits[np.swapaxes(luck >= kept[:, None, None], 0, 1)] = np.nan
-    return MeasuredBatch(assigned, baseline, visits, truth.log)
+    return MeasuredBatch(assigned, baseline, visits, truth.log, selecting=selecting)
+
+
+def _eligible(z: Floats, window: tuple[float, float]) -> Floats:
+    """Return standard normal numbers as numbers between two limits, in their order.
+
+    The same uniform decides: by the inverse distribution function of the truncated normal.
+    """
+    least, most = window
+    sign = -1.0 if least > 0 else 1.0  # in the tail whose digits are kept
+    low, high = sorted((sign * least, sign * most))
+    share = ndtr(low) + ndtr(sign * z) * (ndtr(high) - ndtr(low))
+    return np.asarray(sign * np.clip(ndtri(np.clip(share, 1e-300, 1 - 2.0**-53)), low, high))
 
 
 def _competing(

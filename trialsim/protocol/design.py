@@ -14,6 +14,7 @@ from trialsim.protocol.endpoints import (
     ResponseEndpoint,
     SimulatedEndpoint,
 )
+from trialsim.protocol.historical import HistoricalValue, TwoStage
 from trialsim.protocol.quantities import (
     Dose,
     Duration,
@@ -59,6 +60,7 @@ class Role(StrEnum):
 
     EXPERIMENTAL = "experimental"
     CONTROL = "control"
+    HISTORICAL = "historical"  # was treated earlier, and is not recruited
 
 
 class AllocationMethod(StrEnum):
@@ -103,12 +105,16 @@ class Regimen(Frozen):
 
 
 class Arm(Frozen):
-    """One group of patients. Without a regimen it is untreated (or as `background` says)."""
+    """One group of patients. Without a regimen it is untreated (or as `background` says).
+
+    `historical` is what an arm of that role showed, by endpoint id.
+    """
 
     id: Id
     role: Annotated[Role, lenient_words(Role)]
     title: Text | None = None
     regimen: Regimen | None = None
+    historical: Annotated[dict[Id, HistoricalValue], Field(max_length=50)] | None = None
 
     def __str__(self) -> str:
         return str(self.regimen or self.title or self.id)
@@ -263,7 +269,7 @@ Multiplicity = Annotated[FixedSequence | Holm | Hochberg | Graphical, Field(disc
 class Protocol(Frozen):
     """The team's decisions, complete: what a trial registry and a statistician would ask."""
 
-    design: Literal["parallel"] = "parallel"
+    design: Literal["parallel", "single-arm"] = "parallel"
     population: Population | None = None
     background: Text | None = None
     arms: Annotated[tuple[Arm, ...], Field(min_length=2, max_length=2)]
@@ -275,6 +281,7 @@ class Protocol(Frozen):
     test: Test = Test()
     multiplicity: Multiplicity | None = None
     looks: Annotated[tuple[Look, ...], Field(max_length=20)] = ()
+    two_stage: TwoStage | None = None
     read_out_lag: Duration | None = None
 
     @property
@@ -284,8 +291,22 @@ class Protocol(Frozen):
 
     @property
     def control(self) -> Arm:
-        """The arm it is compared with."""
-        return next(arm for arm in self.arms if arm.role is Role.CONTROL)
+        """The arm it is compared with: of a single-arm trial the historical one."""
+        return next(arm for arm in self.arms if arm.role is not Role.EXPERIMENTAL)
+
+    @property
+    def is_single_arm(self) -> bool:
+        """Whether everyone recruited is treated."""
+        return self.design == "single-arm"
+
+    @property
+    def concurrent(self) -> str:
+        """Id of the control arm; of a single-arm trial a name for the one it does not have."""
+        return "concurrent-control" if self.is_single_arm else self.control.id
+
+    def historical_value(self, endpoint: str) -> HistoricalValue | None:
+        """Return what the historical arm showed of an endpoint; None where nothing is stated."""
+        return (self.control.historical or {}).get(endpoint)
 
     @property
     def primary(self) -> SimulatedEndpoint:
@@ -362,6 +383,8 @@ class Protocol(Frozen):
     @property
     def arm_sizes(self) -> tuple[int, int]:
         """Planned patients in the experimental and control arm; exact where `per_arm` is given."""
+        if self.is_single_arm:
+            return self.n_total, 0
         if self.sample_size.per_arm:
             sizes = self.sample_size.per_arm
             return sizes[self.experimental.id], sizes[self.control.id]

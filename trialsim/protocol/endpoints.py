@@ -126,10 +126,11 @@ class SurvivalSummary(StrEnum):
 
 
 class BinaryTest(StrEnum):
-    """How two proportions are compared."""
+    """How two proportions are compared, or that of a single arm with a known one."""
 
     CHI_SQUARE = "chi-square"
     FISHER = "fisher"
+    EXACT_BINOMIAL = "exact-binomial"
 
 
 class Estimand(Frozen):

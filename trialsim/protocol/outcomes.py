@@ -8,9 +8,9 @@ one. Effects are marginal: whatever patients share, each arm as a whole is as st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import exp, expm1, isfinite, lgamma, log, sqrt
+from math import erfc, exp, expm1, inf, isfinite, lgamma, log, pi, sqrt
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
@@ -69,9 +69,13 @@ __all__ = [
     "OutcomeEffect",
     "OutcomeTruth",
     "RiskTruth",
+    "Selection",
     "cholesky",
     "correlation_matrix",
+    "normal_share",
     "outcome_truth",
+    "selected_together",
+    "truncated_moments",
 ]
 
 Floats = tuple[float, ...]
@@ -134,7 +138,8 @@ class Correlation(OneOf):
 class Baseline(Frozen):
     """The same measurement before treatment, and its correlation with every later one.
 
-    Without one stated, 0.5 (assumed).
+    Without one stated, 0.5 (assumed). With `at_most` or `at_least` only patients with such a
+    baseline are eligible; means and SDs are those of everybody before that cut.
     """
 
     mean: Number | None = None
@@ -142,6 +147,8 @@ class Baseline(Frozen):
     geometric_mean: Positive | None = None
     geometric_sd: Annotated[Number, Field(gt=1)] | None = None
     correlation: Within = 0.5
+    at_most: Number | None = None
+    at_least: Number | None = None
 
 
 class Quotient(Frozen):
@@ -444,6 +451,25 @@ class RiskTruth:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Who is eligible by a baseline, and what that is to a measurement.
+
+    Attributes
+    ----------
+    window : (least, most)
+        Standardised baselines that are eligible.
+    loadings : (baseline, read-out)
+        Correlations of a measurement's own baseline and read-out with the one that selects.
+    correlation : float or None
+        Of the two measurements, at baseline as at the read-out; None where it is its own baseline.
+    """
+
+    window: tuple[float, float]
+    loadings: tuple[float, float]
+    correlation: float | None = None
+
+
+@dataclass(frozen=True)
 class MeasuredTruth:
     """Normal measurements, of logarithms where `log`.
 
@@ -456,6 +482,8 @@ class MeasuredTruth:
     lost_per_visit : float
     log : bool
     unit : str
+    selection : Selection or None
+        Means and SDs are those before it.
     """
 
     control: Floats
@@ -466,11 +494,42 @@ class MeasuredTruth:
     lost_per_visit: float
     log: bool
     unit: str
+    selection: Selection | None = None
+
+    def moved(self, *, change: bool) -> float:
+        """Return how far selection moves the mean at the read-out, or of the change from baseline.
+
+        The latter is regression to the mean: ``(rho sd1 / sd0 - 1) (E[baseline | eligible] -
+        mean)`` (James 1973, Biometrics 29:121-130; Davis 1976, American Journal of Epidemiology
+        104:493-498, there with one SD).
+        """
+        if self.selection is None:
+            return 0.0
+        return self._slope(change) * truncated_moments(*self.selection.window)[0]
+
+    def spread(self, *, change: bool) -> float:
+        """Return the SD at the read-out, or of the change from baseline, among the eligible."""
+        variance = self.sds[-1] ** 2
+        if change and self.baseline:
+            shared = self.correlation[0][-1] * self.sds[-1] * self.baseline[1]
+            variance += self.baseline[1] ** 2 - 2 * shared
+        if self.selection:
+            lost = 1 - truncated_moments(*self.selection.window)[1]
+            variance -= self._slope(change) ** 2 * lost
+        return sqrt(variance)
+
+    def _slope(self, change: bool) -> float:
+        """Per standard deviation of the baseline that selects."""
+        assert self.selection is not None
+        baseline, read_out = self.selection.loadings
+        slope = read_out * self.sds[-1]
+        return slope - baseline * self.baseline[1] if change and self.baseline else slope
 
     @property
     def arms(self) -> tuple[float, float]:
-        """Mean, or geometric mean, at the read-out."""
-        both = self.control[-1], self.treated[-1]
+        """Mean, or geometric mean, at the read-out, of the eligible."""
+        moved = self.moved(change=False)
+        both = self.control[-1] + moved, self.treated[-1] + moved
         return (exp(both[0]), exp(both[1])) if self.log else both
 
     @property
@@ -618,6 +677,28 @@ class CompetingTruth:
             free *= 1 - lost
             found[end] = incidence
         return tuple(found[day] for day in days)
+
+
+_LEAST_SHARE = 1e-6  # eligible or left out: below this a cut is taken for a slip
+
+
+def truncated_moments(least: float, most: float) -> tuple[float, float]:
+    """Return mean and variance of a standard normal number between two limits.
+
+    Johnson, Kotz and Balakrishnan (1994), Continuous Univariate Distributions 1, chapter 13.
+    """
+    share = normal_share(least, most)
+    at = [0.0 if abs(z) == inf else exp(-(z**2) / 2) / sqrt(2 * pi) for z in (least, most)]
+    edges = [0.0 if abs(z) == inf else z * d for z, d in zip((least, most), at, strict=True)]
+    mean = (at[0] - at[1]) / share
+    return mean, 1 + (edges[0] - edges[1]) / share - mean**2
+
+
+def normal_share(least: float, most: float) -> float:
+    """Return the probability of a standard normal number between two limits."""
+    if least > 0:  # in the tail whose digits are kept
+        least, most = -most, -least
+    return (erfc(-most / sqrt(2)) - erfc(-least / sqrt(2))) / 2
 
 
 OutcomeTruth = (
@@ -772,7 +853,70 @@ def _measured_truth(
         model.lost_per_visit,
         log_scale,
         endpoint.unit,
+        _selection(model.baseline, baseline, log_scale),
     )
+
+
+def selected_together(
+    outcomes: Sequence[tuple[str, OutcomeTruth]], correlations: Sequence[Correlated]
+) -> tuple[tuple[str, OutcomeTruth], ...]:
+    """Carry the selection by one measurement's baseline to what correlates with it."""
+    by_own = {n: t for n, t in outcomes if isinstance(t, MeasuredTruth) and t.selection}
+    if not by_own:
+        return tuple(outcomes)
+    name, truth = next(iter(by_own.items()))
+    assert truth.selection is not None
+    by_pair = {frozenset(pair.between): pair.value for pair in correlations}
+    found: list[tuple[str, OutcomeTruth]] = []
+    for other, own in outcomes:
+        value = by_pair.get(frozenset((name, other)), 0.0) if other != name else 0.0
+        if value and isinstance(own, MeasuredTruth):
+            read_out, baseline = value * truth.correlation[0][-1], 0.0
+            if own.baseline:
+                baseline = read_out * own.correlation[0][-1]
+                baseline += value * _own_part(truth) * _own_part(own)
+            carried = Selection(truth.selection.window, (baseline, read_out), value)
+            own = replace(own, selection=carried)
+        found.append((other, own))
+    return tuple(found)
+
+
+def _own_part(truth: MeasuredTruth) -> float:
+    """Return the weight in a baseline of what no later time shares."""
+    root = cholesky([row[::-1] for row in reversed(truth.correlation)])
+    assert root is not None  # checked on loading
+    return root[-1][-1]
+
+
+def _selection(
+    stated: Baseline | None, baseline: tuple[float, float] | None, log_scale: bool
+) -> Selection | None:
+    """Return who is eligible by a baseline of its own."""
+    cuts = (stated.at_least, stated.at_most) if stated else (None, None)
+    if baseline is None or cuts == (None, None):
+        return None
+    limits = []
+    for cut, without in zip(cuts, (-inf, inf), strict=True):
+        if cut is not None and log_scale and cut <= 0:
+            raise ImpossibleOutcomeError(
+                "must cut its baseline above 0 on the log scale", "Write it in the unit itself."
+            )
+        value = without if cut is None else log(cut) if log_scale else cut
+        limits.append((value - baseline[0]) / baseline[1])
+    least, most = limits
+    share = normal_share(least, most) if least < most else 0.0
+    if share < _LEAST_SHARE:
+        raise ImpossibleOutcomeError(
+            "leaves nobody eligible: fewer than one in a million has such a baseline",
+            "Move at_most or at_least nearer to the baseline's mean.",
+        )
+    if share > 1 - _LEAST_SHARE:
+        raise ImpossibleOutcomeError(
+            "has a baseline cut that leaves out nobody: fewer than one in a million",
+            "Move at_most or at_least nearer to the baseline's mean, or remove it.",
+        )
+    assert stated is not None
+    return Selection((least, most), (1.0, stated.correlation))
 
 
 def _values(stated: Any, n: int, name: str, *, of_effect: bool = False) -> Floats:

@@ -29,7 +29,8 @@ _REMEDIES = {
     "id": "Use lower-case letters, digits and hyphens, starting with a letter or digit.",
     "schema_version": "This version of trialsim reads schema_version: 1.",
     "conduct": "Other conduct profiles come with a later version.",
-    "arms": "Exactly two are supported: one experimental, one control.",
+    "arms": "Exactly two are supported: one experimental, one control (or historical, which is "
+    "not recruited).",
     "doi": "Write it without the resolver: 10.1136/bmj-2024-082583.",
 }
 _LIMITS = {

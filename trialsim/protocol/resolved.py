@@ -15,7 +15,7 @@ from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
 from trialsim.protocol.endpoints import OutcomeEndpoint, SimulatedEndpoint, TimeToEventEndpoint
 from trialsim.protocol.evidence import Status, Trial
-from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth
+from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth, selected_together
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
     Courses,
@@ -30,6 +30,7 @@ from trialsim.protocol.scenario import (
     odds_ratio_between,
     risk_at_odds_ratio,
 )
+from trialsim.protocol.single_arm import comparisons, concurrent_risk, departed
 from trialsim.protocol.survival import (
     EventCourse,
     HazardCurve,
@@ -159,7 +160,13 @@ def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, Outc
     return tuple(
         (
             name,
-            outcome_truth(by_id[name], model, scenario.outcomes.get(name), protocol.therapy, share),
+            outcome_truth(
+                by_id[name],
+                departed(template, name, model),
+                scenario.outcomes.get(name),
+                protocol.therapy,
+                share,
+            ),
         )
         for name, model in template.nature.outcomes.items()
     )
@@ -397,13 +404,16 @@ class ResolvedTemplate:
         ValueError
             If the effect takes `control_risk` out of (0, 1); the message says to what.
         """
-        outcomes = outcomes_of(scenario, self.template)
         correlations = self.template.nature.correlations
-        return replace(
+        outcomes = selected_together(outcomes_of(scenario, self.template), correlations)
+        truth = replace(
             self._truth_of_primary(scenario, control_risk),
             outcomes=outcomes,
             correlations=correlations,
         )
+        if not self.template.protocol.is_single_arm:
+            return truth
+        return replace(truth, comparisons=comparisons(self.template, scenario, truth))
 
     def _truth_of_primary(self, scenario: Scenario, control_risk: float | None) -> Truth:
         primary = self.template.protocol.primary
@@ -445,10 +455,10 @@ class ResolvedTemplate:
             source = from_data = scenario.as_observed
             from_results = (self.template.protocol.primary.id,)
         else:
-            stated = scenario.control_risk or nature.control_risk
-            if stated is None:
+            concurrent = concurrent_risk(self.template, scenario)
+            if concurrent is None:
                 raise AssertionError("checked when the file was loaded")
-            own = treated = stated.value
+            own = treated = concurrent
             label = "no effect"
             if scenario.effect:
                 treated = scenario.effect.applied_to(own)

@@ -47,7 +47,9 @@ from trialsim.protocol.resolved import (
     lifetimes_of,
     outcomes_of,
 )
-from trialsim.protocol.scenario import Leaving, Nature, Scenario, TreatedRisk
+from trialsim.protocol.scenario import Effect, Leaving, Nature, Scenario, TreatedRisk
+from trialsim.protocol.single_arm import concurrent_risk
+from trialsim.protocol.single_arm_rules import historical_risks, single_arm_rules
 from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
 from trialsim.protocol.template import ObservedReference, Template
 
@@ -213,7 +215,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
     yield from _roles_and_endpoints(protocol)
     if any(_roles_and_endpoints(protocol)):
         return
-    yield from _allocation(protocol)
+    yield from _one_arm_or_two(template, evidence)
     n_strata = prod(len(factor.shares) for factor in template.nature.factors)
     if n_strata > _MAX_STRATA:
         yield Broken(
@@ -241,6 +243,15 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
     yield from conflict_rules(template.conflicts, evidence)
 
 
+def _one_arm_or_two(template: Template, evidence: Evidence) -> Iterator[Broken]:
+    yield from (Broken(*found) for found in single_arm_rules(template))
+    if not template.protocol.is_single_arm:
+        yield from _allocation(template.protocol)
+        return
+    for at, risk in historical_risks(template.protocol):
+        yield from _number_is_in_its_source(risk, "control_risk", at, evidence)
+
+
 def _primary_of(
     scenario: Scenario, here: Location, template: Template, evidence: Evidence
 ) -> Iterator[Broken]:
@@ -256,11 +267,14 @@ def _primary_of(
 
 
 def _roles_and_endpoints(protocol: Protocol) -> Iterator[Broken]:
-    if sorted(arm.role for arm in protocol.arms) != [Role.CONTROL, Role.EXPERIMENTAL]:
+    roles = sorted(arm.role for arm in protocol.arms)
+    other = Role.HISTORICAL if protocol.is_single_arm else Role.CONTROL
+    if roles != sorted((Role.EXPERIMENTAL, other)):
+        remedy = "Correct their 'role'."
+        if Role.HISTORICAL in roles and not protocol.is_single_arm:
+            remedy = "A historical arm needs design: single-arm; else correct their 'role'."
         yield Broken(
-            ("protocol", "arms"),
-            "must have one experimental and one control arm",
-            "Correct their 'role'.",
+            ("protocol", "arms"), f"must have one experimental and one {other} arm", remedy
         )
     primaries = [e for e in protocol.endpoints if e.level is Level.PRIMARY]
     if len(primaries) != 1:
@@ -747,32 +761,44 @@ def _scenario(
                 "State 'effect' and 'control_risk' instead.",
             )
         return
-    control = scenario.control_risk or template.nature.control_risk
-    if control is None:
-        yield Broken(here, "needs a control risk", "Add nature.control_risk, or one of its own.")
+    control_risk = concurrent_risk(template, scenario)
+    if control_risk is None:
+        if not template.protocol.is_single_arm:  # there it is reported of the historical arm
+            remedy = "Add nature.control_risk, or one of its own."
+            yield Broken(here, "needs a control risk", remedy)
     elif scenario.response:
         rule = "is for a primary endpoint of kind response"
         yield Broken((*here, "response"), rule, "State 'effect' instead.")
     elif scenario.effect:
-        effect = scenario.effect
-        quantity = effect.quantity
-        at = (*here, "effect", quantity)
-        control_risk = control.value
-        treated_risk = effect.applied_to(control_risk)
-        if not 0 < treated_risk < 1:
-            yield Broken(
-                at,
-                f"takes the control risk of {control_risk:g} to {treated_risk:.4g}, "
-                "which is not between 0 and 1",
-                "Use a smaller effect or another control risk.",
-            )
-        if isinstance(effect, TreatedRisk) and scenario.control_risk is None:
-            yield Broken(
-                at,
-                "needs the control risk it was stated with",
-                "Add 'control_risk' to this scenario.",
-            )
-        yield from _number_is_in_its_source(effect.number, quantity, at, evidence)
+        yield from _effect(scenario, scenario.effect, control_risk, here, template, evidence)
+
+
+def _effect(
+    scenario: Scenario,
+    effect: Effect,
+    control_risk: float,
+    here: Location,
+    template: Template,
+    evidence: Evidence,
+) -> Iterator[Broken]:
+    quantity = effect.quantity
+    at = (*here, "effect", quantity)
+    treated_risk = effect.applied_to(control_risk)
+    if not 0 < treated_risk < 1:
+        yield Broken(
+            at,
+            f"takes the control risk of {control_risk:g} to {treated_risk:.4g}, "
+            "which is not between 0 and 1",
+            "Use a smaller effect or another control risk.",
+        )
+    own = scenario.control_risk is not None or template.protocol.is_single_arm
+    if isinstance(effect, TreatedRisk) and not own:
+        yield Broken(
+            at,
+            "needs the control risk it was stated with",
+            "Add 'control_risk' to this scenario.",
+        )
+    yield from _number_is_in_its_source(effect.number, quantity, at, evidence)
 
 
 def _number_is_in_its_source(
@@ -801,6 +827,8 @@ def _observed(
     evidence: Evidence,
 ) -> Iterator[Broken]:
     record, primary = evidence.records.get(reference.evidence), template.protocol.primary
+    if template.protocol.is_single_arm:
+        return  # refused as a whole
     plain = isinstance(primary, ContinuousEndpoint) and primary.scale is MeasuredScale.PLAIN
     if isinstance(primary, TimeToEventEndpoint | OutcomeEndpoint) and not plain:
         log = " on the log scale" if isinstance(primary, ContinuousEndpoint) else ""

@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 from typing_extensions import override
 
 from trialsim.protocol.course import Course
+from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
     Difference,
@@ -238,6 +239,7 @@ class Nature(Frozen):
     enrolment: Enrolment | None = None
     outcomes: Annotated[dict[Id, AnyOutcome], Field(max_length=50)] = Field(default={})
     correlations: Annotated[tuple[Correlated, ...], Field(max_length=200)] = ()
+    historical: Annotated[dict[Id, Departures], Field(max_length=50)] | None = None
 
 
 class Reached(OneOf):
@@ -387,6 +389,9 @@ class Truth:
         The same in every scenario.
     primary : str
         Id of the primary endpoint, where it is one of `outcomes`.
+    comparisons : tuple of (endpoint id, Comparison)
+        Of a single-arm trial: what stands between the historical control and the single arm. The
+        truth is the effect against concurrent controls, which `control_risk` and outcomes state.
     """
 
     scenario: str
@@ -405,6 +410,11 @@ class Truth:
     outcomes: tuple[tuple[str, OutcomeTruth], ...] = ()
     correlations: tuple[Correlated, ...] = ()
     primary: str = ""
+    comparisons: tuple[tuple[str, Comparison], ...] = ()
+
+    def comparison(self, endpoint: str) -> Comparison | None:
+        """Return how an endpoint gets from its historical control to the single arm."""
+        return dict(self.comparisons).get(endpoint)
 
     def outcome(self, endpoint: str) -> OutcomeTruth | None:
         """Return the truth of an endpoint that stands under ``nature.outcomes``; else None."""

@@ -13,6 +13,12 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ContinuousEndpoint, TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.run_reader import FinishedRun
+from trialsim.report.single_arm import (
+    history_rows,
+    single_arm_sentences,
+    single_arm_tables,
+    without_effect,
+)
 from trialsim.report.text import endpoint_in_words
 
 __all__ = [
@@ -130,6 +136,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         ),
         Section("assumptions", "Assumptions and their sources", tuple(_assumptions(runs))),
         Section("characteristics", "Operating characteristics", tuple(_characteristics(runs))),
+        *_single_arm(runs),
         Section("observed", "Observed v simulated", tuple(_observed(runs))),
     ]
     if forest:
@@ -141,6 +148,20 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         Section("repeat", "To repeat it", tuple(_repeat(runs))),
     ]
     return parts
+
+
+def _single_arm(runs: Sequence[FinishedRun]) -> Iterator[Section]:
+    """Yield what moves a single arm from its historical control, where there is one."""
+    blocks: list[Block] = []
+    for run in runs:
+        if not run.resolved.template.protocol.is_single_arm:
+            continue
+        rows = run.document["rows"]
+        blocks += [Paragraph(s) for s in single_arm_sentences(run.resolved, rows)]
+        for told in single_arm_tables(run.resolved, rows):
+            blocks.append(Grid(f"{told.caption} ({label_of(run)})", told.header, told.rows))
+    if blocks:
+        yield Section("historical", "Against a historical control", tuple(blocks))
 
 
 def _sample_size(sizes: Sequence[FinishedRun]) -> Section:
@@ -268,18 +289,29 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
     if protocol.population:
         rows.append(("Population", protocol.population.condition))
     rows += [(arm.role.value.capitalize(), f"{arm.id}: {arm}") for arm in protocol.arms]
-    ratio = ":".join(map(str, protocol.ratio))
     primary = protocol.primary
     rows += [
-        ("Allocation", f"{ratio}, {protocol.allocation_method}"),
+        ("Allocation", _allocation(protocol)),
         ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
         ("Patients", f"{protocol.n_total:,}"),
         ("Primary endpoint", endpoint_in_words(protocol)),
-        ("Estimand", f"{primary.estimand.population}; {primary.summary}"),
+        ("Estimand", f"{_population(protocol)}; {primary.summary}"),
     ]
     events = primary.estimand.intercurrent_events.items()
     rows += [("Intercurrent event", f"{event}: {strategy}") for event, strategy in events]
     yield Grid("The trial in brief", ("", ""), tuple(rows))
+
+
+def _allocation(protocol: Protocol) -> str:
+    if protocol.is_single_arm:
+        return "none: a single arm"
+    return f"{':'.join(map(str, protocol.ratio))}, {protocol.allocation_method}"
+
+
+def _population(protocol: Protocol) -> str:
+    """Return whom the estimand is about; nobody is randomised in a single arm."""
+    stated = protocol.primary.estimand.population
+    return stated.replace("randomised", "recruited") if protocol.is_single_arm else stated
 
 
 def _bound(runs: Sequence[FinishedRun]) -> Iterator[Block]:
@@ -326,7 +358,8 @@ def _schedule(protocol: Protocol) -> Grid:
     """Return the SPIRIT 2025 grid: what happens when, an x where it does."""
     therapy = protocol.therapy
     times: dict[float, str] = {0.0: "entry"}
-    marks: dict[str, set[float]] = {"Eligibility, consent, allocation": {0.0}}
+    entry = "Eligibility, consent" if protocol.is_single_arm else "Eligibility, consent, allocation"
+    marks: dict[str, set[float]] = {entry: {0.0}}
     if therapy:
         times[therapy.days] = f"{therapy} (end of therapy)"
         marks["Study treatment"] = {0.0, therapy.days}
@@ -406,6 +439,7 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
         was_set = any(name.replace(" ", "_") in x for x in run.document["arguments"].get("set", ()))
         origin = number.source or ("set by you" if was_set else "assumed")
         yield name, f"{number.value:g}", origin
+    yield from history_rows(run.resolved)
     test = run.resolved.template.protocol.test
     yield "significance level", f"{test.alpha:g}, {test.sides}-sided", "protocol (5%: ICH E9, 5.5)"
 
@@ -604,7 +638,7 @@ def _ademp_of(run: FinishedRun) -> Grid:
     observed = document["observed"]
     trials = {row["evidence"] for row in observed if row["measure"] in ("risk", "arm_mean")}
     n_scenarios = len(_by_scenario(run))
-    population = primary.estimand.population
+    population = _population(protocol)
     rows = (
         (
             "Aims",
@@ -614,7 +648,7 @@ def _ademp_of(run: FinishedRun) -> Grid:
         ),
         (
             "Data-generating mechanisms",
-            f"{n_scenarios} scenarios; {mechanism}; allocation: {protocol.allocation_method}; "
+            f"{n_scenarios} scenarios; {mechanism}; allocation: {_allocation(protocol)}; "
             f"path: {run.record['path']}; kernel: {run.record['kernel']}.",
         ),
         (
@@ -654,13 +688,17 @@ def _sentences_of(run: FinishedRun) -> Iterator[Block]:
         if not power or power["value"] is None or not effect:
             continue
         sizes = " and ".join(f"{n:,}" for n in protocol.arm_sizes)
+        planned, without = f"With {sizes} patients planned in the two arms", ""
+        if protocol.is_single_arm:
+            planned = f"With {protocol.n_total:,} patients planned in a single arm"
+            without = without_effect(rows)
         status = _status(effect.get("status", "assumed"))
         from_ = f"{effect['source']}, {status}" if "source" in effect else status
         yield Paragraph(
-            f"With {sizes} patients planned in the two arms, and a true {effect['scale']} of "
+            f"{planned}, and a true {effect['scale']} of "
             f"{effect['value']:.2f} ({from_}), the trial has a power of {_number(power)} "
             f"({power['analysis']}; {power['n_replicates']:,} simulated trials, trialsim "
-            f"{run.document['version']}, seed {run.document['seed']})."
+            f"{run.document['version']}, seed {run.document['seed']}).{without}"
         )
 
 

@@ -18,6 +18,7 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import OutcomeEndpoint, SurvivalSummary
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.report.single_arm import historical_in_words
 from trialsim.report.text import endpoint_in_words, table
 from trialsim.trial import AnalysisPlan
 
@@ -44,6 +45,8 @@ def abstract(
 
 
 def _randomised(protocol: Protocol, arms: NDArray[Any]) -> str:
+    if protocol.is_single_arm:
+        return f"{len(arms):,} patients were recruited, all to {protocol.experimental.id}."
     sizes = [
         f"{int((arms == arm.id).sum()):,} to {arm.id}"
         for arm in (protocol.experimental, protocol.control)
@@ -58,11 +61,14 @@ def _seen(protocol: Protocol, plan: AnalysisPlan, trial: ReplayedTrial) -> str:
         return f"{what[0].upper()}{what[1:]}: each patient's is in the table."
     arms, events = trial.patients["arm"], trial.patients["event"].astype(float)
     parts = []
-    for arm in (protocol.experimental, protocol.control):
+    both = (protocol.experimental, protocol.control)
+    for arm in both[:1] if protocol.is_single_arm else both:
         own = events[(arms == arm.id) & np.isfinite(events)]
         rate = isinstance(plan.summary, SurvivalSummary) or not len(own)
         share = "" if rate else f" ({100 * own.mean():.1f}%)"
         parts.append(f"{int(own.sum())}/{len(own)}{share}")
+    if protocol.is_single_arm:
+        parts.append(historical_in_words(protocol.historical_value(protocol.primary.id)))
     what = endpoint_in_words(protocol)
     return f"{what[0].upper()}{what[1:]}: {' v '.join(parts)}."
 
@@ -81,6 +87,8 @@ def _verdict(plan: AnalysisPlan, trial: ReplayedTrial) -> Iterator[str]:
     found = "an effect was found" if final.rejected[0, 0] else "no effect was found"
     interval = f"{level:g}% CI {lower} to {upper}"
     yield f"Its {plan.summary} is {estimate} ({interval}){p}: {found} ({plan.in_words})."
+    if plan.two_stage and final.enrolled[0, 0] < plan.n_total:
+        yield f"It ended for futility after the first {plan.two_stage.first} patients."
     if plan.looks:
         why, day = " for futility" if trial.futile else "", float(final.day[0, 0])
         months = f", {day / DAYS_PER_UNIT['mo']:.1f} months after the first day of enrolment"

@@ -15,6 +15,11 @@ from trialsim.protocol.endpoints import (
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.report.single_arm import (
+    historical_in_words,
+    single_arm_sentences,
+    single_arm_tables,
+)
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
 from trialsim.studies.observed import (
     ObservedPool,
@@ -44,6 +49,8 @@ def simulation_screen(
     """Return what ``trialsim simulate`` prints."""
     trials, pools = result.figure_data["observed"]
     parts = [heading(resolved), power_table(resolved, result)]
+    if resolved.template.protocol.is_single_arm:
+        parts += _single_arm(resolved, result)
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
@@ -78,9 +85,12 @@ def heading(resolved: ResolvedTemplate) -> str:
     facts = [
         f"{protocol.experimental.id} v {protocol.control.id}",
         endpoint_in_words(protocol),
-        f"{protocol.n_total:,} patients",
+        f"{protocol.n_total:,} patients{', a single arm' if protocol.is_single_arm else ''}",
     ]
-    if (risk := template.nature.control_risk) is not None:
+    if protocol.is_single_arm:
+        value = protocol.historical_value(protocol.primary.id)
+        facts.append(f"against {historical_in_words(value)}")
+    elif (risk := template.nature.control_risk) is not None:
         facts.append(f"control {100 * risk.value:.3g} % ({risk.source or 'assumed'})")
     lines = [wrapped(f"{template.id.upper()}   {template.title}"), wrapped("; ".join(facts))]
     if template.setting == "historical":
@@ -90,6 +100,14 @@ def heading(resolved: ResolvedTemplate) -> str:
         lines.append(wrapped(f"variant {resolved.variant}: {title}".rstrip(": ")))
     lines += [wrapped(str(setting)) for setting in resolved.settings]
     return "\n".join(lines)
+
+
+def _single_arm(resolved: ResolvedTemplate, result: StudyResult) -> Iterator[str]:
+    """Yield why a single arm moves away from its historical control, and what is exact."""
+    rows = [row.as_dict() for row in result.rows]
+    for told in single_arm_tables(resolved, rows):
+        yield f"{wrapped(f'{told.caption}:')}\n{table(told.header, told.rows)}"
+    yield from (wrapped(sentence) for sentence in single_arm_sentences(resolved, rows))
 
 
 def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
@@ -113,8 +131,9 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
     ratio = protocol.primary.summary.is_ratio
     if isinstance(protocol.primary, TimeToEventEndpoint):
         event = f"{event} within {protocol.primary.read_out.in_words(protocol.therapy)}"
+    control = "concurrent control" if protocol.is_single_arm else "control"
     legend = (
-        f"{shown}: {event}, control -> treated; when found: how many times its true size a "
+        f"{shown}: {event}, {control} -> treated; when found: how many times its true size a "
         f"significant effect looks{' (log scale)' if ratio else ''}."
     )
     untold = {row.why for row in result.rows if row.measure is Measure.POWER and row.why}
@@ -134,7 +153,7 @@ Rows = dict[tuple[Measure, str | None], Row]
 
 def _arms(protocol: Protocol, rows: Rows) -> str:
     """Return what both arms show: deaths per 1,000, or means."""
-    arms = (protocol.control.id, protocol.experimental.id)
+    arms = (protocol.concurrent, protocol.experimental.id)
     if (Measure.ARM_MEAN, arms[0]) in rows:
         return " -> ".join(f"{rows[Measure.ARM_MEAN, arm].value:.4g}" for arm in arms)
     return " -> ".join(_per_1000(rows[Measure.RISK, arm].value or 0) for arm in arms)
@@ -205,7 +224,8 @@ def _together(resolved: ResolvedTemplate, result: StudyResult) -> Iterator[str]:
                 continue
             shown = f"{row.value:+.3f} +-{row.mcse:.3f}"
             lines.append((f"{row.endpoint} and {second}", f"{stated:+.2f}", shown))
-        told = "Correlation between patients of the control arm:"
+        single = resolved.template.protocol.is_single_arm
+        told = f"Correlation between patients of the {'single' if single else 'control'} arm:"
         yield f"{told}\n{table(('', 'latent, as stated', 'as observed'), lines)}"
 
 
@@ -452,13 +472,15 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     said += [(arm.role.value, f"{arm.id}: {arm}") for arm in protocol.arms]
     said += [("background", protocol.background)] if protocol.background else []
     said.append(("allocation", _allocation(resolved)))
-    said.append(("blinded", ", ".join(protocol.blinding) or "nobody, or not stated"))
+    if not protocol.is_single_arm:
+        said.append(("blinded", ", ".join(protocol.blinding) or "nobody, or not stated"))
     said.append(("patients", f"{protocol.n_total:,}"))
     for endpoint in protocol.endpoints:
         said += _endpoint_in_words(endpoint, resolved)
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
+    said += _history_in_words(resolved)
     said += _calendar_in_words(resolved)
     if template.nature.control_risk:
         said.append(
@@ -481,6 +503,32 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     if template.observed:
         parts.append(wrapped("held against: " + ", ".join(o.evidence for o in template.observed)))
     return "\n\n".join(parts)
+
+
+def _history_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
+    """Return what a single arm is compared with, what differs today, and when it stops."""
+    protocol, nature = resolved.template.protocol, resolved.template.nature
+    if not protocol.is_single_arm:
+        return []
+    said = [
+        (f"historical {e.id}", historical_in_words(protocol.historical_value(e.id)))
+        for e in resolved.endpoints
+    ]
+    for name, departures in (nature.historical or {}).items():
+        for key, shift in departures.stated:
+            number = getattr(shift, shift.stated)
+            path = f"nature.historical.{name}.{key}"
+            words = f"{shift.stated.replace('_', ' ')} {_number(number, path, resolved)}"
+            said.append((f"{key.replace('_', ' ')}, {name}", words))
+    if rule := protocol.two_stage:
+        said.append(
+            (
+                "two stages",
+                f"stops with at most {rule.stop_if_at_most} of the first {rule.first}; finds an "
+                f"effect with more than {rule.reject_if_above} of {protocol.n_total}",
+            )
+        )
+    return said
 
 
 def _calendar_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
@@ -563,6 +611,8 @@ def _factor(factor: Factor) -> str:
 
 def _allocation(resolved: ResolvedTemplate) -> str:
     protocol = resolved.template.protocol
+    if protocol.is_single_arm:
+        return "none: everyone recruited gets the same treatment"
     words = f"{':'.join(map(str, protocol.ratio))}, {protocol.allocation_method}"
     if protocol.allocation_method == "permuted-blocks":
         stated = "" if protocol.allocation.block_sizes else " (assumed)"

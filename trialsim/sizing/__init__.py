@@ -20,7 +20,7 @@ _HOMES = {
     ),
     "means": (
         *("Adjusted", "KnownDeviations", "PooledDeviation", "SeparateDeviations", "TwoMeans"),
-        *("means_power", "means_size"),
+        *("means_power", "means_size", "one_mean_power"),
     ),
     "ordinal": ("ordinal_power", "ordinal_size"),
     "proportions": (

@@ -36,6 +36,7 @@ __all__ = [
     "TwoMeans",
     "means_power",
     "means_size",
+    "one_mean_power",
 ]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -203,6 +204,40 @@ def means_power(
     rule, remedy = "must leave a degree of freedom", "Add patients."
     refuse(problem_unless(enough, "patients", n_treated + n_control, rule, remedy))
     return _power(design, n_treated, n_control, level)
+
+
+def one_mean_power(
+    difference: float, deviation: float, n: int, level: Level = TWO_SIDED_5
+) -> float:
+    """Power of Student's t for one mean against a known value, exact under normality.
+
+    Parameters
+    ----------
+    difference : float
+        Of the mean from the known value, above 0 in the direction that is tested.
+    deviation : float
+        Standard deviation of the outcome, above 0.
+    n : int
+        Patients, at least 2.
+    level : Level
+
+    Raises
+    ------
+    DesignError
+        If the deviation is not above 0, or there is one patient.
+
+    References
+    ----------
+    Johnson and Welch (1940), Biometrika 31:362-389.
+    """
+    rule = "must be a number above 0"
+    refuse(
+        problem_unless(deviation > 0, "deviation", deviation, rule, "Write the outcome's SD."),
+        problem_unless(n >= 2, "n", n, "must be at least 2", "Add patients."),
+    )
+    mean, critical = difference / deviation * sqrt(n), float(stdtrit(n - 1, 1 - level.per_side))
+    power = _noncentral_t_above(critical, n - 1, mean)
+    return power + (_noncentral_t_above(critical, n - 1, -mean) if level.counts_both else 0.0)
 
 
 def _power(design: TwoMeans, n_treated: float, n_control: float, level: Level) -> float:

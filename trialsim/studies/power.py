@@ -40,7 +40,7 @@ from trialsim.sizing.survival import (
 )
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
 
-__all__ = ["power_rows", "survival_curves", "theta_of", "theta_on_course"]
+__all__ = ["power_rows", "size_row", "survival_curves", "theta_of", "theta_on_course"]
 
 
 def power_rows(resolved: ResolvedTemplate, simulation: Simulation) -> list[Row]:
@@ -112,12 +112,13 @@ def _truth_rows(
     own_risk = scenario.control_risk or scenario.as_observed or scenario.response
     risk_paths = [f"{here}.{key}" for key in ("control_risk", "response", "survival")] + shared
     risk_paths += [] if own_risk else ["nature.control_risk"]
+    risk_paths += ["nature.historical"] if truth.comparisons else []
     control_source, control_status = _control_source(resolved, scenario, truth, status)
     rows = [
         replace(
             blank,
             value=control,
-            arm=protocol.control.id,
+            arm=protocol.concurrent,
             unit="per patient",
             source=control_source,
             status=control_status,
@@ -150,7 +151,7 @@ def _truth_rows(
                 replace(blank, measure=Measure.CONDITIONAL_EFFECT, value=stated, scale=scale)
             )
         return rows
-    rows.append(_size_row(blank, treated, control, plan))
+    rows.append(size_row(blank, treated, control, plan))
     if not truth.courses and (
         truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
     ):
@@ -184,7 +185,7 @@ def _outcome_rows(
         replace(
             shown,
             value=control,
-            arm=protocol.control.id,
+            arm=protocol.concurrent,
             status="assumed",
             set_by=resolved.set_by_user(shared),
         ),
@@ -208,7 +209,7 @@ def _outcome_rows(
     ]
 
 
-def _size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) -> Row:
+def size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) -> Row:
     """Return the 1:1 size for 80% power by the pooled-variance formula, or why there is none."""
     size = replace(
         blank,
@@ -231,8 +232,8 @@ def _control_source(
     if scenario.as_observed:
         return scenario.as_observed, resolved.status_of(scenario)
     risk = scenario.control_risk or resolved.template.nature.control_risk
-    if truth.lifetimes:
-        return None, "assumed"
+    if truth.lifetimes or (truth.comparisons and risk is None):
+        return None, "assumed"  # of a single arm: the historical risk moved to today
     if truth.courses or risk is None:
         return truth.source or None, status
     stated = risk.source and resolved.evidence.stated_as(risk.source, "control_risk", risk.value)

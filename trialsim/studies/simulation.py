@@ -24,6 +24,7 @@ from trialsim.protocol.cautions import (
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
+from trialsim.studies.historical import alone_job, historical_rows
 from trialsim.studies.observed import (
     finding,
     observed_pools,
@@ -72,7 +73,8 @@ class PlannedSimulation:
     ----------
     resolved : ResolvedTemplate
     jobs : tuple of Job
-        The protocol's own trial first, then each observed trial that can be simulated.
+        The protocol's own trial first, then each observed trial that can be simulated; of a
+        single arm last what moves it from its historical control, each thing alone.
     """
 
     resolved: ResolvedTemplate
@@ -174,8 +176,8 @@ class PlannedSimulation:
             n = min(self.n_kept(store, seed), _kept_of(job, store, seed), most)
             if n:
                 simulations += run([job], n_replicates=n, seed=seed, store=store)
-        there = {simulation.job.unit for simulation in simulations}
-        return self._result(simulations) if "" in there else None
+        there = [simulation.job for simulation in simulations]
+        return self._result(simulations) if self.jobs[0] in there else None
 
     def n_kept(self, store: Store, seed: int) -> int:
         """Return how many replicates of the protocol's own trial every scenario has."""
@@ -252,7 +254,10 @@ class PlannedSimulation:
             n = min(most, max(n + width, int(-(-wanted // width)) * width))
 
     def _result(self, simulations: Sequence[Simulation]) -> StudyResult:
-        by_unit = {simulation.job.unit: simulation for simulation in simulations}
+        own = next(s for s in simulations if s.job == self.jobs[0])
+        alone = next((s for s in simulations if s.job == self.jobs[-1] != self.jobs[0]), None)
+        by_unit = {**{simulation.job.unit: simulation for simulation in simulations}, "": own}
+        single = self.resolved.template.protocol.is_single_arm
         trials = []
         for trial in observed_trials(self.resolved, self.scenarios):
             simulation = by_unit.get(trial.record.id)
@@ -261,9 +266,10 @@ class PlannedSimulation:
         pools = observed_pools(self.resolved)
         return StudyResult(
             rows=(
-                *power_rows(self.resolved, by_unit[""]),
-                *multiplicity_rows(self.resolved, by_unit[""]),
-                *correlation_rows(self.resolved, by_unit[""]),
+                *power_rows(self.resolved, own),
+                *multiplicity_rows(self.resolved, own),
+                *correlation_rows(self.resolved, own),
+                *(historical_rows(self.resolved, own, alone) if single and alone else ()),
             ),
             observed=tuple(observed_rows(trials, pools, self.resolved)),
             findings=tuple(finding(trial, placed) for trial, placed in trials),
@@ -271,15 +277,17 @@ class PlannedSimulation:
             warnings=self._cautions(),
             figure_data={
                 "observed": (trials, pools),
-                "survival": survival_curves(self.resolved, by_unit[""]),
+                "survival": survival_curves(self.resolved, own),
             },
-            n_replicates=by_unit[""].n_replicates,
+            n_replicates=own.n_replicates,
         )
 
     def _cautions(self) -> tuple[Caution, ...]:
         resolved, cited = self.resolved, [r.evidence for r in self.resolved.template.observed]
         explained = {conflict.used for conflict in resolved.evidence.conflicts}
-        weak = []
+        protocol, weak = resolved.template.protocol, []
+        values = (protocol.control.historical or {}).values()
+        cited += [value.number.source for value in values if value.number.source]
         for scenario in self.scenarios:
             pieces = _pieces(scenario)
             weak += [assumption(scenario.id, piece.note) for piece in pieces if piece.note]
@@ -350,5 +358,6 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in resolved.endpoints)
     own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
-    jobs = tuple(job.on_its_shortest_path() for job in (own, *observed))
+    alone = (alone_job(own),) if protocol.is_single_arm else ()
+    jobs = tuple(job.on_its_shortest_path() for job in (own, *observed, *alone))
     return PlannedSimulation(resolved, chosen, jobs)

@@ -227,6 +227,13 @@ def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize:
         For a design that cannot be met.
     """
     primary = resolved.template.protocol.primary
+    if resolved.template.protocol.is_single_arm:
+        rule = "is single-arm, which 'size' does not plan for yet"
+        remedy = (
+            "From Python: trialsim.sizing.single_stage_size, simon_two_stage; or try sizes with "
+            "'simulate --set protocol.sample_size.total=N'."
+        )
+        raise RequestError(Problem(rule, remedy, "protocol.design"))
     if isinstance(primary, OutcomeEndpoint):
         remedy = (
             "From Python: trialsim.sizing.means_size, ordinal_size; or try sizes with 'simulate "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trialsim.characteristics import MIN_REPLICATES, proportion
 from trialsim.engine.blocks import draw_patients
-from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
+from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.engine.run import Simulation
 from trialsim.kernels.multiplicity import Graph, fixed_sequence, graphical, hochberg, holm
 from trialsim.protocol.design import (
@@ -114,11 +114,11 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
         return
     _, batches = draw_patients(job, simulation.seed, 0, frozenset())
     scores: dict[str, Floats] = {}
-    control: Bools | None = None
+    control, single = None, job.protocol.is_single_arm
     for plan in job.plans:
-        kind = ENDPOINT_KINDS[type(job.protocol.endpoint(plan.endpoint))]
+        kind = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint))
         scores[plan.endpoint], assigned = kind.score(batches[0][plan.endpoint], plan)
-        control = ~assigned
+        control = assigned if single else ~assigned
     assert control is not None
     for first, second in combinations(scores, 2):
         seen = control & np.isfinite(scores[first]) & np.isfinite(scores[second])
@@ -133,7 +133,7 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
             n_replicates=len(found),
             scenario=job.truths[0].scenario,
             endpoint=first,
-            analysis=f"with {second}, as seen in the control arm",
+            analysis=f"with {second}, as seen in the {'single' if single else 'control'} arm",
         )
 
 
