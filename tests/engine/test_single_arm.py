@@ -316,6 +316,8 @@ def test_analytic_a_sampled_historical_mean_is_a_second_sample(tmp_path, analysi
     error = found(result, Measure.TYPE_I_ERROR, "no-effect", endpoint="cd4")
     assert_within_four(error.value, error, 0.05)
     if analysis == "t-test":
+        level = found(result, Measure.POWER_ACHIEVED, "no-effect", endpoint="cd4")
+        assert level.value == 0.05
         formula = found(result, Measure.POWER_ACHIEVED, "effect", endpoint="cd4")
         assert formula.value == pytest.approx(exact, abs=1e-7)
 
@@ -440,6 +442,14 @@ def test_property_scenarios_and_pieces_share_their_patients():
     lucky = [b["response"].patients.events[1] for b in (*batches, *alone)]
     by_risk = sorted(lucky, key=lambda events: events.sum())
     assert all((more | few == more).all() for few, more in pairwise(by_risk))
+
+
+def test_property_what_is_alone_does_not_depend_on_its_company():
+    resolved = load_template(str(CORPUS / "valid" / "single-arm.yaml"))
+    one, both = (plan_simulation(resolved, names).jobs[-1] for names in (["hoped-for"], []))
+    assert set(one.truths) == set(both.truths)  # the other scenario has no effect to add
+    without = plan_simulation(resolved, ["no-effect"]).jobs[-1]
+    assert set(without.truths) < set(both.truths)
 
 
 def test_property_randomised_size_is_that_of_the_sizing_functions():
