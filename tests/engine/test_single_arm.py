@@ -263,6 +263,20 @@ def test_property_prognosis_leaves_the_marginal_risk_and_the_exact_answer(tmp_pa
     assert_within_four(power.value, power, found(result, Measure.POWER_ACHIEVED, "effect").value)
 
 
+def test_property_a_sourced_historical_risk_is_shown_with_its_source(tmp_path):
+    cited = "{response: {risk: {value: 0.241, source: tests-2025}}}"
+    setting = set_by("protocol.arms.earlier.historical", cited)
+    for settings, source in (
+        ([setting], "tests-2025"),
+        ([setting, "nature.historical={response: {drift: {odds_ratio: 1.2}}}"], None),
+    ):
+        result = plan_simulation(loaded(tmp_path, RISK, *settings)).simulate(replicates=100)
+        rows = rows_of(result, "no-effect")
+        (row,) = [r for r in rows if r.arm == "concurrent-control"]
+        assert row.source == source
+        assert row.status == ("assumed" if source is None else "published")
+
+
 # -- means ---------------------------------------------------------------------------------------
 
 

@@ -232,7 +232,11 @@ def _control_source(
     """Return where a scenario's control risk comes from, and how far it can be relied on."""
     if scenario.as_observed:
         return scenario.as_observed, resolved.status_of(scenario)
-    risk = scenario.control_risk or resolved.template.nature.control_risk
+    nature, protocol = resolved.template.nature, resolved.template.protocol
+    risk = scenario.control_risk or nature.control_risk
+    if truth.comparisons and risk is None and protocol.primary.id not in (nature.historical or {}):
+        historical = protocol.historical_value(protocol.primary.id)
+        risk = historical.risk if historical else None
     if truth.lifetimes or (truth.comparisons and risk is None):
         return None, "assumed"  # of a single arm: the historical risk moved to today
     if truth.courses or risk is None:
