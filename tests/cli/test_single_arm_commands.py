@@ -85,6 +85,8 @@ def test_property_the_report_has_its_section_and_randomises_nobody(runs, name):
     assert "none: a single arm" in text
     assert "randomised patients" not in text
     assert "would find an effect in" in text  # beside the power in the sentence for the protocol
+    drawn = (runs / f"{name}.html").read_text(encoding="utf-8")
+    assert "What a single arm shows against its historical control" in drawn  # the waterfall
 
 
 def test_property_more_replicates_extend_a_run_and_its_pieces(runs):

@@ -263,6 +263,20 @@ def test_property_prognosis_leaves_the_marginal_risk_and_the_exact_answer(tmp_pa
     assert_within_four(power.value, power, found(result, Measure.POWER_ACHIEVED, "effect").value)
 
 
+def test_property_a_sourced_historical_risk_is_shown_with_its_source(tmp_path):
+    cited = "{response: {risk: {value: 0.241, source: tests-2025}}}"
+    setting = set_by("protocol.arms.earlier.historical", cited)
+    for settings, source in (
+        ([setting], "tests-2025"),
+        ([setting, "nature.historical={response: {drift: {odds_ratio: 1.2}}}"], None),
+    ):
+        result = plan_simulation(loaded(tmp_path, RISK, *settings)).simulate(replicates=100)
+        rows = rows_of(result, "no-effect")
+        (row,) = [r for r in rows if r.arm == "concurrent-control"]
+        assert row.source == source
+        assert row.status == ("assumed" if source is None else "published")
+
+
 # -- means ---------------------------------------------------------------------------------------
 
 
@@ -316,6 +330,8 @@ def test_analytic_a_sampled_historical_mean_is_a_second_sample(tmp_path, analysi
     error = found(result, Measure.TYPE_I_ERROR, "no-effect", endpoint="cd4")
     assert_within_four(error.value, error, 0.05)
     if analysis == "t-test":
+        level = found(result, Measure.POWER_ACHIEVED, "no-effect", endpoint="cd4")
+        assert level.value == 0.05
         formula = found(result, Measure.POWER_ACHIEVED, "effect", endpoint="cd4")
         assert formula.value == pytest.approx(exact, abs=1e-7)
 
@@ -440,6 +456,14 @@ def test_property_scenarios_and_pieces_share_their_patients():
     lucky = [b["response"].patients.events[1] for b in (*batches, *alone)]
     by_risk = sorted(lucky, key=lambda events: events.sum())
     assert all((more | few == more).all() for few, more in pairwise(by_risk))
+
+
+def test_property_what_is_alone_does_not_depend_on_its_company():
+    resolved = load_template(str(CORPUS / "valid" / "single-arm.yaml"))
+    one, both = (plan_simulation(resolved, names).jobs[-1] for names in (["hoped-for"], []))
+    assert set(one.truths) == set(both.truths)  # the other scenario has no effect to add
+    without = plan_simulation(resolved, ["no-effect"]).jobs[-1]
+    assert set(without.truths) < set(both.truths)
 
 
 def test_property_randomised_size_is_that_of_the_sizing_functions():

@@ -513,12 +513,20 @@ def _clock(seconds: float) -> str:
 def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
     from trialsim.figures.observed import observed_figure
     from trialsim.figures.survival import SurvivalPanel, survival_figure
+    from trialsim.figures.waterfall import WaterfallStep, waterfall_figure
+    from trialsim.protocol.historical import Contribution
 
     if curves := result.figure_data.get("survival"):
         protocol = plan.resolved.template.protocol
         panels = [SurvivalPanel(*curve) for curve in curves]
         arms = (protocol.control.id, protocol.experimental.id)
         return {"survival": survival_figure(panels, arms, protocol.primary.event)}
+    if moved := result.figure_data.get("historical"):
+        steps = [
+            WaterfallStep(words, move, chance, words == Contribution.EFFECT)
+            for words, move, chance in moved[0]
+        ]
+        return {"historical": waterfall_figure(steps, moved[1])} if steps else {}
     trials, pools = result.figure_data["observed"]
     if not any(placed and placed[0].below for _, placed in trials):
         return {}

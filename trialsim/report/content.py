@@ -153,13 +153,17 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
 def _single_arm(runs: Sequence[FinishedRun]) -> Iterator[Section]:
     """Yield what moves a single arm from its historical control, where there is one."""
     blocks: list[Block] = []
-    for run in runs:
+    for number, run in enumerate(runs):
         if not run.resolved.template.protocol.is_single_arm:
             continue
         rows = run.document["rows"]
         blocks += [Paragraph(s) for s in single_arm_sentences(run.resolved, rows)]
+        svg = run.svgs.get("historical")
         for told in single_arm_tables(run.resolved, rows):
-            blocks.append(Grid(f"{told.caption} ({label_of(run)})", told.header, told.rows))
+            grid = Grid(f"{told.caption} ({label_of(run)})", told.header, told.rows)
+            drawn = Drawing(f"historical-{number}", svg, _alt_text(svg), grid) if svg else grid
+            blocks.append(drawn)
+            svg = None  # drawn once, with the primary endpoint's pieces
     if blocks:
         yield Section("historical", "Against a historical control", tuple(blocks))
 

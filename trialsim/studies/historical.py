@@ -37,10 +37,19 @@ from trialsim.sizing.means import (
     means_size,
     one_mean_power,
 )
+from trialsim.streams import stable_hash
 from trialsim.studies.power import size_row
 from trialsim.trial import AnalysisPlan, Measure, Row
 
-__all__ = ["ALL_BUT_EFFECT", "EVERYTHING", "NOTHING", "alone_job", "historical_rows", "only"]
+__all__ = [
+    "ALL_BUT_EFFECT",
+    "EVERYTHING",
+    "NOTHING",
+    "alone_job",
+    "historical_rows",
+    "only",
+    "steps_shown",
+]
 
 Floats = NDArray[np.float64]
 
@@ -97,8 +106,8 @@ def _only(
             return RiskTruth(control, treated_alone)
         return RiskTruth(control, float(expit(moved + effect)) if effect else control)
     assert isinstance(outcome, MeasuredTruth)
-    shifts = set(steps) - kept - {Contribution.EFFECT, *_SELECTION}
-    back = sum(steps[name] for name in shifts)
+    staying = kept | {Contribution.EFFECT, *_SELECTION}
+    back = sum(step for name, step in comparison.steps if name not in staying)
     controls = tuple(mean - back for mean in outcome.control)
     treated = tuple(mean - back for mean in outcome.treated) if effect else controls
     selection = outcome.selection if kept & set(_SELECTION) else None
@@ -118,8 +127,7 @@ class Alone:
 
 
 def _alone(truths: Sequence[Truth], primary: str) -> list[Alone]:
-    """Return every thing alone, under each scenario; equal truths have one name."""
-    names: dict[Truth, str] = {}
+    """Return every thing alone, under each scenario; equal truths have one name, in any company."""
     found = []
     for truth in truths:
         there = {
@@ -135,7 +143,7 @@ def _alone(truths: Sequence[Truth], primary: str) -> list[Alone]:
             own = replace(
                 only(truth, kept, primary), scenario="", label="", title="", comparisons=()
             )
-            name = names.setdefault(own, f"alone-{len(names) + 1}")
+            name = f"alone-{stable_hash(repr(own)):08x}"
             found.append(Alone(truth.scenario, words, replace(own, scenario=name)))
     return found
 
@@ -177,6 +185,30 @@ def historical_rows(
                     yield found.row(replace(blank, analysis=words, n_failed=int((~ok).sum())))
             yield from answers.exact()
             yield from answers.randomised()
+
+
+def steps_shown(
+    rows: Sequence[Row], endpoint: str
+) -> tuple[list[tuple[str, float, float | None]], str]:
+    """Return what moves one endpoint: words, move and chance alone, and the scale of the moves.
+
+    Of the first scenario with an effect; of the first where none has one.
+    """
+    own = [row for row in rows if row.endpoint == endpoint]
+    moves = [row for row in own if row.measure is Measure.ATTRIBUTION]
+    with_effect = [row.scenario for row in moves if row.analysis == Contribution.EFFECT]
+    chosen = [*with_effect, *(row.scenario for row in moves)][0]
+    alone = {
+        row.analysis: row.value
+        for row in own
+        if row.measure is Measure.POWER_ALONE and row.scenario == chosen
+    }
+    found = [
+        (row.analysis or "", row.value or 0.0, alone.get(row.analysis))
+        for row in moves
+        if row.scenario == chosen and row.analysis not in (ALL_BUT_EFFECT, EVERYTHING)
+    ]
+    return found, moves[0].scale or ""
 
 
 @dataclass(frozen=True)
@@ -320,8 +352,11 @@ class _Answers:
         if control.n is None:
             return one_mean_power(shift, deviation, n, self.level)
         assert control.sd is not None
-        if abs(control.sd / deviation - 1) > 1e-9 or shift == 0:
+        wrong_way = self.plan.sides == 1 and shift < 0
+        if abs(control.sd / deviation - 1) > 1e-9 or wrong_way:
             return None
+        if shift == 0:
+            return self.plan.alpha
         return means_power(TwoMeans(shift, PooledDeviation(deviation)), n, control.n, self.level)
 
     @property

@@ -173,7 +173,8 @@ def _outcome_rows(
     """Return what each arm shows of an endpoint under ``outcomes:``, and the true effect."""
     protocol, name = resolved.template.protocol, plan.endpoint
     effect = scenario.outcomes.get(name)
-    own, shared = f"scenarios.{scenario.id}.outcomes.{name}", f"nature.outcomes.{name}"
+    own, shared = f"scenarios.{scenario.id}.outcomes.{name}", [f"nature.outcomes.{name}"]
+    shared += [f"nature.historical.{name}"] if resolved.truth(scenario).comparisons else []
     control, treated = outcome.arms
     risk = isinstance(outcome, RiskTruth | CompetingTruth | LifetimeTruth)
     measure = Measure.RISK if risk else Measure.ARM_MEAN
@@ -187,7 +188,7 @@ def _outcome_rows(
             value=control,
             arm=protocol.concurrent,
             status="assumed",
-            set_by=resolved.set_by_user(shared),
+            set_by=resolved.set_by_user(*shared),
         ),
         replace(
             shown,
@@ -195,7 +196,7 @@ def _outcome_rows(
             arm=protocol.experimental.id,
             source=source,
             status=status,
-            set_by=resolved.set_by_user(own, shared),
+            set_by=resolved.set_by_user(own, *shared),
         ),
         replace(
             blank,
@@ -204,7 +205,7 @@ def _outcome_rows(
             scale=str(plan.summary),
             source=source,
             status=status,
-            set_by=resolved.set_by_user(own, shared),
+            set_by=resolved.set_by_user(own, *shared),
         ),
     ]
 
@@ -231,7 +232,11 @@ def _control_source(
     """Return where a scenario's control risk comes from, and how far it can be relied on."""
     if scenario.as_observed:
         return scenario.as_observed, resolved.status_of(scenario)
-    risk = scenario.control_risk or resolved.template.nature.control_risk
+    nature, protocol = resolved.template.nature, resolved.template.protocol
+    risk = scenario.control_risk or nature.control_risk
+    if truth.comparisons and risk is None and protocol.primary.id not in (nature.historical or {}):
+        historical = protocol.historical_value(protocol.primary.id)
+        risk = historical.risk if historical else None
     if truth.lifetimes or (truth.comparisons and risk is None):
         return None, "assumed"  # of a single arm: the historical risk moved to today
     if truth.courses or risk is None:

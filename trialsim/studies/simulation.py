@@ -24,7 +24,7 @@ from trialsim.protocol.cautions import (
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
-from trialsim.studies.historical import alone_job, historical_rows
+from trialsim.studies.historical import alone_job, historical_rows, steps_shown
 from trialsim.studies.observed import (
     finding,
     observed_pools,
@@ -264,12 +264,14 @@ class PlannedSimulation:
             known = trial if simulation else trial.not_yet_simulated()
             trials.append((known, placements(known, simulation, self.resolved)))
         pools = observed_pools(self.resolved)
+        moved = tuple(historical_rows(self.resolved, own, alone)) if single and alone else ()
+        primary = self.resolved.template.protocol.primary.id
         return StudyResult(
             rows=(
                 *power_rows(self.resolved, own),
                 *multiplicity_rows(self.resolved, own),
                 *correlation_rows(self.resolved, own),
-                *(historical_rows(self.resolved, own, alone) if single and alone else ()),
+                *moved,
             ),
             observed=tuple(observed_rows(trials, pools, self.resolved)),
             findings=tuple(finding(trial, placed) for trial, placed in trials),
@@ -278,6 +280,7 @@ class PlannedSimulation:
             figure_data={
                 "observed": (trials, pools),
                 "survival": survival_curves(self.resolved, own),
+                "historical": steps_shown(moved, primary) if moved else None,
             },
             n_replicates=own.n_replicates,
         )
