@@ -31,10 +31,12 @@ __all__ = [
     "Candidates",
     "CountsBatch",
     "Finding",
+    "InLevel",
     "Kernel",
     "LookResults",
     "Measure",
     "Path",
+    "PerCovariate",
     "Row",
     "StudyResult",
     "TrialBatch",
@@ -86,11 +88,14 @@ class TrialBatch:
         number, so that a changed assignment selects another outcome of the same patient.
     entry : ndarray of float or None
         As in `Candidates`.
+    included : ndarray of bool, shape (n_patients, n_reps), or None
+        Who is analysed; None for all.
     """
 
     assigned: Bools
     events: Bools
     entry: Floats | None = None
+    included: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,21 @@ class Kernel(StrEnum):
 
 
 @dataclass(frozen=True)
+class InLevel:
+    """The patients in one level of a factor."""
+
+    factor: str
+    level: int  # from 0
+
+
+@dataclass(frozen=True)
+class PerCovariate:
+    """All patients, in whom the effect may change with a covariate."""
+
+    covariate: str
+
+
+@dataclass(frozen=True)
 class AnalysisPlan:
     """How one read-out is analysed.
 
@@ -146,6 +166,8 @@ class AnalysisPlan:
         From the data cut-off to the decision; patients go on entering.
     followed_days : float
         Most follow-up of a patient, for a time to an event.
+    part : InLevel, PerCovariate or None
+        Of a subgroup analysis; None for the effect in all patients.
     """
 
     endpoint: str
@@ -162,6 +184,7 @@ class AnalysisPlan:
     lag_days: float = 0.0
     followed_days: float = inf
     kernel: Kernel = Kernel.NUMPY
+    part: InLevel | PerCovariate | None = None
 
     @property
     def in_words(self) -> str:
@@ -348,6 +371,12 @@ class Measure(StrEnum):
     ESTIMATE_MEDIAN_UNBIASED = "estimate_median_unbiased"
     CONDITIONAL_EFFECT = "conditional_effect"
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
+    POWER_INTERACTION = "power_interaction"  # P(the test of interaction rejects), in any scenario
+    INTERACTION = "interaction"  # effect in a subgroup relative to the first; per SD of a covariate
+    SUBGROUP_EFFECTIVE = "subgroup_effective"  # P(some subgroup is significant in favour)
+    SUBGROUP_ALONE = "subgroup_alone"  # the same, in a trial whose overall test finds nothing
+    SUBGROUPS_AS_FAR_APART = "subgroups_as_far_apart"  # P(two differ at least as published)
+    SUBGROUPS_OPPOSITE = "subgroups_opposite"  # the same, on opposite sides of no effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -381,6 +410,7 @@ class Row:
     status: str | None = None
     set_by: str | None = None
     headline: bool | None = None
+    stratum: str | None = None  # "factor" of subgroups, "factor=level" of one of them
     why: str | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
     LookResults
         Arrays of shape (n_reps, 1).
     """
-    counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories)
+    counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories, batch.included)
     level = confidence_level(plan)
     if plan.test is OrderedTest.WILCOXON:
         won = wilcoxon_mann_whitney(*counts, confidence_level=level)

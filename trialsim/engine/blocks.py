@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trialsim.analyse.subgroups import analyse_part
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import draw_outcome
 from trialsim.protocol.design import Protocol
+from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
-from trialsim.trial import AnalysisPlan, Candidates, Kernel, LookResults, Path
+from trialsim.trial import (
+    AnalysisPlan,
+    Candidates,
+    InLevel,
+    Kernel,
+    LookResults,
+    Path,
+    PerCovariate,
+)
 
 __all__ = ["Found", "Job", "draw_patients", "simulate_block", "simulate_chunk"]
 
@@ -48,6 +58,7 @@ class Job:
     def on_its_shortest_path(self) -> Job:
         """Return the job with counts for patients, where that gives the same distribution."""
         alone = not any(truth.outcomes for truth in self.truths)
+        alone &= not any(plan.part for plan in self.plans)  # counts cannot tell patients apart
         suffices = alone and counts_suffice(self.protocol, self.truths, self.plans[0].looks)
         return replace(self, path=Path.SUFFICIENT_STATISTICS if suffices else Path.PATIENTS)
 
@@ -78,12 +89,13 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
         looks, streams = job.plans[0].looks, Streams(seed, job.unit)
         counts = draw_counts(job.protocol, job.truths, looks, streams, block)
         return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
-    levels_of = frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes)
-    _, batches = draw_patients(job, seed, block, levels_of)
+    candidates, batches = draw_patients(job, seed, block, frozenset())
     kinds = [ENDPOINT_KINDS[type(job.protocol.endpoint(plan.endpoint))] for plan in job.plans]
     return [
         [
-            kind.analyse(own[plan.endpoint], plan)
+            analyse_part(kind.analyse, own[plan.endpoint], plan, candidates)
+            if plan.part
+            else kind.analyse(own[plan.endpoint], plan)
             for kind, plan in zip(kinds, job.plans, strict=True)
         ]
         for own in batches
@@ -98,7 +110,7 @@ def draw_patients(
     Parameters
     ----------
     levels_of : set of str
-        Factors whose levels are to be kept.
+        Factors whose levels are to be kept, besides those that tell patients apart.
 
     Returns
     -------
@@ -107,6 +119,7 @@ def draw_patients(
         Per truth, one batch per endpoint of the plans, by its id.
     """
     streams, shared = Streams(seed, job.unit), job.truths[0]
+    told_apart = _told_apart(job)
     candidates = draw_candidates(
         job.protocol,
         shared.factors,
@@ -114,7 +127,8 @@ def draw_patients(
         streams,
         block,
         enrolment=shared.enrolment,
-        levels_of=levels_of,
+        levels_of=levels_of | told_apart,
+        covariates=told_apart,
     )
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
     found: list[dict[str, Any]] = [{} for _ in job.truths]
@@ -130,5 +144,33 @@ def draw_patients(
         for name in others:
             outcome = truth.outcome(name)
             assert outcome is not None  # every truth of a job has the same
-            batches[name] = draw_outcome(name, outcome, luck[name], assigned, streams, block)
+            batches[name] = draw_outcome(
+                name,
+                outcome,
+                luck[name],
+                assigned,
+                streams,
+                block,
+                modified=truth.modified_in(name),
+                candidates=candidates,
+            )
     return candidates, found
+
+
+def _told_apart(job: Job) -> frozenset[str]:
+    """Return the factors and covariates that effects or analyses differ by."""
+    names: set[str] = set()
+    for truth in job.truths:
+        cells = [modified.cells for _, modified in truth.modified]
+        names |= {name for own in cells for name, _ in own.factors}
+        names |= {SEVERITY for own in cells if own.per_sd}
+        names |= {name for name, _ in truth.lifetimes.differs_by} if truth.lifetimes else set()
+    for plan in job.plans:
+        match plan.part:
+            case InLevel(factor):
+                names.add(factor)
+            case PerCovariate(covariate):
+                names.add(covariate)
+            case None:
+                pass
+    return frozenset(names)

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.generate.joint import uniform_of
+from trialsim.generate.modifiers import cell_of, effects_of
 from trialsim.kernels.competing import competing_times, followed_until
 from trialsim.kernels.counted import count_of
 from trialsim.kernels.hazards import Hazard
 from trialsim.kernels.ordered import category_of
+from trialsim.protocol.modifiers import Modified, ModifiedMeans, ModifiedRisks
 from trialsim.protocol.outcomes import (
     CompetingTruth,
     CountTruth,
@@ -27,7 +29,7 @@ from trialsim.protocol.outcomes import (
     cholesky,
 )
 from trialsim.streams import Decision, Streams
-from trialsim.trial import TrialBatch
+from trialsim.trial import Candidates, TrialBatch
 
 __all__ = [
     "CompetingBatch",
@@ -64,12 +66,13 @@ class MeasuredBatch:
 
 @dataclass(frozen=True)
 class OrderedBatch:
-    """Categories as assigned, from 0; shape (n_patients, n_reps)."""
+    """Categories as assigned, from 0; shape (n_patients, n_reps). `included`: who is analysed."""
 
     assigned: Bools
     category: Ints
     n_categories: int
     days: bool
+    included: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,9 @@ def draw_outcome(
     assigned: Bools,
     streams: Streams,
     block: int,
+    *,
+    modified: Modified | None,
+    candidates: Candidates,
 ) -> OutcomeBatch:
     """Return what happens to every patient in one endpoint under one truth.
 
@@ -112,14 +118,24 @@ def draw_outcome(
     latent : ndarray of float, shape (n_patients, n_reps)
         Standard normal, of `joint.latents`.
     assigned : ndarray of bool, shape (n_patients, n_reps)
+    modified : ModifiedRisks, ModifiedMeans or None
+        How its effect differs between patients.
+    candidates : Candidates
+        With what it differs by.
     """
     match truth:
         case RiskTruth():
-            luck = 1 - uniform_of(latent)
-            events = np.stack([luck < truth.control, luck < truth.treated])
+            luck, treated_risk = 1 - uniform_of(latent), np.array(truth.treated)
+            if isinstance(modified, ModifiedRisks):
+                cell = cell_of(candidates, modified.cells.factors)
+                treated_risk = np.array(modified.treated)[cell]
+            events = np.stack([luck < truth.control, luck < treated_risk])
             return TrialBatch(assigned, events)
         case MeasuredTruth():
-            return _measured(name, truth, latent, assigned, streams, block)
+            effects = None
+            if isinstance(modified, ModifiedMeans):
+                effects = effects_of(modified, candidates)
+            return _measured(name, truth, latent, assigned, streams, block, effects)
         case OrderedTruth():
             luck = uniform_of(latent)
             control, treated = (
@@ -146,6 +162,7 @@ def _measured(
     assigned: Bools,
     streams: Streams,
     block: int,
+    effects: Floats | None,
 ) -> MeasuredBatch:
     """Draw the read-out from the latent number; earlier ones and baseline are drawn given it."""
     n_times, n_visits = len(truth.correlation), len(truth.control)
@@ -167,7 +184,8 @@ def _measured(
             assert truth.baseline is not None
             baseline = truth.baseline[0] + truth.baseline[1] * z
             continue
-        mean = np.where(assigned, truth.treated[visit], truth.control[visit])
+        own = truth.treated[visit] if effects is None else truth.control[visit] + effects[visit]
+        mean = np.where(assigned, own, truth.control[visit])
         visits[:, visit] = mean + truth.sds[visit] * z
     if truth.lost_per_visit and n_visits > 1:
         luck = streams.generator(Decision.LEAVING, block, name).random(latent.shape)

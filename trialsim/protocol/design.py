@@ -14,6 +14,7 @@ from trialsim.protocol.endpoints import (
     ResponseEndpoint,
     SimulatedEndpoint,
 )
+from trialsim.protocol.modifiers import Subgroup
 from trialsim.protocol.quantities import (
     Dose,
     Duration,
@@ -285,6 +286,7 @@ class Protocol(Frozen):
     multiplicity: Multiplicity | None = None
     looks: Annotated[tuple[Look, ...], Field(max_length=20)] = ()
     read_out_lag: Duration | None = None
+    subgroups: Annotated[tuple[Subgroup, ...], Field(max_length=20)] = ()
 
     @property
     def experimental(self) -> Arm:

@@ -31,6 +31,7 @@ from trialsim.protocol.endpoints import (
     TimeToEventEndpoint,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
+from trialsim.protocol.modifiers import ImpossibleModifierError
 from trialsim.protocol.outcomes import (
     ImpossibleOutcomeError,
     cholesky,
@@ -42,6 +43,7 @@ from trialsim.protocol.resolved import (
     courses_of,
     event_course,
     lifetimes_of,
+    modified_lifetimes_of,
     outcomes_of,
 )
 from trialsim.protocol.scenario import Leaving, Nature, Scenario, TreatedRisk
@@ -671,7 +673,7 @@ def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[B
         if look.at.information is not None and final.at.events is None:
             rule = "is a share of the last look's events, but that look is not set off by events"
             yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
-    if nature.enrolment is None or any(_impossible(s, nature) for s in template.scenarios):
+    if nature.enrolment is None or any(_impossible(s, template) for s in template.scenarios):
         return  # reported already
     if primary.followed_for:
         end = nature.enrolment.last_day + primary.followed_for.days
@@ -697,10 +699,10 @@ def _max_combo_looks(protocol: Protocol, primary: TimeToEventEndpoint) -> Iterat
         yield Broken((*here, last, "efficacy_z"), rule, "Remove it; alpha decides.")
 
 
-def _impossible(scenario: Scenario, nature: Nature) -> bool:
+def _impossible(scenario: Scenario, template: Template) -> bool:
     try:
-        lifetimes_of(scenario.survival or SurvivalScenario(), nature)
-    except ImpossibleLifetimeError:
+        modified_lifetimes_of(scenario, template)
+    except (ImpossibleLifetimeError, ImpossibleModifierError):
         return True
     return False
 

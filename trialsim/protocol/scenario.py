@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 from typing_extensions import override
 
 from trialsim.protocol.course import Course
+from trialsim.protocol.modifiers import Modified, Modifier
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
     Difference,
@@ -314,7 +315,8 @@ class Scenario(Frozen):
 
     `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
     the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
-    `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``.
+    `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
+    between whom the effect differs.
     """
 
     id: Id
@@ -325,6 +327,7 @@ class Scenario(Frozen):
     response: ResponseScenario | None = None
     survival: SurvivalScenario | None = None
     outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})
+    modifiers: Annotated[tuple[Modifier, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -401,6 +404,8 @@ class Truth:
         The same in every scenario.
     primary : str
         Id of the primary endpoint, where it is one of `outcomes`.
+    modified : tuple of (endpoint id, risks or means)
+        How effects differ between patients; of a time to an event `lifetimes` says so.
     """
 
     scenario: str
@@ -419,6 +424,11 @@ class Truth:
     outcomes: tuple[tuple[str, OutcomeTruth], ...] = ()
     correlations: tuple[Correlated, ...] = ()
     primary: str = ""
+    modified: tuple[tuple[str, Modified], ...] = ()
+
+    def modified_in(self, endpoint: str) -> Modified | None:
+        """Return how the effect on an endpoint differs between patients; None for alike."""
+        return dict(self.modified).get(endpoint)
 
     def outcome(self, endpoint: str) -> OutcomeTruth | None:
         """Return the truth of an endpoint that stands under ``nature.outcomes``; else None."""

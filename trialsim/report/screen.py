@@ -15,6 +15,7 @@ from trialsim.protocol.endpoints import (
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.report.subgroups import subgroups_screen
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
 from trialsim.studies.observed import (
     ObservedPool,
@@ -44,6 +45,8 @@ def simulation_screen(
     """Return what ``trialsim simulate`` prints."""
     trials, pools = result.figure_data["observed"]
     parts = [heading(resolved), power_table(resolved, result)]
+    if subgroups := subgroups_screen(resolved, result):
+        parts.append(subgroups)
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
@@ -338,7 +341,7 @@ def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> 
 def _by_scenario(result: StudyResult, endpoint: str) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for row in result.rows:
-        if row.endpoint == endpoint and row.look is None:
+        if row.endpoint == endpoint and row.look is None and row.stratum is None:
             found.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
     return found
 
@@ -417,7 +420,8 @@ def pool_in_words(pool: ObservedPool) -> str:
 
 def footer(result: StudyResult, seed: int) -> str:
     """Return what the numbers rest on."""
-    ends = (row for row in (*result.rows, *result.observed) if row.look is None)
+    every = (*result.rows, *result.observed)
+    ends = (row for row in every if row.look is None and row.stratum is None)
     failed = max((row.n_failed or 0 for row in ends), default=0)
     corrected = sum(
         int(row.value or 0) for row in result.rows if row.measure is Measure.N_CORRECTED

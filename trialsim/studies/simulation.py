@@ -33,6 +33,7 @@ from trialsim.studies.observed import (
     sentence,
 )
 from trialsim.studies.power import power_rows, survival_curves
+from trialsim.studies.subgroups import subgroup_findings, subgroup_plans, subgroup_rows
 from trialsim.studies.together import correlation_rows, multiplicity_rows
 from trialsim.trial import AnalysisPlan, Kernel, Row, StudyResult
 
@@ -259,14 +260,19 @@ class PlannedSimulation:
             known = trial if simulation else trial.not_yet_simulated()
             trials.append((known, placements(known, simulation, self.resolved)))
         pools = observed_pools(self.resolved)
+        subgroups = tuple(subgroup_rows(self.resolved, by_unit[""]))
         return StudyResult(
             rows=(
                 *power_rows(self.resolved, by_unit[""]),
                 *multiplicity_rows(self.resolved, by_unit[""]),
                 *correlation_rows(self.resolved, by_unit[""]),
+                *subgroups,
             ),
             observed=tuple(observed_rows(trials, pools, self.resolved)),
-            findings=tuple(finding(trial, placed) for trial, placed in trials),
+            findings=(
+                *(finding(trial, placed) for trial, placed in trials),
+                *subgroup_findings(self.resolved, subgroups),
+            ),
             texts={trial.record.id: sentence(trial, placed) for trial, placed in trials},
             warnings=self._cautions(),
             figure_data={
@@ -348,6 +354,7 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     chosen = resolved.scenarios(scenarios)
     protocol = resolved.template.protocol
     plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in resolved.endpoints)
+    plans += subgroup_plans(resolved)
     own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
     jobs = tuple(job.on_its_shortest_path() for job in (own, *observed))
