@@ -145,14 +145,16 @@ def _modifier(modifier: Modifier, here: Location, template: Template) -> Iterato
 def _observed(
     observed: ObservedSubgroups, here: Location, template: Template, evidence: Evidence
 ) -> Iterator[Broken]:
+    primary = template.protocol.primary
+    if not isinstance(primary, BinaryEndpoint | ResponseEndpoint | TimeToEventEndpoint):
+        rule = f"cannot be held against an endpoint of kind {primary.kind} yet"
+        yield Broken(here, rule, "Remove it, or use a binary or time-to-event endpoint.")
+        return
     wrong = list(_factor(observed.factor, here, template))
     yield from wrong
     record = evidence.records.get(observed.evidence)
     if record is None:
-        known = list(evidence.records)
-        remedy = did_you_mean(observed.evidence, known, "'trialsim evidence' lists them.")
-        yield Broken((*here, "evidence"), "is not a known evidence id", remedy)
-        return
+        return  # a broken citation, reported as such
     if not isinstance(record, Trial):
         yield Broken((*here, "evidence"), f"is a {record.kind}, not a trial", "Name a trial.")
         return
@@ -161,12 +163,15 @@ def _observed(
     if not any(s.factor == observed.factor and not s.endpoint for s in template.protocol.subgroups):
         rule = "is held against subgroups that the protocol does not declare"
         yield Broken((*here, "factor"), rule, "Add {factor: ...} to protocol.subgroups.")
+    survival = isinstance(primary, TimeToEventEndpoint)
+    comparable = (EffectMeasure.HAZARD_RATIO,) if survival else _RATIOS
     for level, result in observed.levels.items():
         if not wrong and level not in levels:
             remedy = did_you_mean(level, levels, f"It has: {', '.join(levels)}.")
             yield Broken((*here, "levels", level), f"is no level of '{observed.factor}'", remedy)
         found = record.result(result)
-        if found is None or not any(e.measure in _RATIOS for e in found.effects):
-            has = [r.id for r in record.results if any(e.measure in _RATIOS for e in r.effects)]
-            rule = f"is no result of {record.id} that states a ratio of risks, odds or hazards"
+        if found is None or not any(e.measure in comparable for e in found.effects):
+            has = [r.id for r in record.results if any(e.measure in comparable for e in r.effects)]
+            words = "a hazard ratio" if survival else "a ratio of risks, odds or hazards"
+            rule = f"is no result of {record.id} that states {words}"
             yield Broken((*here, "levels", level), rule, f"These do: {', '.join(has) or 'none'}.")

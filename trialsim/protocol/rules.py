@@ -171,7 +171,7 @@ def _citations(
             yield here, value
         elif key in _CITING_LISTS and isinstance(value, list):
             yield from (((*here, i), item) for i, item in enumerate(value) if isinstance(item, str))
-        elif key == "observed" and isinstance(value, list):
+        elif key in ("observed", "observed_subgroups") and isinstance(value, list):
             yield from _observed_ids(value, here)
         elif key != "patch":
             yield from _citations(value, here)

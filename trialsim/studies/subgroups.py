@@ -156,11 +156,13 @@ def published_subgroups(resolved: ResolvedTemplate) -> list[PublishedSubgroups]:
         assert isinstance(record, Trial)  # by the rules
         chosen = _factor(resolved, factor)
         names = [level.id for level in chosen.levels or ()]
+        survival = isinstance(resolved.template.protocol.primary, TimeToEventEndpoint)
+        comparable = (EffectMeasure.HAZARD_RATIO,) if survival else tuple(_AS_RISK)
         effects = []
         for level, name in observed.levels.items():
             result = record.result(name)
             assert result is not None  # by the rules
-            effect = next(e for e in result.effects if e.measure in _AS_RISK)
+            effect = next(e for e in result.effects if e.measure in comparable)
             effects.append((names.index(level), effect))
         found.append(PublishedSubgroups(record, chosen, tuple(effects)))
     return found
