@@ -76,6 +76,11 @@ CASES = {
         "must have exactly one of 'ratio_of_effects'",
     ),
     "per sd of a factor": (RATIO, "ratio_of_effects_per_sd: 0.8", "must have exactly one of"),
+    "a source": (
+        RATIO,
+        "ratio_of_effects: {old: {value: 0.6, source: tests-2025}}",
+        "cites tests-2025, but no record states how an effect differs",
+    ),
     "a ratio of nothing": (RATIO, "ratio_of_effects: {old: 0}", "must be above 0"),
     "levels without names": (
         MODIFIER,

@@ -127,6 +127,10 @@ def _modifier(modifier: Modifier, here: Location, template: Template) -> Iterato
         wrong += _factor(modifier.factor, here, template)
     else:
         wrong += _covariate(modifier.covariate or "", here)
+    cited = {number.source for number in modifier.numbers if number.source}
+    if cited:
+        rule = f"cites {', '.join(sorted(cited))}, but no record states how an effect differs"
+        wrong.append(Broken(here, rule, "Drop 'source' and it is shown as assumed; add a 'note'."))
     yield from wrong
     if wrong:
         return

@@ -92,6 +92,10 @@ class Subgroup(Frozen):
         """What tells patients apart."""
         return self.factor or self.covariate or ""
 
+    def __str__(self) -> str:
+        of = f", {self.endpoint}" if self.endpoint else ""
+        return f"{self.name}{of} ({'' if self.prespecified else 'not '}prespecified)"
+
 
 class Modifier(Frozen):
     """How an effect differs between levels of a factor, or per SD of a covariate.
@@ -143,6 +147,26 @@ class Modifier(Frozen):
                 "Write {covariate: severity, ratio_of_effects_per_sd: 0.8}.",
             )
         return self
+
+    @property
+    def numbers(self) -> tuple[SourcedNumber, ...]:
+        """The numbers it states."""
+        by_level = {**(self.ratio_of_effects or {}), **(self.difference_of_effects or {})}
+        per_sd = (self.ratio_of_effects_per_sd, self.difference_of_effects_per_sd)
+        return (*by_level.values(), *(number for number in per_sd if number is not None))
+
+    def __str__(self) -> str:
+        of = f"effect on {self.endpoint}" if self.endpoint else "effect"
+        if self.only_in:
+            return f"{of} only in {' and '.join(self.only_in)} of {self.factor}"
+        if self.ratio_of_effects_per_sd:
+            return f"{of} times {self.ratio_of_effects_per_sd} per SD of {self.covariate}"
+        if self.difference_of_effects_per_sd:
+            return f"{of} {self.difference_of_effects_per_sd.value:+g} per SD of {self.covariate}"
+        ratios = [f"in {name} {r} times" for name, r in (self.ratio_of_effects or {}).items()]
+        differences = (self.difference_of_effects or {}).items()
+        moved = [f"in {name} {number.value:+g} from" for name, number in differences]
+        return f"{of} {', '.join([*ratios, *moved])} that in the other levels of {self.factor}"
 
     @property
     def levels(self) -> tuple[str, ...]:

@@ -474,6 +474,14 @@ def _subgroups(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         if svg := run.svgs.get("subgroups"):
             yield Drawing(f"subgroups-{number}", svg, _alt_text(svg), grids.pop(0))
         yield from grids
+        modified = tuple(
+            (_title(run, scenario.id), str(modifier), modifier.note or "assumed")
+            for scenario in run.resolved.template.scenarios
+            for modifier in scenario.modifiers
+        )
+        if modified:
+            header = ("Scenario", "Modifier", "Source")
+            yield Grid(f"What modifies effects ({label_of(run)})", header, modified)
         yield Paragraph(
             "Every level is tested at the whole of alpha, without adjustment; tests of interaction "
             "are Cochran's. The overall effect of a scenario is as stated; with modifiers, effects "
@@ -481,7 +489,7 @@ def _subgroups(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         )
         for found in run.document["findings"]:
             if about_subgroups(found["subject"]):
-                yield Paragraph(f"{found['subject']}: {found['verdict']}. {found['detail']}.")
+                yield Paragraph(f"{found['subject']}: {found['verdict']}; {found['detail']}.")
 
 
 def _looks(run: FinishedRun) -> Grid:

@@ -473,6 +473,12 @@ def template_lines(resolved: ResolvedTemplate) -> str:
             ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
         )
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
+    said += [("subgroups", str(subgroup)) for subgroup in protocol.subgroups]
+    said += [
+        ("modifier", f"{scenario.id}: {modifier} (assumed)")
+        for scenario in template.scenarios
+        for modifier in scenario.modifiers
+    ]
     scenarios, unit = _scenarios_in_words(resolved)
     width = max(len(name) for name, _ in said) + 2
     parts = [

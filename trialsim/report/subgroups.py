@@ -56,7 +56,7 @@ def about_subgroups(subject: str) -> bool:
 
 
 def _sentence(finding: Finding) -> str:
-    return f"{finding.subject}: {finding.verdict}. {finding.detail}."
+    return f"{finding.subject}: {finding.verdict}; {finding.detail}."
 
 
 def subgroup_tables(resolved: ResolvedTemplate, rows: Sequence[Flat]) -> Iterator[SubgroupTable]:

@@ -253,12 +253,12 @@ class _Seen:
             for plan, found in self.results.items()
             if plan.endpoint == endpoint and plan.part == PerCovariate(covariate)
         )
-        ratio = self.truth.outcome(endpoint) is None or not isinstance(
-            self.truth.outcome(endpoint), MeasuredTruth
-        )
+        measured = isinstance(self.truth.outcome(endpoint), MeasuredTruth)
+        ratio = not measured or plan.summary.is_ratio
         theta = self._theta_per_sd(endpoint)
-        scale = f"{'ratio of odds ratios' if ratio else 'difference of effects'} per SD"
-        model = "logistic" if ratio else "linear"
+        what = str(plan.summary) if measured else "odds ratio"
+        scale = f"{'ratio' if ratio else 'difference'} of {what}s per SD"
+        model = "linear" if measured else "logistic"
         words = f"{model} model with {covariate} and its product with treatment, {plan.in_words}"
         blank = replace(
             self._blank(plan, covariate),
