@@ -183,7 +183,10 @@ def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, Outc
 def with_modifiers(truth: Truth, scenario: Scenario, template: Template) -> Truth:
     """Return a truth whose effects differ as its scenario says (ImpossibleModifierError)."""
     protocol, nature = template.protocol, template.nature
-    for name, modifiers in _by_endpoint(scenario, protocol.primary.id).items():
+    by_endpoint = _by_endpoint(scenario, protocol.primary.id)
+    if protocol.primary.id in by_endpoint:
+        truth = replace(truth, label=f"{truth.label} on average")
+    for name, modifiers in by_endpoint.items():
         if name == protocol.primary.id and truth.lifetimes:
             continue  # they have it
         summary = protocol.endpoint(name).summary

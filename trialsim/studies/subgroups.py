@@ -484,8 +484,7 @@ def subgroup_findings(resolved: ResolvedTemplate, rows: Sequence[Row]) -> list[F
         ]
         if not own:
             continue
-        least, most = min(own, key=_value), max(own, key=_value)
-        ends = [_percent(least)] + ([f"to {_percent(most)}"] if least is not most else [])
+        most = max(own, key=_value)
         rare = _value(most) < _SURPRISING
         found.append(
             Finding(
@@ -493,10 +492,10 @@ def subgroup_findings(resolved: ResolvedTemplate, rows: Sequence[Row]) -> list[F
                 "surprising if the effect is the same for all"
                 if rare
                 else "not surprising even if the effect is the same for all",
-                f"{published.in_words}: with one effect for all, {' '.join(ends)} of simulated "
-                f"trials have levels at least as far apart on opposite sides of no effect "
-                f"({most.scale}); of every {_one_in(most)} subgroup factors looked at, one does so "
-                "by chance",
+                f"{published.in_words}. With one effect for all, at most {_percent(most)} of "
+                f"simulated trials (scenario {most.scenario}) have levels at least as far apart "
+                f"({most.scale}), on opposite sides of no effect: of every {_one_in(most)} factors "
+                "looked at, one does so by chance",
             )
         )
     return found
