@@ -33,10 +33,12 @@ __all__ = [
     "Candidates",
     "CountsBatch",
     "Finding",
+    "InLevel",
     "Kernel",
     "LookResults",
     "Measure",
     "Path",
+    "PerCovariate",
     "Row",
     "StudyResult",
     "TrialBatch",
@@ -88,11 +90,14 @@ class TrialBatch:
         number, so that a changed assignment selects another outcome of the same patient.
     entry : ndarray of float or None
         As in `Candidates`.
+    included : ndarray of bool, shape (n_patients, n_reps), or None
+        Who is analysed; None for all.
     """
 
     assigned: Bools
     events: Bools
     entry: Floats | None = None
+    included: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,21 @@ class Kernel(StrEnum):
 
 
 @dataclass(frozen=True)
+class InLevel:
+    """The patients in one level of a factor."""
+
+    factor: str
+    level: int  # from 0
+
+
+@dataclass(frozen=True)
+class PerCovariate:
+    """All patients, in whom the effect may change with a covariate."""
+
+    covariate: str
+
+
+@dataclass(frozen=True)
 class AnalysisPlan:
     """How one read-out is analysed.
 
@@ -152,6 +172,8 @@ class AnalysisPlan:
         What a single arm is compared with.
     two_stage : TwoStage or None
         When a single arm stops, and what it then decides.
+    part : InLevel, PerCovariate or None
+        Of a subgroup analysis; None for the effect in all patients.
     """
 
     endpoint: str
@@ -170,6 +192,7 @@ class AnalysisPlan:
     kernel: Kernel = Kernel.NUMPY
     historical: HistoricalControl | None = None
     two_stage: TwoStage | None = None
+    part: InLevel | PerCovariate | None = None
 
     @property
     def in_words(self) -> str:
@@ -366,6 +389,12 @@ class Measure(StrEnum):
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
     POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
+    POWER_INTERACTION = "power_interaction"  # P(the test of interaction rejects), in any scenario
+    INTERACTION = "interaction"  # effect in a subgroup relative to the first; per SD of a covariate
+    SUBGROUP_EFFECTIVE = "subgroup_effective"  # P(some subgroup is significant in favour)
+    SUBGROUP_ALONE = "subgroup_alone"  # the same, in a trial whose overall test finds nothing
+    SUBGROUPS_AS_FAR_APART = "subgroups_as_far_apart"  # P(two differ at least as published)
+    SUBGROUPS_OPPOSITE = "subgroups_opposite"  # the same, on opposite sides of no effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,6 +428,7 @@ class Row:
     status: str | None = None
     set_by: str | None = None
     headline: bool | None = None
+    stratum: str | None = None  # "factor" of subgroups, "factor=level" of one of them
     why: str | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from trialsim.analyse.looks import decided, patient_cuts
 from trialsim.kernels import proportions
+from trialsim.kernels.contrasts import arm_masks
 from trialsim.protocol.endpoints import Better, BinaryTest, Summary
 from trialsim.trial import (
     CONTROL,
@@ -42,7 +43,8 @@ def analyse(batch: TrialBatch | CountsBatch, plan: AnalysisPlan) -> LookResults:
         treated = batch.assigned
         happened = np.where(treated, batch.events[EXPERIMENTAL], batch.events[CONTROL])
         read, short = patient_cuts(plan.looks, plan.day, batch.entry, happened)
-        who = (happened & treated, treated, happened & ~treated, ~treated)
+        arms = arm_masks(treated, batch.included)
+        who = (happened & arms[0], arms[0], happened & arms[1], arms[1])
         x1, n1, x0, n0 = (_counted(group, read, plan) for group in who)
         counts = (x1, n1, x0, n0)
     found = analyse_counts(*counts, plan)

@@ -30,7 +30,10 @@ def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
     level = confidence_level(plan)
 
     def compare(read: NDArray[np.bool_] | None) -> tuple[ArmContrast, NDArray[np.float64]]:
-        counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories, read)
+        analysed = read
+        if batch.included is not None:
+            analysed = batch.included if read is None else read & batch.included
+        counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories, analysed)
         return _contrast(counts, plan, level), np.concatenate(counts).sum(axis=0, dtype=float)
 
     return read_out(compare, plan, batch.entry, batch.assigned.shape)

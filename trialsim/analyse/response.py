@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from trialsim.analyse.binary import Columns, analyse_counts
 from trialsim.generate.response import ResponseBatch
+from trialsim.kernels.contrasts import arm_masks
 from trialsim.protocol.endpoints import Counted
 from trialsim.trial import AnalysisPlan, LookResults
 
@@ -22,7 +23,7 @@ def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
         Arrays of shape (n_reps, 1).
     """
     responding_now = responding(batch, plan)
-    treated, untreated = batch.assigned, ~batch.assigned
+    treated, untreated = arm_masks(batch.assigned, batch.included)
     counts = [
         np.add.reduce(who, axis=0, dtype=np.int64)
         for who in (responding_now & treated, treated, responding_now & untreated, untreated)

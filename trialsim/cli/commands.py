@@ -512,25 +512,31 @@ def _clock(seconds: float) -> str:
 
 def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
     from trialsim.figures.observed import observed_figure
+    from trialsim.figures.subgroups import subgroup_figure
     from trialsim.figures.survival import SurvivalPanel, survival_figure
     from trialsim.figures.waterfall import WaterfallStep, waterfall_figure
     from trialsim.protocol.historical import Contribution
+    from trialsim.report.subgroups import subgroup_panels
 
+    drawn: dict[str, Any] = {}
+    panels, scale = subgroup_panels(plan.resolved, result.rows)
+    if any(panel.lines for panel in panels) and plan.resolved.template.protocol.subgroups:
+        drawn["subgroups"] = subgroup_figure(panels, scale)
     if curves := result.figure_data.get("survival"):
         protocol = plan.resolved.template.protocol
-        panels = [SurvivalPanel(*curve) for curve in curves]
+        courses = [SurvivalPanel(*curve) for curve in curves]
         arms = (protocol.control.id, protocol.experimental.id)
-        return {"survival": survival_figure(panels, arms, protocol.primary.event)}
+        return {**drawn, "survival": survival_figure(courses, arms, protocol.primary.event)}
     if moved := result.figure_data.get("historical"):
         steps = [
             WaterfallStep(words, move, chance, words == Contribution.EFFECT)
             for words, move, chance in moved[0]
         ]
-        return {"historical": waterfall_figure(steps, moved[1])} if steps else {}
+        return {**drawn, "historical": waterfall_figure(steps, moved[1])} if steps else drawn
     trials, pools = result.figure_data["observed"]
     if not any(placed and placed[0].below for _, placed in trials):
-        return {}
-    return {"observed": observed_figure(trials, pools)}
+        return drawn
+    return {**drawn, "observed": observed_figure(trials, pools)}
 
 
 def _repeat(options: argparse.Namespace) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trialsim.analyse.subgroups import analyse_part
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
@@ -13,10 +14,19 @@ from trialsim.generate.historical import with_history
 from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import Selecting, draw_outcome
 from trialsim.protocol.design import Protocol
+from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.outcomes import MeasuredTruth
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
-from trialsim.trial import AnalysisPlan, Candidates, Kernel, LookResults, Path
+from trialsim.trial import (
+    AnalysisPlan,
+    Candidates,
+    InLevel,
+    Kernel,
+    LookResults,
+    Path,
+    PerCovariate,
+)
 
 __all__ = ["Found", "Job", "draw_patients", "simulate_block", "simulate_chunk"]
 
@@ -50,6 +60,7 @@ class Job:
     def on_its_shortest_path(self) -> Job:
         """Return the job with counts for patients, where that gives the same distribution."""
         alone = not any(truth.outcomes for truth in self.truths)
+        alone &= not any(plan.part for plan in self.plans)  # counts cannot tell patients apart
         suffices = alone and counts_suffice(self.protocol, self.truths, self.plans[0].looks)
         return replace(self, path=Path.SUFFICIENT_STATISTICS if suffices else Path.PATIENTS)
 
@@ -80,12 +91,13 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
         looks, streams = job.plans[0].looks, Streams(seed, job.unit)
         counts = draw_counts(job.protocol, job.truths, looks, streams, block)
         return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
-    levels_of = frozenset(t.lifetimes.factor for t in job.truths if t.lifetimes)
-    _, batches = draw_patients(job, seed, block, levels_of)
+    candidates, batches = draw_patients(job, seed, block, frozenset())
     kinds = [kind_of(job.protocol, job.protocol.endpoint(plan.endpoint)) for plan in job.plans]
     return [
         [
-            kind.analyse(own[plan.endpoint], plan)
+            analyse_part(kind.analyse, own[plan.endpoint], plan, candidates)
+            if plan.part
+            else kind.analyse(own[plan.endpoint], plan)
             for kind, plan in zip(kinds, job.plans, strict=True)
         ]
         for own in batches
@@ -100,7 +112,7 @@ def draw_patients(
     Parameters
     ----------
     levels_of : set of str
-        Factors whose levels are to be kept.
+        Factors whose levels are to be kept, besides those that tell patients apart.
 
     Returns
     -------
@@ -109,6 +121,7 @@ def draw_patients(
         Per truth, one batch per endpoint of the plans, by its id.
     """
     streams, shared = Streams(seed, job.unit), job.truths[0]
+    told_apart = _told_apart(job)
     candidates = draw_candidates(
         job.protocol,
         shared.factors,
@@ -116,7 +129,8 @@ def draw_patients(
         streams,
         block,
         enrolment=shared.enrolment,
-        levels_of=levels_of,
+        levels_of=levels_of | told_apart,
+        covariates=told_apart,
     )
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
     found: list[dict[str, Any]] = [{} for _ in job.truths]
@@ -135,7 +149,15 @@ def draw_patients(
             outcome = truth.outcome(name)
             assert outcome is not None  # every truth of a job has the same
             batch = draw_outcome(
-                name, outcome, luck[name], assigned, streams, block, candidates.entry, selecting
+                name,
+                outcome,
+                luck[name],
+                assigned,
+                streams,
+                block,
+                selecting,
+                modified=truth.modified_in(name),
+                candidates=candidates,
             )
             batches[name] = batch
             selecting = selecting or getattr(batch, "selecting", None)
@@ -160,3 +182,22 @@ def _selecting(truth: Truth) -> list[str]:
         and outcome.selection
         and outcome.selection.correlation is None
     ]
+
+
+def _told_apart(job: Job) -> frozenset[str]:
+    """Return the factors and covariates that effects or analyses differ by."""
+    names: set[str] = set()
+    for truth in job.truths:
+        cells = [modified.cells for _, modified in truth.modified]
+        names |= {name for own in cells for name, _ in own.factors}
+        names |= {SEVERITY for own in cells if own.per_sd}
+        names |= {name for name, _ in truth.lifetimes.differs_by} if truth.lifetimes else set()
+    for plan in job.plans:
+        match plan.part:
+            case InLevel(factor):
+                names.add(factor)
+            case PerCovariate(covariate):
+                names.add(covariate)
+            case None:
+                pass
+    return frozenset(names)

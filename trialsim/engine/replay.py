@@ -112,7 +112,7 @@ def _further(job: Job, batches: dict[str, Any], column: int, n: int) -> dict[str
     found: dict[str, NDArray[Any]] = {}
     own = {endpoint.id for endpoint in job.protocol.simulated}
     for plan in job.plans[1:]:
-        if plan.endpoint in own:
+        if plan.endpoint in own or plan.part:
             continue
         kind = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint))
         seen = kind.patients(batches[plan.endpoint], plan, column, 0)

@@ -13,8 +13,8 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.store import InMemory, Series, Store, series_of
 from trialsim.engine.workers import Task, Workers, computed
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.endpoints import TimeToEventEndpoint
-from trialsim.trial import Kernel, LookResults, Path
+from trialsim.protocol.endpoints import Summary, SurvivalSummary, TimeToEventEndpoint
+from trialsim.trial import AnalysisPlan, InLevel, Kernel, LookResults, Path
 
 __all__ = [
     "MAX_REPLICATES",
@@ -36,6 +36,7 @@ _SECONDS_PER_TABLE = 1e-6  # analysis of one simulated trial
 _SECONDS_PER_COUNTS = 2e-6  # the same, without patients
 _SECONDS_PER_PATIENT_LOOK = {Kernel.NUMPY: 600e-9, Kernel.NUMBA: 15e-9}  # time to an event
 _SECONDS_PER_PATIENT_OUTCOME = 400e-9  # one of nine further endpoints, measured at 200 patients
+_SECONDS_PER_PATIENT_PART = 7e-9  # one subgroup's risks, measured: sepsis, six subgroups
 _SECONDS_WORTH_COMPILING = 5.0
 
 Progress = Callable[[float, float], None]
@@ -99,9 +100,21 @@ def _seconds_per_replicate(job: Job) -> float:
         return n_truths * n_looks * _SECONDS_PER_COUNTS
     patients = n * (1 + n_truths / 6) * _SECONDS_PER_PATIENT
     patients += n * n_truths * len(job.truths[0].outcomes) * _SECONDS_PER_PATIENT_OUTCOME
+    patients += n * n_truths * sum(_seconds_per_part(plan) for plan in job.plans if plan.part)
     if isinstance(job.protocol.primary, TimeToEventEndpoint):
         return patients + n * n_truths * n_looks * _SECONDS_PER_PATIENT_LOOK[job.kernel]
     return patients + n_truths * n_looks * _SECONDS_PER_TABLE
+
+
+def _seconds_per_part(plan: AnalysisPlan) -> float:
+    """Rough seconds a subgroup analysis takes per patient."""
+    match plan.part, plan.summary:
+        case InLevel(), Summary():
+            return _SECONDS_PER_PATIENT_PART
+        case InLevel(), SurvivalSummary():
+            return _SECONDS_PER_PATIENT_LOOK[plan.kernel]
+        case _:
+            return _SECONDS_PER_PATIENT_OUTCOME
 
 
 def check_kernel(kernel: Kernel, *, recorded: bool = False) -> None:

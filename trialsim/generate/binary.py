@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from math import ceil
 from typing import Any, assert_never
 
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from trialsim.generate.candidates import entries
+from trialsim.generate.modifiers import treated_model, treated_risks
 from trialsim.kernels.increments import binomial, hypergeometric
 from trialsim.kernels.marginal import intercept_for, score_distribution
 from trialsim.protocol.design import AllocationMethod, Look, Protocol
 from trialsim.protocol.endpoints import BinaryEndpoint
+from trialsim.protocol.modifiers import ModifiedRisks
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams, block_width
 from trialsim.trial import Candidates, CountsBatch, TrialBatch
@@ -28,6 +31,7 @@ __all__ = [
     "draw_outcomes",
     "patients_given",
     "read_out_at",
+    "risks_in",
     "solve",
 ]
 
@@ -69,6 +73,55 @@ def solve(truth: Truth) -> LogisticModel:
     return LogisticModel((control, treated))
 
 
+def risks_in(truth: Truth, endpoint: str, factor: str, level: int) -> tuple[float, float]:
+    """Return the marginal risks (control, experimental) of the patients in one level of a factor.
+
+    By summation over the other factors and quadrature over severity. With prognosis and no
+    modifier one conditional odds ratio holds for all; marginal ones then differ a little between
+    levels, since the odds ratio is not collapsible.
+
+    Parameters
+    ----------
+    truth : Truth
+    endpoint : str
+        Id of the primary endpoint.
+    factor : str
+    level : int
+        From 0.
+    """
+    model, slope = solve(truth), truth.severity_slope
+    modified = truth.modified_in(endpoint)
+    fixed = {f.id: f.odds_ratios[level] for f in truth.factors if f.id == factor}
+
+    def averaged(intercept: float, slope: float, known: dict[str, float]) -> float:
+        rest = tuple(
+            (np.array(f.shares), np.array(f.odds_ratios))
+            for f in truth.factors
+            if f.id not in known
+        )
+        scores, probabilities = score_distribution(slope, rest)
+        offset = sum(np.log(ratio) for ratio in known.values())
+        return float(probabilities @ expit(intercept + offset + scores))
+
+    control = averaged(model.intercepts[0], slope, fixed)
+    if not isinstance(modified, ModifiedRisks):
+        return control, averaged(model.intercepts[1], slope, fixed)
+    cells = modified.cells
+    treated = treated_model(modified, truth.factors, slope, model.intercepts[0])
+    by_id = {f.id: f.odds_ratios for f in truth.factors}
+    combinations = list(product(*(range(n) for _, n in cells.factors)))
+    risks = [0.0] * len(combinations)
+    chosen = cells.within(factor, level)
+    for index in chosen:
+        own = {
+            name: by_id[name][place]
+            for (name, _), place in zip(cells.factors, combinations[index], strict=True)
+        }
+        intercept, per_sd = treated.intercepts[index], treated.per_sd[index]
+        risks[index] = averaged(intercept, slope + per_sd, {**own, **fixed})
+    return control, cells.averaged(risks, chosen)
+
+
 def draw_outcomes(
     protocol: Protocol,
     candidates: Candidates,
@@ -82,14 +135,12 @@ def draw_outcomes(
     Parameters
     ----------
     protocol : Protocol
-        Not needed for one outcome; the same for all kinds of endpoint.
     candidates : Candidates
     assigned : ndarray of bool, shape (n_patients, n_reps)
     truths : tuple of Truth
     streams : Streams
     block : int
     """
-    del protocol
     uniforms = streams.generator(Decision.OUTCOME, block).random(assigned.shape)
     batches = []
     for truth in truths:
@@ -97,6 +148,10 @@ def draw_outcomes(
             risks: list[Any] = [truth.control_risk, truth.treated_risk]
         else:
             risks = [expit(a + candidates.prognostic_score) for a in solve(truth).intercepts]
+        modified = truth.modified_in(protocol.primary.id)
+        if isinstance(modified, ModifiedRisks):
+            intercept = solve(truth).intercepts[0]
+            risks[1] = treated_risks(truth, modified, intercept, candidates)
         events = np.stack([uniforms < risk for risk in risks])
         batches.append(TrialBatch(assigned, events, candidates.entry))
     return batches

@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from trialsim.kernels import allocation
 from trialsim.kernels.hazards import entry_days
 from trialsim.protocol.design import AllocationMethod, Protocol
+from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.scenario import Factor
 from trialsim.protocol.survival import Enrolment
 from trialsim.streams import Decision, Streams, block_width
@@ -28,6 +29,7 @@ def draw_candidates(
     *,
     enrolment: Enrolment | None = None,
     levels_of: frozenset[str] = frozenset(),
+    covariates: frozenset[str] = frozenset(),
 ) -> Candidates:
     """Draw one block of patients in order of arrival.
 
@@ -44,7 +46,9 @@ def draw_candidates(
     enrolment : Enrolment or None
         When they enter, where that is stated.
     levels_of : set of str
-        Factors whose levels the outcome depends on.
+        Factors whose levels the outcome or an analysis depends on.
+    covariates : set of str
+        Covariates on which they do, prognostic or not.
 
     Returns
     -------
@@ -72,10 +76,11 @@ def draw_candidates(
             kept[factor.id] = levels
         if log_odds_ratios.any():
             score = score + log_odds_ratios[levels]
-    severity = None
-    if severity_slope:
+    severity: NDArray[np.float64] | None = None
+    if severity_slope or SEVERITY in covariates:
         uniforms = streams.generator(Decision.SEVERITY, block).random(shape)
         severity = ndtri(np.maximum(uniforms, 2.0**-54))
+    if severity is not None and severity_slope:
         score = score + severity_slope * severity
     entry = entries(enrolment, shape, streams, block)
     return Candidates(strata, n_strata, score, entry, kept, severity)

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from trialsim.generate.joint import uniform_of
+from trialsim.generate.modifiers import cell_of, effects_of
 from trialsim.kernels.competing import competing_times, followed_until
 from trialsim.kernels.counted import count_of
 from trialsim.kernels.hazards import Hazard
 from trialsim.kernels.ordered import category_of
 from trialsim.kernels.survival import FollowUp
+from trialsim.protocol.modifiers import Modified, ModifiedMeans, ModifiedRisks
 from trialsim.protocol.outcomes import (
     CompetingTruth,
     CountTruth,
@@ -30,7 +32,7 @@ from trialsim.protocol.outcomes import (
     cholesky,
 )
 from trialsim.streams import Decision, Streams
-from trialsim.trial import TrialBatch
+from trialsim.trial import Candidates, TrialBatch
 
 __all__ = [
     "CompetingBatch",
@@ -89,13 +91,14 @@ class MeasuredBatch:
 
 @dataclass(frozen=True)
 class OrderedBatch:
-    """Categories as assigned, from 0; shape (n_patients, n_reps)."""
+    """Categories as assigned, from 0; shape (n_patients, n_reps). `included`: who is analysed."""
 
     assigned: Bools
     category: Ints
     n_categories: int
     days: bool
     entry: Floats | None = None
+    included: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,10 @@ def draw_outcome(
     assigned: Bools,
     streams: Streams,
     block: int,
-    entry: Floats | None = None,
     selecting: Selecting | None = None,
+    *,
+    modified: Modified | None,
+    candidates: Candidates,
 ) -> OutcomeBatch:
     """Return what happens to every patient in one endpoint under one truth.
 
@@ -141,17 +146,28 @@ def draw_outcome(
     latent : ndarray of float, shape (n_patients, n_reps)
         Standard normal, of `joint.latents`.
     assigned : ndarray of bool, shape (n_patients, n_reps)
-    entry : ndarray of float or None
-        As in `Candidates`; looks need it.
     selecting : Selecting, optional
         Where another endpoint's baseline decides who is eligible.
+    modified : ModifiedRisks, ModifiedMeans or None
+        How its effect differs between patients.
+    candidates : Candidates
+        With what it differs by, and when they entered: looks need it.
     """
+    entry = candidates.entry
     match truth:
         case RiskTruth():
-            limits = (-float(ndtri(risk)) for risk in (truth.control, truth.treated))
+            treated_risk = np.array(truth.treated)
+            if isinstance(modified, ModifiedRisks):
+                treated_risk = np.array(modified.treated)[
+                    cell_of(candidates, modified.cells.factors)
+                ]
+            limits = (-ndtri(truth.control), -ndtri(treated_risk))
             return TrialBatch(assigned, np.stack([latent > limit for limit in limits]))
         case MeasuredTruth():
-            measured = _measured(name, truth, latent, assigned, streams, block, selecting)
+            effects = None
+            if isinstance(modified, ModifiedMeans):
+                effects = effects_of(modified, candidates)
+            measured = _measured(name, truth, latent, assigned, streams, block, selecting, effects)
             return replace(measured, entry=entry)
         case OrderedTruth():
             luck = uniform_of(latent)
@@ -207,6 +223,7 @@ def _measured(
     streams: Streams,
     block: int,
     selecting: Selecting | None,
+    effects: Floats | None,
 ) -> MeasuredBatch:
     """Draw the read-out from the latent number; earlier ones and baseline are drawn given it."""
     n_times, n_visits = len(truth.correlation), len(truth.control)
@@ -237,7 +254,8 @@ def _measured(
                 z = z + selection.loadings[0] * selecting.moved
             baseline = truth.baseline[0] + truth.baseline[1] * z
             continue
-        mean = np.where(assigned, truth.treated[visit], truth.control[visit])
+        own = truth.treated[visit] if effects is None else truth.control[visit] + effects[visit]
+        mean = np.where(assigned, own, truth.control[visit])
         visits[:, visit] = mean + truth.sds[visit] * z
     if selection and selecting:  # what is left of each visit given baseline stays as it is
         own = selection.correlation is None

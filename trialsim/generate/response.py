@@ -36,6 +36,8 @@ class ResponseBatch:
     visits : ndarray of float, shape (n_visits, n_patients, n_reps)
         Day a visit took place, within its window.
     attended : ndarray of bool, shape (n_visits, n_patients, n_reps)
+    included : ndarray of bool, shape (n_patients, n_reps), or None
+        Who is analysed; None for all.
     """
 
     assigned: NDArray[np.bool_]
@@ -45,6 +47,7 @@ class ResponseBatch:
     died: NDArray[np.bool_]
     visits: Floats
     attended: NDArray[np.bool_]
+    included: NDArray[np.bool_] | None = None
 
 
 def draw_courses(

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.generate.modifiers import cell_of
 from trialsim.kernels.hazards import Hazard, day_of
 from trialsim.kernels.survival import FollowUp
 from trialsim.protocol.design import Protocol
@@ -54,7 +55,7 @@ def draw_follow_up(
                 candidates.entry,
                 assigned,
                 hazards_of(truth),
-                candidates.levels[lifetimes.factor] if lifetimes.factor else None,
+                cell_of(candidates, lifetimes.differs_by) if lifetimes.differs_by else None,
                 candidates.strata if stratified else None,
                 loss,
                 primary.followed_for.days if primary.followed_for else np.inf,

@@ -668,6 +668,8 @@ class FollowUp(NamedTuple):
         Days from entry to loss.
     most_days : float
         Follow-up ends without event after so many days.
+    included : ndarray of bool, shape (n_patients, n_reps), or None
+        Who is analysed; None for all. Everyone sets off looks.
     """
 
     latent: Floats
@@ -678,6 +680,7 @@ class FollowUp(NamedTuple):
     stratum: Ints | None = None
     loss: Floats | None = None
     most_days: float = inf
+    included: Bools | None = None
 
 
 class Reading(NamedTuple):
@@ -764,12 +767,13 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
     cuts = cut_rule(np.where(event, calendar, np.inf), entry, lambda: last_day)
     found = LookNumbers.empty(len(cuts), cuts.shape[1], len(reading.weights))
     found.cut[:] = cuts
+    included = None if trials.included is None else np.ascontiguousarray(trials.included.T)
     for look, cut in enumerate(cuts.T[:, :, None]):
-        seen = calendar <= cut
+        seen, there = calendar <= cut, entry < cut
+        if included is not None:
+            seen, there = seen & included, there & included
         follow_up = np.where(seen, time, snapped(np.maximum(cut - entry, 0.0)))
-        data = SurvivalData(
-            np.where(entry < cut, follow_up, np.inf), event & seen, treated, stratum
-        )
+        data = SurvivalData(np.where(there, follow_up, np.inf), event & seen, treated, stratum)
         _read(data, reading, found, look)
     return found
 

@@ -107,6 +107,7 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
         found.cut[here] = cuts
         for look in range(cuts.shape[1]):
             _cut(keys[:size], own_entry, cuts[:, look], cut_keys)
+            _leave_out(cut_keys[:size], trials.included, here)
             cut_keys[:size].view(np.float64).sort(axis=1)  # as floats: the same order, faster
             own = [column[here, look] for column in found[1:]]
             if only_log_rank:
@@ -118,6 +119,12 @@ def read_looks(trials: FollowUp, cut_rule: CutRule, reading: Reading) -> LookNum
                 )  # fmt: skip
     assert found is not None  # a block has trials
     return found
+
+
+def _leave_out(keys: Any, included: Any, here: slice) -> None:
+    """Let those who are not analysed never have entered."""
+    if included is not None:
+        keys[~included[:, here].T] = _NEVER
 
 
 class _Scratch(threading.local):

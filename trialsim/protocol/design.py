@@ -15,6 +15,7 @@ from trialsim.protocol.endpoints import (
     SimulatedEndpoint,
 )
 from trialsim.protocol.historical import HistoricalValue, TwoStage
+from trialsim.protocol.modifiers import Subgroup
 from trialsim.protocol.quantities import (
     Dose,
     Duration,
@@ -283,6 +284,7 @@ class Protocol(Frozen):
     looks: Annotated[tuple[Look, ...], Field(max_length=20)] = ()
     two_stage: TwoStage | None = None
     read_out_lag: Duration | None = None
+    subgroups: Annotated[tuple[Subgroup, ...], Field(max_length=20)] = ()
 
     @property
     def experimental(self) -> Arm:

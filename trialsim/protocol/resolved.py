@@ -13,8 +13,21 @@ from typing import Any
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
-from trialsim.protocol.endpoints import OutcomeEndpoint, SimulatedEndpoint, TimeToEventEndpoint
+from trialsim.protocol.endpoints import (
+    OutcomeEndpoint,
+    SimulatedEndpoint,
+    Summary,
+    TimeToEventEndpoint,
+)
 from trialsim.protocol.evidence import Status, Trial
+from trialsim.protocol.modifiers import (
+    Modifier,
+    cells_of,
+    control_risks,
+    modified_lifetimes,
+    modified_outcome,
+    modified_risks,
+)
 from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth, selected_together
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
@@ -49,8 +62,10 @@ __all__ = [
     "courses_of",
     "event_course",
     "lifetimes_of",
+    "modified_lifetimes_of",
     "outcomes_of",
     "reached_probability",
+    "with_modifiers",
 ]
 
 
@@ -172,6 +187,54 @@ def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, Outc
     )
 
 
+def with_modifiers(truth: Truth, scenario: Scenario, template: Template) -> Truth:
+    """Return a truth whose effects differ as its scenario says (ImpossibleModifierError)."""
+    protocol, nature = template.protocol, template.nature
+    by_endpoint = _by_endpoint(scenario, protocol.primary.id)
+    if protocol.primary.id in by_endpoint:
+        truth = replace(truth, label=f"{truth.label} on average")
+    for name, modifiers in by_endpoint.items():
+        if name == protocol.primary.id and truth.lifetimes:
+            continue  # they have it
+        summary = protocol.endpoint(name).summary
+        cells = cells_of(modifiers, nature.factors, ratios=summary.is_ratio)
+        assert cells is not None  # there are modifiers
+        own = summary if isinstance(summary, Summary) else None
+        if outcome := truth.outcome(name):
+            modified = modified_outcome(outcome, cells, own)
+        else:
+            assert own is not None  # a binary primary endpoint
+            base = control_risks(cells, truth.control_risk, truth.factors, truth.severity_slope)
+            modified = modified_risks(cells, base, truth.treated_risk, own)
+        truth = replace(truth, modified=(*truth.modified, (name, modified)))
+    return truth
+
+
+def modified_lifetimes_of(scenario: Scenario, template: Template) -> Lifetimes:
+    """Resolve both arms' distributions, with what modifies the effect.
+
+    Raises
+    ------
+    ImpossibleLifetimeError, ImpossibleModifierError
+    """
+    protocol, nature = template.protocol, template.nature
+    stated = scenario.survival or SurvivalScenario()
+    lifetimes = lifetimes_of(stated, nature)
+    modifiers = _by_endpoint(scenario, protocol.primary.id).get(protocol.primary.id, [])
+    cells = cells_of(modifiers, nature.factors, ratios=True)
+    if cells is None:
+        return lifetimes
+    day = protocol.primary.read_out.days_after_entry(protocol.therapy)
+    return modified_lifetimes(lifetimes, cells, stated.ratios, day)
+
+
+def _by_endpoint(scenario: Scenario, primary: str) -> dict[str, list[Modifier]]:
+    found: dict[str, list[Modifier]] = {}
+    for modifier in scenario.modifiers:
+        found.setdefault(modifier.endpoint or primary, []).append(modifier)
+    return found
+
+
 def event_course(scenario: Scenario, template: Template) -> EventCourse:
     """Return how many events to expect by when under a scenario of a time-to-event protocol."""
     protocol, primary = template.protocol, template.protocol.primary
@@ -179,7 +242,7 @@ def event_course(scenario: Scenario, template: Template) -> EventCourse:
     assert isinstance(primary, TimeToEventEndpoint)
     treated, control = protocol.arm_sizes
     return EventCourse(
-        lifetimes_of(scenario.survival or SurvivalScenario(), template.nature),
+        modified_lifetimes_of(scenario, template),
         template.nature.enrolment,
         treated,
         control,
@@ -411,9 +474,9 @@ class ResolvedTemplate:
             outcomes=outcomes,
             correlations=correlations,
         )
-        if not self.template.protocol.is_single_arm:
-            return truth
-        return replace(truth, comparisons=comparisons(self.template, scenario, truth))
+        if self.template.protocol.is_single_arm:
+            truth = replace(truth, comparisons=comparisons(self.template, scenario, truth))
+        return with_modifiers(truth, scenario, self.template)
 
     def _truth_of_primary(self, scenario: Scenario, control_risk: float | None) -> Truth:
         primary = self.template.protocol.primary
@@ -492,7 +555,7 @@ class ResolvedTemplate:
 
     def _truth_of_lifetimes(self, scenario: Scenario) -> Truth:
         nature, protocol = self.template.nature, self.template.protocol
-        lifetimes = lifetimes_of(scenario.survival or SurvivalScenario(), nature)
+        lifetimes = modified_lifetimes_of(scenario, self.template)
         control, treated = lifetimes.risks(
             protocol.primary.read_out.days_after_entry(protocol.therapy)
         )

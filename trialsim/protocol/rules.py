@@ -34,6 +34,7 @@ from trialsim.protocol.endpoints import (
     TimeToEventEndpoint,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
+from trialsim.protocol.modifiers import ImpossibleModifierError
 from trialsim.protocol.outcomes import (
     ImpossibleOutcomeError,
     cholesky,
@@ -45,6 +46,7 @@ from trialsim.protocol.resolved import (
     courses_of,
     event_course,
     lifetimes_of,
+    modified_lifetimes_of,
     outcomes_of,
 )
 from trialsim.protocol.scenario import Effect, Leaving, Nature, Scenario, TreatedRisk
@@ -174,7 +176,7 @@ def _citations(
             yield here, value
         elif key in _CITING_LISTS and isinstance(value, list):
             yield from (((*here, i), item) for i, item in enumerate(value) if isinstance(item, str))
-        elif key == "observed" and isinstance(value, list):
+        elif key in ("observed", "observed_subgroups") and isinstance(value, list):
             yield from _observed_ids(value, here)
         elif key != "patch":
             yield from _citations(value, here)
@@ -692,7 +694,7 @@ def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[B
         if look.at.information is not None and final.at.events is None:
             rule = "is a share of the last look's events, but that look is not set off by events"
             yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
-    if nature.enrolment is None or any(_impossible(s, nature) for s in template.scenarios):
+    if nature.enrolment is None or any(_impossible(s, template) for s in template.scenarios):
         return  # reported already
     if primary.followed_for:
         end = nature.enrolment.last_day + primary.followed_for.days
@@ -718,10 +720,10 @@ def _max_combo_looks(protocol: Protocol, primary: TimeToEventEndpoint) -> Iterat
         yield Broken((*here, last, "efficacy_z"), rule, "Remove it; alpha decides.")
 
 
-def _impossible(scenario: Scenario, nature: Nature) -> bool:
+def _impossible(scenario: Scenario, template: Template) -> bool:
     try:
-        lifetimes_of(scenario.survival or SurvivalScenario(), nature)
-    except ImpossibleLifetimeError:
+        modified_lifetimes_of(scenario, template)
+    except (ImpossibleLifetimeError, ImpossibleModifierError):
         return True
     return False
 

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from trialsim.protocol.course import Course
 from trialsim.protocol.historical import Comparison, Departures
+from trialsim.protocol.modifiers import Modified, Modifier
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
     Difference,
@@ -302,7 +303,8 @@ class Scenario(Frozen):
 
     `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
     the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
-    `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``.
+    `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
+    between whom the effect differs.
     """
 
     id: Id
@@ -313,6 +315,7 @@ class Scenario(Frozen):
     response: ResponseScenario | None = None
     survival: SurvivalScenario | None = None
     outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})
+    modifiers: Annotated[tuple[Modifier, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -392,6 +395,8 @@ class Truth:
     comparisons : tuple of (endpoint id, Comparison)
         Of a single-arm trial: what stands between the historical control and the single arm. The
         truth is the effect against concurrent controls, which `control_risk` and outcomes state.
+    modified : tuple of (endpoint id, risks or means)
+        How effects differ between patients; of a time to an event `lifetimes` says so.
     """
 
     scenario: str
@@ -415,6 +420,12 @@ class Truth:
     def comparison(self, endpoint: str) -> Comparison | None:
         """Return how an endpoint gets from its historical control to the single arm."""
         return dict(self.comparisons).get(endpoint)
+
+    modified: tuple[tuple[str, Modified], ...] = ()
+
+    def modified_in(self, endpoint: str) -> Modified | None:
+        """Return how the effect on an endpoint differs between patients; None for alike."""
+        return dict(self.modified).get(endpoint)
 
     def outcome(self, endpoint: str) -> OutcomeTruth | None:
         """Return the truth of an endpoint that stands under ``nature.outcomes``; else None."""

@@ -438,6 +438,9 @@ class Lifetimes:
     loss : HazardCurve or None
     constant_ratio : float or None
         The hazard ratio, where it is one number in every level and at all times.
+    cells : tuple of (id, number of levels)
+        Factors whose combinations take the place of levels, the last fastest; `factor` is then
+        empty.
     """
 
     factor: str
@@ -446,6 +449,12 @@ class Lifetimes:
     treated: tuple[HazardCurve, ...]
     loss: HazardCurve | None = None
     constant_ratio: float | None = None
+    cells: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def differs_by(self) -> tuple[tuple[str, int], ...]:
+        """The factors it differs by, with their numbers of levels."""
+        return self.cells or (((self.factor, len(self.shares)),) if self.factor else ())
 
     def risks(self, day: float) -> tuple[float, float]:
         """Probability of the event by a day under control and under treatment, without loss."""

@@ -12,6 +12,7 @@ from trialsim.protocol.conduct import ConductProfile
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
+from trialsim.protocol.modifiers import ObservedSubgroups
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
 from trialsim.protocol.ties import kind_ties
@@ -97,6 +98,7 @@ class Template(Frozen):
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
     conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
     observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
+    observed_subgroups: Annotated[tuple[ObservedSubgroups, ...], Field(max_length=20)] = ()
     variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()
     evidence: Annotated[tuple[EvidenceRecord, ...], Field(max_length=200)] = ()
     conflicts: Annotated[tuple[Conflict, ...], Field(max_length=200)] = ()

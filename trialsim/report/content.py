@@ -19,6 +19,7 @@ from trialsim.report.single_arm import (
     single_arm_tables,
     without_effect,
 )
+from trialsim.report.subgroups import about_subgroups, subgroup_tables
 from trialsim.report.text import endpoint_in_words
 
 __all__ = [
@@ -139,6 +140,8 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         *_single_arm(runs),
         Section("observed", "Observed v simulated", tuple(_observed(runs))),
     ]
+    if subgroups := tuple(_subgroups(runs)):
+        parts.insert(-1, Section("subgroups", "Subgroups: who benefits", subgroups))
     if forest:
         parts.append(Section("forest", "Published effects", (forest,)))
     parts += [
@@ -452,7 +455,9 @@ def _characteristics(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     untold: dict[str, None] = {}
     for run in runs:
         rows = [
-            row for row in run.document["rows"] if row["measure"] in _MEASURES and "look" not in row
+            row
+            for row in run.document["rows"]
+            if row["measure"] in _MEASURES and "look" not in row and "stratum" not in row
         ]
         for endpoint in dict.fromkeys(row["endpoint"] for row in rows):
             here = [row for row in rows if row["endpoint"] == endpoint]
@@ -492,6 +497,37 @@ def _together(run: FinishedRun) -> Iterator[Grid]:
         pairs = tuple((row["endpoint"], row["analysis"], _number(row)) for row in seen)
         caption = f"Correlation of outcomes between patients ({label_of(run)}); value +- MCSE"
         yield Grid(caption, ("Endpoint", "", "Correlation"), pairs)
+
+
+def _subgroups(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    """Yield the forest by subgroup, a table for every factor, and what chance makes of them."""
+    for number, run in enumerate(runs):
+        rows = [row for row in run.document["rows"] if "stratum" in row]
+        if not rows:
+            continue
+        grids = [
+            Grid(f"{drawn.caption} ({label_of(run)}); value +- MCSE", drawn.header, drawn.rows)
+            for drawn in subgroup_tables(run.resolved, rows)
+        ]
+        if svg := run.svgs.get("subgroups"):
+            yield Drawing(f"subgroups-{number}", svg, _alt_text(svg), grids.pop(0))
+        yield from grids
+        modified = tuple(
+            (_title(run, scenario.id), str(modifier), modifier.note or "assumed")
+            for scenario in run.resolved.template.scenarios
+            for modifier in scenario.modifiers
+        )
+        if modified:
+            header = ("Scenario", "Modifier", "Source")
+            yield Grid(f"What modifies effects ({label_of(run)})", header, modified)
+        yield Paragraph(
+            "Every level is tested at the whole of alpha, without adjustment; tests of interaction "
+            "are Cochran's. The overall effect of a scenario is as stated; with modifiers, effects "
+            "in levels are solved so that they average to it."
+        )
+        for found in run.document["findings"]:
+            if about_subgroups(found["subject"]):
+                yield Paragraph(f"{found['subject']}: {found['verdict']}; {found['detail']}.")
 
 
 def _looks(run: FinishedRun) -> Grid:
@@ -738,7 +774,8 @@ def _repeat(runs: Sequence[FinishedRun]) -> Iterator[Block]:
 def _by_scenario(run: FinishedRun) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for row in run.document["rows"]:
-        found.setdefault(row["scenario"], []).append(row)
+        if "stratum" not in row:  # `_subgroups`
+            found.setdefault(row["scenario"], []).append(row)
     return found
 
 

@@ -20,6 +20,7 @@ from trialsim.report.single_arm import (
     single_arm_sentences,
     single_arm_tables,
 )
+from trialsim.report.subgroups import subgroups_screen
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
 from trialsim.studies.observed import (
     ObservedPool,
@@ -51,6 +52,8 @@ def simulation_screen(
     parts = [heading(resolved), power_table(resolved, result)]
     if resolved.template.protocol.is_single_arm:
         parts += _single_arm(resolved, result)
+    if subgroups := subgroups_screen(resolved, result):
+        parts.append(subgroups)
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
@@ -358,7 +361,7 @@ def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> 
 def _by_scenario(result: StudyResult, endpoint: str) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for row in result.rows:
-        if row.endpoint == endpoint and row.look is None:
+        if row.endpoint == endpoint and row.look is None and row.stratum is None:
             found.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
     return found
 
@@ -437,7 +440,8 @@ def pool_in_words(pool: ObservedPool) -> str:
 
 def footer(result: StudyResult, seed: int) -> str:
     """Return what the numbers rest on."""
-    ends = (row for row in (*result.rows, *result.observed) if row.look is None)
+    every = (*result.rows, *result.observed)
+    ends = (row for row in every if row.look is None and row.stratum is None)
     failed = max((row.n_failed or 0 for row in ends), default=0)
     corrected = sum(
         int(row.value or 0) for row in result.rows if row.measure is Measure.N_CORRECTED
@@ -491,6 +495,12 @@ def template_lines(resolved: ResolvedTemplate) -> str:
             ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
         )
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
+    said += [("subgroups", str(subgroup)) for subgroup in protocol.subgroups]
+    said += [
+        ("modifier", f"{scenario.id}: {modifier} (assumed)")
+        for scenario in template.scenarios
+        for modifier in scenario.modifiers
+    ]
     scenarios, unit = _scenarios_in_words(resolved)
     width = max(len(name) for name, _ in said) + 2
     parts = [

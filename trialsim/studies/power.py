@@ -56,6 +56,8 @@ def power_rows(resolved: ResolvedTemplate, simulation: Simulation) -> list[Row]:
     rows: list[Row] = []
     for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
         for plan, found in zip(simulation.job.plans, results, strict=True):
+            if plan.part:
+                continue  # `studies.subgroups`
             rows += _truth_rows(resolved, plan, scenarios[truth.scenario], truth)
             rows += _found_rows(resolved, plan, scenarios[truth.scenario], truth, found)
     return rows
@@ -152,7 +154,7 @@ def _truth_rows(
             )
         return rows
     rows.append(size_row(blank, treated, control, plan))
-    if not truth.courses and (
+    if not (truth.courses or truth.modified) and (
         truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
     ):
         conditional = solve(truth).conditional_odds_ratio
@@ -268,9 +270,14 @@ def theta_of(
     return theta_on_course(resolved.template.protocol, plan, course)
 
 
-def theta_on_course(protocol: Protocol, plan: AnalysisPlan, course: EventCourse) -> float:
-    """Return the true effect on the analysis scale of a time to an event."""
-    lifetimes = course.lifetimes
+def theta_on_course(
+    protocol: Protocol, plan: AnalysisPlan, course: EventCourse, whole: EventCourse | None = None
+) -> float:
+    """Return the true effect on the analysis scale of a time to an event.
+
+    `whole` is the course of all patients, who set off looks, where `course` is that of some.
+    """
+    lifetimes, whole = course.lifetimes, whole or course
     match plan.test:
         case MilestoneTest():
             control, treated = lifetimes.risks(plan.test.at.days)
@@ -278,11 +285,12 @@ def theta_on_course(protocol: Protocol, plan: AnalysisPlan, course: EventCourse)
         case RestrictedMeanTest():
             return restricted_mean_difference(course, plan.test.until.days)
         case _:
-            by_strata = lifetimes.factor in protocol.allocation.stratify_by
+            names = {name for name, _ in lifetimes.differs_by}
+            by_strata = bool(names) and names <= set(protocol.allocation.stratify_by)
             stratified = bool(getattr(plan.test, "stratified", False)) and by_strata
-            cut = expected_day(plan.looks[-1].at, course)
+            cut = expected_day(plan.looks[-1].at, whole)
             if cut == inf:  # the look is held when nothing more can happen
-                cut = course.day_of(0.999 * course.ever)
+                cut = whole.day_of(0.999 * whole.ever)
             return limiting_log_hazard_ratio(course, cut, stratified=stratified)
 
 

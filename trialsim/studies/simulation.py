@@ -34,6 +34,7 @@ from trialsim.studies.observed import (
     sentence,
 )
 from trialsim.studies.power import power_rows, survival_curves
+from trialsim.studies.subgroups import subgroup_findings, subgroup_plans, subgroup_rows
 from trialsim.studies.together import correlation_rows, multiplicity_rows
 from trialsim.trial import AnalysisPlan, Kernel, Row, StudyResult
 
@@ -266,15 +267,20 @@ class PlannedSimulation:
         pools = observed_pools(self.resolved)
         moved = tuple(historical_rows(self.resolved, own, alone)) if single and alone else ()
         primary = self.resolved.template.protocol.primary.id
+        subgroups = tuple(subgroup_rows(self.resolved, own))
         return StudyResult(
             rows=(
                 *power_rows(self.resolved, own),
                 *multiplicity_rows(self.resolved, own),
                 *correlation_rows(self.resolved, own),
                 *moved,
+                *subgroups,
             ),
             observed=tuple(observed_rows(trials, pools, self.resolved)),
-            findings=tuple(finding(trial, placed) for trial, placed in trials),
+            findings=(
+                *(finding(trial, placed) for trial, placed in trials),
+                *subgroup_findings(self.resolved, subgroups),
+            ),
             texts={trial.record.id: sentence(trial, placed) for trial, placed in trials},
             warnings=self._cautions(),
             figure_data={
@@ -359,6 +365,7 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     chosen = resolved.scenarios(scenarios)
     protocol = resolved.template.protocol
     plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in resolved.endpoints)
+    plans += subgroup_plans(resolved)
     own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
     alone = (alone_job(own),) if protocol.is_single_arm else ()

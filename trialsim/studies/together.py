@@ -72,7 +72,8 @@ def multiplicity_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Ite
     procedure = resolved.template.protocol.multiplicity
     if procedure is None:
         return
-    plans = {plan.endpoint: index for index, plan in enumerate(simulation.job.plans)}
+    whole = [(k, plan) for k, plan in enumerate(simulation.job.plans) if plan.part is None]
+    plans = {plan.endpoint: index for index, plan in whole}
     alpha = resolved.template.protocol.test.alpha
     for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
         family = {name: results[plans[name]] for name in procedure.endpoints}
@@ -116,6 +117,8 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
     scores: dict[str, Floats] = {}
     control, single = None, job.protocol.is_single_arm
     for plan in job.plans:
+        if plan.part:
+            continue
         kind = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint))
         scores[plan.endpoint], assigned = kind.score(batches[0][plan.endpoint], plan)
         control = assigned if single else ~assigned
