@@ -44,6 +44,8 @@ class Decision(IntEnum):
     VISITS = 16
     LEAVING = 17
     CAUSE = 18
+    INTERCURRENT = 23
+    IMPUTATION = 24
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from math import inf
 from typing import Any
@@ -18,11 +18,14 @@ from trialsim.protocol.endpoints import (
     AnyTest,
     Better,
     Counted,
+    OrderedTest,
+    OutcomeSummary,
     ResponseEndpoint,
     SimulatedEndpoint,
     Summary,
     SurvivalSummary,
 )
+from trialsim.protocol.intercurrent import MAIN, PlannedEstimand, by_ranks
 
 __all__ = [
     "CONTROL",
@@ -146,6 +149,8 @@ class AnalysisPlan:
         From the data cut-off to the decision; patients go on entering.
     followed_days : float
         Most follow-up of a patient, for a time to an event.
+    estimand : PlannedEstimand or None
+        Where nature has intercurrent events.
     """
 
     endpoint: str
@@ -162,6 +167,12 @@ class AnalysisPlan:
     lag_days: float = 0.0
     followed_days: float = inf
     kernel: Kernel = Kernel.NUMPY
+    estimand: PlannedEstimand | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the endpoint's own estimand that is asked for."""
+        return self.estimand is None or self.estimand.id == MAIN
 
     @property
     def in_words(self) -> str:
@@ -198,6 +209,13 @@ class AnalysisPlan:
             lag_days=protocol.read_out_lag.days if protocol.read_out_lag else 0.0,
             followed_days=followed.days if followed else inf,
         )
+
+    def asking(self, estimand: PlannedEstimand, endpoint: SimulatedEndpoint) -> AnalysisPlan:
+        """Return the plan for one of the endpoint's estimands; a worst value asks for ranks."""
+        if not by_ranks(endpoint, estimand):
+            return replace(self, estimand=estimand)
+        summary, test = OutcomeSummary.WIN_DIFFERENCE, OrderedTest.WILCOXON
+        return replace(self, estimand=estimand, summary=summary, test=test)
 
     @property
     def benefit(self) -> int:
@@ -311,6 +329,9 @@ class Measure(StrEnum):
     POWER_ADJUSTED = "power_adjusted"  # of one endpoint, after adjustment for multiplicity
     POWER_DISJUNCTIVE = "power_disjunctive"  # at least one endpoint of the family
     POWER_CONJUNCTIVE = "power_conjunctive"  # all of them
+    ESTIMATE_DIFFERENCE = "estimate_difference"  # of an estimand from the main one, same trials
+    STRATUM_SHARE = "stratum_share"  # of the patients, in the principal stratum
+    EVENT_SHARE = "event_share"  # of an arm's patients that have an event by the read-out
     CORRELATION = "correlation"  # of two endpoints' outcomes, between patients of an arm
     MSE = "mse"
     ESTIMATE = "estimate"  # of a published trial or pool
@@ -364,6 +385,7 @@ class Row:
     evidence: str | None = None
     variant: str | None = None
     endpoint: str | None = None
+    estimand: str | None = None
     horizon: str | None = None
     clock: str | None = None
     arm: str | None = None

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from trialsim.analyse.binary import Columns
 from trialsim.analyse.contrasts import confidence_level, read_once
 from trialsim.generate.outcomes import OrderedBatch
+from trialsim.kernels.contrasts import ArmContrast
 from trialsim.kernels.ordered import common_odds_ratio, counts_by_arm, wilcoxon_mann_whitney
 from trialsim.protocol.endpoints import OrderedTest
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse", "patients", "score"]
+__all__ = ["analyse", "compared", "patients", "score"]
 
 
 def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
@@ -26,19 +27,25 @@ def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
         Arrays of shape (n_reps, 1).
     """
     counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories)
-    level = confidence_level(plan)
-    if plan.test is OrderedTest.WILCOXON:
-        won = wilcoxon_mann_whitney(*counts, confidence_level=level)
-        contrast = won._replace(
-            estimate=2 * won.estimate - 1,
-            standard_error=2 * won.standard_error,
-            lower=2 * won.lower - 1,
-            upper=2 * won.upper - 1,
-        )
-    else:
-        contrast = common_odds_ratio(*counts, confidence_level=level)
+    contrast = compared(*counts, plan)
     n = len(batch.category)
     return read_once(contrast, plan, np.full(batch.category.shape[1], float(n)), n)
+
+
+def compared(
+    treated: NDArray[np.int64], control: NDArray[np.int64], plan: AnalysisPlan
+) -> ArmContrast:
+    """Compare counts by category, from the lowest, shape (n_categories, n_reps)."""
+    level = confidence_level(plan)
+    if plan.test is not OrderedTest.WILCOXON:
+        return common_odds_ratio(treated, control, confidence_level=level)
+    won = wilcoxon_mann_whitney(treated, control, confidence_level=level)
+    return won._replace(
+        estimate=2 * won.estimate - 1,
+        standard_error=2 * won.standard_error,
+        lower=2 * won.lower - 1,
+        upper=2 * won.upper - 1,
+    )
 
 
 def patients(batch: OrderedBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:

@@ -182,6 +182,18 @@ class DaysAlive(Frozen):
     mean_days: Positive
     sd_days: Positive
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_deaths(cls, value: Any) -> Any:
+        death = value.get("death") if isinstance(value, dict) else None
+        stated = death.get("value") if isinstance(death, dict) else death
+        if isinstance(value, dict) and (not stated or stated == 0):
+            raise broken(
+                "has no deaths, and a score with death as its worst value needs them",
+                "Add death: 0.24, or use an endpoint of kind ordinal or continuous.",
+            )
+        return value
+
 
 class Counted(Frozen):
     """The control arm's rate; the variance of a count is ``mean + dispersion * mean**2``.
@@ -325,10 +337,10 @@ class OutcomeEffect(Frozen):
 
 
 class Correlated(Frozen):
-    """How two endpoints, or one and latent severity, correlate on the latent normal scale.
+    """How endpoints, intercurrent events and latent severity correlate on the latent normal scale.
 
     High is a larger measurement, a higher category, more events, and the event itself of a risk;
-    of a time to an event it is a later one, of a response an earlier one.
+    of a time to an event it is a later one, of a response or an intercurrent event an earlier one.
     """
 
     between: tuple[Id, Id]

@@ -15,6 +15,7 @@ from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
 from trialsim.protocol.endpoints import OutcomeEndpoint, SimulatedEndpoint, TimeToEventEndpoint
 from trialsim.protocol.evidence import Status, Trial
+from trialsim.protocol.intercurrent import event_truths
 from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
@@ -403,6 +404,9 @@ class ResolvedTemplate:
             self._truth_of_primary(scenario, control_risk),
             outcomes=outcomes,
             correlations=correlations,
+            intercurrent=event_truths(
+                self.template.nature.intercurrent_events, scenario.intercurrent_events
+            ),
         )
 
     def _truth_of_primary(self, scenario: Scenario, control_risk: float | None) -> Truth:

@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 from typing_extensions import override
 
 from trialsim.protocol.course import Course
+from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
     Difference,
@@ -241,6 +242,7 @@ class Nature(Frozen):
     enrolment: Enrolment | None = None
     outcomes: Annotated[dict[Id, AnyOutcome], Field(max_length=50)] = Field(default={})
     correlations: Annotated[tuple[Correlated, ...], Field(max_length=200)] = ()
+    intercurrent_events: Annotated[tuple[IntercurrentEvent, ...], Field(max_length=8)] = ()
 
 
 class Reached(Frozen):
@@ -314,7 +316,8 @@ class Scenario(Frozen):
 
     `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
     the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
-    `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``.
+    `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``;
+    `intercurrent_events` hazards of processes that differ from nature's.
     """
 
     id: Id
@@ -325,6 +328,7 @@ class Scenario(Frozen):
     response: ResponseScenario | None = None
     survival: SurvivalScenario | None = None
     outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})
+    intercurrent_events: Annotated[dict[Id, EventCourses], Field(max_length=8)] = Field(default={})
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -401,6 +405,8 @@ class Truth:
         The same in every scenario.
     primary : str
         Id of the primary endpoint, where it is one of `outcomes`.
+    intercurrent : tuple of EventTruth
+        Processes that come between treatment and outcome.
     """
 
     scenario: str
@@ -419,6 +425,7 @@ class Truth:
     outcomes: tuple[tuple[str, OutcomeTruth], ...] = ()
     correlations: tuple[Correlated, ...] = ()
     primary: str = ""
+    intercurrent: tuple[EventTruth, ...] = ()
 
     def outcome(self, endpoint: str) -> OutcomeTruth | None:
         """Return the truth of an endpoint that stands under ``nature.outcomes``; else None."""

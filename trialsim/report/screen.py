@@ -15,6 +15,7 @@ from trialsim.protocol.endpoints import (
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.report.estimands import estimands_table
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
 from trialsim.studies.observed import (
     ObservedPool,
@@ -126,6 +127,8 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         parts += ["", looks_table(resolved, result)]
     if len(resolved.endpoints) > len(protocol.simulated):
         parts += ["", endpoints_table(resolved, result)]
+    if estimands := estimands_table(resolved, result):
+        parts += ["", estimands]
     return "\n".join(parts)
 
 
@@ -205,6 +208,8 @@ def _together(resolved: ResolvedTemplate, result: StudyResult) -> Iterator[str]:
                 continue
             shown = f"{row.value:+.3f} +-{row.mcse:.3f}"
             lines.append((f"{row.endpoint} and {second}", f"{stated:+.2f}", shown))
+        if not lines:  # events and severity alone correlate
+            return
         told = "Correlation between patients of the control arm:"
         yield f"{told}\n{table(('', 'latent, as stated', 'as observed'), lines)}"
 
@@ -338,7 +343,7 @@ def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> 
 def _by_scenario(result: StudyResult, endpoint: str) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for row in result.rows:
-        if row.endpoint == endpoint and row.look is None:
+        if row.endpoint == endpoint and row.look is None and row.estimand is None:
             found.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
     return found
 

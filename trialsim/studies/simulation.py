@@ -24,6 +24,7 @@ from trialsim.protocol.cautions import (
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
+from trialsim.studies.estimands import estimand_rows, plans_of
 from trialsim.studies.observed import (
     finding,
     observed_pools,
@@ -34,7 +35,7 @@ from trialsim.studies.observed import (
 )
 from trialsim.studies.power import power_rows, survival_curves
 from trialsim.studies.together import correlation_rows, multiplicity_rows
-from trialsim.trial import AnalysisPlan, Kernel, Row, StudyResult
+from trialsim.trial import Kernel, Row, StudyResult
 
 __all__ = ["PlannedSimulation", "Precision", "plan_simulation"]
 
@@ -262,6 +263,7 @@ class PlannedSimulation:
         return StudyResult(
             rows=(
                 *power_rows(self.resolved, by_unit[""]),
+                *estimand_rows(self.resolved, by_unit[""]),
                 *multiplicity_rows(self.resolved, by_unit[""]),
                 *correlation_rows(self.resolved, by_unit[""]),
             ),
@@ -347,7 +349,7 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     """
     chosen = resolved.scenarios(scenarios)
     protocol = resolved.template.protocol
-    plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in resolved.endpoints)
+    plans = plans_of(resolved)
     own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
     jobs = tuple(job.on_its_shortest_path() for job in (own, *observed))

@@ -72,7 +72,7 @@ def multiplicity_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Ite
     procedure = resolved.template.protocol.multiplicity
     if procedure is None:
         return
-    plans = {plan.endpoint: index for index, plan in enumerate(simulation.job.plans)}
+    plans = {p.endpoint: index for index, p in enumerate(simulation.job.plans) if p.is_main}
     alpha = resolved.template.protocol.test.alpha
     for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
         family = {name: results[plans[name]] for name in procedure.endpoints}
