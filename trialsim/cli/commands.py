@@ -205,6 +205,7 @@ def _assumed(resolved: ResolvedTemplate) -> list[str]:
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
     found += [f"control arm of {name}" for name in template.nature.outcomes]
+    found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
     found += [
         f"correlation of {' and '.join(pair.between)} {pair.value:g}"
         for pair in template.nature.correlations
@@ -508,6 +509,13 @@ def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
         panels = [SurvivalPanel(*curve) for curve in curves]
         arms = (protocol.control.id, protocol.experimental.id)
         return {"survival": survival_figure(panels, arms, protocol.primary.event)}
+    if any(row.estimand for row in result.rows):
+        from trialsim.figures.estimands import estimands_figure
+
+        primary = plan.resolved.template.protocol.primary
+        own = [row for row in result.rows if row.estimand and row.endpoint == primary.id]
+        titles = {scenario.id: scenario.title for scenario in plan.resolved.template.scenarios}
+        return {"estimands": estimands_figure(own, titles, primary.event)}
     trials, pools = result.figure_data["observed"]
     if not any(placed and placed[0].below for _, placed in trials):
         return {}

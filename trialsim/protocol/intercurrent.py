@@ -114,6 +114,32 @@ class IntercurrentEvent(Frozen):
         quiet = self.then.effect_kept == 1 and not self.then.effect
         return self.then.lost and quiet and not self.terminal
 
+    @property
+    def in_words(self) -> str:
+        """What follows from it, and what its hazard depends on."""
+        said = ["no outcome, and no other event"] if self.terminal else []
+        if self.then.effect_kept != 1:
+            said.append(f"{100 * self.then.effect_kept:g}% of the effect is left")
+        said += [f"{name} {effect.label}" for name, effect in self.then.effect.items()]
+        said += ["not seen any more"] if self.then.lost else []
+        if self.by_state:
+            said.append(
+                f"hazard times {self.by_state.none:g} without response, "
+                f"{self.by_state.response:g} in response, {self.by_state.relapse:g} in relapse"
+            )
+        if by_sd := self.hazard_ratio_per_sd:
+            said += [
+                f"hazard times {ratio.value:g} per SD of {by_sd.endpoint} at the visit {when}"
+                for ratio, when in ((by_sd.previous, "before"), (by_sd.current, "to come"))
+                if ratio
+            ]
+        return "; ".join(said) or "changes nothing"
+
+    def hazards_in_words(self) -> str:
+        """Both arms' hazards per year."""
+        treated = f" -> {self.treated.in_words}" if self.treated else ""
+        return f"{self.control.in_words}{treated} per year"
+
 
 class EventCourses(Frozen):
     """The hazards of an event under one scenario, where they differ from nature's."""

@@ -227,6 +227,16 @@ class Cause(Frozen):
             )
         return self
 
+    @property
+    def in_words(self) -> str:
+        """The hazard per year, piece by piece."""
+        if self.hazard_per_year is not None:
+            return f"{self.hazard_per_year.value:g}"
+        return ", then ".join(
+            f"{piece.hazard_per_year.value:g}" + (f" until {piece.until}" if piece.until else "")
+            for piece in self.pieces or ()
+        )
+
     def per_day(self, ratio: float) -> tuple[Floats, Floats]:
         """Return breaks in days and hazards per day, times a ratio."""
         if self.pieces is None:

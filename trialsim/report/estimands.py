@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import exp
+from math import exp, floor, log10
 
 from trialsim.protocol.endpoints import SimulatedEndpoint
 from trialsim.protocol.intercurrent import estimands_of
@@ -11,7 +11,12 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.report.text import table, wrapped
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["estimands_table"]
+__all__ = [
+    "estimands_table",
+    "estimate_in_words",
+    "number_in_words",
+    "percent_in_words",
+]
 
 
 def estimands_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
@@ -74,7 +79,7 @@ def _line(name: str, found: dict[tuple[str | None, Measure], Row]) -> tuple[str,
     estimate, covers = found.get((name, Measure.ESTIMATE_MEAN)), found.get((name, Measure.COVERAGE))
     return (
         name,
-        _number(true.value or 0.0, true.mcse),
+        number_in_words(true.value, true.mcse),
         _estimate(estimate),
         _percent(covers),
         _percent(power),
@@ -82,19 +87,35 @@ def _line(name: str, found: dict[tuple[str | None, Measure], Row]) -> tuple[str,
 
 
 def _estimate(row: Row | None) -> str:
-    if row is None or row.value is None or row.mcse is None:
-        return "-"
-    if (row.scale or "").startswith("log "):
-        value = exp(row.value)
-        return _number(value, value * row.mcse)
-    return _number(row.value, row.mcse)
-
-
-def _number(value: float, mcse: float | None) -> str:
-    return f"{value:.3f} +-{mcse:.3f}" if mcse else f"{value:.3f}"
+    return "-" if row is None else estimate_in_words(row.value, row.mcse, row.scale or "")
 
 
 def _percent(row: Row | None) -> str:
-    if row is None or row.value is None or row.mcse is None:
+    return "-" if row is None else percent_in_words(row.value, row.mcse)
+
+
+def estimate_in_words(value: float | None, mcse: float | None, scale: str) -> str:
+    """Return a mean estimate with its MCSE; logarithms back as ratios."""
+    if value is None:
         return "-"
-    return f"{100 * row.value:.1f}% +-{100 * row.mcse:.1f}"
+    if scale.startswith("log "):
+        return number_in_words(exp(value), exp(value) * mcse if mcse else mcse)
+    return number_in_words(value, mcse)
+
+
+def number_in_words(value: float | None, mcse: float | None) -> str:
+    """Return a number with its MCSE, which is left out where the number is exact."""
+    if value is None:
+        return "-"
+    if not mcse:
+        return f"{value:.3f}"
+    digits = min(5, max(3, -floor(log10(mcse))))
+    return f"{value:.{digits}f} +-{mcse:.{digits}f}"
+
+
+def percent_in_words(value: float | None, mcse: float | None) -> str:
+    """Return a share with its MCSE."""
+    if value is None or mcse is None:
+        return "-"
+    digits = 2 if mcse < 5e-4 else 1
+    return f"{100 * value:.{digits}f}% +-{100 * mcse:.{digits}f}"

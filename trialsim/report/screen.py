@@ -12,6 +12,7 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
+from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
@@ -459,8 +460,11 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     said.append(("allocation", _allocation(resolved)))
     said.append(("blinded", ", ".join(protocol.blinding) or "nobody, or not stated"))
     said.append(("patients", f"{protocol.n_total:,}"))
+    events = template.nature.intercurrent_events
     for endpoint in protocol.endpoints:
         said += _endpoint_in_words(endpoint, resolved)
+        asked = estimands_of(endpoint, events) if endpoint in resolved.endpoints else ()
+        said += [("  estimand", f"{each.id}: {each.in_words}") for each in asked]
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
@@ -473,6 +477,10 @@ def template_lines(resolved: ResolvedTemplate) -> str:
         said.append(
             ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
         )
+    said += [
+        ("event", f"{event.id}, {event.hazards_in_words()} (assumed): {event.in_words}")
+        for event in events
+    ]
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
     scenarios, unit = _scenarios_in_words(resolved)
     width = max(len(name) for name, _ in said) + 2
@@ -548,8 +556,10 @@ def _endpoint_in_words(endpoint: Endpoint, resolved: ResolvedTemplate) -> list[t
         f"{at}, {endpoint.better} is better; {endpoint.summary}, {endpoint.analysis}, "
         f"{100 * protocol.test.alpha:g}% {sides}-sided{simulated}"
     )
-    events = endpoint.estimand.intercurrent_events.items()
-    return [(endpoint.level.value, words), *(("", f"{e}: {strategy}") for e, strategy in events)]
+    shown = endpoint.estimand.intercurrent_events.items()
+    if resolved.template.nature.intercurrent_events:
+        shown = {}.items()  # simulated, and said with every estimand
+    return [(endpoint.level.value, words), *(("", f"{e}: {strategy}") for e, strategy in shown)]
 
 
 def _number(number: SourcedNumber, path: str, resolved: ResolvedTemplate) -> str:

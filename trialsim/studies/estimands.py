@@ -46,6 +46,8 @@ _SHOWN = (
     Measure.EMPIRICAL_SE,
     Measure.MODEL_SE,
     Measure.COVERAGE,
+    Measure.ESTIMATE_Q025,
+    Measure.ESTIMATE_Q975,
     Measure.N_FAILED,
 )
 
