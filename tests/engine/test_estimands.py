@@ -18,6 +18,7 @@ from trialsim.trial import Measure
 
 DAYS_PER_YEAR = 365.25
 DAY = 180.0
+ARMS = ("placebo", "drug")
 KINDS = {
     "binary": ("kind: binary, event: relapse, at: 180 d, better: lower", "", "odds_ratio: 0.5"),
     "continuous": (
@@ -544,4 +545,8 @@ def test_regression_the_answer_does_not_depend_on_the_workers(tmp_path):
 def test_property_one_trial_is_replayed_with_what_its_analysis_saw(tmp_path):
     plan = planned(tmp_path, "binary", [SAME % ", then: {effect_kept: 0}"], asking(**ALL))
     replayed = plan.replay("effect", 1, 3)
-    assert len(replayed.patients["patient"]) == 200
+    event, arm = replayed.patients["event"], replayed.patients["arm"]
+    odds = [event[arm == name].mean() / (1 - event[arm == name].mean()) for name in ARMS]
+    assert float(replayed.looks.estimate[0, 0]) == pytest.approx(log(odds[1] / odds[0]))
+    stopped = np.isfinite(replayed.patients["stopping_day"])
+    assert abs(stopped.mean() - happens(0.6)) < 4 * sqrt(0.25 / 200)

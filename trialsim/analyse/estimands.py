@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from trialsim.analyse import ordered
-from trialsim.analyse.binary import analyse_counts
+from trialsim.analyse.binary import Columns, analyse_counts
 from trialsim.analyse.contrasts import confidence_level, read_once
 from trialsim.analyse.measured import compared
 from trialsim.analyse.response import responding
@@ -53,6 +53,7 @@ __all__ = [
     "analyse_estimand",
     "event_shares",
     "is_analysed",
+    "patients",
     "potential_arms",
     "trials_of",
 ]
@@ -306,10 +307,7 @@ def _imputed_risks(
 def _measurements(batch: EventfulBatch, latent: MeasuredLatent, plan: AnalysisPlan) -> LookResults:
     treated, asked = batch.assigned, _asked(plan)
     events = _events(batch, plan, treated, seen=True)
-    visits = latent.visits(treated, batch.changes(events.days))
-    gone = np.minimum(events.taken_away, events.lost)
-    for v, day in enumerate(latent.days):
-        visits[:, v] = np.where(gone <= day, np.nan, visits[:, v])
+    visits = _seen_visits(batch, latent, events)
     if asked.missing.imputes:
         contrast = _imputed(batch, latent, plan, visits, events.until)
         return read_once(contrast, plan, np.full(treated.shape[1], len(treated)), len(treated))
@@ -333,6 +331,14 @@ def _measurements(batch: EventfulBatch, latent: MeasuredLatent, plan: AnalysisPl
     else:
         contrast = compared(value, latent.baseline, treated, included, _simple(plan, latent), level)
     return read_once(contrast, plan, included.sum(axis=0), len(treated))
+
+
+def _seen_visits(batch: EventfulBatch, latent: MeasuredLatent, events: _Events) -> Floats:
+    visits = latent.visits(batch.assigned, batch.changes(events.days))
+    gone = np.minimum(events.taken_away, events.lost)
+    for v, day in enumerate(latent.days):
+        visits[:, v] = np.where(gone <= day, np.nan, visits[:, v])
+    return visits
 
 
 def _read(latent: MeasuredLatent, visits: Floats, until: Floats) -> Floats:
@@ -444,11 +450,50 @@ def _scores(batch: EventfulBatch, latent: OrderedLatent, plan: AnalysisPlan) -> 
 def _counts(batch: EventfulBatch, latent: CountLatent, plan: AnalysisPlan) -> LookResults:
     treated = batch.assigned
     events = _events(batch, plan, treated, seen=True)
-    end = np.minimum(np.minimum(events.until, events.taken_away), events.lost)
-    count, days = latent.counts(treated, batch.changes(events.days), end)
+    count, days = _seen_counts(batch, latent, events)
     level = confidence_level(plan)
     contrast = rate_ratio(count, days, treated, events.stratum, confidence_level=level).contrast
     return read_once(contrast, plan, np.full(treated.shape[1], len(treated)), len(treated))
+
+
+def _seen_counts(batch: EventfulBatch, latent: CountLatent, events: _Events) -> tuple[Ints, Floats]:
+    end = np.minimum(np.minimum(events.until, events.taken_away), events.lost)
+    return latent.counts(batch.assigned, batch.changes(events.days), end)
+
+
+def patients(batch: EventfulBatch, plan: AnalysisPlan, replicate: int) -> Columns:
+    """Return what one trial's analysis sees of each patient, and the days of their events.
+
+    Outcomes are those of the plan's estimand before anything is imputed; a day is not a number
+    where the event does not come by the read-out.
+    """
+    one = trials_of(batch, slice(replicate, replicate + 1))
+    events = _events(one, plan, one.assigned, seen=True)
+    columns: Columns = {"treated": one.assigned[:, 0]}
+    match one.latent:
+        case RiskLatent() | ResponseLatent():
+            had = _had(one, plan, one.assigned, events).astype(float)
+            unseen = _unseen(one, plan, events)
+            columns["event"] = np.where(unseen, np.nan, had)[:, 0]
+            columns["why_not_seen"] = np.where(unseen, "missing", "")[:, 0]
+        case MeasuredLatent() as latent:
+            back = np.exp if latent.log else np.asarray
+            if latent.baseline is not None:
+                columns["baseline"] = back(latent.baseline[:, 0])
+            visits = _seen_visits(one, latent, events)
+            for number in range(visits.shape[1]):
+                columns[f"visit_{number + 1}"] = back(visits[:, number, 0])
+        case OrderedLatent() as latent:
+            category = _category(one, latent, plan, one.assigned, events) - latent.lowest
+            unseen = _unseen(one, plan, events)
+            name = "days" if latent.lowest else "category"
+            columns[name] = np.where(unseen, np.nan, category)[:, 0]
+        case CountLatent() as latent:
+            count, days = _seen_counts(one, latent, events)
+            columns |= {"events": count[:, 0], "days": days[:, 0]}
+    for name, days in events.days.items():
+        columns[f"{name}_day"] = np.where(days <= one.day, days, np.nan)[:, 0]
+    return columns
 
 
 # -- what is true ------------------------------------------------------------------------------

@@ -147,12 +147,15 @@ class MeasuredLatent:
     effect : tuple of float, one per visit
     days : tuple of float
         Of the visits.
+    log : bool
+        Whether values are logarithms.
     """
 
     control: Floats
     baseline: Floats | None
     effect: tuple[float, ...]
     days: tuple[float, ...]
+    log: bool
 
     def visits(self, treated: Bools, changes: Sequence[Change]) -> Floats:
         """Return the values, shape (n_patients, n_visits, n_reps)."""
@@ -480,6 +483,7 @@ def _latent(
                 batch.baseline,
                 effect,
                 _visit_days(endpoint, protocol),
+                own_truth.log,
             )
         case OrderedTruth() as ordered:
             above = 1 - np.cumsum(ordered.control)[:-1]
