@@ -230,20 +230,23 @@ class ResponseLatent:
         """Return the courses under one arm each; after events hazards change, gone is gone."""
         if not changes:
             return replace(self.batch, assigned=treated)
-        after, left = _After.of(changes), self.luck
+        after, left = _After.of(changes), self.luck.copy()
         arms = [self._hazards(after, arm) for arm in (0, 1)]
         found = np.full(self.luck.shape, np.inf)
         for start, stop, events in _stretches(changes, _NEVER, self.luck.shape):
-            where = np.broadcast_to(events, self.luck.shape)
-            for code in np.unique(where):
+            starts, stops = (np.broadcast_to(day, self.luck.shape) for day in (start, stop))
+            open_ = np.isinf(found) & (stops > starts)
+            for code in np.unique(events):
                 for arm in (0, 1):
-                    here = (where == code) & (treated == bool(arm))
-                    from_start = _cumulative(start, arms[arm][code])
-                    spent = _cumulative(stop, arms[arm][code]) - from_start
-                    hit = here & np.isinf(found) & (left < spent)
-                    day = day_of(np.maximum(left, 0.0) + from_start, arms[arm][code])
-                    found = np.where(hit, day, found)
-                    left = np.where(here, left - spent, left)
+                    here, hazard = (
+                        open_ & (events == code) & (treated == bool(arm)),
+                        arms[arm][code],
+                    )
+                    before = _cumulative(starts[here], hazard)
+                    spent = _cumulative(stops[here], hazard) - before
+                    day = day_of(left[here] + before, hazard)
+                    found[here] = np.where(left[here] < spent, day, np.inf)
+                    left[here] -= spent
         relapse = found + self.gap
         return replace(
             self.batch,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import unescape
 from typing import Any
 
+from trialsim.characteristics import Z95
 from trialsim.protocol.intercurrent import IntercurrentEvent, estimands_of
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section, label_of
 from trialsim.report.estimands import estimate_in_words, number_in_words, percent_in_words
@@ -135,4 +136,7 @@ def _value(row: dict[str, Any] | None) -> str:
 
 def _percent(row: dict[str, Any] | None) -> str:
     row = row or {}
-    return percent_in_words(row.get("value"), row.get("mcse"))
+    mcse = row.get("mcse")
+    if mcse == 0 and "lower" in row:
+        mcse = (row["upper"] - row["lower"]) / (2 * Z95)
+    return percent_in_words(row.get("value"), mcse)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import exp, floor, log10
 
+from trialsim.characteristics import Z95
 from trialsim.protocol.endpoints import SimulatedEndpoint
 from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -41,7 +42,8 @@ def _of_endpoint(
     resolved: ResolvedTemplate, endpoint: SimulatedEndpoint, rows: list[Row]
 ) -> Iterator[str]:
     asked = estimands_of(endpoint, resolved.template.nature.intercurrent_events)
-    yield wrapped(f"Estimands of {endpoint.id}, of the same simulated patients:")
+    told = "of the same simulated patients; hazards of events are assumed"
+    yield wrapped(f"Estimands of {endpoint.id}, {told}:")
     summaries = {row.estimand: row.scale for row in rows if row.measure is Measure.TRUE_EFFECT}
     for each in asked:
         yield wrapped(each.in_words, " " * 4, f"  {each.id} ({summaries[each.id]}): ")
@@ -91,7 +93,9 @@ def _estimate(row: Row | None) -> str:
 
 
 def _percent(row: Row | None) -> str:
-    return "-" if row is None else percent_in_words(row.value, row.mcse)
+    if row is None or row.lower is None or row.upper is None:
+        return "-"
+    return percent_in_words(row.value, row.mcse or (row.upper - row.lower) / (2 * Z95))
 
 
 def estimate_in_words(value: float | None, mcse: float | None, scale: str) -> str:
@@ -114,7 +118,7 @@ def number_in_words(value: float | None, mcse: float | None) -> str:
 
 
 def percent_in_words(value: float | None, mcse: float | None) -> str:
-    """Return a share with its MCSE."""
+    """Return a share with its MCSE (of 0 or 1: the half-width of its interval over 1.96)."""
     if value is None or mcse is None:
         return "-"
     digits = 2 if mcse < 5e-4 else 1

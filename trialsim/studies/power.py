@@ -195,6 +195,9 @@ def _estimand_rows(
     effect = replace(
         told, measure=Measure.TRUE_EFFECT, value=theta, mcse=mcse, scale=str(plan.summary)
     )
+    if isinstance(plan.summary, Summary) and plan.endpoint == protocol.primary.id:
+        size = _size_row(blank, value.treated, value.control, plan)
+        return [*rows, effect, size]
     return [*rows, effect]
 
 
