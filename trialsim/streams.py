@@ -45,6 +45,8 @@ class Decision(IntEnum):
     LEAVING = 17
     CAUSE = 18
     HISTORICAL = 19
+    INTERCURRENT = 23
+    IMPUTATION = 24
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

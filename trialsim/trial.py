@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from math import inf
 from typing import Any
@@ -19,12 +19,15 @@ from trialsim.protocol.endpoints import (
     Better,
     Counted,
     MeasuredTest,
+    OrderedTest,
+    OutcomeSummary,
     ResponseEndpoint,
     SimulatedEndpoint,
     Summary,
     SurvivalSummary,
 )
 from trialsim.protocol.historical import HistoricalControl, TwoStage
+from trialsim.protocol.intercurrent import MAIN, PlannedEstimand, by_ranks
 
 __all__ = [
     "CONTROL",
@@ -174,6 +177,8 @@ class AnalysisPlan:
         When a single arm stops, and what it then decides.
     part : InLevel, PerCovariate or None
         Of a subgroup analysis; None for the effect in all patients.
+    estimand : PlannedEstimand or None
+        Where nature has intercurrent events.
     """
 
     endpoint: str
@@ -193,6 +198,12 @@ class AnalysisPlan:
     historical: HistoricalControl | None = None
     two_stage: TwoStage | None = None
     part: InLevel | PerCovariate | None = None
+    estimand: PlannedEstimand | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the endpoint's own estimand in all patients that is asked for."""
+        return not self.part and (self.estimand is None or self.estimand.id == MAIN)
 
     @property
     def in_words(self) -> str:
@@ -237,6 +248,13 @@ class AnalysisPlan:
             historical=historical if protocol.is_single_arm else None,
             two_stage=protocol.two_stage if endpoint == protocol.primary else None,
         )
+
+    def asking(self, estimand: PlannedEstimand, endpoint: SimulatedEndpoint) -> AnalysisPlan:
+        """Return the plan for one of the endpoint's estimands; a worst value asks for ranks."""
+        if not by_ranks(endpoint, estimand):
+            return replace(self, estimand=estimand)
+        summary, test = OutcomeSummary.WIN_DIFFERENCE, OrderedTest.WILCOXON
+        return replace(self, estimand=estimand, summary=summary, test=test)
 
     @property
     def benefit(self) -> int:
@@ -350,6 +368,9 @@ class Measure(StrEnum):
     POWER_ADJUSTED = "power_adjusted"  # of one endpoint, after adjustment for multiplicity
     POWER_DISJUNCTIVE = "power_disjunctive"  # at least one endpoint of the family
     POWER_CONJUNCTIVE = "power_conjunctive"  # all of them
+    ESTIMATE_DIFFERENCE = "estimate_difference"  # of an estimand from the main one, same trials
+    STRATUM_SHARE = "stratum_share"  # of the patients, in the principal stratum
+    EVENT_SHARE = "event_share"  # of an arm's patients that have an event by the read-out
     CORRELATION = "correlation"  # of two endpoints' outcomes, between patients of an arm
     MSE = "mse"
     ESTIMATE = "estimate"  # of a published trial or pool
@@ -411,6 +432,7 @@ class Row:
     evidence: str | None = None
     variant: str | None = None
     endpoint: str | None = None
+    estimand: str | None = None
     horizon: str | None = None
     clock: str | None = None
     arm: str | None = None

@@ -12,10 +12,10 @@ from trialsim.generate.outcomes import MeasuredBatch
 from trialsim.kernels.contrasts import ArmContrast, wald
 from trialsim.kernels.measured import ancova, student, welch
 from trialsim.kernels.mmrm import fit_mmrm
-from trialsim.protocol.endpoints import MeasuredTest
+from trialsim.protocol.endpoints import AnyTest, MeasuredTest
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse", "patients", "score"]
+__all__ = ["analyse", "compared", "patients", "score"]
 
 Bools = NDArray[np.bool_]
 
@@ -51,17 +51,29 @@ def _contrast(
         last = (column[:, -1] for column in (fit.estimate, fit.standard_error, fit.df))
         estimate, se, df = last
         return wald(estimate, se, level, degrees_of_freedom=df, failed=~fit.converged)
-    values, treated = batch.visits[:, -1], batch.assigned
+    values = batch.visits[:, -1]
     included = None if seen.all() else seen
-    match plan.test:
+    return compared(values, batch.baseline, batch.assigned, included, plan.test, level)
+
+
+def compared(
+    values: NDArray[np.float64],
+    baseline: NDArray[np.float64] | None,
+    treated: NDArray[np.bool_],
+    included: NDArray[np.bool_] | None,
+    test: AnyTest,
+    level: float,
+) -> ArmContrast:
+    """Compare one value per patient, shape (n_patients, n_reps), by one of the simple tests."""
+    match test:
         case MeasuredTest.WELCH:
             return welch(values, treated, included, confidence_level=level)
         case MeasuredTest.CHANGE:
-            assert batch.baseline is not None  # required by the rules
-            return student(values - batch.baseline, treated, included, confidence_level=level)
+            assert baseline is not None  # required by the rules
+            return student(values - baseline, treated, included, confidence_level=level)
         case MeasuredTest.ANCOVA:
-            assert batch.baseline is not None
-            return ancova(values, batch.baseline, treated, included, confidence_level=level)
+            assert baseline is not None
+            return ancova(values, baseline, treated, included, confidence_level=level)
         case _:
             return student(values, treated, included, confidence_level=level)
 

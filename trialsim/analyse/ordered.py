@@ -14,7 +14,7 @@ from trialsim.kernels.ordered import common_odds_ratio, counts_by_arm, wilcoxon_
 from trialsim.protocol.endpoints import OrderedTest
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse", "patients", "score"]
+__all__ = ["analyse", "compared", "patients", "score"]
 
 
 def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
@@ -27,30 +27,31 @@ def analyse(batch: OrderedBatch, plan: AnalysisPlan) -> LookResults:
     LookResults
         Arrays of shape (n_reps, n_looks).
     """
-    level = confidence_level(plan)
 
     def compare(read: NDArray[np.bool_] | None) -> tuple[ArmContrast, NDArray[np.float64]]:
         analysed = read
         if batch.included is not None:
             analysed = batch.included if read is None else read & batch.included
         counts = counts_by_arm(batch.category, batch.assigned, batch.n_categories, analysed)
-        return _contrast(counts, plan, level), np.concatenate(counts).sum(axis=0, dtype=float)
+        return compared(*counts, plan), np.concatenate(counts).sum(axis=0, dtype=float)
 
     return read_out(compare, plan, batch.entry, batch.assigned.shape)
 
 
-def _contrast(
-    counts: tuple[NDArray[np.int64], NDArray[np.int64]], plan: AnalysisPlan, level: float
+def compared(
+    treated: NDArray[np.int64], control: NDArray[np.int64], plan: AnalysisPlan
 ) -> ArmContrast:
-    if plan.test is OrderedTest.WILCOXON:
-        won = wilcoxon_mann_whitney(*counts, confidence_level=level)
-        return won._replace(
-            estimate=2 * won.estimate - 1,
-            standard_error=2 * won.standard_error,
-            lower=2 * won.lower - 1,
-            upper=2 * won.upper - 1,
-        )
-    return common_odds_ratio(*counts, confidence_level=level)
+    """Compare counts by category, from the lowest, shape (n_categories, n_reps)."""
+    level = confidence_level(plan)
+    if plan.test is not OrderedTest.WILCOXON:
+        return common_odds_ratio(treated, control, confidence_level=level)
+    won = wilcoxon_mann_whitney(treated, control, confidence_level=level)
+    return won._replace(
+        estimate=2 * won.estimate - 1,
+        standard_error=2 * won.standard_error,
+        lower=2 * won.lower - 1,
+        upper=2 * won.upper - 1,
+    )
 
 
 def patients(batch: OrderedBatch, plan: AnalysisPlan, replicate: int, look: int) -> Columns:

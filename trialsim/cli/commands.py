@@ -205,6 +205,7 @@ def _assumed(resolved: ResolvedTemplate) -> list[str]:
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
     found += [f"control arm of {name}" for name in template.nature.outcomes]
+    found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
     found += [
         f"historical {name} {value.number}"
         for name, value in (template.protocol.control.historical or {}).items()
@@ -511,6 +512,7 @@ def _clock(seconds: float) -> str:
 
 
 def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
+    from trialsim.figures.estimands import estimands_figure
     from trialsim.figures.observed import observed_figure
     from trialsim.figures.subgroups import subgroup_figure
     from trialsim.figures.survival import SurvivalPanel, survival_figure
@@ -533,6 +535,11 @@ def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
             for words, move, chance in moved[0]
         ]
         return {**drawn, "historical": waterfall_figure(steps, moved[1])} if steps else drawn
+    if any(row.estimand for row in result.rows):
+        primary = plan.resolved.template.protocol.primary
+        asked = [row for row in result.rows if row.estimand and row.endpoint == primary.id]
+        titles = {scenario.id: scenario.title for scenario in plan.resolved.template.scenarios}
+        return {**drawn, "estimands": estimands_figure(asked, titles, primary.event)}
     trials, pools = result.figure_data["observed"]
     if not any(placed and placed[0].below for _, placed in trials):
         return drawn

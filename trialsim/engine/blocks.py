@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trialsim.analyse.estimands import analyse_estimand
 from trialsim.analyse.subgroups import analyse_part
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.historical import with_history
+from trialsim.generate.intercurrent import draw_event_days, eventful
 from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import Selecting, draw_outcome
 from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import ResponseEndpoint
 from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.outcomes import MeasuredTruth
 from trialsim.protocol.scenario import Truth
@@ -28,7 +31,7 @@ from trialsim.trial import (
     PerCovariate,
 )
 
-__all__ = ["Found", "Job", "draw_patients", "simulate_block", "simulate_chunk"]
+__all__ = ["Found", "Job", "draw_patients", "eventful_id", "simulate_block", "simulate_chunk"]
 
 Found = list[list[LookResults]]  # per truth, one result per plan
 
@@ -59,7 +62,7 @@ class Job:
 
     def on_its_shortest_path(self) -> Job:
         """Return the job with counts for patients, where that gives the same distribution."""
-        alone = not any(truth.outcomes for truth in self.truths)
+        alone = not any(truth.outcomes or truth.intercurrent for truth in self.truths)
         alone &= not any(plan.part for plan in self.plans)  # counts cannot tell patients apart
         suffices = alone and counts_suffice(self.protocol, self.truths, self.plans[0].looks)
         return replace(self, path=Path.SUFFICIENT_STATISTICS if suffices else Path.PATIENTS)
@@ -92,16 +95,23 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
         counts = draw_counts(job.protocol, job.truths, looks, streams, block)
         return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
     candidates, batches = draw_patients(job, seed, block, frozenset())
-    kinds = [kind_of(job.protocol, job.protocol.endpoint(plan.endpoint)) for plan in job.plans]
-    return [
-        [
-            analyse_part(kind.analyse, own[plan.endpoint], plan, candidates)
-            if plan.part
-            else kind.analyse(own[plan.endpoint], plan)
-            for kind, plan in zip(kinds, job.plans, strict=True)
-        ]
-        for own in batches
-    ]
+    return [[_analysed(job, own, plan, candidates) for plan in job.plans] for own in batches]
+
+
+def _analysed(
+    job: Job, batches: dict[str, Any], plan: AnalysisPlan, candidates: Candidates
+) -> LookResults:
+    if plan.estimand:
+        return analyse_estimand(batches[eventful_id(plan.endpoint)], plan)
+    kind = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint))
+    if plan.part:
+        return analyse_part(kind.analyse, batches[plan.endpoint], plan, candidates)
+    return kind.analyse(batches[plan.endpoint], plan)
+
+
+def eventful_id(endpoint: str) -> str:
+    """Return under what an endpoint with its intercurrent events stands among the batches."""
+    return f"{endpoint} with events"
 
 
 def draw_patients(
@@ -118,7 +128,8 @@ def draw_patients(
     -------
     candidates : Candidates
     batches : sequence of dict
-        Per truth, one batch per endpoint of the plans, by its id.
+        Per truth, one batch per endpoint of the plans, by its id; where nature has intercurrent
+        events, another with them by its `eventful_id`.
     """
     streams, shared = Streams(seed, job.unit), job.truths[0]
     told_apart = _told_apart(job)
@@ -135,7 +146,7 @@ def draw_patients(
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
     found: list[dict[str, Any]] = [{} for _ in job.truths]
     own = {endpoint.id for endpoint in job.protocol.simulated}
-    named = [plan.endpoint for plan in job.plans]
+    named = list(dict.fromkeys(plan.endpoint for plan in job.plans))
     if draw := kind_of(job.protocol, job.protocol.primary).draw:
         drawn = draw(job.protocol, candidates, assigned, job.truths, streams, block)
         for batches, batch in zip(found, drawn, strict=True):
@@ -161,6 +172,8 @@ def draw_patients(
             )
             batches[name] = batch
             selecting = selecting or getattr(batch, "selecting", None)
+    if shared.intercurrent:
+        _come_between(job, candidates, found, streams, block)
     if not job.protocol.is_single_arm:
         return candidates, found
     for plan in job.plans:
@@ -201,3 +214,32 @@ def _told_apart(job: Job) -> frozenset[str]:
             case None:
                 pass
     return frozenset(names)
+
+
+def _come_between(
+    job: Job,
+    candidates: Candidates,
+    found: list[dict[str, Any]],
+    streams: Streams,
+    block: int,
+) -> None:
+    """Add, per truth and endpoint, what intercurrent events make of it."""
+    shared = job.truths[0]
+    named = list(found[0])
+    events = [event.id for event in shared.intercurrent]
+    with_luck = [n for n in named if not isinstance(job.protocol.endpoint(n), ResponseEndpoint)]
+    luck = latents(job.protocol, with_luck, shared.correlations, candidates, streams, block, events)
+    for truth, batches in zip(job.truths, found, strict=True):
+        days = draw_event_days(job.protocol, truth, batches, luck)
+        for name in named:
+            batches[eventful_id(name)] = eventful(
+                job.protocol,
+                job.protocol.endpoint(name),
+                truth,
+                batches[name],
+                luck.get(name),
+                days,
+                candidates,
+                streams,
+                block,
+            )

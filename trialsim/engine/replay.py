@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.analyse import estimands
 from trialsim.analyse.looks import stop
-from trialsim.engine.blocks import Job, draw_patients, simulate_block
+from trialsim.engine.blocks import Job, draw_patients, eventful_id, simulate_block
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.errors import Problem, RequestError
 from trialsim.generate.binary import draw_counts, patients_given
@@ -92,7 +93,10 @@ def replay(job: Job, truth: Truth, seed: int, replicate: int) -> ReplayedTrial:
         candidates, (batches,) = draw_patients(own, seed, block, factors)
         batch = batches[plan.endpoint]
     kind = kind_of(job.protocol, job.protocol.primary)
-    seen = kind.patients(batch, plan, column, stopped_at)
+    if plan.estimand:
+        seen = estimands.patients(batches[eventful_id(plan.endpoint)], plan, column)
+    else:
+        seen = kind.patients(batch, plan, column, stopped_at)
     if candidates:
         seen |= _further(job, batches, column, len(seen["treated"]))
     patients = _baseline(job.protocol, truth, candidates, batch, column, seen.pop("treated"))
@@ -112,10 +116,14 @@ def _further(job: Job, batches: dict[str, Any], column: int, n: int) -> dict[str
     found: dict[str, NDArray[Any]] = {}
     own = {endpoint.id for endpoint in job.protocol.simulated}
     for plan in job.plans[1:]:
-        if plan.endpoint in own or plan.part:
+        if plan.endpoint in own or not plan.is_main:
             continue
         kind = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint))
-        seen = kind.patients(batches[plan.endpoint], plan, column, 0)
+        if plan.estimand:
+            seen = estimands.patients(batches[eventful_id(plan.endpoint)], plan, column)
+            seen = {name: c for name, c in seen.items() if not name.endswith("_day")}
+        else:
+            seen = kind.patients(batches[plan.endpoint], plan, column, 0)
         found |= {
             f"{plan.endpoint}_{name}": values[:n]
             for name, values in seen.items()

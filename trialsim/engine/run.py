@@ -37,6 +37,8 @@ _SECONDS_PER_COUNTS = 2e-6  # the same, without patients
 _SECONDS_PER_PATIENT_LOOK = {Kernel.NUMPY: 600e-9, Kernel.NUMBA: 15e-9}  # time to an event
 _SECONDS_PER_PATIENT_OUTCOME = 400e-9  # one of nine further endpoints, measured at 200 patients
 _SECONDS_PER_PATIENT_PART = 7e-9  # one subgroup's risks, measured: sepsis, six subgroups
+_SECONDS_PER_PATIENT_ESTIMAND = 150e-9  # without imputing, measured at 200 patients
+_SECONDS_PER_PATIENT_IMPUTED = 200e-9  # once
 _SECONDS_WORTH_COMPILING = 5.0
 
 Progress = Callable[[float, float], None]
@@ -101,6 +103,7 @@ def _seconds_per_replicate(job: Job) -> float:
     patients = n * (1 + n_truths / 6) * _SECONDS_PER_PATIENT
     patients += n * n_truths * len(job.truths[0].outcomes) * _SECONDS_PER_PATIENT_OUTCOME
     patients += n * n_truths * sum(_seconds_per_part(plan) for plan in job.plans if plan.part)
+    patients += n * n_truths * sum(_seconds_per_patient(plan) for plan in job.plans)
     if isinstance(job.protocol.primary, TimeToEventEndpoint):
         return patients + n * n_truths * n_looks * _SECONDS_PER_PATIENT_LOOK[job.kernel]
     return patients + n_truths * n_looks * _SECONDS_PER_TABLE
@@ -115,6 +118,15 @@ def _seconds_per_part(plan: AnalysisPlan) -> float:
             return _SECONDS_PER_PATIENT_LOOK[plan.kernel]
         case _:
             return _SECONDS_PER_PATIENT_OUTCOME
+
+
+def _seconds_per_patient(plan: AnalysisPlan) -> float:
+    """Return what an estimand costs more than the endpoint alone."""
+    if plan.estimand is None:
+        return 0.0
+    imputed = plan.estimand.imputations if plan.estimand.missing.imputes else 0
+    share = 1.0 if plan.is_main else 0.1
+    return _SECONDS_PER_PATIENT_ESTIMAND + share * imputed * _SECONDS_PER_PATIENT_IMPUTED
 
 
 def check_kernel(kernel: Kernel, *, recorded: bool = False) -> None:

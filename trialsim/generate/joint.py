@@ -33,6 +33,7 @@ def latents(
     candidates: Candidates,
     streams: Streams,
     block: int,
+    events: Sequence[str] = (),
 ) -> dict[str, Floats]:
     """Return a standard normal array for every endpoint wanted.
 
@@ -41,7 +42,9 @@ def latents(
     wanted : iterable of str
         Endpoint ids.
     correlations : sequence of Correlated
-        On the latent scale, between endpoints or with severity.
+        On the latent scale, between endpoints, intercurrent events or with severity.
+    events : sequence of str
+        Intercurrent events, wanted too; high is early.
 
     Returns
     -------
@@ -49,13 +52,15 @@ def latents(
         High is a larger value, more events, or the event; see `Correlated`.
     """
     shape = candidates.strata.shape
-    wanted = list(wanted)
+    wanted = [*wanted, *events]
     involved = {name for pair in correlations for name in pair.between}
     primary = protocol.primary.id
     order = [name for name in ("severity", primary, *wanted) if name in involved]
     order = list(dict.fromkeys(order))
     independent = {
-        name: _own(protocol, name, shape, candidates, streams, block)
+        name: streams.generator(Decision.INTERCURRENT, block, name).standard_normal(shape)
+        if name in events
+        else _own(protocol, name, shape, candidates, streams, block)
         for name in dict.fromkeys((*order, *wanted))
     }
     root = cholesky(correlation_matrix(order, correlations)) if order else ()

@@ -15,6 +15,7 @@ from trialsim.protocol.quantities import (
     OneOf,
     Text,
     Time,
+    Whole,
     broken,
     lenient_words,
     one_of,
@@ -38,6 +39,7 @@ __all__ = [
     "Endpoint",
     "Estimand",
     "FlemingHarringtonWeight",
+    "FurtherEstimand",
     "Level",
     "LogRankTest",
     "LogRankWeight",
@@ -45,6 +47,7 @@ __all__ = [
     "MeasuredScale",
     "MeasuredTest",
     "MilestoneTest",
+    "MissingData",
     "ModestWeight",
     "OrderedTest",
     "OrdinalEndpoint",
@@ -87,6 +90,25 @@ class Strategy(StrEnum):
     COMPOSITE_VARIABLE = "composite variable"
     WHILE_ON_TREATMENT = "while on treatment"
     PRINCIPAL_STRATUM = "principal stratum"
+
+
+class MissingData(StrEnum):
+    """How values that are not seen are dealt with, or that an estimand takes away."""
+
+    COMPLETE_CASE = "complete case"  # left out; a mixed model uses the visits that are seen
+    FAILURE = "missing is failure"
+    MULTIPLE_IMPUTATION = "multiple imputation"  # missing at random, within the arm
+    JUMP_TO_REFERENCE = "jump to reference"  # Carpenter, Roger and Kenward 2013
+    COPY_REFERENCE = "copy reference"
+    COPY_INCREMENTS = "copy increments in reference"
+
+    @property
+    def imputes(self) -> bool:
+        """Whether values are drawn for what is missing."""
+        return self not in (MissingData.COMPLETE_CASE, MissingData.FAILURE)
+
+
+Imputations = Annotated[Whole, Field(ge=2, le=200)]
 
 
 class Summary(StrEnum):
@@ -143,6 +165,25 @@ class Estimand(Frozen):
     population: Text = "all randomised patients"
     summary: Annotated[Summary, lenient_words(Summary)] = Summary.ODDS_RATIO
     intercurrent_events: dict[Id, Annotated[Strategy, lenient_words(Strategy)]] = Field(default={})
+    missing: Annotated[MissingData, lenient_words(MissingData)] | None = None
+    imputations: Imputations = 20
+
+
+class FurtherEstimand(Frozen):
+    """Another question asked of the same patients and endpoint.
+
+    Events it does not name are dealt with as in the endpoint's own `estimand`. Twenty imputations
+    unless stated (assumed; White, Royston and Wood 2011 ask for 1 per percent missing).
+    """
+
+    id: Id
+    title: Text | None = None
+    intercurrent_events: dict[Id, Annotated[Strategy, lenient_words(Strategy)]] = Field(default={})
+    missing: Annotated[MissingData, lenient_words(MissingData)] | None = None
+    imputations: Imputations = 20
+
+
+FurtherEstimands = Annotated[tuple[FurtherEstimand, ...], Field(max_length=20)]
 
 
 class _ReadOnce(Frozen):
@@ -172,6 +213,7 @@ class _RiskEndpoint(_ReadOnce):
     better: Better
     note: Text | None = None
     estimand: Estimand = Estimand()
+    further_estimands: FurtherEstimands = ()
     analysis: Annotated[BinaryTest, lenient_words(BinaryTest)] = BinaryTest.CHI_SQUARE
 
     @property
@@ -236,6 +278,8 @@ class OutcomeEstimand(Frozen):
 
     population: Text = "all randomised patients"
     intercurrent_events: dict[Id, Annotated[Strategy, lenient_words(Strategy)]] = Field(default={})
+    missing: Annotated[MissingData, lenient_words(MissingData)] | None = None
+    imputations: Imputations = 20
 
 
 class _OutcomeEndpoint(Frozen):
@@ -246,6 +290,7 @@ class _OutcomeEndpoint(Frozen):
     better: Better
     note: Text | None = None
     estimand: OutcomeEstimand = OutcomeEstimand()
+    further_estimands: FurtherEstimands = ()
 
 
 class MeasuredScale(StrEnum):

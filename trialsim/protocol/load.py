@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.protocol.catalogue import Evidence, evidence_paths, template_paths
+from trialsim.protocol.estimand_rules import estimand_rules
 from trialsim.protocol.evidence import EvidenceFile
 from trialsim.protocol.modifier_rules import modifier_rules
 from trialsim.protocol.nodes import (
@@ -254,6 +255,7 @@ def _validated(root: Node, evidence: Evidence) -> Template:
     if as_meant is not None:
         everything = evidence.with_more(as_meant.evidence, as_meant.conflicts)
         found += broken_rules(as_meant, everything)
+        found += estimand_rules(as_meant)
         found += modifier_rules(as_meant, everything, resolvable=not (found or problems))
     problems += _problems(found, right_spelling)
     if template is None or problems:

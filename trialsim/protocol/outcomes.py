@@ -208,6 +208,18 @@ class DaysAlive(Frozen):
     mean_days: Positive
     sd_days: Positive
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_deaths(cls, value: Any) -> Any:
+        death = value.get("death") if isinstance(value, dict) else None
+        stated = death.get("value") if isinstance(death, dict) else death
+        if isinstance(value, dict) and (not stated or stated == 0):
+            raise broken(
+                "has no deaths, and a score with death as its worst value needs them",
+                "Add death: 0.24, or use an endpoint of kind ordinal or continuous.",
+            )
+        return value
+
 
 class Counted(Frozen):
     """The control arm's rate; the variance of a count is ``mean + dispersion * mean**2``.
@@ -238,6 +250,16 @@ class Cause(OneOf):
                 "Write [{until: 4 mo, hazard_per_year: 0.5}, {hazard_per_year: 1}].",
             )
         return self
+
+    @property
+    def in_words(self) -> str:
+        """The hazard per year, piece by piece."""
+        if self.hazard_per_year is not None:
+            return f"{self.hazard_per_year.value:g}"
+        return ", then ".join(
+            f"{piece.hazard_per_year.value:g}" + (f" until {piece.until}" if piece.until else "")
+            for piece in self.pieces or ()
+        )
 
     def per_day(self, ratio: float) -> tuple[Floats, Floats]:
         """Return breaks in days and hazards per day, times a ratio."""
@@ -416,10 +438,10 @@ class OutcomeEffect(Frozen):
 
 
 class Correlated(Frozen):
-    """How two endpoints, or one and latent severity, correlate on the latent normal scale.
+    """How endpoints, intercurrent events and latent severity correlate on the latent normal scale.
 
     High is a larger measurement, a higher category, more events, and the event itself of a risk;
-    of a time to an event it is a later one, of a response an earlier one.
+    of a time to an event it is a later one, of a response or an intercurrent event an earlier one.
     """
 
     between: tuple[Id, Id]

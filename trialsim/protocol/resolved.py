@@ -20,6 +20,7 @@ from trialsim.protocol.endpoints import (
     TimeToEventEndpoint,
 )
 from trialsim.protocol.evidence import Status, Trial
+from trialsim.protocol.intercurrent import event_truths
 from trialsim.protocol.modifiers import (
     Modifier,
     cells_of,
@@ -473,6 +474,9 @@ class ResolvedTemplate:
             self._truth_of_primary(scenario, control_risk),
             outcomes=outcomes,
             correlations=correlations,
+            intercurrent=event_truths(
+                self.template.nature.intercurrent_events, scenario.intercurrent_events
+            ),
         )
         if self.template.protocol.is_single_arm:
             truth = replace(truth, comparisons=comparisons(self.template, scenario, truth))

@@ -30,7 +30,6 @@ from trialsim.protocol.endpoints import (
     MeasuredScale,
     OutcomeEndpoint,
     ResponseEndpoint,
-    Strategy,
     TimeToEventEndpoint,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
@@ -62,6 +61,7 @@ _LISTS_WITH_IDS = [
     ("protocol", "arms"),
     ("protocol", "endpoints"),
     ("nature", "factors"),
+    ("nature", "intercurrent_events"),
     ("scenarios",),
     ("variants",),
     ("evidence",),
@@ -304,13 +304,6 @@ def _primary_endpoint(protocol: Protocol) -> Iterator[Broken]:
         yield Broken((*here, "at"), rule, "Nothing has happened on day 0.")
     if isinstance(primary, ResponseEndpoint) and protocol.visits:
         yield from _read_at_visits(protocol)
-    for event, strategy in primary.estimand.intercurrent_events.items():
-        if strategy is not Strategy.TREATMENT_POLICY:
-            yield Broken(
-                (*here, "estimand", "intercurrent_events", event),
-                f"asks for the strategy '{strategy}', which is not simulated yet",
-                "Only 'treatment policy' is: patients count as they were randomised.",
-            )
 
 
 def _read_at_visits(protocol: Protocol) -> Iterator[Broken]:
@@ -524,7 +517,8 @@ def _correlations(template: Template) -> Iterator[Broken]:
     """Find correlations of what is not simulated, said twice, or that cannot be together."""
     protocol, nature = template.protocol, template.nature
     here = ("nature", "correlations")
-    known = ["severity", protocol.primary.id, *nature.outcomes]
+    events = [event.id for event in nature.intercurrent_events]
+    known = ["severity", protocol.primary.id, *nature.outcomes, *events]
     seen: set[frozenset[str]] = set()
     for index, pair in enumerate(nature.correlations):
         for place, name in enumerate(pair.between):

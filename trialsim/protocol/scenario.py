@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from trialsim.protocol.course import Course
 from trialsim.protocol.historical import Comparison, Departures
+from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import Modified, Modifier
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
@@ -241,6 +242,7 @@ class Nature(Frozen):
     outcomes: Annotated[dict[Id, AnyOutcome], Field(max_length=50)] = Field(default={})
     correlations: Annotated[tuple[Correlated, ...], Field(max_length=200)] = ()
     historical: Annotated[dict[Id, Departures], Field(max_length=50)] | None = None
+    intercurrent_events: Annotated[tuple[IntercurrentEvent, ...], Field(max_length=8)] = ()
 
 
 class Reached(OneOf):
@@ -304,7 +306,8 @@ class Scenario(Frozen):
     `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
     the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
     `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
-    between whom the effect differs.
+    between whom the effect differs; `intercurrent_events` hazards of processes that differ from
+    nature's.
     """
 
     id: Id
@@ -316,6 +319,7 @@ class Scenario(Frozen):
     survival: SurvivalScenario | None = None
     outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})
     modifiers: Annotated[tuple[Modifier, ...], Field(max_length=20)] = ()
+    intercurrent_events: Annotated[dict[Id, EventCourses], Field(max_length=8)] = Field(default={})
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -397,6 +401,8 @@ class Truth:
         truth is the effect against concurrent controls, which `control_risk` and outcomes state.
     modified : tuple of (endpoint id, risks or means)
         How effects differ between patients; of a time to an event `lifetimes` says so.
+    intercurrent : tuple of EventTruth
+        Processes that come between treatment and outcome.
     """
 
     scenario: str
@@ -416,12 +422,12 @@ class Truth:
     correlations: tuple[Correlated, ...] = ()
     primary: str = ""
     comparisons: tuple[tuple[str, Comparison], ...] = ()
+    modified: tuple[tuple[str, Modified], ...] = ()
+    intercurrent: tuple[EventTruth, ...] = ()
 
     def comparison(self, endpoint: str) -> Comparison | None:
         """Return how an endpoint gets from its historical control to the single arm."""
         return dict(self.comparisons).get(endpoint)
-
-    modified: tuple[tuple[str, Modified], ...] = ()
 
     def modified_in(self, endpoint: str) -> Modified | None:
         """Return how the effect on an endpoint differs between patients; None for alike."""

@@ -82,10 +82,41 @@ _BY_KIND_OF_PRIMARY: dict[str, Any] = {
 }
 
 
+_NO_ITEMS: dict[str, Any] = {"maxItems": 0}
+# What cannot stand beside intercurrent events, and what cannot stand without them.
+_BY_EVENTS: dict[str, Any] = {
+    "if": {
+        "properties": {
+            "nature": {
+                "required": ["intercurrent_events"],
+                "properties": {"intercurrent_events": {"minItems": 1}},
+            }
+        }
+    },
+    "then": {
+        "properties": {
+            "protocol": {"properties": {"looks": _NO_ITEMS}},
+            "observed": _NO_ITEMS,
+        }
+    },
+    "else": {
+        "properties": {
+            "protocol": {
+                "properties": {
+                    "endpoints": {"items": {"properties": {"further_estimands": _NO_ITEMS}}}
+                }
+            }
+        }
+    },
+}
+
+
 class Template(Frozen):
     """A protocol file, version 1."""
 
-    model_config = ConfigDict(json_schema_extra={**_BY_KIND_OF_PRIMARY, "allOf": [*kind_ties()]})
+    model_config = ConfigDict(
+        json_schema_extra={**_BY_KIND_OF_PRIMARY, "allOf": [_BY_EVENTS, *kind_ties()]}
+    )
 
     schema_version: Literal[1]
     id: Id

@@ -10,6 +10,7 @@ from trialsim.errors import Problem, RequestError
 from trialsim.figures.forest import ForestLine, forest_figure
 from trialsim.figures.style import fit_png, save, save_svg
 from trialsim.report.content import Drawing, Grid, Section, sections_of
+from trialsim.report.estimand_section import estimand_section
 from trialsim.report.run_reader import FinishedRun
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
@@ -36,7 +37,12 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         remedy = "Make one report for each."
         rule = f"mixes the protocols {', '.join(sorted(ids))}"
         raise RequestError(Problem(rule, remedy, field="RUN"))
-    return sections_of(runs, _forest(runs[0]))
+    sections = sections_of(runs, _forest(runs[0]))
+    simulated = [run for run in runs if run.document["command"] != "size"]
+    if estimands := estimand_section(simulated):
+        after = [section.anchor for section in sections].index("characteristics") + 1
+        sections.insert(after, estimands)
+    return sections
 
 
 def _forest(run: FinishedRun) -> Drawing | None:

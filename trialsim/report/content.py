@@ -457,7 +457,7 @@ def _characteristics(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         rows = [
             row
             for row in run.document["rows"]
-            if row["measure"] in _MEASURES and "look" not in row and "stratum" not in row
+            if row["measure"] in _MEASURES and not {"look", "stratum", "estimand"} & row.keys()
         ]
         for endpoint in dict.fromkeys(row["endpoint"] for row in rows):
             here = [row for row in rows if row["endpoint"] == endpoint]
@@ -657,7 +657,11 @@ def _ademp(runs: Sequence[FinishedRun]) -> Iterator[Block]:
 def _ademp_of(run: FinishedRun) -> Grid:
     template, document = run.resolved.template, run.document
     protocol = template.protocol
-    powers = [r for r in document["rows"] if r["measure"] == "power" and r.get("mcse") is not None]
+    powers = [
+        r
+        for r in document["rows"]
+        if r["measure"] == "power" and r.get("mcse") is not None and "estimand" not in r
+    ]
     worst = max((r["mcse"] for r in powers), default=None)
     n = max((r["n_replicates"] for r in powers), default=0)
     failed = max((r.get("n_failed", 0) for r in document["rows"]), default=0)
@@ -774,7 +778,7 @@ def _repeat(runs: Sequence[FinishedRun]) -> Iterator[Block]:
 def _by_scenario(run: FinishedRun) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for row in run.document["rows"]:
-        if "stratum" not in row:  # `_subgroups`
+        if not {"stratum", "estimand"} & row.keys():  # these have sections of their own
             found.setdefault(row["scenario"], []).append(row)
     return found
 

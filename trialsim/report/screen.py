@@ -12,9 +12,11 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
+from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.report.estimands import estimands_table
 from trialsim.report.single_arm import (
     historical_in_words,
     single_arm_sentences,
@@ -148,6 +150,8 @@ def power_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         parts += ["", looks_table(resolved, result)]
     if len(resolved.endpoints) > len(protocol.simulated):
         parts += ["", endpoints_table(resolved, result)]
+    if estimands := estimands_table(resolved, result):
+        parts += ["", estimands]
     return "\n".join(parts)
 
 
@@ -227,6 +231,8 @@ def _together(resolved: ResolvedTemplate, result: StudyResult) -> Iterator[str]:
                 continue
             shown = f"{row.value:+.3f} +-{row.mcse:.3f}"
             lines.append((f"{row.endpoint} and {second}", f"{stated:+.2f}", shown))
+        if not lines:  # events and severity alone correlate
+            return
         single = resolved.template.protocol.is_single_arm
         told = f"Correlation between patients of the {'single' if single else 'control'} arm:"
         yield f"{told}\n{table(('', 'latent, as stated', 'as observed'), lines)}"
@@ -361,7 +367,8 @@ def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> 
 def _by_scenario(result: StudyResult, endpoint: str) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for row in result.rows:
-        if row.endpoint == endpoint and row.look is None and row.stratum is None:
+        told_apart = row.look is not None or row.stratum is not None or row.estimand is not None
+        if row.endpoint == endpoint and not told_apart:
             found.setdefault(row.scenario or "", {})[row.measure, row.arm] = row
     return found
 
@@ -479,8 +486,11 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     if not protocol.is_single_arm:
         said.append(("blinded", ", ".join(protocol.blinding) or "nobody, or not stated"))
     said.append(("patients", f"{protocol.n_total:,}"))
+    events = template.nature.intercurrent_events
     for endpoint in protocol.endpoints:
         said += _endpoint_in_words(endpoint, resolved)
+        asked = estimands_of(endpoint, events) if endpoint in resolved.endpoints else ()
+        said += [("  estimand", f"{each.id}: {each.in_words}") for each in asked]
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
@@ -494,6 +504,10 @@ def template_lines(resolved: ResolvedTemplate) -> str:
         said.append(
             ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
         )
+    said += [
+        ("event", f"{event.id}, {event.hazards_in_words()} (assumed): {event.in_words}")
+        for event in events
+    ]
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
     said += [("subgroups", str(subgroup)) for subgroup in protocol.subgroups]
     said += [
@@ -601,8 +615,10 @@ def _endpoint_in_words(endpoint: Endpoint, resolved: ResolvedTemplate) -> list[t
         f"{at}, {endpoint.better} is better; {endpoint.summary}, {endpoint.analysis}, "
         f"{100 * protocol.test.alpha:g}% {sides}-sided{simulated}"
     )
-    events = endpoint.estimand.intercurrent_events.items()
-    return [(endpoint.level.value, words), *(("", f"{e}: {strategy}") for e, strategy in events)]
+    shown = endpoint.estimand.intercurrent_events.items()
+    if resolved.template.nature.intercurrent_events:
+        shown = {}.items()  # simulated, and said with every estimand
+    return [(endpoint.level.value, words), *(("", f"{e}: {strategy}") for e, strategy in shown)]
 
 
 def _number(number: SourcedNumber, path: str, resolved: ResolvedTemplate) -> str:

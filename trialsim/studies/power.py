@@ -38,6 +38,7 @@ from trialsim.sizing.survival import (
     limiting_log_hazard_ratio,
     restricted_mean_difference,
 )
+from trialsim.studies.estimands import EstimandValue, estimand_value
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
 
 __all__ = ["power_rows", "size_row", "survival_curves", "theta_of", "theta_on_course"]
@@ -56,10 +57,12 @@ def power_rows(resolved: ResolvedTemplate, simulation: Simulation) -> list[Row]:
     rows: list[Row] = []
     for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
         for plan, found in zip(simulation.job.plans, results, strict=True):
-            if plan.part:
-                continue  # `studies.subgroups`
-            rows += _truth_rows(resolved, plan, scenarios[truth.scenario], truth)
-            rows += _found_rows(resolved, plan, scenarios[truth.scenario], truth, found)
+            if not plan.is_main:
+                continue  # `studies.subgroups`, `studies.estimands`
+            scenario = scenarios[truth.scenario]
+            value = estimand_value(simulation.job, plan, truth) if plan.estimand else None
+            rows += _truth_rows(resolved, plan, scenario, truth, value)
+            rows += _found_rows(resolved, plan, scenario, truth, found, value)
     return rows
 
 
@@ -98,9 +101,15 @@ def _blank(resolved: ResolvedTemplate, plan: AnalysisPlan, truth: Truth) -> Row:
 
 
 def _truth_rows(
-    resolved: ResolvedTemplate, plan: AnalysisPlan, scenario: Scenario, truth: Truth
+    resolved: ResolvedTemplate,
+    plan: AnalysisPlan,
+    scenario: Scenario,
+    truth: Truth,
+    value: EstimandValue | None,
 ) -> list[Row]:
     protocol, blank = resolved.template.protocol, _blank(resolved, plan, truth)
+    if value:
+        return _estimand_rows(resolved, plan, truth, value, blank)
     if outcome := truth.outcome(plan.endpoint):
         return _outcome_rows(resolved, plan, scenario, outcome, blank)
     control, treated = truth.risks_on(plan.day)
@@ -163,6 +172,34 @@ def _truth_rows(
             replace(blank, measure=Measure.CONDITIONAL_EFFECT, value=conditional, scale=scale)
         )
     return rows
+
+
+def _estimand_rows(
+    resolved: ResolvedTemplate,
+    plan: AnalysisPlan,
+    truth: Truth,
+    value: EstimandValue,
+    blank: Row,
+) -> list[Row]:
+    """Return what each arm shows of the main estimand where events come between."""
+    protocol, outcome = resolved.template.protocol, truth.outcome(plan.endpoint)
+    measure = Measure.RISK if isinstance(plan.summary, Summary) else Measure.ARM_MEAN
+    arms = (protocol.control.id, protocol.experimental.id)
+    set_by = resolved.set_by_user("nature", f"scenarios.{truth.scenario}")
+    told = replace(blank, n_replicates=value.n, status="assumed", set_by=set_by)
+    rows = [
+        replace(told, measure=measure, value=shown, arm=arm, unit=value.unit(plan, outcome))
+        for arm, shown in zip(arms, value.shown(plan, outcome), strict=True)
+    ]
+    theta = exp(value.theta) if plan.summary.is_ratio else value.theta
+    mcse = theta * value.mcse if plan.summary.is_ratio else value.mcse
+    effect = replace(
+        told, measure=Measure.TRUE_EFFECT, value=theta, mcse=mcse, scale=str(plan.summary)
+    )
+    if isinstance(plan.summary, Summary) and plan.endpoint == protocol.primary.id:
+        size = size_row(blank, value.treated, value.control, plan)
+        return [*rows, effect, size]
+    return [*rows, effect]
 
 
 def _outcome_rows(
@@ -300,10 +337,11 @@ def _found_rows(
     scenario: Scenario,
     truth: Truth,
     results: LookResults,
+    value: EstimandValue | None,
 ) -> list[Row]:
     stops = stop(results, plan)
     final = stops.final
-    theta = theta_of(resolved, plan, scenario, truth)
+    theta = value.theta if value else theta_of(resolved, plan, scenario, truth)
     blank = replace(
         _blank(resolved, plan, truth),
         analysis=plan.in_words,

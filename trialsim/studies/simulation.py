@@ -24,6 +24,7 @@ from trialsim.protocol.cautions import (
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
+from trialsim.studies.estimands import estimand_rows, plans_of
 from trialsim.studies.historical import alone_job, historical_rows, steps_shown
 from trialsim.studies.observed import (
     finding,
@@ -36,7 +37,7 @@ from trialsim.studies.observed import (
 from trialsim.studies.power import power_rows, survival_curves
 from trialsim.studies.subgroups import subgroup_findings, subgroup_plans, subgroup_rows
 from trialsim.studies.together import correlation_rows, multiplicity_rows
-from trialsim.trial import AnalysisPlan, Kernel, Row, StudyResult
+from trialsim.trial import Kernel, Row, StudyResult
 
 __all__ = ["PlannedSimulation", "Precision", "plan_simulation"]
 
@@ -271,6 +272,7 @@ class PlannedSimulation:
         return StudyResult(
             rows=(
                 *power_rows(self.resolved, own),
+                *estimand_rows(self.resolved, own),
                 *multiplicity_rows(self.resolved, own),
                 *correlation_rows(self.resolved, own),
                 *moved,
@@ -364,8 +366,7 @@ def plan_simulation(resolved: ResolvedTemplate, scenarios: Sequence[str] = ()) -
     """
     chosen = resolved.scenarios(scenarios)
     protocol = resolved.template.protocol
-    plans = tuple(AnalysisPlan.of(protocol, endpoint) for endpoint in resolved.endpoints)
-    plans += subgroup_plans(resolved)
+    plans = (*plans_of(resolved), *subgroup_plans(resolved))
     own = Job(protocol, plans, tuple(resolved.truth(s) for s in chosen))
     observed = (trial.job for trial in observed_trials(resolved, chosen) if trial.truths)
     alone = (alone_job(own),) if protocol.is_single_arm else ()

@@ -241,6 +241,10 @@ def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize:
         )
         rule = f"is of kind {primary.kind}, which 'size' does not plan for yet"
         raise RequestError(Problem(rule, remedy, f"protocol.endpoints.{primary.id}"))
+    if resolved.template.nature.intercurrent_events:
+        rule = "changes the effect at the read-out, which 'size' does not plan for yet"
+        remedy = "Try sizes with 'simulate --set protocol.sample_size.total=N'."
+        raise RequestError(Problem(rule, remedy, "nature.intercurrent_events"))
     scenario = request.scenario or _first_solid(resolved)
     status = "assumed" if _is_own(resolved, scenario) else resolved.status_of(scenario)
     truth = resolved.truth(scenario)

@@ -72,8 +72,7 @@ def multiplicity_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Ite
     procedure = resolved.template.protocol.multiplicity
     if procedure is None:
         return
-    whole = [(k, plan) for k, plan in enumerate(simulation.job.plans) if plan.part is None]
-    plans = {plan.endpoint: index for index, plan in whole}
+    plans = {p.endpoint: index for index, p in enumerate(simulation.job.plans) if p.is_main}
     alpha = resolved.template.protocol.test.alpha
     for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
         family = {name: results[plans[name]] for name in procedure.endpoints}
@@ -117,7 +116,7 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
     scores: dict[str, Floats] = {}
     control, single = None, job.protocol.is_single_arm
     for plan in job.plans:
-        if plan.part:
+        if not plan.is_main:
             continue
         kind = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint))
         scores[plan.endpoint], assigned = kind.score(batches[0][plan.endpoint], plan)
