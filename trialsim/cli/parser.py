@@ -166,9 +166,7 @@ def _size(size: argparse.ArgumentParser) -> None:
         metavar="F,F",
         help="with --observed: the information fractions seen there (default as planned)",
     )
-    size.add_argument(
-        "--dropout", type=_number, default=0.0, metavar="P", help="share without outcome"
-    )
+    size.add_argument("--dropout", type=_number, metavar="P", help="share without outcome")
     size.add_argument("--ratio", metavar="T:C", help="treated to control, 2:1")
     margins = size.add_mutually_exclusive_group()
     margins.add_argument(

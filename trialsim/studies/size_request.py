@@ -24,7 +24,7 @@ from trialsim.sizing.sequential import (
     spending_from_words,
 )
 from trialsim.studies.reestimation import SizeRule
-from trialsim.studies.size import SizeRequest
+from trialsim.studies.size_question import SizeRequest
 
 __all__ = ["SizeWords", "size_request"]
 
@@ -57,7 +57,7 @@ class SizeWords(Shape):
     binding: bool
     observed: str | None
     information: str | None
-    dropout: float
+    dropout: float | None
     ratio: str | None
     margin: float | None
     superiority_margin: float | None
@@ -164,7 +164,7 @@ def _check_simulated_alone(words: SizeWords) -> None:
         return
     for option, given in (
         ("--total", words.total is not None),
-        ("--dropout", words.dropout != 0),
+        ("--dropout", words.dropout is not None),
         ("--prior", bool(words.prior)),
         ("--grid", words.grid),
         ("--reestimate", words.reestimate is not None),
