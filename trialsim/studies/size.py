@@ -27,6 +27,7 @@ from trialsim.studies.size_kinds import WithoutFormula, kind_of
 from trialsim.studies.size_paragraph import justification
 from trialsim.studies.size_prior import pooled_prior
 from trialsim.studies.size_question import SizeQuestion, SizeRequest
+from trialsim.studies.size_request import effect_example
 from trialsim.studies.size_rows import (
     belief_rows,
     reestimated_rows,
@@ -117,7 +118,7 @@ def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize |
     kind = kind_of(question)
     _check(question, kind)
     if isinstance(kind, WithoutFormula):
-        return SearchedSize(resolved, request, scenario, truth, status, question.protocol)
+        return SearchedSize(resolved, request, scenario, truth, status, kind.start)
     planned = PlannedSize(resolved, request, scenario, truth, status)
     if request.by_simulation:
         planned.refuse_unsimulated("--by simulation")
@@ -143,7 +144,8 @@ def _first_solid(resolved: ResolvedTemplate) -> Scenario:
     for scenario in resolved.template.scenarios:
         if not resolved.truth(scenario).is_null and resolved.status_of(scenario) not in _WEAK:
             return scenario
-    rule, remedy = "has no scenario with an effect to plan for", 'State one: --effect "OR 0.70".'
+    rule = "has no scenario with an effect to plan for"
+    remedy = f'State one: --effect "{effect_example(resolved.template.protocol.primary)}".'
     raise RequestError(Problem(rule, remedy, "--scenario"))
 
 
@@ -169,7 +171,10 @@ def _check(question: SizeQuestion, kind: SizedKind | WithoutFormula) -> None:
     if request.by_simulation and (request.exact or request.margin is not None):
         rule, remedy = "cannot stand beside --exact or --margin", "Leave one of them out."
         problems.append(Problem(rule, remedy, "--by", "simulation"))
-    problems += [*_total_problems(question), *_sides_problems(question)]
+    if request.by_simulation and request.information and question.outcome:
+        rule = "cannot stand beside --by simulation with this endpoint: it has no looks in trials"
+        problems.append(Problem(rule, "Leave one of them out.", "--looks"))
+    problems += [*_total_problems(question), *_sides_problems(question), *_harm(question)]
     if request.loss is not None and not 0 <= request.loss < 1:
         rule, remedy = "must be from 0 to below 1", "5% is 0.05."
         problems.append(Problem(rule, remedy, "--dropout", f"{request.loss:g}"))
@@ -196,6 +201,16 @@ def _sides_problems(question: SizeQuestion) -> Iterator[Problem]:
     ):
         if given:
             yield Problem(what, remedy, "protocol.test.sides", "2")
+
+
+def _harm(question: SizeQuestion) -> Iterator[Problem]:
+    """Yield an effect that a one-sided test does not look for: its power is below alpha."""
+    one_sided = question.level.sides == 1 and question.request.margin is None
+    if one_sided and question.gain(question.truth) < 0:
+        better = question.plan.better
+        rule = f"is harm where {better} is better, which a one-sided test does not find"
+        remedy = "State a benefit, or test both sides: --set protocol.test.sides=2."
+        yield Problem(rule, remedy, "the effect", question.truth.label)
 
 
 @dataclass(frozen=True)
@@ -356,9 +371,8 @@ class PlannedSize(SizeQuestion):
         rows: list[Belief] = []
         for scenario, truth, test in zip(scenarios, truths, tests, strict=True):
             status = self.resolved.status_of(scenario)
-            try:
-                total = whole_units(test.total(self.request.power), self.allocation.unit)
-            except DesignError:
+            total = None if self.has_no_power(truth) else self._total_or_none(test)
+            if total is None:
                 rows.append(Belief(truth, status, None, ()))
                 continue
             powers = tuple(
@@ -369,8 +383,15 @@ class PlannedSize(SizeQuestion):
         return rows
 
     def has_no_power(self, truth: Truth) -> bool:
-        """Whether a test without a margin has nothing to find."""
-        return truth.is_null and self.request.margin is None
+        """Whether a test without a margin has nothing to find: no effect, or one-sided, harm."""
+        harm = self.level.sides == 1 and self.gain(truth) < 0
+        return (truth.is_null or harm) and self.request.margin is None
+
+    def _total_or_none(self, test: WithLooks) -> int | None:
+        try:
+            return whole_units(test.total(self.request.power), self.allocation.unit)
+        except DesignError:
+            return None
 
     @staticmethod
     def _power_or_none(test: WithLooks, total: int) -> float | None:
@@ -528,7 +549,7 @@ class PlannedSize(SizeQuestion):
     def _cautions(self, simulated: Characteristic) -> Iterator[Caution]:
         if simulated.value is not None and simulated.mcse is not None:
             apart = abs(simulated.value - self.power_achieved)
-            if apart > 4 * simulated.mcse + self.kind.tolerance:
+            if apart > 4 * simulated.mcse + self.kind.tolerance(self.total):
                 why = "; ".join(self.kind.reasons(self.total))
                 why = why or "the formula is an approximation"
                 yield unlike_formula(self.power_achieved, simulated.value, why)

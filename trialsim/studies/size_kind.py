@@ -78,16 +78,17 @@ class SizedKind(ABC):
     question : SizeQuestion
     seen_unit : str
         What a look counts.
-    tolerance : float
-        Beside 4 MCSE, between the formula and the simulation of it; 0 where power is exact.
     """
 
     question: SizeQuestion
     seen_unit: ClassVar[str] = "patients read out"
 
-    @property
-    def tolerance(self) -> float:
-        """How far an asymptotic formula may be from its simulation (assumed)."""
+    def tolerance(self, total: int) -> float:
+        """Return how far power may be from its simulation, beside 4 MCSE (assumed: 0.02).
+
+        Less where power is exact.
+        """
+        del total
         return 0.02
 
     # -- the formula -------------------------------------------------------------------------
@@ -171,11 +172,6 @@ class SizedKind(ABC):
         spread = max(1.6, exp(abs(log(self.planned_effect)) * 1.6))
         return [spread ** (-1 + i / 30) for i in range(61)]
 
-    @property
-    def benefits(self) -> bool:
-        """Whether the effect planned for is in favour of treatment."""
-        return (self.planned_effect - 1.0) * self.question.plan.benefit > 0
-
     # -- what is said ------------------------------------------------------------------------
 
     @abstractmethod
@@ -244,6 +240,11 @@ class SizedKind(ABC):
         del total
         return None
 
+    def interim_look(self, fraction: float, total: int) -> Trigger:
+        """Return what sets off a look at a fraction of the information."""
+        del total
+        return Trigger(information=fraction)
+
     @property
     def simulated_truth(self) -> Truth:
         """The truth that the simulated trials meet."""
@@ -264,10 +265,10 @@ class SizedKind(ABC):
             changes["allocation"] = Allocation(ratio=ratio)
         last = self.final_look(total)
         if self.question.looks or last:
-            changes["looks"] = tuple(self._looks(last or Trigger(information=1)))
+            changes["looks"] = tuple(self._looks(last or Trigger(information=1), total))
         return protocol.model_copy(update=changes)
 
-    def _looks(self, last: Trigger) -> Iterator[Look]:
+    def _looks(self, last: Trigger, total: int) -> Iterator[Look]:
         design = self.question.looks
         if design is None:
             yield Look(at=last)
@@ -277,7 +278,7 @@ class SizedKind(ABC):
             z = design.efficacy_z[k]
             futility = design.futility_z[k] if design.futility_z and not final else None
             yield Look(
-                at=last if final else Trigger(information=t),
+                at=last if final else self.interim_look(t, total),
                 efficacy_z=z if z < inf else None,
                 futility_z=futility if futility is not None and futility > -10 else None,
                 binding=design.binding,

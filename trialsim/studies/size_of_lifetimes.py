@@ -90,12 +90,6 @@ class LifetimesSized(SizedKind):
         scenario = Scenario.model_validate(content)
         return self.test_of(self.question.resolved.truth(scenario), scenario)
 
-    @property
-    def benefits(self) -> bool:
-        """Whether the effect planned for is in favour of treatment, at the read-out."""
-        control, treated = self.question.risks
-        return (treated < control) == (self.question.plan.better.value == "lower")
-
     # -- what is said ------------------------------------------------------------------------
 
     def table(self, total: int) -> None:
@@ -138,6 +132,15 @@ class LifetimesSized(SizedKind):
         if last.events is not None:
             return Trigger(events=ceil(self.information(total)))
         return last
+
+    def interim_look(self, fraction: float, total: int) -> Trigger:
+        """Return the events expected at a fraction of those at the end.
+
+        Where the end is a date, a fraction of the information sets off nothing in a trial.
+        """
+        if self.question.protocol.looks[-1].at.events is not None:
+            return Trigger(information=fraction)
+        return Trigger(events=max(1, ceil(fraction * self.information(total) - 1e-9)))
 
     def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:
         """Return the power by simulation; none with a margin."""

@@ -13,8 +13,8 @@ from trialsim.analyse.looks import events_wanted
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import TimeToEventEndpoint
-from trialsim.protocol.outcomes import CompetingTruth, OutcomeTruth
+from trialsim.protocol.endpoints import OutcomeSummary, TimeToEventEndpoint
+from trialsim.protocol.outcomes import CompetingTruth, OutcomeTruth, RiskTruth
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.sizing.fixed import (
@@ -218,6 +218,15 @@ class SizeQuestion:
             return f"{event} in {100 * control:.1f}% v {100 * treated:.1f}%"
         control, treated = own.arms
         return f"{event} {control:.4g} v {treated:.4g} {own.unit}"
+
+    def gain(self, truth: Truth) -> float:
+        """Return a number above 0 where a truth favours treatment, below 0 where it is harm."""
+        own, summary = truth.outcome(self.protocol.primary.id), self.plan.summary
+        if own and not isinstance(own, RiskTruth):
+            assert isinstance(summary, OutcomeSummary)
+            return own.theta(summary) * self.plan.benefit
+        control, treated = truth.risks_on(self.plan.day)
+        return (treated - control) * (1 if self.plan.better.value == "higher" else -1)
 
     def arms_of(self, total: int) -> tuple[int, int]:
         """Treated and control patients of a total."""
