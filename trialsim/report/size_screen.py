@@ -42,10 +42,10 @@ def size_screen(
             points.append((f"{p.total:,}", f"{p.n_replicates:,}", shown))
         tried = table(("patients", "trials", "found it"), points)
         told = wrapped(result.texts["paragraph"])
-        parts = [_head(planned, planned.plan.in_words), told, tried, wrapped(DISCLAIMER)]
+        parts = [_head(planned), told, tried, wrapped(DISCLAIMER)]
         return "\n\n".join(parts)
     simulated: Characteristic = result.figure_data["simulated"]
-    parts = [_head(planned, planned.test_in_words), _sizes(planned, simulated)]
+    parts = [_head(planned), _sizes(planned, simulated)]
     if planned.look_rows:
         parts.append(_looks(planned))
     if planned.seen:
@@ -68,7 +68,7 @@ def size_screen(
     return "\n\n".join(parts)
 
 
-def _head(planned: SizeQuestion, test: str) -> str:
+def _head(planned: SizeQuestion) -> str:
     template, protocol = planned.resolved.template, planned.protocol
     status = planned.status.upper() if planned.status in ("document", "unverified") else ""
     known = f" ({status or planned.status}, {planned.truth.source or 'no source'})"
@@ -77,7 +77,7 @@ def _head(planned: SizeQuestion, test: str) -> str:
         control, treated = planned.risks
         effect += f": {1000 * control:.0f} -> {1000 * treated:.0f} per 1,000"
     title = f"{template.id.upper()}   {template.title}"
-    what = f"{endpoint_in_words(protocol)}; {test}"
+    what = f"{endpoint_in_words(protocol)}; {planned.test_in_words}"
     planned_for = wrapped(f"{effect} (scenario {planned.scenario.id})")
     return f"{wrapped(title)}\n{wrapped(what)}\n{planned_for}"
 

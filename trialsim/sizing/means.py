@@ -288,9 +288,10 @@ def means_conventions(design: TwoMeans, level: Level = TWO_SIDED_5) -> tuple[str
     elif isinstance(spread, KnownDeviations):
         test = "z test, standard deviations taken as known"
     else:
+        fewer = "1 degree" if spread.covariates == 1 else f"{spread.covariates} degrees"
         test = (
             f"analysis of covariance: variance times 1 - {spread.correlation:g}^2, noncentral t "
-            f"distribution with {spread.covariates} degrees of freedom fewer than Student's"
+            f"distribution with {fewer} of freedom fewer than Student's"
         )
     margin = "superiority"
     if isinstance(design.hypothesis, Margin):

@@ -194,7 +194,7 @@ def _sides_problems(question: SizeQuestion) -> Iterator[Problem]:
     if question.level.sides == 1:
         return
     alpha, request = question.level.per_side, question.request
-    remedy = f"Add --set protocol.test.sides=1 --set protocol.test.alpha={alpha:g}."
+    remedy = f'Add --set "protocol.test={{sides: 1, alpha: {alpha:g}}}".'
     for given, what in (
         (request.margin is not None, f"must be 1 for {request.margin_kind.name}"),
         (request.futility is not None, "must be 1 for stopping for futility"),

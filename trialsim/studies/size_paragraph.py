@@ -57,8 +57,8 @@ def _what(planned: PlannedSize) -> str:
     return (
         f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
         f"({planned.total:,} in all) give {100 * planned.power_achieved:.1f}% power{target} to "
-        f"{find} {planned.truth.label} ({known}), {planned.arms_in_words}, with a "
-        f"{planned.test_in_words} test{looks}."
+        f"{find} {planned.truth.label} ({known}), {planned.arms_in_words}, with "
+        f"{planned.with_test}{looks}."
     )
 
 

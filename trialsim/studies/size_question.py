@@ -219,6 +219,17 @@ class SizeQuestion:
         control, treated = own.arms
         return f"{event} {control:.4g} v {treated:.4g} {own.unit}"
 
+    @property
+    def with_test(self) -> str:
+        """The planned test with its article."""
+        article = "an" if self.test_in_words[0] in "aeiou" else "a"
+        return f"{article} {self.test_in_words} test"
+
+    @property
+    def test_in_words(self) -> str:
+        """The test with its sides and level."""
+        return self.plan.in_words
+
     def gain(self, truth: Truth) -> float:
         """Return a number above 0 where a truth favours treatment, below 0 where it is harm."""
         own, summary = truth.outcome(self.protocol.primary.id), self.plan.summary

@@ -68,8 +68,8 @@ class SearchedSize(SizeQuestion):
             f"{low:,.0f} to {high:,.0f} before rounding) have "
             f"{100 * found.power_simulated:.1f}% power (Monte Carlo standard error "
             f"{100 * found.mcse:.1f}, {found.n_replicates:,} trials that the search had not seen) "
-            f"to find {self.truth.label} ({self.truth.source or 'assumed'}) with a "
-            f"{self.plan.in_words} test. The search took {found.replicates_searched:,} trials. "
+            f"to find {self.truth.label} ({self.truth.source or 'assumed'}) with "
+            f"{self.with_test}. The search took {found.replicates_searched:,} trials. "
             f"Conventions: {'; '.join(found.conventions)}."
         )
         return StudyResult(
