@@ -543,7 +543,7 @@ def size(options: argparse.Namespace) -> None:
     from trialsim.report.run_directory import RunDirectory
     from trialsim.report.size_screen import size_screen
     from trialsim.studies.simulation import plan_simulation
-    from trialsim.studies.size import plan_size
+    from trialsim.studies.size import PlannedSize, plan_size
     from trialsim.studies.size_request import size_request
     from trialsim.studies.size_searched import SearchedSize
 
@@ -567,7 +567,7 @@ def size(options: argparse.Namespace) -> None:
     _print(document.to_json() if options.json else shown)
     if folder:
         with folder.begin():
-            figures = {} if isinstance(planned, SearchedSize) else _size_figures(planned)
+            figures = _size_figures(planned) if isinstance(planned, PlannedSize) else {}
             for path in folder.write(document, figures):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")

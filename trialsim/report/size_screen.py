@@ -13,6 +13,7 @@ from trialsim.studies.operating_grid import OperatingGrid
 from trialsim.studies.reestimation import Reestimated, TrueEffect
 from trialsim.studies.size import LookRow, PlannedSize
 from trialsim.studies.size_kind import PowerTable
+from trialsim.studies.size_of_one_arm import OneArmSize
 from trialsim.studies.size_question import SizeQuestion
 from trialsim.studies.size_searched import SearchedSize
 from trialsim.trial import Measure, Row, StudyResult
@@ -21,29 +22,40 @@ __all__ = ["size_screen"]
 
 
 def size_screen(
-    planned: PlannedSize | SearchedSize, result: StudyResult, seed: int, program: str
+    planned: PlannedSize | SearchedSize | OneArmSize, result: StudyResult, seed: int, program: str
 ) -> str:
     """Return the whole screen.
 
     Parameters
     ----------
-    planned : PlannedSize or SearchedSize
+    planned : PlannedSize, SearchedSize or OneArmSize
     result : StudyResult
         Of its `result`, or its `by_simulation`.
     program : str
         What to type to run the commands it names.
     """
-    if isinstance(planned, SearchedSize):
-        points = []
-        for p in result.figure_data["points"]:
-            share = p.rejections / p.n_replicates
-            mcse = (share * (1 - share) / p.n_replicates) ** 0.5
-            shown = f"{100 * share:.1f} % +-{100 * mcse:.1f}"
-            points.append((f"{p.total:,}", f"{p.n_replicates:,}", shown))
-        tried = table(("patients", "trials", "found it"), points)
-        told = wrapped(result.texts["paragraph"])
-        parts = [_head(planned), told, tried, wrapped(DISCLAIMER)]
-        return "\n\n".join(parts)
+    match planned:
+        case SearchedSize():
+            return _searched(planned, result)
+        case OneArmSize():
+            return _one_arm(planned, result, seed, program)
+        case _:
+            return _by_formula(planned, result, seed, program)
+
+
+def _searched(planned: SearchedSize, result: StudyResult) -> str:
+    points = []
+    for p in result.figure_data["points"]:
+        share = p.rejections / p.n_replicates
+        mcse = (share * (1 - share) / p.n_replicates) ** 0.5
+        shown = f"{100 * share:.1f} % +-{100 * mcse:.1f}"
+        points.append((f"{p.total:,}", f"{p.n_replicates:,}", shown))
+    tried = table(("patients", "trials", "found it"), points)
+    told = wrapped(result.texts["paragraph"])
+    return "\n\n".join([_head(planned), told, tried, wrapped(DISCLAIMER)])
+
+
+def _by_formula(planned: PlannedSize, result: StudyResult, seed: int, program: str) -> str:
     simulated: Characteristic = result.figure_data["simulated"]
     parts = [_head(planned), _sizes(planned, simulated)]
     if planned.look_rows:
@@ -63,8 +75,42 @@ def size_screen(
     if call := result.texts["elsewhere"]:
         parts.append(f"check it elsewhere, in R:\n{call}")
     parts.append(wrapped(f"For the protocol: {result.texts['paragraph']}"))
+    parts.append(_facts(result, seed))
+    return "\n\n".join(parts)
+
+
+def _facts(result: StudyResult, seed: int) -> str:
     facts = f"{result.n_replicates:,} simulated trials, seed {seed}; +- is one MCSE."
-    parts.append(f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}")
+    return f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}"
+
+
+def _one_arm(planned: OneArmSize, result: StudyResult, seed: int, program: str) -> str:
+    """Return the designs of a single arm side by side, then how each decides."""
+    found = result.figure_data["designs"]
+    names = ("", *(design.name for design, _ in found))
+    rows = [
+        ("patients in all", *(f"{d.n:,}" for d, _ in found)),
+        ("of the first stage", *(f"{d.n_first:,}" if d.n_first < d.n else "-" for d, _ in found)),
+        ("type I error, exact", *(f"{100 * d.type_1_error:.2f} %" for d, _ in found)),
+        ("the same simulated", *(_share(s.type_1_error) for _, s in found)),
+        ("power, exact", *(f"{100 * d.power:.2f} %" for d, _ in found)),
+        ("the same simulated", *(_share(s.power) for _, s in found)),
+        ("expected patients, no effect", *(f"{d.expected_n:.1f}" for d, _ in found)),
+        ("stops early, no effect", *(f"{100 * d.stop_probability:.1f} %" for d, _ in found)),
+    ]
+    if planned.request.loss:
+        rows.append(("to enter, with loss", *(f"{planned.randomised(d.n):,}" for d, _ in found)))
+    rules = "\n".join(f"{d.name}: {d.rule}" for d, _ in found)
+    parts = [_head(planned), f"{table(names, rows)}\n\n{rules}"]
+    if planned.request.total is not None:
+        power = 100 * planned.arm.power_of(planned.request.total)
+        parts.append(
+            f"{planned.request.total:,} patients in one stage: {power:.2f} % power, exact."
+        )
+    if result.warnings:
+        parts.append(caution_lines(result.warnings, program=program))
+    parts.append(f"check it elsewhere, in R:\n{result.texts['elsewhere']}")
+    parts += [wrapped(f"For the protocol: {result.texts['paragraph']}"), _facts(result, seed)]
     return "\n\n".join(parts)
 
 
@@ -73,7 +119,7 @@ def _head(planned: SizeQuestion) -> str:
     status = planned.status.upper() if planned.status in ("document", "unverified") else ""
     known = f" ({status or planned.status}, {planned.truth.source or 'no source'})"
     effect = f"planned for: {planned.truth.label}{known}, {planned.arms_in_words}"
-    if planned.outcome is None:
+    if planned.outcome is None and not isinstance(planned, OneArmSize):
         control, treated = planned.risks
         effect += f": {1000 * control:.0f} -> {1000 * treated:.0f} per 1,000"
     title = f"{template.id.upper()}   {template.title}"

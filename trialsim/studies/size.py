@@ -24,6 +24,7 @@ from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operati
 from trialsim.studies.reestimation import Reestimated, Reestimation, reestimated
 from trialsim.studies.size_kind import PowerTable, SizedKind, not_simulated, whole_units
 from trialsim.studies.size_kinds import WithoutFormula, kind_of
+from trialsim.studies.size_of_one_arm import OneArmSize, known_risk
 from trialsim.studies.size_paragraph import justification
 from trialsim.studies.size_prior import pooled_prior
 from trialsim.studies.size_question import SizeQuestion, SizeRequest
@@ -97,7 +98,9 @@ class Belief:
     powers: tuple[float | None, ...]
 
 
-def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize | SearchedSize:
+def plan_size(
+    resolved: ResolvedTemplate, request: SizeRequest
+) -> PlannedSize | SearchedSize | OneArmSize:
     """Decide what is planned for, before any work.
 
     Raises
@@ -115,6 +118,10 @@ def plan_size(resolved: ResolvedTemplate, request: SizeRequest) -> PlannedSize |
         remedy = "Add --accept-claim to plan for it all the same; it is then shown with its status."
         raise RequestError(Problem(rule, remedy, "--scenario", scenario.id))
     question = SizeQuestion(resolved, request, scenario, truth, status)
+    if (known := known_risk(question)) is not None:
+        one_arm = OneArmSize(resolved, request, scenario, truth, status, known)
+        one_arm.check()
+        return one_arm
     kind = kind_of(question)
     _check(question, kind)
     if isinstance(kind, WithoutFormula):

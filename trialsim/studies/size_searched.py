@@ -41,6 +41,7 @@ class SearchedSize(SizeQuestion):
         found = size_by_simulation(
             job, self.truth, power=self.request.power, seed=seed, confirming=replicates
         )
+        conventions = (*found.conventions, *self._lost)
         blank = replace(self._blank(), level=self.request.power)
         low, high = found.interval
         rows = [
@@ -50,7 +51,7 @@ class SearchedSize(SizeQuestion):
                 value=float(found.total),
                 lower=low,
                 upper=high,
-                analysis="; ".join(found.conventions),
+                analysis="; ".join(conventions),
                 unit="patients",
                 headline=True,
             ),
@@ -70,7 +71,7 @@ class SearchedSize(SizeQuestion):
             f"{100 * found.mcse:.1f}, {found.n_replicates:,} trials that the search had not seen) "
             f"to find {self.truth.label} ({self.truth.source or 'assumed'}) with "
             f"{self.with_test}. The search took {found.replicates_searched:,} trials. "
-            f"Conventions: {'; '.join(found.conventions)}."
+            f"Conventions: {'; '.join(conventions)}."
         )
         return StudyResult(
             rows=tuple(rows),
@@ -78,3 +79,10 @@ class SearchedSize(SizeQuestion):
             figure_data={"points": found.points, "target": self.request.power},
             n_replicates=replicates,
         )
+
+    @property
+    def _lost(self) -> tuple[str, ...]:
+        """Say whether some of the patients are lost, of an endpoint under ``nature.outcomes``."""
+        own = self.outcome
+        lost = getattr(own, "lost_per_visit", 0.0) or getattr(own, "loss", 0.0)
+        return ("patients are those randomised, lost as the template says",) if lost else ()
