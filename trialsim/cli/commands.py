@@ -539,6 +539,13 @@ def _repeat(options: argparse.Namespace) -> str:
 
 def size(options: argparse.Namespace) -> None:
     """Say how many patients a design needs."""
+    from trialsim.studies.size_refusals import in_words_of_options
+
+    with in_words_of_options():
+        _sized(options)
+
+
+def _sized(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request, kernel_for
     from trialsim.report.run_directory import RunDirectory
     from trialsim.report.size_screen import size_screen

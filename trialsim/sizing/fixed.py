@@ -270,7 +270,7 @@ def margin_problems(
     if isinstance(hypothesis, Superiority):
         rule = "must differ between the arms: no size has the power"
         return problem_unless(
-            effect != no_effect, "effect", f"{effect:g}", rule, "State an effect."
+            effect != no_effect, "effect", f"{effect:g}", rule, "State an effect that is not nil."
         )
     sign = 1 if hypothesis.better is Better.LOWER else -1
     side_of_margin = sign if hypothesis.tolerates_harm else -sign
@@ -373,7 +373,9 @@ def check_sizes(n_treated: float, n_control: float, least: float = 1) -> None:
     rule = f"must be from {least:g} to {MOST_PATIENTS:,}"
     refuse(
         *(
-            problem_unless(least <= n <= MOST_PATIENTS, name, n, rule, "Correct the size.")
+            problem_unless(
+                least <= n <= MOST_PATIENTS, name, n, rule, "Correct the number of patients."
+            )
             for name, n in (("n_treated", n_treated), ("n_control", n_control))
         )
     )

@@ -12,7 +12,13 @@ from trialsim.errors import Problem
 from trialsim.protocol.design import Trigger
 from trialsim.protocol.resolved import event_course
 from trialsim.protocol.scenario import Scenario, Truth
-from trialsim.sizing.survival import SurvivalMethod, TimeToEvent, survival_power, survival_size
+from trialsim.sizing.survival import (
+    SurvivalMethod,
+    TimeToEvent,
+    survival_conventions,
+    survival_power,
+    survival_size,
+)
 from trialsim.sizing.with_looks import WithLooks
 from trialsim.studies.size_kind import SizedKind, not_simulated, refused_options
 
@@ -53,8 +59,8 @@ class LifetimesSized(SizedKind):
     def conventions(self) -> tuple[str, ...]:
         """Return every choice the fixed design depends on, in words."""
         design = self._design(self.question.truth, self.question.scenario)
-        level, allocation = self.question.level, self.question.allocation
-        return survival_size(design, 0.8, level, allocation).conventions
+        said = survival_conventions(design, self.question.level)
+        return (*said, self.question.allocation.convention)
 
     def information(self, total: int) -> float:
         """Return the events expected at the last look."""

@@ -18,6 +18,7 @@ from trialsim.sizing.proportions import (
     TwoProportions,
     exact_proportions_power,
     exact_proportions_size,
+    proportions_conventions,
     proportions_power,
     proportions_size,
 )
@@ -99,18 +100,16 @@ class RisksSized(SizedKind):
 
     def conventions(self) -> tuple[str, ...]:
         """Return every choice the fixed design depends on, in words."""
-        level, allocation = self.question.level, self.question.allocation
-        control, treated = self.question.risks
-        design = self.two_proportions(control, treated)
-        said = proportions_size(design, 0.8, level, allocation).conventions
-        if self.question.request.exact:
-            said = (
-                level.convention,
-                f"{self.question.request.exact} test by enumeration; smallest size from which "
-                "power does not fall below the target again",
-                allocation.convention,
-            )
-        return said
+        level, exact = self.question.level, self.question.request.exact
+        said: tuple[str, ...] = (
+            level.convention,
+            f"{exact} test by enumeration; smallest size from which power does not fall below the "
+            "target again",
+        )
+        if exact is None:
+            control, treated = self.question.risks
+            said = proportions_conventions(self.two_proportions(control, treated), level)
+        return (*said, self.question.allocation.convention)
 
     # -- effects -----------------------------------------------------------------------------
 
