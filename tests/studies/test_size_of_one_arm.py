@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import pytest
 from scipy import stats
@@ -68,6 +69,17 @@ def test_analytic_the_designs_simulated_have_their_exact_characteristics(better)
         assert abs(found.type_1_error.value - design.type_1_error) < 4 * found.type_1_error.mcse
         beyond = 4 * (found.expected_n.mcse or 0) + 1e-9
         assert abs(found.expected_n.value - design.expected_n) < beyond
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_property_random_designs_simulated_have_their_exact_power(number):
+    draw = Random(number)
+    null = draw.uniform(0.05, 0.6)
+    arm = OneArm(null, null + draw.uniform(0.15, 0.3), alpha=draw.choice([0.025, 0.05, 0.1]))
+    for design in arm.designs:
+        found = arm.simulate(design, replicates=4096, seed=number)
+        assert abs(found.power.value - design.power) < 4 * found.power.mcse
+        assert design.power >= 0.8
 
 
 def test_property_fewer_bad_events_are_as_many_good_ones():

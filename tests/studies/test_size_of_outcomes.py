@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from math import log
+from math import exp, log
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -122,6 +123,36 @@ def test_analytic_the_design_simulated_has_the_power_of_its_formula(words):
     plan = planned(*words)
     found = plan.simulate(replicates=8_000, seed=3)
     assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_property_random_designs_simulated_have_the_power_of_their_formula(number):
+    """Student's t to 4 MCSE and the wrong direction; ANCOVA and categories to 0.02 beside."""
+    draw = Random(20 + number)
+    power, ratio = f"{draw.uniform(0.5, 0.95):.3f}", draw.choice(["1:1", "2:1", "1:3"])
+    words = ["--power", power, "--ratio", ratio]
+    sign = draw.choice([-1, 1])
+    match number % 4:
+        case 0:
+            effect = f"MD {sign * draw.uniform(1, 5):.3f}"
+            plan = planned(*T_TEST, *NOBODY_LOST, "--effect", effect, *words)
+        case 1:
+            sd, correlation = draw.uniform(2, 9), draw.uniform(-0.3, 0.8)
+            plan = planned(
+                "means-primary.yaml", "--set", f"nature.outcomes.score.sd={sd:.3f}",
+                "--set", f"nature.outcomes.score.baseline.correlation={correlation:.3f}",
+                "--effect", f"MD {sign * 0.4 * sd:.3f}", *words,
+            )  # fmt: skip
+        case 2:
+            effect = f"GMR {exp(sign * draw.uniform(0.2, 0.9)):.3f}"
+            plan = planned("log-means-primary.yaml", "--effect", effect, *words)
+        case _:
+            effect = f"OR {exp(sign * draw.uniform(0.3, 0.9)):.3f}"
+            plan = planned("ordinal-primary.yaml", "--effect", effect, *words)
+    found = plan.simulate(replicates=4096, seed=number)
+    beyond = 4 * found.mcse + plan.kind.tolerance(plan.total)
+    assert abs(found.value - plan.power_achieved) < beyond
+    assert plan.test.power(plan.total - plan.allocation.unit) < float(power)
 
 
 def test_analytic_what_the_template_says_is_what_is_planned():

@@ -95,7 +95,8 @@ def belief_rows(planned: PlannedSize, blank: Row) -> Iterator[Row]:
             analysis="if planned for",
         )
         if belief.total is None:
-            yield replace(size, why="no effect: no size finds it")
+            label = "no effect" if belief.truth.is_null else belief.truth.label
+            yield replace(size, why=f"{label}: no size finds it")
             continue
         yield replace(size, value=float(belief.total), unit="patients")
         for other, power in zip(planned.resolved.template.scenarios, belief.powers, strict=True):
