@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from trialsim.errors import Problem
 from trialsim.protocol.design import Protocol, SampleSize
 from trialsim.protocol.endpoints import (
+    BinaryEndpoint,
     ContinuousEndpoint,
     DaysAliveEndpoint,
     LogRankTest,
     MeasuredTest,
     OrdinalEndpoint,
-    RiskEndpoint,
+    ResponseEndpoint,
     TimeToEventEndpoint,
 )
 from trialsim.studies.size_kind import SizedKind, refused_options, whole_units
@@ -87,7 +88,7 @@ def kind_of(question: SizeQuestion) -> SizedKind | WithoutFormula:
             return MeansSized(question)
         case OrdinalEndpoint() | DaysAliveEndpoint():
             return CategoriesSized(question)
-        case primary if isinstance(primary, RiskEndpoint):
+        case BinaryEndpoint() | ResponseEndpoint():
             return RisksSized(question)
         case primary:
             return WithoutFormula(question, f"an endpoint of kind {primary.kind}")

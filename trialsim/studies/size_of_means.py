@@ -119,6 +119,8 @@ class MeansSized(SizedKind):
             said = (*said, "means are of logarithms: ratios of geometric means")
         if self.question.plan.test is MeasuredTest.CHANGE:
             said = (*said, "of the change from baseline, its deviation by the correlation stated")
+        if self.question.looks:
+            said = (*said, "bounds are those of a normal statistic, compared with by P value")
         return (*said, self.question.allocation.convention)
 
     def tolerance(self, total: int) -> float:
