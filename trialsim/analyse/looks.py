@@ -67,7 +67,8 @@ def event_cuts(
             cuts[:, index] = event_calendar[:, events - 1]
         elif look.at.enrolled is not None:
             cuts[:, index] = entry[:, look.at.enrolled - 1]
-        elif look.at.calendar is not None:
+        else:
+            assert look.at.calendar is not None  # a share of no stated events sets off nothing
             cuts[:, index] = look.at.calendar.days
     missing = np.isinf(cuts)
     if missing.any():

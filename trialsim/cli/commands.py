@@ -571,12 +571,20 @@ def _repeat(options: argparse.Namespace) -> str:
 
 def size(options: argparse.Namespace) -> None:
     """Say how many patients a design needs."""
+    from trialsim.studies.size_refusals import in_words_of_options
+
+    with in_words_of_options():
+        _sized(options)
+
+
+def _sized(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request, kernel_for
     from trialsim.report.run_directory import RunDirectory
     from trialsim.report.size_screen import size_screen
     from trialsim.studies.simulation import plan_simulation
-    from trialsim.studies.size import plan_size
+    from trialsim.studies.size import PlannedSize, plan_size
     from trialsim.studies.size_request import size_request
+    from trialsim.studies.size_searched import SearchedSize
 
     started = time.monotonic()
     check_request(options.replicates, options.seed)
@@ -590,7 +598,7 @@ def size(options: argparse.Namespace) -> None:
     folder = None
     if not options.json or options.out is not None:
         folder = RunDirectory(plan.record(options.seed), options.out)
-    study = planned.by_simulation if request.by_simulation else planned.result
+    study = planned.by_simulation if isinstance(planned, SearchedSize) else planned.result
     result = study(replicates=options.replicates, seed=options.seed)
     arguments = _size_arguments(options)
     document = Document.of_study(resolved, result, arguments, options.seed, command="size")
@@ -598,7 +606,7 @@ def size(options: argparse.Namespace) -> None:
     _print(document.to_json() if options.json else shown)
     if folder:
         with folder.begin():
-            figures = {} if request.by_simulation else _size_figures(planned)
+            figures = _size_figures(planned) if isinstance(planned, PlannedSize) else {}
             for path in folder.write(document, figures):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
@@ -607,15 +615,15 @@ def size(options: argparse.Namespace) -> None:
 def _size_figures(planned: PlannedSize) -> dict[str, Any]:
     from trialsim.figures.power_curve import Curve, power_figure
 
-    sizes, by_size, ratios, by_ratio = planned.curves()
+    sizes, by_size, effects, by_effect = planned.curves()
     belief = None
     if prior := planned.prior:
-        densities = [prior.pdf(math.log(ratio)) for ratio in ratios]
+        densities = [prior.pdf(math.log(ratio)) for ratio in effects]
         belief = [density / max(densities) for density in densities]
     drawn = power_figure(
         Curve(sizes, by_size, (planned.total, planned.power_achieved)),
-        Curve(ratios, by_ratio, (planned.planned_ratio, planned.power_achieved), belief),
-        "hazard ratio" if planned.is_survival else "odds ratio",
+        Curve(effects, by_effect, (planned.kind.planned_effect, planned.power_achieved), belief),
+        planned.kind.axis,
         planned.truth.label,
     )
     return {"power": drawn}

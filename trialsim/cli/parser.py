@@ -143,7 +143,9 @@ def _size(size: argparse.ArgumentParser) -> None:
     _common(size, template=True)
     size.add_argument("--scenario", metavar="ID", help="the truth planned for")
     size.add_argument(
-        "--effect", metavar="WORDS", help='or an effect: "OR 0.70", "RR 0.8", "RD -0.05", "HR 0.7"'
+        "--effect",
+        metavar="WORDS",
+        help='or an effect: "OR 0.70", "RR 0.8", "RD -0.05", "HR 0.7", "MD -1.5", "GMR 1.4"',
     )
     size.add_argument("--control-risk", type=_number, metavar="P", help="with --effect")
     size.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")
@@ -167,7 +169,10 @@ def _size(size: argparse.ArgumentParser) -> None:
         help="with --observed: the information fractions seen there (default as planned)",
     )
     size.add_argument(
-        "--dropout", type=_number, default=0.0, metavar="P", help="share without outcome"
+        "--dropout",
+        type=_number,
+        metavar="P",
+        help="share without outcome (default the template's)",
     )
     size.add_argument("--ratio", metavar="T:C", help="treated to control, 2:1")
     margins = size.add_mutually_exclusive_group()

@@ -12,40 +12,58 @@ from trialsim.studies.monitoring import Seen, Verdict
 from trialsim.studies.operating_grid import OperatingGrid
 from trialsim.studies.reestimation import Reestimated, TrueEffect
 from trialsim.studies.size import LookRow, PlannedSize
+from trialsim.studies.size_kind import PowerTable
+from trialsim.studies.size_of_one_arm import OneArmSize
+from trialsim.studies.size_question import SizeQuestion
+from trialsim.studies.size_searched import SearchedSize
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["size_screen"]
 
 
-def size_screen(planned: PlannedSize, result: StudyResult, seed: int, program: str) -> str:
+def size_screen(
+    planned: PlannedSize | SearchedSize | OneArmSize, result: StudyResult, seed: int, program: str
+) -> str:
     """Return the whole screen.
 
     Parameters
     ----------
-    planned : PlannedSize
+    planned : PlannedSize, SearchedSize or OneArmSize
     result : StudyResult
         Of its `result`, or its `by_simulation`.
     program : str
         What to type to run the commands it names.
     """
-    if planned.request.by_simulation:
-        points = []
-        for p in result.figure_data["points"]:
-            share = p.rejections / p.n_replicates
-            mcse = (share * (1 - share) / p.n_replicates) ** 0.5
-            shown = f"{100 * share:.1f} % +-{100 * mcse:.1f}"
-            points.append((f"{p.total:,}", f"{p.n_replicates:,}", shown))
-        tried = table(("patients", "trials", "found it"), points)
-        parts = [_head(planned), wrapped(result.texts["paragraph"]), tried, wrapped(DISCLAIMER)]
-        return "\n\n".join(parts)
+    match planned:
+        case SearchedSize():
+            return _searched(planned, result)
+        case OneArmSize():
+            return _one_arm(planned, result, seed, program)
+        case _:
+            return _by_formula(planned, result, seed, program)
+
+
+def _searched(planned: SearchedSize, result: StudyResult) -> str:
+    points = []
+    for p in result.figure_data["points"]:
+        share = p.rejections / p.n_replicates
+        mcse = (share * (1 - share) / p.n_replicates) ** 0.5
+        shown = f"{100 * share:.1f} % +-{100 * mcse:.1f}"
+        points.append((f"{p.total:,}", f"{p.n_replicates:,}", shown))
+    tried = table(("patients", "trials", "found it"), points)
+    told = wrapped(result.texts["paragraph"])
+    return "\n\n".join([_head(planned), told, tried, wrapped(DISCLAIMER)])
+
+
+def _by_formula(planned: PlannedSize, result: StudyResult, seed: int, program: str) -> str:
     simulated: Characteristic = result.figure_data["simulated"]
     parts = [_head(planned), _sizes(planned, simulated)]
     if planned.look_rows:
         parts.append(_looks(planned))
     if planned.seen:
         parts.append(_seen(planned, planned.seen))
-    if not planned.is_survival:
-        parts.append(_control_risks(planned))
+    if planned.table:
+        parts.append(_otherwise(planned, planned.table))
     if again := result.figure_data["again"]:
         parts.append(_again(again))
     if grid := result.figure_data["grid"]:
@@ -57,24 +75,57 @@ def size_screen(planned: PlannedSize, result: StudyResult, seed: int, program: s
     if call := result.texts["elsewhere"]:
         parts.append(f"check it elsewhere, in R:\n{call}")
     parts.append(wrapped(f"For the protocol: {result.texts['paragraph']}"))
-    facts = f"{result.n_replicates:,} simulated trials, seed {seed}; +- is one MCSE."
-    parts.append(f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}")
+    parts.append(_facts(result, seed))
     return "\n\n".join(parts)
 
 
-def _head(planned: PlannedSize) -> str:
+def _facts(result: StudyResult, seed: int) -> str:
+    facts = f"{result.n_replicates:,} simulated trials, seed {seed}; +- is one MCSE."
+    return f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}"
+
+
+def _one_arm(planned: OneArmSize, result: StudyResult, seed: int, program: str) -> str:
+    """Return the designs of a single arm side by side, then how each decides."""
+    found = result.figure_data["designs"]
+    names = ("", *(design.name for design, _ in found))
+    rows = [
+        ("patients in all", *(f"{d.n:,}" for d, _ in found)),
+        ("of the first stage", *(f"{d.n_first:,}" if d.n_first < d.n else "-" for d, _ in found)),
+        ("type I error, exact", *(f"{100 * d.type_1_error:.2f} %" for d, _ in found)),
+        ("the same simulated", *(_share(s.type_1_error) for _, s in found)),
+        ("power, exact", *(f"{100 * d.power:.2f} %" for d, _ in found)),
+        ("the same simulated", *(_share(s.power) for _, s in found)),
+        ("expected patients, no effect", *(f"{d.expected_n:.1f}" for d, _ in found)),
+        ("stops early, no effect", *(f"{100 * d.stop_probability:.1f} %" for d, _ in found)),
+    ]
+    if planned.request.loss:
+        rows.append(("to enter, with loss", *(f"{planned.randomised(d.n):,}" for d, _ in found)))
+    rules = "\n".join(f"{d.name}: {d.rule}" for d, _ in found)
+    parts = [_head(planned), f"{table(names, rows)}\n\n{rules}"]
+    if planned.request.total is not None:
+        power = 100 * planned.arm.power_of(planned.request.total)
+        parts.append(
+            f"{planned.request.total:,} patients in one stage: {power:.2f} % power, exact."
+        )
+    if result.warnings:
+        parts.append(caution_lines(result.warnings, program=program))
+    parts.append(f"check it elsewhere, in R:\n{result.texts['elsewhere']}")
+    parts += [wrapped(f"For the protocol: {result.texts['paragraph']}"), _facts(result, seed)]
+    return "\n\n".join(parts)
+
+
+def _head(planned: SizeQuestion) -> str:
     template, protocol = planned.resolved.template, planned.protocol
-    control, treated = planned.risks
     status = planned.status.upper() if planned.status in ("document", "unverified") else ""
     known = f" ({status or planned.status}, {planned.truth.source or 'no source'})"
-    effect = (
-        f"planned for: {planned.truth.label}{known}, {protocol.primary.event} in "
-        f"{100 * control:.1f}% v {100 * treated:.1f}%: {1000 * control:.0f} -> "
-        f"{1000 * treated:.0f} per 1,000 (scenario {planned.scenario.id})"
-    )
+    effect = f"planned for: {planned.truth.label}{known}, {planned.arms_in_words}"
+    if planned.outcome is None and not isinstance(planned, OneArmSize):
+        control, treated = planned.risks
+        effect += f": {1000 * control:.0f} -> {1000 * treated:.0f} per 1,000"
     title = f"{template.id.upper()}   {template.title}"
     what = f"{endpoint_in_words(protocol)}; {planned.test_in_words}"
-    return f"{wrapped(title)}\n{wrapped(what)}\n{wrapped(effect)}"
+    planned_for = wrapped(f"{effect} (scenario {planned.scenario.id})")
+    return f"{wrapped(title)}\n{wrapped(what)}\n{planned_for}"
 
 
 def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
@@ -87,8 +138,8 @@ def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
     rows.append(
         ("patients analysed, whole allocation units", f"{planned.total:,} ({n1:,} + {n0:,})")
     )
-    if planned.request.loss:
-        lost = f"randomised, {100 * planned.request.loss:g}% without outcome"
+    if planned.loss:
+        lost = f"randomised, {100 * planned.loss:.4g}% without outcome"
         rows.append((lost, f"{planned.total_with_loss:,}"))
     if planned.events is not None:
         rows.append(("events expected at the end", f"{planned.events:.1f}"))
@@ -109,7 +160,7 @@ def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
 
 def _looks(planned: PlannedSize) -> str:
     unit = "events" if planned.is_survival else "patients"
-    effect = "HR" if planned.is_survival else "RD"
+    effect = planned.kind.effect_short
     header = ("look", unit, "z", "P", effect, "alpha", "power", "stop H0", "stop H1")
     rows = [_look(k, row) for k, row in enumerate(planned.look_rows, 1)]
     told = f"P: one-sided, at the bound; {effect}: the estimate there; stop: by that look's bounds."
@@ -184,7 +235,7 @@ def _ends(
 ) -> Iterator[tuple[str, str]]:
     """Yield an estimate and its interval as z at the end, and as an effect where there is one."""
     scales = [("z at the end", drift, *ends)]
-    effect = "HR" if planned.is_survival else "RD"
+    effect = planned.kind.effect_short
     low, high = sorted(planned.effect_of_drift(end) for end in ends)
     if not isnan(low):
         scales.append((effect, planned.effect_of_drift(drift), low, high))
@@ -193,13 +244,11 @@ def _ends(
         yield f"{interval} {100 * level:g}% interval, {scale}", f"{lower:.4f} to {upper:.4f}"
 
 
-def _control_risks(planned: PlannedSize) -> str:
-    header = ("control risk", "treated risk", f"power with {planned.total:,}")
-    rows = [
-        (f"{100 * control:.1f}%", f"{100 * treated:.1f}%", f"{100 * power:.1f} %")
-        for control, treated, power in planned.control_risk_table
-    ]
-    return f"If the control risk is another, the odds ratio the same:\n{table(header, rows)}"
+def _otherwise(planned: PlannedSize, otherwise: PowerTable) -> str:
+    """Return the power of the size if something that was assumed is otherwise."""
+    header = (*otherwise.header, f"power with {planned.total:,}")
+    rows = [(*row.cells, f"{100 * row.power:.1f} %") for row in otherwise.rows]
+    return f"{otherwise.title}\n{table(header, rows)}"
 
 
 def _beliefs(planned: PlannedSize) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil, inf, isfinite, sqrt
+from math import ceil, exp, inf, isfinite, log, sqrt
 from statistics import NormalDist
 from typing import ClassVar
 
 from trialsim.errors import DesignError, Problem
+from trialsim.kernels.boundaries import increasing_root
 
 __all__ = [
     "EQUAL",
@@ -41,6 +42,7 @@ __all__ = [
 
 MOST_PATIENTS = 10_000_000
 _PHI = NormalDist()
+_CLOSE = 4e-13  # of a total
 _SLACK = 1e-9  # of an allocation unit: a size that is whole but for rounding error stays
 
 
@@ -270,7 +272,7 @@ def margin_problems(
     if isinstance(hypothesis, Superiority):
         rule = "must differ between the arms: no size has the power"
         return problem_unless(
-            effect != no_effect, "effect", f"{effect:g}", rule, "State an effect."
+            effect != no_effect, "effect", f"{effect:g}", rule, "State an effect that is not nil."
         )
     sign = 1 if hypothesis.better is Better.LOWER else -1
     side_of_margin = sign if hypothesis.tolerates_harm else -sign
@@ -373,7 +375,9 @@ def check_sizes(n_treated: float, n_control: float, least: float = 1) -> None:
     rule = f"must be from {least:g} to {MOST_PATIENTS:,}"
     refuse(
         *(
-            problem_unless(least <= n <= MOST_PATIENTS, name, n, rule, "Correct the size.")
+            problem_unless(
+                least <= n <= MOST_PATIENTS, name, n, rule, "Correct the number of patients."
+            )
             for name, n in (("n_treated", n_treated), ("n_control", n_control))
         )
     )
@@ -434,12 +438,34 @@ def smallest_total(power_at: Callable[[float], float], power: float, least: floa
         low, high = high, 2 * high
         if low > MOST_PATIENTS:
             return inf
+    low, high = _narrowed(power_at, power, low, high)
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
         if middle in (low, high):
             break
         low, high = (middle, high) if power_at(middle) < power else (low, middle)
     return high
+
+
+def _narrowed(
+    power_at: Callable[[float], float], power: float, low: float, high: float
+) -> tuple[float, float]:
+    """Return totals close on both sides of the target, else as they were.
+
+    The probit of power is nearly straight in the logarithm of the total.
+    """
+    if low == high:
+        return low, high
+
+    def surplus(at: float) -> float:
+        found = min(max(power_at(exp(at)), 1e-15), 1 - 1e-15)
+        return _PHI.inv_cdf(found) - _PHI.inv_cdf(power)
+
+    root = exp(increasing_root(surplus, log(low), log(high), 1e-12))
+    below, above = root * (1 - _CLOSE), root * (1 + _CLOSE)
+    if low <= below and above <= high and power_at(below) < power <= power_at(above):
+        return below, above
+    return low, high
 
 
 def lasting_size(power_at: Callable[[int], float], power: float, start: int, scanned: int) -> int:

@@ -34,9 +34,11 @@ __all__ = [
     "SeparateDeviations",
     "Spread",
     "TwoMeans",
+    "means_conventions",
     "means_power",
     "means_size",
     "one_mean_power",
+    "seen_deviations",
 ]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -106,8 +108,8 @@ class TwoMeans:
     hypothesis: Hypothesis = SUPERIORITY
 
 
-def _deviations(spread: Spread) -> tuple[float, float]:
-    """Return the standard deviation of each arm that the test sees."""
+def seen_deviations(spread: Spread) -> tuple[float, float]:
+    """Return the standard deviation of the treated and the control arm that the test sees."""
     if isinstance(spread, SeparateDeviations | KnownDeviations):
         return spread.treated, spread.control
     deviation = spread.deviation
@@ -136,7 +138,7 @@ def _spread_problems(spread: Spread) -> tuple[Problem, ...]:
     rule, remedy = "must be a number above 0", "Write the standard deviation of the outcome."
     return tuple(
         problem
-        for deviation in _deviations(spread)[: 1 if hasattr(spread, "deviation") else 2]
+        for deviation in seen_deviations(spread)[: 1 if hasattr(spread, "deviation") else 2]
         for problem in problem_unless(
             deviation > 0 and isfinite(deviation), "deviation", deviation, rule, remedy
         )
@@ -241,7 +243,7 @@ def one_mean_power(
 
 
 def _power(design: TwoMeans, n_treated: float, n_control: float, level: Level) -> float:
-    s1, s0 = _deviations(design.spread)
+    s1, s0 = seen_deviations(design.spread)
     distance = _distance(design) / sqrt(s1**2 / n_treated + s0**2 / n_control)
     freedom = _freedom(design.spread, n_treated, n_control)
     if freedom == inf:
@@ -294,7 +296,7 @@ def means_size(
     check_power(power, level)
     share = allocation.treated_share
     if isinstance(design.spread, KnownDeviations):
-        s1, s0 = _deviations(design.spread)
+        s1, s0 = seen_deviations(design.spread)
         deviation = sqrt(s1**2 / share + s0**2 / (1 - share))
         total = level.normal_total(power, _distance(design), deviation, deviation)
     else:
@@ -307,11 +309,12 @@ def means_size(
         total,
         allocation,
         lambda n1, n0: _power(design, n1, n0, level),
-        _conventions(design, level),
+        means_conventions(design, level),
     )
 
 
-def _conventions(design: TwoMeans, level: Level) -> tuple[str, ...]:
+def means_conventions(design: TwoMeans, level: Level = TWO_SIDED_5) -> tuple[str, ...]:
+    """Return in words every choice the power of a comparison of two means depends on."""
     spread = design.spread
     if isinstance(spread, PooledDeviation):
         test = "Student's t, power by the noncentral t distribution"
@@ -320,9 +323,10 @@ def _conventions(design: TwoMeans, level: Level) -> tuple[str, ...]:
     elif isinstance(spread, KnownDeviations):
         test = "z test, standard deviations taken as known"
     else:
+        fewer = "1 degree" if spread.covariates == 1 else f"{spread.covariates} degrees"
         test = (
             f"analysis of covariance: variance times 1 - {spread.correlation:g}^2, noncentral t "
-            f"distribution with {spread.covariates} degrees of freedom fewer than Student's"
+            f"distribution with {fewer} of freedom fewer than Student's"
         )
     margin = "superiority"
     if isinstance(design.hypothesis, Margin):

@@ -21,7 +21,13 @@ from trialsim.sizing.fixed import (
     rounded_size,
 )
 
-__all__ = ["ordinal_power", "ordinal_size", "treated_probabilities"]
+__all__ = [
+    "log_odds_ratio_deviation",
+    "ordinal_conventions",
+    "ordinal_power",
+    "ordinal_size",
+    "treated_probabilities",
+]
 
 
 def _check(control: Sequence[float], odds_ratio: float) -> None:
@@ -57,8 +63,10 @@ def treated_probabilities(control: Sequence[float], odds_ratio: float) -> tuple[
     return tuple(b - a for a, b in pairwise((0.0, *reached, 1.0)))
 
 
-def _deviation(control: Sequence[float], odds_ratio: float, treated_share: float) -> float:
-    """Return the standard deviation of the log odds ratio with one patient."""
+def log_odds_ratio_deviation(
+    control: Sequence[float], odds_ratio: float, treated_share: float
+) -> float:
+    """Return the standard deviation of the log odds ratio with one patient, under no effect."""
     refuse(margin_problems(SUPERIORITY, odds_ratio, 1.0, TWO_SIDED_5))
     treated = treated_probabilities(control, odds_ratio)
     together = (
@@ -90,7 +98,7 @@ def ordinal_power(
     _check(control, odds_ratio)
     check_sizes(n_treated, n_control)
     total = n_treated + n_control
-    deviation = _deviation(control, odds_ratio, n_treated / total)
+    deviation = log_odds_ratio_deviation(control, odds_ratio, n_treated / total)
     return level.normal_power(abs(log(odds_ratio)) * sqrt(total), deviation, deviation)
 
 
@@ -124,16 +132,21 @@ def ordinal_size(
     """
     _check(control, odds_ratio)
     check_power(power, level)
-    deviation = _deviation(control, odds_ratio, allocation.treated_share)
+    deviation = log_odds_ratio_deviation(control, odds_ratio, allocation.treated_share)
     total = level.normal_total(power, abs(log(odds_ratio)), deviation, deviation)
     return rounded_size(
         total,
         allocation,
         lambda n1, n0: ordinal_power(control, odds_ratio, n1, n0, level),
-        (
-            level.convention,
-            "superiority; odds ratio of a category or an earlier one, treated to control",
-            "Whitehead's formula: log odds ratio with the variance under no effect, ties by the "
-            "category probabilities of both arms together",
-        ),
+        ordinal_conventions(level),
+    )
+
+
+def ordinal_conventions(level: Level = TWO_SIDED_5) -> tuple[str, ...]:
+    """Return in words every choice the power of the proportional-odds test depends on."""
+    return (
+        level.convention,
+        "superiority; odds ratio of a category or an earlier one, treated to control",
+        "Whitehead's formula: log odds ratio with the variance under no effect, ties by the "
+        "category probabilities of both arms together",
     )

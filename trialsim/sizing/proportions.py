@@ -40,6 +40,7 @@ __all__ = [
     "exact_proportions_power",
     "exact_proportions_size",
     "n_per_arm_pooled",
+    "proportions_conventions",
     "proportions_power",
     "proportions_size",
 ]
@@ -219,7 +220,8 @@ def _moments(design: TwoProportions, share: float) -> _Moments:
     return _Moments(abs(distance), deviation(q1, q0), deviation(p1, p0), corrected)
 
 
-def _conventions(design: TwoProportions, level: Level) -> tuple[str, ...]:
+def proportions_conventions(design: TwoProportions, level: Level = TWO_SIDED_5) -> tuple[str, ...]:
+    """Return in words every choice the power of a comparison of two risks depends on."""
     said = {
         NullVariance.POOLED: "pooled variance under the null hypothesis, unpooled under the effect",
         NullVariance.RESTRICTED: "restricted maximum-likelihood variance under the null hypothesis "
@@ -303,7 +305,7 @@ def proportions_size(
         total,
         allocation,
         lambda n1, n0: proportions_power(design, n1, n0, level),
-        _conventions(design, level),
+        proportions_conventions(design, level),
     )
 
 

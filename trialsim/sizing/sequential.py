@@ -89,6 +89,9 @@ class WangTsiatis:
         if not -1 <= self.delta <= 1:
             _refuse("delta", "must be in [-1, 1]", self.delta, "0 is O'Brien-Fleming, 0.5 Pocock.")
 
+    def __str__(self) -> str:
+        return f"wt:{self.delta:g}"
+
     def shape(self, information: Floats) -> Floats:
         """Return the bounds up to a constant."""
         return np.asarray(information ** (self.delta - 0.5))
@@ -106,6 +109,9 @@ class ObrienFleming(WangTsiatis):
     delta: float = field(default=0.0, init=False)
     name: ClassVar[str] = "O'Brien-Fleming"
 
+    def __str__(self) -> str:
+        return "obf"
+
 
 @dataclass(frozen=True)
 class Pocock(WangTsiatis):
@@ -119,6 +125,9 @@ class Pocock(WangTsiatis):
     delta: float = field(default=0.5, init=False)
     name: ClassVar[str] = "Pocock"
 
+    def __str__(self) -> str:
+        return "pocock"
+
 
 @dataclass(frozen=True)
 class LanDeMetsObrienFleming:
@@ -128,6 +137,9 @@ class LanDeMetsObrienFleming:
     ----------
     Lan and DeMets (1983), Biometrika 70:659-663, alpha-star-1.
     """
+
+    def __str__(self) -> str:
+        return "ldof"
 
     def spent(self, information: Floats, total: float) -> Floats:
         """Return the error spent by each look, shape (n_looks,)."""
@@ -142,6 +154,9 @@ class LanDeMetsPocock:
     ----------
     Lan and DeMets (1983), Biometrika 70:659-663, alpha-star-2.
     """
+
+    def __str__(self) -> str:
+        return "ldpocock"
 
     def spent(self, information: Floats, total: float) -> Floats:
         """Return the error spent by each look, shape (n_looks,)."""
@@ -158,6 +173,9 @@ class HwangShihDeCani:
     """
 
     gamma: float
+
+    def __str__(self) -> str:
+        return f"hsd:{self.gamma:g}"
 
     def __post_init__(self) -> None:
         if not -40 <= self.gamma <= 40:
@@ -215,12 +233,18 @@ class GivenBounds:
 
     z: tuple[float, ...]
 
+    def __str__(self) -> str:
+        return f"z {', '.join(f'{bound:g}' for bound in self.z)}"
+
 
 @dataclass(frozen=True)
 class GivenFutility:
     """Futility bounds on the scale of Z at every look but the last; -inf for none."""
 
     z: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"z {', '.join(f'{bound:g}' for bound in self.z)}"
 
 
 Spending = LanDeMetsObrienFleming | LanDeMetsPocock | HwangShihDeCani | UserSpending
@@ -232,6 +256,9 @@ class BetaSpending:
     """Futility bounds that spend the type II error at the planned effect."""
 
     rule: Spending
+
+    def __str__(self) -> str:
+        return f"beta by {self.rule}"
 
 
 Futility = GivenFutility | BetaSpending
@@ -430,7 +457,10 @@ def sequential_design(
     _check_information(information_fractions)
     if abs(information_fractions[-1] - 1) > 1e-9:
         _refuse(
-            "information_fractions", "must end at 1", information_fractions[-1], "Divide by it."
+            "information_fractions",
+            "must end at 1",
+            information_fractions[-1],
+            "The last look is at all of the planned information: write 1.",
         )
     _check_error_rate(alpha, sides)
     design = SequentialDesign(
@@ -538,7 +568,12 @@ def _planned_drift(design: SequentialDesign, power: float) -> float:
         lambda drift: probit(beta) - probit(bounds(drift).type_ii_error), guess + 0.1, guess + 0.2
     )
     if abs(bounds(found).type_ii_error - beta) > 1e-7:
-        _refuse("futility", "must leave the power within reach", design.futility, "Spend it later.")
+        _refuse(
+            "futility",
+            "must leave the power within reach",
+            design.futility,
+            "Spend beta later, or less of it.",
+        )
     return found
 
 
@@ -612,22 +647,34 @@ def _check_rules(design: SequentialDesign) -> None:
     if futility is None:
         return
     if design.sides == 2:
-        _refuse("futility", "must belong to a one-sided design", futility, "Use one side.")
+        _refuse(
+            "futility",
+            "must belong to a one-sided design",
+            futility,
+            "Test one side, with half of alpha.",
+        )
     if isinstance(futility, GivenFutility):
         if len(futility.z) != looks - 1:
-            _refuse("futility", f"must hold {looks - 1} bounds", len(futility.z), "Omit the last.")
+            _refuse(
+                "futility",
+                f"must hold {looks - 1} bounds",
+                len(futility.z),
+                "Give one for every look but the last.",
+            )
         if not all(z < inf for z in futility.z):
-            _refuse("futility", "must be below infinity", futility.z, "Use -inf for none.")
+            _refuse("futility", "must be below infinity", futility.z, "-10 is as good as none.")
         return
     if design.planned_power is None:
-        _refuse("power", "must be given where beta is spent", "", "Write power=0.9, for example.")
+        _refuse(
+            "power", "must be given where beta is spent", "", "State the power, for example 0.9."
+        )
     _check_user_spending(futility.rule, 1 - design.planned_power)
     if design.binding and not isinstance(design.efficacy, Spending):
         _refuse(
             "efficacy",
             "must be a spending function where futility is binding and spends beta",
             design.efficacy,
-            "Spend alpha too, or set binding=False.",
+            "Spend alpha too (ldof, ldpocock or hsd), or let futility not bind.",
         )
 
 
@@ -639,7 +686,12 @@ def _check_efficacy(design: SequentialDesign) -> None:
     if len(rule.z) != looks:
         _refuse("efficacy", f"must hold {looks} bounds", len(rule.z), "Give one per look.")
     if not all(z > 0 for z in rule.z):
-        _refuse("efficacy", "must be above 0 at every look", rule.z, "Use inf for no test.")
+        _refuse(
+            "efficacy",
+            "must be above 0 at every look",
+            rule.z,
+            "A very large bound, 10, is as good as no test.",
+        )
 
 
 def _check_user_spending(rule: Spending | WangTsiatis, total: float) -> None:
@@ -843,7 +895,7 @@ def sequential_p_value(design: SequentialDesign, z: ArrayLike) -> float:
     if isinstance(design.efficacy, GivenBounds):
         _refuse("efficacy", "must make bounds from alpha", design.efficacy, "Use a spending rule.")
     if isinstance(design.futility, BetaSpending) and design.binding:
-        _refuse("futility", "must not bind", design.futility, "Set binding=False.")
+        _refuse("futility", "must not bind", design.futility, "Let futility not bind.")
     seen = np.abs(seen) if design.sides == 2 else seen
 
     def margin(quantile: float) -> float:

@@ -131,7 +131,7 @@ def single_stage_power(null_response: float, response: float, n: int, alpha: flo
     """
     _check(null_response, response, (1 + alpha) / 2, alpha)
     rule = "must be at least 1"
-    refuse(problem_unless(n >= 1, "n", n, rule, "Correct the size."))
+    refuse(problem_unless(n >= 1, "n", n, rule, "Correct the number of patients."))
     return _power(null_response, response, alpha, n)
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "expected_day",
     "limiting_log_hazard_ratio",
     "restricted_mean_difference",
+    "survival_conventions",
     "survival_power",
     "survival_size",
 ]
@@ -374,7 +375,7 @@ def _per_patient(design: TimeToEvent, treated_share: float, level: Level) -> _Pe
     formula = EventsFormula(design.method.value)
     _check_formula(formula, design.hypothesis)
     events = expected_events(course, design.cut_day).total
-    rule, remedy = "must see events", "Cut later, or give hazards above 0."
+    rule, remedy = "must see events", "Hold the last look later, or state hazards above 0."
     refuse(problem_unless(events > 0, "cut_day", design.cut_day, rule, remedy))
     mean = _effect_per_event(formula, hazard_ratio, design.null, treated_share)
     return _PerPatient(mean, 1 / sqrt(events), 1 / sqrt(events), events)
@@ -427,13 +428,18 @@ def survival_size(
         total,
         allocation,
         lambda n1, n0: survival_power(design, n1, n0, level),
-        (
-            level.convention,
-            _hypothesis_in_words(design.hypothesis),
-            _METHODS_IN_WORDS[design.method],
-            f"events expected by day {design.cut_day:g}",
-        ),
+        survival_conventions(design, level),
         found.events,
+    )
+
+
+def survival_conventions(design: TimeToEvent, level: Level = TWO_SIDED_5) -> tuple[str, ...]:
+    """Return in words every choice the power of a log-rank test at a cut-off depends on."""
+    return (
+        level.convention,
+        _hypothesis_in_words(design.hypothesis),
+        _METHODS_IN_WORDS[design.method],
+        f"events expected by day {design.cut_day:g}",
     )
 
 

@@ -66,7 +66,7 @@ class WithLooks:
                 "total patients",
                 total,
                 f"must be from 2 to {MOST_PATIENTS:,}",
-                "Correct the size.",
+                "Correct the number of patients.",
             )
         )
         wanted = log(total)

@@ -26,9 +26,9 @@ def justification(planned: PlannedSize, simulated: Characteristic) -> str:
     parts = [
         _what(planned),
         f"About {planned.events:.0f} events are expected." if planned.events else "",
-        f"Allowing for {100 * request.loss:g}% without outcome, "
+        f"Allowing for {100 * planned.loss:.4g}% without outcome, "
         f"{planned.total_with_loss:,} are randomised."
-        if request.loss
+        if planned.loss
         else "",
         _simulated(planned, simulated),
         _believed(planned),
@@ -43,12 +43,10 @@ def justification(planned: PlannedSize, simulated: Characteristic) -> str:
 
 def _what(planned: PlannedSize) -> str:
     protocol, request = planned.protocol, planned.request
-    control, treated = planned.risks
     n1, n0 = planned.arms
     find = "find"
     if isinstance(planned.hypothesis, Margin):
-        scale = "hazard ratio" if planned.is_survival else str(planned.plan.summary)
-        find = f"show {planned.hypothesis.in_words(scale)}, if the truth is"
+        find = f"show {planned.hypothesis.in_words(planned.kind.margin_scale)}, if the truth is"
     target = f" (target {100 * request.power:g}%)" if request.total is None else ""
     source = planned.truth.source
     known = f"{source}; {planned.status}" if source else "assumed"
@@ -59,9 +57,8 @@ def _what(planned: PlannedSize) -> str:
     return (
         f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
         f"({planned.total:,} in all) give {100 * planned.power_achieved:.1f}% power{target} to "
-        f"{find} {planned.truth.label} ({known}), "
-        f"{protocol.primary.event} in {100 * control:.1f}% v {100 * treated:.1f}%, with a "
-        f"{planned.test_in_words} test{looks}."
+        f"{find} {planned.truth.label} ({known}), {planned.arms_in_words}, with "
+        f"{planned.with_test}{looks}."
     )
 
 
@@ -113,16 +110,9 @@ def _references(planned: PlannedSize) -> Iterator[str]:
 
 
 def _assumptions(planned: PlannedSize) -> Iterator[tuple[str, str]]:
-    scenario, nature = planned.scenario, planned.resolved.template.nature
     yield "effect", planned.truth.source
-    if planned.is_survival:
-        yield "survival on control, enrolment and dropout", ""
-    elif scenario.response or scenario.as_observed:
-        yield "control risk", planned.truth.source
-    else:
-        stated = scenario.control_risk or nature.control_risk
-        yield "control risk", (stated.source or "") if stated else ""
-    if planned.request.loss:
-        yield f"{100 * planned.request.loss:g}% without outcome", ""
+    yield from planned.kind.assumptions()
+    if planned.loss:
+        yield f"{100 * planned.loss:.4g}% without outcome", ""
     for record in planned.request.prior:
         yield "prior", record

@@ -10,7 +10,20 @@ from pydantic import ValidationError
 
 from trialsim.errors import Problem, RequestError
 from trialsim.kernels.exact import ExactTest
-from trialsim.protocol.endpoints import ResponseEndpoint, TimeToEventEndpoint
+from trialsim.protocol.endpoints import (
+    BinaryEndpoint,
+    CompetingEndpoint,
+    ContinuousEndpoint,
+    CountEndpoint,
+    DaysAliveEndpoint,
+    MeasuredScale,
+    OrdinalEndpoint,
+    OutcomeEndpoint,
+    ResponseEndpoint,
+    RiskEndpoint,
+    SimulatedEndpoint,
+    TimeToEventEndpoint,
+)
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
 from trialsim.sizing.fixed import Allocation, NonInferiority, SuperiorityByMargin
@@ -24,11 +37,11 @@ from trialsim.sizing.sequential import (
     spending_from_words,
 )
 from trialsim.studies.reestimation import SizeRule
-from trialsim.studies.size import SizeRequest
+from trialsim.studies.size_question import SizeRequest
 
-__all__ = ["SizeWords", "size_request"]
+__all__ = ["SizeWords", "effect_example", "size_request"]
 
-_MEASURES = {"OR": "odds_ratio", "RR": "risk_ratio", "RD": "risk_difference", "HR": "hazard_ratio"}
+_RISKS = {"OR": "odds_ratio", "RR": "risk_ratio", "RD": "risk_difference"}
 _EXACT = {
     "chi-square": ExactTest.CHI_SQUARE,
     "fisher": ExactTest.FISHER,
@@ -57,7 +70,7 @@ class SizeWords(Shape):
     binding: bool
     observed: str | None
     information: str | None
-    dropout: float
+    dropout: float | None
     ratio: str | None
     margin: float | None
     superiority_margin: float | None
@@ -149,13 +162,14 @@ def _check_alone(resolved: ResolvedTemplate, words: SizeWords) -> None:
         if given and not allowed:
             raise RequestError(Problem(rule, remedy, option))
     _check_simulated_alone(words)
-    if isinstance(resolved.template.protocol.primary, TimeToEventEndpoint):
+    primary = resolved.template.protocol.primary
+    if not isinstance(primary, RiskEndpoint):
         for option, stated in (
             ("--control-risk", words.control_risk),
             ("--margin-test", words.margin_test),
         ):
             if stated is not None:
-                rule = "must belong to a binary endpoint: this one is a time to an event"
+                rule = f"must belong to a binary endpoint: this one is {kind_in_words(primary)}"
                 raise _refused(option, rule, "Leave it out.", str(stated))
 
 
@@ -164,7 +178,7 @@ def _check_simulated_alone(words: SizeWords) -> None:
         return
     for option, given in (
         ("--total", words.total is not None),
-        ("--dropout", words.dropout != 0),
+        ("--dropout", words.dropout is not None),
         ("--prior", bool(words.prior)),
         ("--grid", words.grid),
         ("--reestimate", words.reestimate is not None),
@@ -204,10 +218,13 @@ def _stated(
         rule = "cannot be stated for a response that comes and goes"
         remedy = "Plan for a scenario: --scenario ID ('trialsim show' lists them)."
         raise _refused("--effect", rule, remedy, effect)
-    measure, value, bare = _effect(resolved, effect)
+    primary = resolved.template.protocol.primary
+    measure, value, bare = _effect(primary, effect)
     content: dict[str, object] = {"id": "planned", "title": "as asked"}
-    if measure == "hazard_ratio":
-        content["survival"] = {"hazard_ratio": value}
+    if isinstance(primary, OutcomeEndpoint):
+        content["outcomes"] = {primary.id: {measure: value}}
+    elif isinstance(primary, TimeToEventEndpoint):
+        content["survival"] = {measure: value}
     else:
         content["effect"] = {measure: value}
         if control_risk is not None:
@@ -220,23 +237,54 @@ def _stated(
         remedy = "A ratio is above 0, and both risks lie between 0 and 1."
         raise _refused("--effect", f"is impossible: {said}", remedy, effect) from None
     read = f"read as {measure.replace('_', ' ')} {value:g}"
-    if measure != "hazard_ratio":
+    if isinstance(primary, RiskEndpoint):
         read += f" = {100 * truth.control_risk:.1f}% -> {100 * truth.treated_risk:.1f}%"
     return scenario, [read] if bare else []
 
 
-def _effect(resolved: ResolvedTemplate, words: str) -> tuple[str, float, bool]:
+def _measures(primary: SimulatedEndpoint) -> tuple[dict[str, str], str]:
+    """Return the keys of effects by what is typed, the one of a bare number first; an example."""
+    match primary:
+        case TimeToEventEndpoint() | CompetingEndpoint():
+            return {"HR": "hazard_ratio"}, '"HR 0.70"'
+        case ContinuousEndpoint(scale=MeasuredScale.LOG):
+            return {"GMR": "ratio_of_geometric_means"}, '"GMR 1.4"'
+        case ContinuousEndpoint():
+            return {"MD": "mean_difference"}, '"MD -1.5"'
+        case OrdinalEndpoint() | DaysAliveEndpoint():
+            return {"OR": "odds_ratio"}, '"OR 1.8"'
+        case CountEndpoint():
+            return {"RR": "rate_ratio"}, '"RR 0.7"'
+        case _:
+            return _RISKS, '"OR 0.70", "RR 0.8" or "RD -0.05"'
+
+
+def effect_example(primary: SimulatedEndpoint) -> str:
+    """Return an effect of a kind of endpoint as it may be typed."""
+    return _measures(primary)[1].split('"')[1]
+
+
+def kind_in_words(primary: SimulatedEndpoint) -> str:
+    """Return what a primary endpoint is."""
+    if isinstance(primary, TimeToEventEndpoint):
+        return "a time to an event"
+    if isinstance(primary, BinaryEndpoint):
+        return "a binary endpoint"
+    return f"an endpoint of kind {primary.kind}"
+
+
+def _effect(primary: SimulatedEndpoint, words: str) -> tuple[str, float, bool]:
     """Return measure, value, and whether the measure had to be guessed."""
-    survival = isinstance(resolved.template.protocol.primary, TimeToEventEndpoint)
-    found = re.fullmatch(r"\s*(?:([A-Za-z]{2})\s+)?(-?[0-9]*\.?[0-9]+)\s*", words)
-    example = 'Write "HR 0.70".' if survival else 'Write "OR 0.70", "RR 0.8" or "RD -0.05".'
+    found = re.fullmatch(r"\s*(?:([A-Za-z]{2,3})\s+)?(-?[0-9]*\.?[0-9]+)\s*", words)
+    measures, example = _measures(primary)
+    example = f"Write {example}."
     if not found:
         raise _refused("--effect", "must be a measure and a number", example, words)
-    name = (found[1] or ("HR" if survival else "OR")).upper()
-    if name not in _MEASURES or (name == "HR") != survival:
-        kind = "a time to an event" if survival else "a binary endpoint"
-        raise _refused("--effect", f"must be a measure of {kind}", example, words)
-    return _MEASURES[name], float(found[2]), found[1] is None
+    name = (found[1] or next(iter(measures))).upper()
+    if name not in measures:
+        rule = f"must be a measure of {kind_in_words(primary)}"
+        raise _refused("--effect", rule, example, words)
+    return measures[name], float(found[2]), found[1] is None
 
 
 def _numbers(field: str, words: str | None, example: str) -> tuple[float, ...]:
