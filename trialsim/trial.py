@@ -347,6 +347,12 @@ class Measure(StrEnum):
     P_STAGEWISE = "p_stagewise"  # one-sided, of a trial that ended
     ESTIMATE_MEDIAN_UNBIASED = "estimate_median_unbiased"
     CONDITIONAL_EFFECT = "conditional_effect"
+    POWER_DIFFERENCE = "power_difference"  # from the reference horizon, of the same trials
+    BIAS_FROM_REFERENCE = "bias_from_reference"  # of an earlier estimate for the later effect
+    WRONG_VERDICT = "wrong_verdict"  # no to an effect that is there later, or yes to none
+    VERDICT_CHANGES = "verdict_changes"  # between this horizon and the reference
+    LOST = "lost"  # share of patients dead, lost or not seen by a read-out
+    COST = "cost"  # in `unit`
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
 
 

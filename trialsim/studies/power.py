@@ -112,7 +112,7 @@ def _truth_rows(
     own_risk = scenario.control_risk or scenario.as_observed or scenario.response
     risk_paths = [f"{here}.{key}" for key in ("control_risk", "response", "survival")] + shared
     risk_paths += [] if own_risk else ["nature.control_risk"]
-    control_source, control_status = _control_source(resolved, scenario, truth, status)
+    control_source, control_status = _control_source(resolved, scenario, truth, status, plan.day)
     rows = [
         replace(
             blank,
@@ -225,7 +225,7 @@ def _size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) ->
 
 
 def _control_source(
-    resolved: ResolvedTemplate, scenario: Scenario, truth: Truth, status: str
+    resolved: ResolvedTemplate, scenario: Scenario, truth: Truth, status: str, day: float
 ) -> tuple[str | None, str]:
     """Return where a scenario's control risk comes from, and how far it can be relied on."""
     if scenario.as_observed:
@@ -235,7 +235,9 @@ def _control_source(
         return None, "assumed"
     if truth.courses or risk is None:
         return truth.source or None, status
-    stated = risk.source and resolved.evidence.stated_as(risk.source, "control_risk", risk.value)
+    stated = risk.source and resolved.evidence.stated_as(
+        risk.source, "control_risk", risk.value, day
+    )
     return risk.source, stated.status.value if stated else "assumed"
 
 
