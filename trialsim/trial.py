@@ -374,6 +374,7 @@ class Row:
     clock: str | None = None
     arm: str | None = None
     look: int | None = None
+    lag: str | None = None
     analysis: str | None = None
     mcse: float | None = None
     n_replicates: int | None = None

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse.binary import Columns, analyse_counts
+from trialsim.analyse.time_to_response import analyse_times
 from trialsim.generate.response import ResponseBatch
-from trialsim.protocol.endpoints import Counted
+from trialsim.protocol.endpoints import BinaryTest, Counted
 from trialsim.trial import AnalysisPlan, LookResults
 
 __all__ = ["analyse", "patients", "responding", "score"]
@@ -16,11 +17,15 @@ __all__ = ["analyse", "patients", "responding", "score"]
 def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
     """Compare the arms as assigned; who missed the visit, died or was lost did not respond.
 
+    A test of times to an event compares the time to the first response seen.
+
     Returns
     -------
     LookResults
         Arrays of shape (n_reps, 1).
     """
+    if not isinstance(plan.test, BinaryTest):
+        return analyse_times(batch, plan)
     responding_now = responding(batch, plan)
     treated, untreated = batch.assigned, ~batch.assigned
     counts = [

@@ -607,9 +607,11 @@ def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
 def followup(options: argparse.Namespace) -> None:
     """Read the same simulated patients at several horizons."""
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
-    from trialsim.figures.followup import followup_figure
+    from trialsim.figures.followup import followup_figure, lag_figure
+    from trialsim.protocol.horizons import times_from_words
     from trialsim.report.followup_screen import followup_screen
     from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.delayed_effect import with_analyses
     from trialsim.studies.followup import followup_request, plan_followup
     from trialsim.studies.simulation import plan_simulation
 
@@ -617,6 +619,11 @@ def followup(options: argparse.Namespace) -> None:
     check_request(options.replicates, options.seed, options.workers or 1)
     resolved = _load(options)
     planned = plan_followup(resolved, followup_request(resolved, options), options.scenarios)
+    if options.lags and not options.analyses:
+        rule, remedy = "needs --analyses", "Add it."
+        raise RequestError(Problem(rule, remedy, "--lags", options.lags))
+    protocol = resolved.template.protocol
+    lags = times_from_words(options.lags, "entry", protocol) if options.lags else ()
     folder = None
     if not options.json or options.out is not None:
         folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
@@ -630,7 +637,21 @@ def followup(options: argparse.Namespace) -> None:
             on_progress=on_progress,
         )
     )
-    names = ("at", "clock", "reference", "choose", "power", "accept_claim", "replicates")
+    if options.analyses:
+        result = _with_progress(
+            lambda on_progress: with_analyses(
+                planned,
+                result,
+                lags=lags,
+                seed=options.seed,
+                workers=options.workers or cpus_available(),
+                on_progress=on_progress,
+            )
+        )
+    names = (
+        *("at", "clock", "reference", "analyses", "lags", "choose", "power", "accept_claim"),
+        "replicates",
+    )
     given = {name: getattr(options, name) for name in names}
     arguments = _arguments(options, scenario=options.scenarios, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="followup")
@@ -639,6 +660,7 @@ def followup(options: argparse.Namespace) -> None:
     if folder:
         with folder.begin():
             drawn = {"followup": followup_figure(planned, result)}
+            drawn |= {"lags": lag_figure(planned, result)} if lags else {}
             for path in folder.write(document, drawn):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")

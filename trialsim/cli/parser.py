@@ -248,6 +248,14 @@ def _followup(followup: argparse.ArgumentParser) -> None:
         help="the one whose effect counts (default: that of the primary endpoint, else the last)",
     )
     followup.add_argument(
+        "--analyses", action="store_true", help="log-rank, MaxCombo, ... of the same patients too"
+    )
+    followup.add_argument(
+        "--lags",
+        metavar="TIMES",
+        help='with --analyses: let the effect start later after entry, "0 mo,3 mo,6 mo"',
+    )
+    followup.add_argument(
         "--choose", choices=("power", "cost", "time"), help="recommend one, for --power"
     )
     followup.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")

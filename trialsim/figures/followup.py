@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.quantities import DAYS_PER_UNIT
+from trialsim.studies.delayed_effect import short_name
 from trialsim.studies.followup import PlannedFollowUp, SeenPoint
 from trialsim.trial import Measure, StudyResult
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["course_panel", "followup_figure", "power_panel"]
+__all__ = ["course_panel", "followup_figure", "lag_figure", "power_panel"]
 
 _STYLES = ("-", "--", ":", "-.")
 _MARKS = "os^Dvx"
@@ -77,6 +78,8 @@ def power_panel(axes: Axes, planned: PlannedFollowUp, result: StudyResult) -> Ax
             for row in result.rows
             if row.measure is Measure.POWER
             and row.scenario == scenario.id
+            and row.lag is None
+            and row.analysis == planned.jobs[0].plans[0].in_words
             and (row.horizon, row.clock) == (str(horizon.time.after), horizon.time.clock.value)
         ]
         points = [
@@ -115,3 +118,33 @@ def followup_figure(planned: PlannedFollowUp, result: StudyResult) -> tuple[Figu
         f"{title}. Grey: {protocol.control.id}; blue: {protocol.experimental.id}; symbols: "
         f"published shares. Horizons from {planned.in_words(first)} to {planned.in_words(last)}."
     )
+
+
+def lag_figure(planned: PlannedFollowUp, result: StudyResult) -> tuple[Figure, str]:
+    """Return a map of lag by horizon for every analysis, of the first scenario with an effect."""
+    rows = [row for row in result.figure_data["analyses"] if row.lag is not None]
+    rows = [row for row in rows if row.scenario == rows[0].scenario]
+    lags = list(dict.fromkeys(row.lag for row in rows))
+    horizons = [str(horizon.time.after) for horizon in planned.horizons]
+    by_test: dict[str, dict[tuple[str | None, str | None], float]] = {}
+    for row in rows:
+        own = by_test.setdefault(short_name(row.analysis or ""), {})
+        own[row.lag, row.horizon] = 100 * (row.value or 0.0)
+    title = f"% of trials that find the effect of {rows[0].scenario}, by when it starts"
+    with house_style():
+        figure = new_figure(10.4, 2.2 + 1.1 * len(lags))
+        for number, (test, found) in enumerate(by_test.items()):
+            axes = figure.add_subplot(-(-len(by_test) // 3), 3, number + 1)
+            grid = [[found.get((lag, at), float("nan")) for at in horizons] for lag in lags]
+            axes.imshow(grid, vmin=0, vmax=100, cmap="Blues", aspect="auto")
+            for y, line in enumerate(grid):
+                for x, value in enumerate(line):
+                    ink = "white" if value > 55 else INK
+                    axes.text(x, y, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=9)
+            axes.set_xticks(range(len(horizons)), horizons, fontsize=8)
+            axes.set_yticks(range(len(lags)), [str(lag) for lag in lags], fontsize=8)
+            axes.set_title(test, loc="left", fontsize=9.5)
+            axes.set_xlabel("read out at", fontsize=8)
+            axes.set_ylabel("effect starts", fontsize=8)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
+    return figure, f"{title} (rows) and by read-out (columns), for {', '.join(by_test)}."

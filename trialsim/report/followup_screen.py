@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from trialsim.protocol.quantities import Clock, months
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
+from trialsim.studies.delayed_effect import short_name
 from trialsim.studies.followup import PlannedFollowUp
 from trialsim.trial import Measure, Row, StudyResult
 
@@ -29,6 +30,8 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
     parts = [_head(planned)]
     parts += [_scenario(planned, result, index) for index in range(len(planned.scenarios))]
     parts.append(wrapped(_legend(planned)))
+    if analyses := result.figure_data.get("analyses"):
+        parts += _analyses(planned, analyses)
     parts.append(_plan(planned, result))
     if choice := result.texts.get("choice"):
         parts.append(wrapped(choice))
@@ -52,8 +55,8 @@ def _head(planned: PlannedFollowUp) -> str:
 def _rows_at(result: StudyResult, scenario: str, horizon: tuple[str, str]) -> dict[_Cell, Row]:
     return {
         (row.measure, row.arm, row.level if row.measure is not Measure.POWER else None): row
-        for row in result.rows
-        if row.scenario == scenario and (row.horizon, row.clock) == horizon
+        for row in reversed(result.rows)  # the first is the one of the plan
+        if row.scenario == scenario and (row.horizon, row.clock) == horizon and row.lag is None
     }
 
 
@@ -88,6 +91,47 @@ def _scenario(planned: PlannedFollowUp, result: StudyResult, index: int) -> str:
         "per arm,\n80% / 90%",
     )
     return f"{told}\n{table(header, lines)}"
+
+
+def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
+    """Yield what every analysis of the same patients finds, and what a later start does to it."""
+    horizons = [(str(h.time.after), h.time.clock.value) for h in planned.horizons]
+    header = [after for after, _ in horizons]
+    tests = list(dict.fromkeys(short_name(row.analysis or "") for row in rows))
+    for scenario in dict.fromkeys(row.scenario for row in rows):
+        own = {
+            (row.lag, short_name(row.analysis or ""), row.horizon, row.clock): row
+            for row in rows
+            if row.scenario == scenario
+        }
+        lines = [(t, *(_percent(own.get((None, t, *h))) for h in horizons)) for t in tests]
+        told = wrapped(f"In how many of 100 trials each analysis finds an effect ({scenario})")
+        yield f"{told}\n{table(('read at', *header), lines)}"
+        lags = [lag for lag in dict.fromkeys(key[0] for key in own) if lag is not None]
+        first, late = tests[0], _LATE
+        lines = [
+            (
+                lag,
+                *(
+                    " / ".join(_percent(own.get((lag, test, *h))) for test in (first, late))
+                    for h in horizons
+                ),
+            )
+            for lag in lags
+        ]
+        if lines:
+            told = wrapped(f"{first} / {late}, where the effect starts later ({scenario})")
+            yield f"{told}\n{table(('starts, after entry', *header), lines)}"
+    worst = max((row.mcse or 0.0 for row in rows), default=0.0)
+    of_times = "" if planned.truths[0][0].courses else " Risks are read as times to the event here."
+    yield wrapped(f"Monte Carlo standard errors are at most {100 * worst:.1f} of 100.{of_times}")
+
+
+_LATE = "log-rank, FH(0, 1)"  # sees late differences best
+
+
+def _percent(row: Row | None) -> str:
+    return "-" if row is None or row.value is None else f"{100 * row.value:.1f}"
 
 
 def _any(rows: dict[_Cell, Row], measure: Measure) -> Row:
