@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_property_every_command_in_the_readmes_table_runs(words, trialsim, tmp_p
     (tmp_path / "my-trial.yaml").write_bytes(
         (ROOT / "tests" / "protocols" / "valid" / "ten-lines.yaml").read_bytes()
     )
-    done = trialsim(*words.split(), *quick, cwd=tmp_path)
+    done = trialsim(*shlex.split(words), *quick, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -409,6 +409,12 @@ class Measure(StrEnum):
     CONDITIONAL_EFFECT = "conditional_effect"
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
     POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
+    POWER_DIFFERENCE = "power_difference"  # from the reference horizon, of the same trials
+    BIAS_FROM_REFERENCE = "bias_from_reference"  # of an earlier estimate for the later effect
+    WRONG_VERDICT = "wrong_verdict"  # no to an effect that is there later, or yes to none
+    VERDICT_CHANGES = "verdict_changes"  # between this horizon and the reference
+    LOST = "lost"  # share of patients dead, lost or not seen by a read-out
+    COST = "cost"  # in `unit`
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
     POWER_INTERACTION = "power_interaction"  # P(the test of interaction rejects), in any scenario
     INTERACTION = "interaction"  # effect in a subgroup relative to the first; per SD of a covariate
@@ -437,6 +443,7 @@ class Row:
     clock: str | None = None
     arm: str | None = None
     look: int | None = None
+    lag: str | None = None
     analysis: str | None = None
     mcse: float | None = None
     n_replicates: int | None = None

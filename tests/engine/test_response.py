@@ -224,7 +224,7 @@ def test_reference_observed_trials_are_read_at_their_own_time():
         ),
         ("nature.response.loss_per_year=5", "cannot reach"),
         ("protocol.endpoints.response-12mo-after.at=24 mo", "comes after the last visit"),
-        ("protocol.endpoints.response-12mo-after.at=20 mo", "comes after the last visit"),
+        ("protocol.endpoints.response-12mo-after.at=25 mo", "comes after the last visit"),
         ("protocol.endpoints.response-12mo-after.at=7 mo", "is not the day of a visit"),
         ("protocol.visits=[{at: 12 mo}, {at: 18 mo}]", "comes before the first visit"),
     ],

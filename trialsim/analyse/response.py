@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse.binary import Columns, analyse_counts
+from trialsim.analyse.time_to_response import analyse_times
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.contrasts import arm_masks
-from trialsim.protocol.endpoints import Counted
+from trialsim.protocol.endpoints import BinaryTest, Counted
 from trialsim.trial import AnalysisPlan, LookResults
 
 __all__ = ["analyse", "patients", "responding", "score"]
@@ -17,11 +18,15 @@ __all__ = ["analyse", "patients", "responding", "score"]
 def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
     """Compare the arms as assigned; who missed the visit, died or was lost did not respond.
 
+    A test of times to an event compares the time to the first response seen.
+
     Returns
     -------
     LookResults
         Arrays of shape (n_reps, 1).
     """
+    if not isinstance(plan.test, BinaryTest):
+        return analyse_times(batch, plan)
     responding_now = responding(batch, plan)
     treated, untreated = arm_masks(batch.assigned, batch.included)
     counts = [

@@ -24,7 +24,7 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.trial import AnalysisPlan, Kernel, LookResults
 
-__all__ = ["analyse", "patients", "reading_of", "score"]
+__all__ = ["analyse", "max_combo", "patients", "reading_of", "score"]
 
 Floats = NDArray[np.float64]
 
@@ -167,7 +167,7 @@ def _estimate(numbers: LookNumbers, plan: AnalysisPlan) -> tuple[Floats, Floats]
 def _test(numbers: LookNumbers, plan: AnalysisPlan) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Z in favour of the experimental arm, P value, and whether each look finds an effect."""
     if isinstance(plan.test, MaxComboTest):
-        return _max_combo(numbers, plan)
+        return max_combo(numbers, plan)
     estimate, se = _estimate(numbers, plan)
     with np.errstate(divide="ignore", invalid="ignore"):
         match plan.test:
@@ -185,9 +185,7 @@ def _test(numbers: LookNumbers, plan: AnalysisPlan) -> tuple[Floats, Floats, NDA
     return z, p, plan.rejects(z, p)
 
 
-def _max_combo(
-    numbers: LookNumbers, plan: AnalysisPlan
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def max_combo(numbers: LookNumbers, plan: AnalysisPlan) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Decide at alpha by each replicate's own correlations; the P value is not needed for that."""
     score, covariance = numbers.score[:, 0], numbers.covariance[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trialsim.cli import INTERRUPTED
 from trialsim.cli.parser import program_name
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from trialsim.trial import StudyResult
 
 __all__ = ["COMMANDS"]
+
+Found = TypeVar("Found")
 
 _SECONDS_WORTH_WORKERS = 3.0
 _SECONDS_WORTH_ASKING = 3600.0
@@ -343,7 +345,7 @@ def _run_and_show(options: argparse.Namespace, screen: Callable[..., str]) -> in
             store.check_space(bytes_needed(plan.jobs, planned, options.seed, store))
             store.ask({"command": "simulate", **arguments})
         try:
-            result = _with_progress(plan, options, workers, store)
+            result = _simulated(plan, options, workers, store)
             document = Document.of_study(plan.resolved, result, arguments, options.seed)
             shown = screen(plan.resolved, result, options.seed, program_name())
             _print(document.to_json() if options.json else shown)
@@ -457,7 +459,7 @@ def _check_precision(options: argparse.Namespace) -> None:
         )
 
 
-def _with_progress(
+def _simulated(
     plan: PlannedSimulation,
     options: argparse.Namespace,
     workers: Workers,
@@ -468,9 +470,8 @@ def _with_progress(
     precision = None
     if options.precision:
         precision = Precision(options.precision, options.max_replicates)
-
-    def simulate(on_progress: Callable[[float, float], None] | None = None) -> StudyResult:
-        return plan.simulate(
+    return _with_progress(
+        lambda on_progress: plan.simulate(
             replicates=options.replicates,
             seed=options.seed,
             workers=workers,
@@ -478,9 +479,13 @@ def _with_progress(
             store=store,
             on_progress=on_progress,
         )
+    )
 
+
+def _with_progress(simulate: Callable[[Callable[[float, float], None] | None], Found]) -> Found:
+    """Show how far a simulation is, on a terminal."""
     if not sys.stderr.isatty():
-        return simulate()
+        return simulate(None)
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -639,6 +644,68 @@ def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return _arguments(options, **{name: getattr(options, name) for name in names})
 
 
+def followup(options: argparse.Namespace) -> None:
+    """Read the same simulated patients at several horizons."""
+    from trialsim.engine.run import check_request, cpus_available, estimated_seconds
+    from trialsim.figures.followup import followup_figure, lag_figure
+    from trialsim.protocol.horizons import times_from_words
+    from trialsim.report.followup_screen import followup_screen
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.delayed_effect import with_analyses
+    from trialsim.studies.followup import followup_request, plan_followup
+    from trialsim.studies.simulation import plan_simulation
+
+    started = time.monotonic()
+    check_request(options.replicates, options.seed, options.workers or 1)
+    resolved = _load(options)
+    planned = plan_followup(resolved, followup_request(resolved, options), options.scenarios)
+    if options.lags and not options.analyses:
+        rule, remedy = "needs --analyses", "Add it."
+        raise RequestError(Problem(rule, remedy, "--lags", options.lags))
+    protocol = resolved.template.protocol
+    lags = times_from_words(options.lags, "entry", protocol) if options.lags else ()
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+    long = estimated_seconds(planned.jobs, options.replicates) > _SECONDS_WORTH_WORKERS
+    workers = options.workers or (cpus_available() if long else 1)
+    result = _with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    )
+    if options.analyses:
+        result = _with_progress(
+            lambda on_progress: with_analyses(
+                planned,
+                result,
+                lags=lags,
+                seed=options.seed,
+                workers=options.workers or cpus_available(),
+                on_progress=on_progress,
+            )
+        )
+    names = (
+        *("at", "clock", "reference", "analyses", "lags", "choose", "power", "accept_claim"),
+        "replicates",
+    )
+    given = {name: getattr(options, name) for name in names}
+    arguments = _arguments(options, scenario=options.scenarios, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="followup")
+    shown = followup_screen(planned, result, options.seed, program_name())
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            drawn = {"followup": followup_figure(planned, result)}
+            drawn |= {"lags": lag_figure(planned, result)} if lags else {}
+            for path in folder.write(document, drawn):
+                _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
+
+
 def replay(options: argparse.Namespace) -> None:
     """Show one trial of a run: an abstract, and its patients."""
     from trialsim.report.patients import (
@@ -784,6 +851,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "evidence": evidence,
     "simulate": simulate,
     "size": size,
+    "followup": followup,
     "replay": replay,
     "report": report,
     "demo": demo,

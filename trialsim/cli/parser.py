@@ -78,6 +78,7 @@ class _Commands:
         "check": "is a protocol file right?",
         "simulate": "power, bias, ... under every scenario, against observed effects",
         "size": "how many patients: by formula, exact, with looks, and simulated again",
+        "followup": "compare follow-up durations: the same patients read out at several times",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -240,6 +241,52 @@ def _size(size: argparse.ArgumentParser) -> None:
     )
 
 
+def _followup(followup: argparse.ArgumentParser) -> None:
+    _common(followup, template=True)
+    followup.add_argument("--at", metavar="TIMES", help='"6 mo,12 mo" (default: those of the file)')
+    followup.add_argument(
+        "--from", dest="clock", choices=("entry", "end-of-therapy"), help="where --at counts from"
+    )
+    followup.add_argument(
+        "--reference",
+        metavar="TIME",
+        help="the one whose effect counts (default: that of the primary endpoint, else the last)",
+    )
+    followup.add_argument(
+        "--analyses", action="store_true", help="log-rank, MaxCombo, ... of the same patients too"
+    )
+    followup.add_argument(
+        "--lags",
+        metavar="TIMES",
+        help='with --analyses: let the effect start later after entry, "0 mo,3 mo,6 mo"',
+    )
+    followup.add_argument(
+        "--choose", choices=("power", "cost", "time"), help="recommend one, for --power"
+    )
+    followup.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")
+    followup.add_argument(
+        "--accept-claim", action="store_true", help="choose under a number only a document states"
+    )
+    followup.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="ID",
+        dest="scenarios",
+        help="only this one; may be repeated",
+    )
+    followup.add_argument(
+        "--replicates", type=_whole, default=10_000, metavar="N", help="default 10,000"
+    )
+    followup.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    followup.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    followup.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _joined(words: Sequence[str]) -> list[str]:
     """Join an option with words that start with a minus, which argparse takes for an option."""
     found: list[str] = []
@@ -340,6 +387,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     simulate.add_argument("--yes", action="store_true", help="do not stop at an hour of work")
 
     _size(commands.add("size"))
+    _followup(commands.add("followup"))
 
     replay = commands.add("replay")
     _common(

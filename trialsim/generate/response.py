@@ -18,7 +18,7 @@ __all__ = ["ResponseBatch", "draw_courses"]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one batch is equal to itself alone, and can be looked up
 class ResponseBatch:
     """Many trials under one truth: every patient's course in either arm, and when they were seen.
 

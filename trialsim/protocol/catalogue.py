@@ -14,6 +14,7 @@ from trialsim.protocol.evidence import (
     Pool,
     StatedNumber,
     Status,
+    Trial,
 )
 
 __all__ = ["Evidence", "evidence_paths", "protocols_folder", "schema_paths", "template_paths"]
@@ -63,14 +64,22 @@ class Evidence:
         every = {conflict.id: conflict for conflict in (*self.conflicts, *conflicts)}
         return Evidence({**self.records, **more}, tuple(every.values()), self.unread - set(more))
 
-    def stated_as(self, source: str, quantity: str, value: float) -> StatedNumber | None:
-        """Return what `source` states as `quantity`, if that is `value` to the digits written."""
+    def stated_as(
+        self, source: str, quantity: str, value: float, by_day: float | None = None
+    ) -> StatedNumber | None:
+        """Return what `source` states as `quantity`, if that is `value` to the digits written.
+
+        `by_day` also finds a trial's control risk by that day among published percentages.
+        """
         record = self.records.get(source)
+        stated = record.stated() if record else ()
+        if isinstance(record, Trial) and by_day is not None:
+            stated += record.control_risks_by(by_day)
         exponent = Decimal(repr(value)).as_tuple().exponent
         half_unit = 0.5 * 10.0 ** min(int(exponent), 0)
         matches = (
             number
-            for number in (record.stated() if record else ())
+            for number in stated
             if number.quantity == quantity and abs(number.value - value) <= half_unit + 1e-12
         )
         # a number published as such outranks the same number re-derived

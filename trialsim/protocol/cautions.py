@@ -144,12 +144,13 @@ def imprecise(wanted: float, reached: float, n_replicates: int) -> Caution:
     return Caution("caution", "precision", subject, lines, (), more)
 
 
-def assumption(scenario: str, note: str) -> Caution:
-    """Say what a scenario's course assumes."""
+def assumption(note: str, *scenarios: str) -> Caution:
+    """Say what scenarios assume."""
     lines = (("assumed", note),)
     more = "docs/protocol-format.md"
-    subject = f"scenario {scenario} rests on an assumption"
-    return Caution("note", "assumption", subject, lines, (scenario,), more)
+    plural = len(scenarios) > 1
+    who = f"scenarios {', '.join(scenarios)} rest" if plural else f"scenario {scenarios[0]} rests"
+    return Caution("note", "assumption", f"{who} on an assumption", lines, scenarios, more)
 
 
 def _side_in_words(side: Side, evidence: Evidence) -> str:

@@ -288,6 +288,9 @@ class StatedNumber(NamedTuple):
     status: Status
 
 
+_SAME_DAY = 0.5
+
+
 class Trial(_Record):
     """One trial and its results."""
 
@@ -316,6 +319,15 @@ class Trial(_Record):
             return None
         treated, control = result.experimental.mean, result.control.mean
         return None if treated is None or control is None else (treated, control)
+
+    def control_risks_by(self, day: float) -> tuple[StatedNumber, ...]:
+        """Return the control arm's risks by a day that are published as percentages."""
+        return tuple(
+            StatedNumber("control_risk", result.control.value / 100, result.control.status)
+            for result in self.results
+            if result.control and result.control.value is not None and result.unit == "%"
+            if result.at and abs(result.at.days_after_entry(None) - day) < _SAME_DAY
+        )
 
     @override
     def stated(self) -> tuple[StatedNumber, ...]:

@@ -42,6 +42,7 @@ __all__ = [
     "Whole",
     "broken",
     "lenient_words",
+    "months",
     "one_of",
 ]
 
@@ -202,6 +203,11 @@ class Clock(StrEnum):
     END_OF_THERAPY = "end-of-therapy"
 
 
+def months(days: float) -> str:
+    """Return days as months, in words: "18 mo"."""
+    return f"{days / DAYS_PER_UNIT['mo']:.3g} mo"
+
+
 class Time(Frozen):
     """When something is read: a duration and the clock it counts on.
 
@@ -231,8 +237,8 @@ class Time(Frozen):
         """Return both clocks where they differ: "12 mo after therapy = 18 mo after entry"."""
         if self.clock is Clock.ENTRY:
             return str(self.after)
-        months = self.days_after_entry(therapy) / DAYS_PER_UNIT["mo"]
-        return f"{self.after} after therapy = {months:.3g} mo after entry"
+        since_entry = months(self.days_after_entry(therapy))
+        return f"{self.after} after therapy = {since_entry} after entry"
 
 
 class SourcedNumber(Frozen):

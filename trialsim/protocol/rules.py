@@ -233,6 +233,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         yield from _number_is_in_its_source(
             template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
         )
+    yield from _later_risks(template, evidence)
     for index, reference in enumerate(template.observed):
         yield from _observed(reference, ("observed", index), template, evidence)
     yield from _calendar(template)
@@ -811,6 +812,26 @@ def _number_is_in_its_source(
         f"cites {number.source}, {has}",
         "Write the number the source states, or drop 'source' and it is shown as assumed.",
     )
+
+
+def _later_risks(template: Template, evidence: Evidence) -> Iterator[Broken]:
+    """Find risks by other times that fall, or belong to another kind of endpoint."""
+    nature, protocol, here = template.nature, template.protocol, ("nature", "control_risk_by")
+    later = [index for index, s in enumerate(template.scenarios) if s.effect_from]
+    if not isinstance(protocol.primary, BinaryEndpoint):
+        rule = "is for a primary endpoint of kind binary"
+        if nature.control_risk_by:
+            yield Broken(here, rule, "Remove it.")
+        for index in later:
+            yield Broken(("scenarios", index, "effect_from"), rule, "Remove it.")
+        return
+    for index, point in enumerate(nature.control_risk_by):
+        at, day = (*here, index, "risk"), point.by.days_after_entry(protocol.therapy)
+        source = point.risk.source or ""
+        if evidence.stated_as(source, "control_risk", point.risk.value, day) is None:
+            yield from _number_is_in_its_source(point.risk, "control_risk", at, evidence)
+    if nature.control_risk_by and nature.control_risk is None:
+        yield Broken(here, "needs nature.control_risk beside it", "Add it.")
 
 
 _COUNTS = "events and patients"

@@ -50,6 +50,7 @@ __all__ = [
     "EFFECTS",
     "Courses",
     "Effect",
+    "EffectFrom",
     "Factor",
     "FactorLevel",
     "Leaving",
@@ -58,6 +59,7 @@ __all__ = [
     "Piece",
     "Reached",
     "ResponseScenario",
+    "RiskBy",
     "RiskDifference",
     "RiskRatio",
     "Scenario",
@@ -229,10 +231,25 @@ class Leaving(Frozen):
         return self
 
 
+class RiskBy(Frozen):
+    """The control risk by another time than that of the primary endpoint."""
+
+    by: Time
+    risk: Risk
+
+
+class EffectFrom(Frozen):
+    """The effect on the risk by any time from `since` on, where it is no longer the scenario's."""
+
+    since: Time
+    effect: Effect
+
+
 class Nature(Frozen):
     """The truth all scenarios share."""
 
     control_risk: Risk | None = None
+    control_risk_by: Annotated[tuple[RiskBy, ...], Field(max_length=50)] = ()
     severity_slope: Slope | None = None
     factors: Annotated[tuple[Factor, ...], Field(max_length=10)] = ()
     response: Leaving | None = None
@@ -307,7 +324,8 @@ class Scenario(Frozen):
     the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
     `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
     between whom the effect differs; `intercurrent_events` hazards of processes that differ from
-    nature's.
+    nature's. `effect_from` says what becomes of the effect on a risk by later times; else it stays
+    as it is (assumed).
     """
 
     id: Id
@@ -315,6 +333,7 @@ class Scenario(Frozen):
     effect: Effect | None = None
     as_observed: Id | None = None
     control_risk: Risk | None = None
+    effect_from: Annotated[tuple[EffectFrom, ...], Field(max_length=50)] = ()
     response: ResponseScenario | None = None
     survival: SurvivalScenario | None = None
     outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})

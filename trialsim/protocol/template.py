@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from trialsim.protocol.conduct import ConductProfile
+from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
@@ -128,6 +129,7 @@ class Template(Frozen):
     nature: Nature
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
     conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
+    cost: Cost | None = None
     observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
     observed_subgroups: Annotated[tuple[ObservedSubgroups, ...], Field(max_length=20)] = ()
     variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()

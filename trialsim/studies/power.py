@@ -124,7 +124,7 @@ def _truth_rows(
     risk_paths = [f"{here}.{key}" for key in ("control_risk", "response", "survival")] + shared
     risk_paths += [] if own_risk else ["nature.control_risk"]
     risk_paths += ["nature.historical"] if truth.comparisons else []
-    control_source, control_status = _control_source(resolved, scenario, truth, status)
+    control_source, control_status = _control_source(resolved, scenario, truth, status, plan.day)
     rows = [
         replace(
             blank,
@@ -266,7 +266,7 @@ def size_row(blank: Row, treated: float, control: float, plan: AnalysisPlan) -> 
 
 
 def _control_source(
-    resolved: ResolvedTemplate, scenario: Scenario, truth: Truth, status: str
+    resolved: ResolvedTemplate, scenario: Scenario, truth: Truth, status: str, day: float
 ) -> tuple[str | None, str]:
     """Return where a scenario's control risk comes from, and how far it can be relied on."""
     if scenario.as_observed:
@@ -280,7 +280,9 @@ def _control_source(
         return None, "assumed"  # of a single arm: the historical risk moved to today
     if truth.courses or risk is None:
         return truth.source or None, status
-    stated = risk.source and resolved.evidence.stated_as(risk.source, "control_risk", risk.value)
+    stated = risk.source and resolved.evidence.stated_as(
+        risk.source, "control_risk", risk.value, day
+    )
     return risk.source, stated.status.value if stated else "assumed"
 
 

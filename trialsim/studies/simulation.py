@@ -301,7 +301,7 @@ class PlannedSimulation:
         cited += [value.number.source for value in values if value.number.source]
         for scenario in self.scenarios:
             pieces = _pieces(scenario)
-            weak += [assumption(scenario.id, piece.note) for piece in pieces if piece.note]
+            weak += [assumption(piece.note, scenario.id) for piece in pieces if piece.note]
             cited += [p.reaches.source for p in pieces if p.reaches and p.reaches.source]
             number = scenario.effect.number if scenario.effect else None
             cited += [scenario.as_observed] if scenario.as_observed else []

@@ -1,0 +1,39 @@
+"""What a trial costs, by what drives it: patients, visits, sites and months."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trialsim.protocol.quantities import Frozen, Number, SourcedNumber, Whole
+
+__all__ = ["Amount", "Cost"]
+
+
+class Amount(SourcedNumber):
+    """An amount of money in the currency and the prices of the year stated beside it."""
+
+    value: Annotated[Number, Field(ge=0, le=1e9)]
+
+
+class Cost(Frozen):
+    """Prices. An amount without a source is assumed; one left out is 0 and said so.
+
+    `per_month` is coordination, and `per_site_month` is paid at each of `sites`, from the first
+    patient in to the last read-out.
+    """
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    year: Annotated[Whole, Field(ge=1980, le=2100)]
+    per_patient: Amount = Amount(value=0.0)
+    per_visit: Amount = Amount(value=0.0)
+    per_month: Amount = Amount(value=0.0)
+    per_site_month: Amount = Amount(value=0.0)
+    sites: Annotated[Whole, Field(ge=1, le=10_000)] = 1
+
+    def total(self, n_patients: float, visits_per_patient: float, months: float) -> float:
+        """Return the cost of a trial of that size and length."""
+        running = self.per_month.value + self.sites * self.per_site_month.value
+        treated = self.per_patient.value + visits_per_patient * self.per_visit.value
+        return n_patients * treated + months * running

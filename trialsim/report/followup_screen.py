@@ -1,0 +1,196 @@
+"""What ``trialsim followup`` prints: per scenario one table of horizons, then months and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trialsim.protocol.quantities import Clock, months
+from trialsim.report.screen import DISCLAIMER
+from trialsim.report.text import caution_lines, table, wrapped
+from trialsim.studies.delayed_effect import short_name
+from trialsim.studies.followup import PlannedFollowUp
+from trialsim.trial import Measure, Row, StudyResult
+
+__all__ = ["followup_screen"]
+
+_Cell = tuple[Measure, str | None, float | None]  # measure, arm, level
+
+
+def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, program: str) -> str:
+    """Return the whole screen.
+
+    Parameters
+    ----------
+    planned : PlannedFollowUp
+    result : StudyResult
+        Of its `result`.
+    program : str
+        What to type to run the commands it names.
+    """
+    parts = [_head(planned)]
+    parts += [_scenario(planned, result, index) for index in range(len(planned.scenarios))]
+    parts.append(wrapped(_legend(planned)))
+    if analyses := result.figure_data.get("analyses"):
+        parts += _analyses(planned, analyses)
+    parts.append(_plan(planned, result))
+    if choice := result.texts.get("choice"):
+        parts.append(wrapped(choice))
+    if result.warnings:
+        parts.append(caution_lines(result.warnings, program=program))
+    facts = f"{result.n_replicates:,} simulated trials per scenario, seed {seed}; +- is one MCSE."
+    parts.append(f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}")
+    return "\n\n".join(parts)
+
+
+def _head(planned: PlannedFollowUp) -> str:
+    template = planned.resolved.template
+    title = f"{template.id.upper()}   {template.title}"
+    what = (
+        f"{template.protocol.primary.event}; {template.protocol.n_total:,} patients, the same at "
+        f"every horizon; reference: {planned.in_words(planned.reference)}"
+    )
+    return f"{wrapped(title)}\n{wrapped(what)}"
+
+
+def _rows_at(result: StudyResult, scenario: str, horizon: tuple[str, str]) -> dict[_Cell, Row]:
+    return {
+        (row.measure, row.arm, row.level if row.measure is not Measure.POWER else None): row
+        for row in reversed(result.rows)  # the first is the one of the plan
+        if row.scenario == scenario and (row.horizon, row.clock) == horizon and row.lag is None
+    }
+
+
+def _scenario(planned: PlannedFollowUp, result: StudyResult, index: int) -> str:
+    protocol, scenario = planned.resolved.template.protocol, planned.scenarios[index]
+    arms, lines = (protocol.control.id, protocol.experimental.id), []
+    clocks = {horizon.time.clock for horizon in planned.horizons}
+    start = "entry" if Clock.ENTRY in clocks else "therapy"
+    for horizon in planned.horizons:
+        rows = _rows_at(result, scenario.id, (str(horizon.time.after), horizon.time.clock.value))
+        risks = [1000 * (rows[Measure.RISK, arm, None].value or 0.0) for arm in arms]
+        sizes = [rows[Measure.N_PER_ARM, None, level].value for level in (0.8, 0.9)]
+        lines.append(
+            (
+                str(horizon.time.after) if len(clocks) == 1 else months(horizon.day),
+                f"{risks[0]:.0f} -> {risks[1]:.0f}",
+                _share(rows[Measure.POWER, None, None]),
+                _share(_any(rows, Measure.WRONG_VERDICT)),
+                _bias(rows.get((Measure.BIAS_FROM_REFERENCE, None, None))),
+                " / ".join("-" if n is None else f"{n:,.0f}" for n in sizes),
+            )
+        )
+    known = planned.resolved.status_of(scenario)
+    shown = known.upper() if known in ("document", "unverified") else known
+    told = wrapped(f"If the truth is {scenario.title} ({scenario.id}; known from: {shown})")
+    header = (
+        f"after\n{start}",
+        "per 1,000",
+        "found",
+        "wrong\nverdict",
+        "bias",
+        "per arm,\n80% / 90%",
+    )
+    return f"{told}\n{table(header, lines)}"
+
+
+def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
+    """Yield what every analysis of the same patients finds, and what a later start does to it."""
+    horizons = [(str(h.time.after), h.time.clock.value) for h in planned.horizons]
+    header = [after for after, _ in horizons]
+    tests = list(dict.fromkeys(short_name(row.analysis or "") for row in rows))
+    for scenario in dict.fromkeys(row.scenario for row in rows):
+        own = {
+            (row.lag, short_name(row.analysis or ""), row.horizon, row.clock): row
+            for row in rows
+            if row.scenario == scenario
+        }
+        lines = [(t, *(_percent(own.get((None, t, *h))) for h in horizons)) for t in tests]
+        told = wrapped(f"In how many of 100 trials each analysis finds an effect ({scenario})")
+        yield f"{told}\n{table(('read at', *header), lines)}"
+        lags = [lag for lag in dict.fromkeys(key[0] for key in own) if lag is not None]
+        first, late = tests[0], _LATE
+        lines = [
+            (
+                lag,
+                *(
+                    " / ".join(_percent(own.get((lag, test, *h))) for test in (first, late))
+                    for h in horizons
+                ),
+            )
+            for lag in lags
+        ]
+        if lines:
+            told = wrapped(f"{first} / {late}, where the effect starts later ({scenario})")
+            yield f"{told}\n{table(('starts, after entry', *header), lines)}"
+    worst = max((row.mcse or 0.0 for row in rows), default=0.0)
+    of_times = "" if planned.truths[0][0].courses else " Risks are read as times to the event here."
+    yield wrapped(f"Monte Carlo standard errors are at most {100 * worst:.1f} of 100.{of_times}")
+
+
+_LATE = "log-rank, FH(0, 1)"  # sees late differences best
+
+
+def _percent(row: Row | None) -> str:
+    return "-" if row is None or row.value is None else f"{100 * row.value:.1f}"
+
+
+def _any(rows: dict[_Cell, Row], measure: Measure) -> Row:
+    return next(row for (own, _, _), row in rows.items() if own is measure)
+
+
+def _share(row: Row) -> str:
+    if row.value is None or row.mcse is None:
+        return "-"
+    return f"{100 * row.value:.1f} % +-{100 * row.mcse:.1f}"
+
+
+def _bias(row: Row | None) -> str:
+    if row is None or row.value is None or row.mcse is None:
+        return "-"
+    return f"{row.value:+.2f} +-{row.mcse:.2f}"
+
+
+def _legend(planned: PlannedFollowUp) -> str:
+    plan = planned.jobs[0].plans[0]
+    scale = f"log {plan.summary}" if plan.summary.is_ratio else str(plan.summary)
+    at = planned.in_words(planned.reference)
+    return (
+        f"per 1,000: control -> treated, true; found: significant ({plan.in_words}); wrong "
+        f"verdict: an effect exists at the reference ({at}) and is not found in its direction, or "
+        f"none exists there and one is found; bias: mean {scale} less the true one at the "
+        "reference; per arm: pooled-variance formula, 1:1, for the effect at that horizon."
+    )
+
+
+def _plan(planned: PlannedFollowUp, result: StudyResult) -> str:
+    """Return what a longer follow-up costs, whichever scenario is true."""
+    n = planned.resolved.template.protocol.n_total
+    header, lines = list(_columns(planned, result)), []
+    for horizon in planned.horizons:
+        own = (str(horizon.time.after), horizon.time.clock.value)
+        rows = _rows_at(result, planned.scenarios[0].id, own)
+        cells = [planned.in_words(horizon)]
+        for measure, _, digits in header:
+            row = rows.get((measure, None, None))
+            factor = 100 if measure is Measure.LOST else 1
+            cells.append(
+                "-" if row is None or row.value is None else f"{factor * row.value:,.{digits}f}"
+            )
+        lines.append(tuple(cells))
+    why = {
+        row.why
+        for row in result.rows
+        if row.measure in (Measure.DURATION_MONTHS, Measure.COST) and row.level is None and row.why
+    }
+    drawn = table((f"{n:,} patients, read at", *(words for _, words, _ in header)), lines)
+    said = f"Not given: {'; '.join(sorted(why))}." if why else ""
+    return f"{drawn}\n{wrapped(said)}" if said else drawn
+
+
+def _columns(planned: PlannedFollowUp, result: StudyResult) -> Iterator[tuple[Measure, str, int]]:
+    cost = planned.resolved.template.cost
+    if any(row.measure is Measure.LOST for row in result.rows):
+        yield Measure.LOST, "not seen\n%", 1
+    yield Measure.DURATION_MONTHS, "months to\nlast read-out", 1
+    if cost:
+        yield Measure.COST, f"cost, {cost.currency}\nof {cost.year}", 0

@@ -1,0 +1,251 @@
+"""Which analysis sees a delayed effect: several of the same patients, at every horizon and lag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import inf, log, log1p
+
+from trialsim.characteristics import MIN_REPLICATES, Characteristic, proportion
+from trialsim.engine.blocks import Job
+from trialsim.engine.run import Progress, Simulation, kernel_for, run
+from trialsim.engine.workers import Workers
+from trialsim.errors import Problem, RequestError
+from trialsim.protocol.design import Look, Trigger
+from trialsim.protocol.endpoints import (
+    AnySummary,
+    AnyTest,
+    FlemingHarringtonWeight,
+    Level,
+    LogRankTest,
+    LogRankWeight,
+    MaxComboTest,
+    MilestoneTest,
+    ResponseEndpoint,
+    RestrictedMeanTest,
+    SurvivalSummary,
+    TimeToEventEndpoint,
+)
+from trialsim.protocol.horizons import Horizon
+from trialsim.protocol.quantities import Duration, Time
+from trialsim.protocol.resolved import ImpossiblePieceError, courses_of
+from trialsim.protocol.scenario import Leaving, Piece, Reached, ResponseScenario, Scenario, Truth
+from trialsim.protocol.survival import Enrolment, HazardCurve, Lifetimes
+from trialsim.studies.followup import PlannedFollowUp
+from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
+
+__all__ = ["analyses_at", "short_name", "with_analyses"]
+
+
+def analyses_at(plan: AnalysisPlan) -> tuple[AnalysisPlan, ...]:
+    """Return the analyses of one horizon: the plan's own, then those of the time to response.
+
+    Log-rank, Fleming-Harrington (0, 1), MaxCombo with its four usual weights, the survival
+    difference at the horizon and the restricted mean up to it.
+    """
+    at = Duration(plan.day, "d")
+    late = LogRankWeight(fleming_harrington=FlemingHarringtonWeight(gamma=1.0))
+    tests: tuple[tuple[AnyTest, AnySummary], ...] = (
+        (LogRankTest(test="log-rank"), SurvivalSummary.HAZARD_RATIO),
+        (LogRankTest(test="log-rank", weight=late), SurvivalSummary.HAZARD_RATIO),
+        (MaxComboTest(test="maxcombo"), SurvivalSummary.HAZARD_RATIO),
+        (MilestoneTest(test="milestone", at=at), SurvivalSummary.SURVIVAL_DIFFERENCE),
+        (RestrictedMeanTest(test="restricted-mean", until=at), SurvivalSummary.MEAN_DIFFERENCE),
+    )
+    return (plan, *(replace(plan, test=test, summary=summary) for test, summary in tests))
+
+
+def short_name(analysis: str) -> str:
+    """Return the words of an analysis without its level, weights and horizon."""
+    words = analysis.split(", two-sided")[0].split(", one-sided")[0]
+    if words.startswith("MaxCombo"):
+        return "MaxCombo"
+    return words.partition(" at ")[0].partition(" to ")[0]
+
+
+def with_analyses(
+    planned: PlannedFollowUp,
+    result: StudyResult,
+    *,
+    lags: Sequence[Time] = (),
+    seed: int = 1,
+    workers: Workers = 1,
+    on_progress: Progress | None = None,
+) -> StudyResult:
+    """Add the share of trials each analysis finds, per scenario and horizon, and per lag.
+
+    Parameters
+    ----------
+    planned : PlannedFollowUp
+    result : StudyResult
+        Of its `result`; as many trials are simulated here.
+    lags : sequence of Time
+        When the effect starts: until then the treated are as the controls, and at the reference
+        horizon they have reached what the scenario says.
+    seed : int
+    workers : int, Executor or Cluster
+    on_progress : callable, optional
+
+    Raises
+    ------
+    RequestError
+        For a lag after which the effect can no longer be reached.
+    """
+    n = result.n_replicates
+    cells = [
+        (lag, horizons, _computed(job, n))
+        for lag in (None, *lags)
+        for horizons, job in _jobs(planned, lag)
+        if job.truths
+    ]
+    jobs = [job for _, _, job in cells]
+    simulations = run(jobs, n_replicates=n, seed=seed, workers=workers, on_progress=on_progress)
+    rows = [
+        replace(row, lag=None if lag is None else str(lag.after))
+        for (lag, horizons, _), simulation in zip(cells, simulations, strict=True)
+        for row in _found(planned, horizons, simulation)
+    ]
+    data = {**result.figure_data, "analyses": tuple(rows)}
+    own = planned.jobs[0].plans[0].in_words
+    added = [row for row in rows if row.lag is not None or row.analysis != own]
+    return replace(result, rows=(*result.rows, *added), figure_data=data)
+
+
+def _computed(job: Job, n_replicates: int) -> Job:
+    kernel = kernel_for(job, n_replicates)
+    plans = tuple(replace(plan, kernel=kernel) for plan in job.plans)
+    return replace(job, plans=plans, kernel=kernel)
+
+
+_Cells = Iterator[tuple[dict[str, Horizon], Job]]
+
+
+def _jobs(planned: PlannedFollowUp, lag: Time | None) -> _Cells:
+    """Yield jobs with the horizon each of their endpoints is read at."""
+    if isinstance(planned.resolved.template.protocol.primary, ResponseEndpoint):
+        for job in planned.jobs:
+            plans = tuple(own for plan in job.plans for own in analyses_at(plan))
+            truths = job.truths if lag is None else tuple(_late_courses(planned, lag))
+            by_endpoint = {horizon.endpoint: horizon for horizon in planned.horizons}
+            yield by_endpoint, replace(job, plans=plans, truths=truths)
+        return
+    for index, horizon in enumerate(planned.horizons):
+        yield {horizon.endpoint: horizon}, _job_of_times(planned, index, lag)
+
+
+def _with_effect(planned: PlannedFollowUp) -> Iterator[tuple[int, Scenario, Truth]]:
+    at = planned.horizons.index(planned.reference)
+    for index, scenario in enumerate(planned.scenarios):
+        control, treated = planned.risks(at, index)
+        if treated != control:
+            yield index, scenario, planned.truths[at][index]
+
+
+def _too_late(scenario: Scenario, lag: Time, why: str) -> RequestError:
+    rule = f"cannot start as late in scenario {scenario.id}: {why}"
+    return RequestError(Problem(rule, "Ask for an earlier start.", "--lags", str(lag.after)))
+
+
+def _late_courses(planned: PlannedFollowUp, lag: Time) -> Iterator[Truth]:
+    template, reference = planned.resolved.template, planned.reference
+    leaving, therapy = template.nature.response or Leaving(), template.protocol.therapy
+    for _, scenario, truth in _with_effect(planned):
+        assert scenario.response is not None  # a response endpoint's scenario has one
+        _, treated = truth.risks_on(reference.day)
+        kept = 1 - leaving.missed_visits.value
+        pieces = [Piece(until=reference.time, reaches=Reached(value=treated / kept))]
+        if lag.days_after_entry(therapy) > 0:
+            pieces.insert(0, Piece(until=lag, as_control=True))
+        late = ResponseScenario(control=scenario.response.control, treated=tuple(pieces))
+        try:
+            courses = courses_of(late, leaving, therapy, planned.resolved.evidence)
+        except ImpossiblePieceError as why:
+            raise _too_late(scenario, lag, str(why)) from None
+        yield replace(truth, courses=courses)
+
+
+def _job_of_times(planned: PlannedFollowUp, index: int, lag: Time | None) -> Job:
+    """Return a risk as the time to its event, everyone followed to a horizon.
+
+    The hazard is constant between the risks stated; treatment multiplies it by one number from
+    its start on, so that the risk at the reference is the scenario's (assumed).
+    """
+    horizon, template = planned.horizons[index], planned.resolved.template
+    day, protocol = Duration(horizon.day, "d"), template.protocol
+    endpoint = TimeToEventEndpoint(
+        id=horizon.endpoint,
+        level=Level.PRIMARY,
+        kind="time-to-event",
+        event=protocol.primary.event,
+        at=Time.model_validate(str(day)),
+        followed_for=day,
+        better=protocol.primary.better,
+    )
+    end = Duration(horizon.day + 1, "d")  # everyone enters on the first day
+    changed = protocol.model_copy(
+        update={"endpoints": (endpoint,), "looks": (Look(at=Trigger(calendar=end)),)}
+    )
+    plans = analyses_at(AnalysisPlan.of(changed, endpoint))[1:]
+    return Job(changed, plans, tuple(_late_lifetimes(planned, lag)))
+
+
+def _late_lifetimes(planned: PlannedFollowUp, lag: Time | None) -> Iterator[Truth]:
+    at = planned.horizons.index(planned.reference)
+    start = 0.0 if lag is None else lag.days_after_entry(planned.resolved.template.protocol.therapy)
+    chosen = [i for i, _, _ in _with_effect(planned)] if lag else range(len(planned.scenarios))
+    for index in chosen:
+        truth = planned.truths[at][index]
+        breaks, cumulative = [0.0], [0.0]
+        for number, horizon in enumerate(planned.horizons):
+            breaks.append(horizon.day)
+            cumulative.append(-log1p(-planned.risks(number, index)[0]))
+        rates = [
+            (b - a) / (end - begin)
+            for (begin, end), (a, b) in zip(pairwise(breaks), pairwise(cumulative), strict=True)
+        ]
+        control = HazardCurve(tuple(breaks[1:-1]), tuple(rates))
+        reached = -log1p(-truth.control_risk)
+        before = -log(control.survival(min(start, planned.reference.day)))
+        left = reached - before
+        ratio = (-log1p(-truth.treated_risk) - before) / left if left > 0 else -1.0
+        if ratio < 0:
+            why = "more have had the event by then than its effect leaves at the reference"
+            assert lag is not None  # without a lag nothing has happened before it
+            raise _too_late(planned.scenarios[index], lag, why)
+        treated = (
+            control.times([(start, 1.0), (inf, ratio)]) if start else control.times([(inf, ratio)])
+        )
+        lifetimes = Lifetimes("", (1.0,), (control,), (treated,))
+        yield replace(truth, lifetimes=lifetimes, enrolment=Enrolment(even=Duration(1.0, "d")))
+
+
+def _found(
+    planned: PlannedFollowUp, horizons: dict[str, Horizon], simulation: Simulation
+) -> Iterator[Row]:
+    for truth, results in zip(simulation.job.truths, simulation.results, strict=True):
+        for plan, found in zip(simulation.job.plans, results, strict=True):
+            horizon, ok = horizons[plan.endpoint], ~found.failed[:, -1]
+            n = int(ok.sum())
+            power = Characteristic(
+                Measure.POWER,
+                None,
+                None,
+                n,
+                why=f"{n} analysable replicates; at least {MIN_REPLICATES} are needed",
+            )
+            if n >= MIN_REPLICATES:
+                power = proportion(Measure.POWER, found.rejected[ok, -1])
+            yield power.row(
+                Row(
+                    measure=Measure.POWER,
+                    value=None,
+                    scenario=truth.scenario,
+                    variant=planned.resolved.variant or None,
+                    endpoint=plan.endpoint,
+                    horizon=str(horizon.time.after),
+                    clock=horizon.time.clock.value,
+                    analysis=plan.in_words,
+                    n_failed=int((~ok).sum()),
+                )
+            )
