@@ -14,7 +14,7 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.protocol.scenario import Covariate, Factor, Scenario
 from trialsim.report.subgroups import subgroups_screen
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
 from trialsim.studies.observed import (
@@ -472,6 +472,7 @@ def template_lines(resolved: ResolvedTemplate) -> str:
         said.append(
             ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
         )
+    said += [("covariate", _covariate(covariate)) for covariate in template.nature.covariates]
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
     said += [("subgroups", str(subgroup)) for subgroup in protocol.subgroups]
     said += [
@@ -569,6 +570,12 @@ def _factor(factor: Factor) -> str:
         + (f", OR {level.odds_ratio}" if level.odds_ratio else "")
         for level in factor.levels
     )
+
+
+def _covariate(covariate: Covariate) -> str:
+    ratio = covariate.odds_ratio_per_sd
+    prognosis = f"OR {ratio} per SD ({ratio.source or 'assumed'})" if ratio else "no prognosis"
+    return f"{covariate.id}: {prognosis}"
 
 
 def _allocation(resolved: ResolvedTemplate) -> str:

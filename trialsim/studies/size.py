@@ -765,7 +765,7 @@ class PlannedSize:
     def _strata_matter(self) -> bool:
         """Whether patients differ in what the scenario says, so that strata change the power."""
         truth = self.truth
-        unlike = truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
+        unlike = truth.prognostic_sd or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
         return bool(unlike) or self.is_survival or truth.courses is not None
 
     def _simulated_looks(self) -> Iterator[Look]:
