@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from math import exp, log, prod
+from math import ceil, exp, log, prod
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
@@ -52,7 +52,6 @@ __all__ = [
 ]
 
 SEVERITY = "severity"  # the covariate that is always there; nature.covariates are others
-_GRID = [step / 10 for step in range(-90, 91)]  # standard deviations; see `_normal`
 
 Floats = tuple[float, ...]
 
@@ -505,22 +504,28 @@ def control_risks(
     if len(rest) == 1 and len(set(offsets)) == 1:
         return (risk,) * len(cells.shares)
 
-    def by_cell(intercept: float) -> Floats:
-        return tuple(
-            sum(p / (1 + exp(-intercept - offset - score)) for score, p in rest)
-            for offset in offsets
-        )
+    def by_cell(intercept: float) -> tuple[Floats, float]:
+        """Return the risk of every cell, and how fast their mean rises."""
+        risks, rise = [], 0.0
+        for share, offset in zip(cells.shares, offsets, strict=True):
+            own = [(p, 1 / (1 + exp(-intercept - offset - score))) for score, p in rest]
+            risks.append(sum(p * q for p, q in own))
+            rise += share * sum(p * q * (1 - q) for p, q in own)
+        return tuple(risks), rise
 
-    low, high = log(risk / (1 - risk)), log(risk / (1 - risk))
-    low -= max(offsets) + max(score for score, _ in rest)
-    high -= min(offsets) + min(score for score, _ in rest)
-    for _ in range(100):
-        middle = (low + high) / 2
-        if middle in (low, high):
+    scores = [score for score, _ in rest]
+    low = log(risk / (1 - risk)) - max(offsets) - max(scores)
+    high = log(risk / (1 - risk)) - min(offsets) - min(scores)
+    intercept = (low + high) / 2
+    for _ in range(100):  # Newton's method inside a bracket
+        found, rise = by_cell(intercept)
+        excess = _average(cells.shares, found) - risk
+        if abs(excess) < 1e-14 * min(risk, 1 - risk) or high - low < 1e-14:
             break
-        below = _average(cells.shares, by_cell(middle)) < risk
-        low, high = (middle, high) if below else (low, middle)
-    return by_cell((low + high) / 2)
+        low, high = (low, intercept) if excess > 0 else (intercept, high)
+        step = intercept - excess / rise if rise else low
+        intercept = step if low < step < high else (low + high) / 2
+    return by_cell(intercept)[0]
 
 
 def _scores(
@@ -550,9 +555,11 @@ def _normal(sd: float) -> Iterator[tuple[float, float]]:
     if not sd:
         yield 0.0, 1.0
         return
-    weights = [exp(-(x**2) / 2) for x in _GRID]
+    n = max(30, ceil(13 * sd))  # steps on each side: errors below 1e-11 whatever the SD
+    grid = [9 * step / n for step in range(-n, n + 1)]
+    weights = [exp(-(x**2) / 2) for x in grid]
     total = sum(weights)
-    for x, weight in zip(_GRID, weights, strict=True):
+    for x, weight in zip(grid, weights, strict=True):
         yield sd * x, weight / total
 
 
