@@ -45,6 +45,7 @@ class Decision(IntEnum):
     LEAVING = 17
     CAUSE = 18
     HISTORICAL = 19
+    COVARIATE = 21
     INTERCURRENT = 23
     IMPUTATION = 24
 

@@ -28,6 +28,7 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.historical import HistoricalControl, TwoStage
 from trialsim.protocol.intercurrent import MAIN, PlannedEstimand, by_ranks
+from trialsim.protocol.modifiers import SEVERITY
 
 __all__ = [
     "CONTROL",
@@ -70,6 +71,8 @@ class Candidates:
         Level of every factor that was asked for, by its id.
     severity : ndarray of float, shape (n_patients, n_reps), or None
         In standard deviations; None where it plays no part.
+    covariates : mapping of str to ndarray of float, shape (n_patients, n_reps)
+        Those that play a part, in standard deviations, by their id; severity is not among them.
     """
 
     strata: NDArray[np.int64]
@@ -78,6 +81,13 @@ class Candidates:
     entry: Floats | None = None
     levels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     severity: Floats | None = None
+    covariates: Mapping[str, Floats] = field(default_factory=dict)
+
+    def covariate(self, name: str) -> Floats:
+        """Return severity or another covariate that was drawn."""
+        found = self.severity if name == SEVERITY else self.covariates[name]
+        assert found is not None  # drawn where it plays a part
+        return found
 
 
 @dataclass(frozen=True)

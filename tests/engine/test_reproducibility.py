@@ -109,6 +109,7 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "LEAVING": 17,
         "CAUSE": 18,
         "HISTORICAL": 19,
+        "COVARIATE": 21,
         "INTERCURRENT": 23,
         "IMPUTATION": 24,
     }

@@ -59,8 +59,8 @@ CASES = {
     "unknown covariate": (
         MODIFIER,
         "{covariate: weight, ratio_of_effects_per_sd: 0.8}",
-        "modifiers[0].covariate is no covariate; got 'weight'. It is severity; other baseline "
-        "variables are factors, in levels.",
+        "modifiers[0].covariate is no covariate; got 'weight'. There are severity; describe others "
+        "under nature.covariates.",
     ),
     "no reference": (
         RATIO,

@@ -114,13 +114,13 @@ def test_analytic_risks_of_patients_average_to_those_of_their_cells(tmp_path):
     """By adaptive quadrature over severity and summation, which share no code with the program."""
     truth = truth_of(written(tmp_path, HEAD, modifiers=[*OF_RATIOS, PER_SD]), "differs")
     modified, intercept = truth.modified_in("death"), solve(truth).intercepts[0]
-    model = treated_model(modified, truth.factors, truth.severity_slope, intercept)
+    model = treated_model(modified, truth.factors, truth.slopes, intercept)
     age, stage, centre = ((f.shares, np.log(f.odds_ratios)) for f in truth.factors)
 
     def risk(arm, cell, level):
         own = age[1][level[0]] + stage[1][level[1]]
         start = model.intercepts[cell] if arm else intercept
-        slope = truth.severity_slope + (model.per_sd[cell] if arm else 0.0)
+        slope = truth.severity_slope + (log(0.8) if arm else 0.0)
 
         def density(s):
             return stats.norm.pdf(s) * sum(
@@ -135,13 +135,50 @@ def test_analytic_risks_of_patients_average_to_those_of_their_cells(tmp_path):
         found[level] = [risk(arm, cell, level) for arm in (0, 1)]
         expected = modified.control[cell], modified.treated[cell]
         np.testing.assert_allclose(found[level], expected, atol=1e-9)
-    assert {model.per_sd[cell] for cell in range(6)} == {log(0.8)}
+    assert modified.cells.per_sd == (("severity", log(0.8)),)
     for factor, level, share in (("age", 1, stage[0]), ("stage", 2, age[0])):
         chosen = [(level, k) if factor == "age" else (k, level) for k in range(len(share))]
         expected = [
             sum(s * found[c][arm] for s, c in zip(share, chosen, strict=True)) for arm in (0, 1)
         ]
         np.testing.assert_allclose(risks_in(truth, "death", factor, level), expected, atol=1e-9)
+
+
+def test_analytic_covariates_carry_prognosis_and_modify(tmp_path):
+    """By a product of Gauss-Hermite rules, and in simulated patients."""
+    text = HEAD.replace(
+        "  factors:\n", "  covariates: [{id: hla, odds_ratio_per_sd: 0.6}, {id: bmi}]\n  factors:\n"
+    ).replace("{covariate: severity, endpoint: sofa}", "{covariate: hla}\n    - {covariate: bmi}")
+    hla = "{covariate: hla, ratio_of_effects_per_sd: 1.5}"
+    resolved = written(tmp_path, text, modifiers=["{factor: age, only_in: [old]}", hla, PER_SD])
+    truth = truth_of(resolved, "differs")
+    modified, intercept = truth.modified_in("death"), solve(truth).intercepts[0]
+    model = treated_model(modified, truth.factors, truth.slopes, intercept)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / weights.sum()
+    severity, hla_sd = np.meshgrid(nodes, nodes, indexing="ij")
+    rest = [(s, log(o)) for s, o in ((0.5, 1), (0.3, 1.5), (0.2, 1))]
+    rest = [(s * 0.5, x + log(c)) for s, x in rest for c in (1, 1.4)]
+
+    def risk(start, *slopes):
+        score = start + slopes[0] * severity + slopes[1] * hla_sd
+        return sum(share * (weights @ expit(score + x) @ weights) for share, x in rest)
+
+    control = [risk(intercept + log(age), 0.7, log(0.6)) for age in (1, 2)]
+    np.testing.assert_allclose(control, modified.control, atol=1e-8)
+    treated = risk(model.intercepts[1] + log(2), 0.7 + log(0.8), log(0.6) + log(1.5))
+    assert treated == pytest.approx(modified.treated[1], abs=1e-8)
+    assert modified.treated[0] == modified.control[0]
+    np.testing.assert_allclose([0.4, 0.6] @ np.array(modified.treated), truth.treated_risk)
+    job = replace(plan_simulation(resolved).jobs[0], truths=(truth,))
+    candidates, (batches,) = draw_patients(job, 4, 0, frozenset())
+    assert set(candidates.covariates) == {"hla", "bmi"}
+    events, high = batches["death"].events, candidates.covariates["hla"] > 0
+    for age in (0, 1):
+        for arm, expected in enumerate((modified.control[age], modified.treated[age])):
+            seen = events[arm][candidates.levels["age"] == age]
+            assert abs(seen.mean() - expected) < 4 * seen.std() / sqrt(seen.size)
+    assert events[0][high].mean() < events[0][~high].mean() - 0.1  # prognosis
 
 
 def test_analytic_where_treatment_does_nothing_it_does_nothing(tmp_path):

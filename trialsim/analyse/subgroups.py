@@ -19,7 +19,6 @@ from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.contrasts import wald
 from trialsim.kernels.interaction import Slopes, linear_interaction, logistic_interaction
 from trialsim.kernels.survival import FollowUp
-from trialsim.protocol.modifiers import SEVERITY
 from trialsim.trial import (
     CONTROL,
     EXPERIMENTAL,
@@ -63,9 +62,7 @@ def analyse_part(
         case InLevel(factor, level):
             return analyse(only(batch, candidates.levels[factor] == level), plan)
         case PerCovariate(covariate):
-            assert covariate == SEVERITY  # by the rules
-            assert candidates.severity is not None  # drawn where it is asked for
-            slopes = _slopes(batch, plan, candidates.severity)
+            slopes = _slopes(batch, plan, candidates.covariate(covariate))
             contrast = wald(
                 slopes.estimate,
                 slopes.standard_error,
@@ -73,7 +70,7 @@ def analyse_part(
                 degrees_of_freedom=slopes.degrees_of_freedom,
                 failed=slopes.failed,
             )
-            n = len(candidates.severity)
+            n = len(candidates.strata)
             return read_once(contrast, plan, np.full(len(slopes.estimate), float(n)), n)
         case None:
             return analyse(batch, plan)

@@ -17,7 +17,6 @@ from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import Selecting, draw_outcome
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ResponseEndpoint
-from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.outcomes import MeasuredTruth
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
@@ -141,7 +140,7 @@ def draw_patients(
         block,
         enrolment=shared.enrolment,
         levels_of=levels_of | told_apart,
-        covariates=told_apart,
+        covariates={name: slope for name, slope in shared.slopes if slope or name in told_apart},
     )
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
     found: list[dict[str, Any]] = [{} for _ in job.truths]
@@ -203,7 +202,7 @@ def _told_apart(job: Job) -> frozenset[str]:
     for truth in job.truths:
         cells = [modified.cells for _, modified in truth.modified]
         names |= {name for own in cells for name, _ in own.factors}
-        names |= {SEVERITY for own in cells if own.per_sd}
+        names |= {name for own in cells for name, _ in own.per_sd}
         names |= {name for name, _ in truth.lifetimes.differs_by} if truth.lifetimes else set()
     for plan in job.plans:
         match plan.part:

@@ -153,6 +153,8 @@ def _baseline(
             columns["stratum"] = candidates.strata[:n, column] + 1
         if candidates.severity is not None:
             columns["severity_sd"] = candidates.severity[:n, column]
+        for name, values in candidates.covariates.items():
+            columns[f"{name}_sd"] = values[:n, column]
     entry = candidates.entry if candidates else batch.entry
     if entry is not None:
         columns["entry_day"] = entry[:n, column if entry.shape[1] > 1 else 0]

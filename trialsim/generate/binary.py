@@ -65,7 +65,7 @@ def solve(truth: Truth) -> LogisticModel:
     from 1 than the marginal one stated (Gail, Wieand and Piantadosi 1984, Biometrika 71:431-444).
     """
     factors = tuple((np.array(f.shares), np.array(f.odds_ratios)) for f in truth.factors)
-    scores, probabilities = score_distribution(truth.severity_slope, factors)
+    scores, probabilities = score_distribution(truth.prognostic_sd, factors)
     control, treated = (
         intercept_for(risk, scores, probabilities)
         for risk in (truth.control_risk, truth.treated_risk)
@@ -89,25 +89,25 @@ def risks_in(truth: Truth, endpoint: str, factor: str, level: int) -> tuple[floa
     level : int
         From 0.
     """
-    model, slope = solve(truth), truth.severity_slope
+    model, sd = solve(truth), truth.prognostic_sd
     modified = truth.modified_in(endpoint)
     fixed = {f.id: f.odds_ratios[level] for f in truth.factors if f.id == factor}
 
-    def averaged(intercept: float, slope: float, known: dict[str, float]) -> float:
+    def averaged(intercept: float, sd: float, known: dict[str, float]) -> float:
         rest = tuple(
             (np.array(f.shares), np.array(f.odds_ratios))
             for f in truth.factors
             if f.id not in known
         )
-        scores, probabilities = score_distribution(slope, rest)
+        scores, probabilities = score_distribution(sd, rest)
         offset = sum(np.log(ratio) for ratio in known.values())
         return float(probabilities @ expit(intercept + offset + scores))
 
-    control = averaged(model.intercepts[0], slope, fixed)
+    control = averaged(model.intercepts[0], sd, fixed)
     if not isinstance(modified, ModifiedRisks):
-        return control, averaged(model.intercepts[1], slope, fixed)
+        return control, averaged(model.intercepts[1], sd, fixed)
     cells = modified.cells
-    treated = treated_model(modified, truth.factors, slope, model.intercepts[0])
+    treated = treated_model(modified, truth.factors, truth.slopes, model.intercepts[0])
     by_id = {f.id: f.odds_ratios for f in truth.factors}
     combinations = list(product(*(range(n) for _, n in cells.factors)))
     risks = [0.0] * len(combinations)
@@ -117,8 +117,8 @@ def risks_in(truth: Truth, endpoint: str, factor: str, level: int) -> tuple[floa
             name: by_id[name][place]
             for (name, _), place in zip(cells.factors, combinations[index], strict=True)
         }
-        intercept, per_sd = treated.intercepts[index], treated.per_sd[index]
-        risks[index] = averaged(intercept, slope + per_sd, {**own, **fixed})
+        intercept, own_sd = treated.intercepts[index], treated.sds[index]
+        risks[index] = averaged(intercept, own_sd, {**own, **fixed})
     return control, cells.averaged(risks, chosen)
 
 
@@ -168,7 +168,7 @@ def counts_suffice(protocol: Protocol, truths: Sequence[Truth], looks: Sequence[
         return False
     if not isinstance(endpoint, BinaryEndpoint) or protocol.allocation.stratify_by:
         return False
-    prognosis = shared.severity_slope or any(set(f.odds_ratios) != {1.0} for f in shared.factors)
+    prognosis = shared.prognostic_sd or any(set(f.odds_ratios) != {1.0} for f in shared.factors)
     one_size = len(protocol.block_sizes) == 1
     blocked = protocol.allocation_method is AllocationMethod.PERMUTED_BLOCKS
     random_entry = shared.enrolment and shared.enrolment.fixed_days(protocol.n_total) is None

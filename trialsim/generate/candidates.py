@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 import numpy as np
@@ -29,7 +30,7 @@ def draw_candidates(
     *,
     enrolment: Enrolment | None = None,
     levels_of: frozenset[str] = frozenset(),
-    covariates: frozenset[str] = frozenset(),
+    covariates: Mapping[str, float] | None = None,
 ) -> Candidates:
     """Draw one block of patients in order of arrival.
 
@@ -47,8 +48,9 @@ def draw_candidates(
         When they enter, where that is stated.
     levels_of : set of str
         Factors whose levels the outcome or an analysis depends on.
-    covariates : set of str
-        Covariates on which they do, prognostic or not.
+    covariates : mapping of str to float, optional
+        Covariates on which they do and their log odds per standard deviation, 0 without prognosis;
+        severity may be among them, its slope being the one above.
 
     Returns
     -------
@@ -76,14 +78,24 @@ def draw_candidates(
             kept[factor.id] = levels
         if log_odds_ratios.any():
             score = score + log_odds_ratios[levels]
-    severity: NDArray[np.float64] | None = None
-    if severity_slope or SEVERITY in covariates:
-        uniforms = streams.generator(Decision.SEVERITY, block).random(shape)
-        severity = ndtri(np.maximum(uniforms, 2.0**-54))
-    if severity is not None and severity_slope:
-        score = score + severity_slope * severity
+    wanted = dict(covariates or {}) | ({SEVERITY: severity_slope} if severity_slope else {})
+    drawn = {name: _normal(name, shape, streams, block) for name in wanted}
+    for name, slope in wanted.items():
+        if slope:
+            score = score + slope * drawn[name]
+    severity = drawn.pop(SEVERITY, None)
     entry = entries(enrolment, shape, streams, block)
-    return Candidates(strata, n_strata, score, entry, kept, severity)
+    return Candidates(strata, n_strata, score, entry, kept, severity, drawn)
+
+
+def _normal(
+    covariate: str, shape: tuple[int, int], streams: Streams, block: int
+) -> NDArray[np.float64]:
+    decision, item = Decision.COVARIATE, covariate
+    if covariate == SEVERITY:
+        decision, item = Decision.SEVERITY, ""
+    uniforms = streams.generator(decision, block, item).random(shape)
+    return np.asarray(ndtri(np.maximum(uniforms, 2.0**-54)))
 
 
 def entries(

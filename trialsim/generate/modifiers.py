@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +25,18 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TreatedModel:
-    """Risk on treatment: ``expit(intercept of the cell + prognostic score + per_sd * severity)``.
+    """Risk on treatment: ``expit(intercept of the cell + prognostic score + what covariates add)``.
 
     Attributes
     ----------
-    intercepts, per_sd : tuple of float, one per cell
-        Intercepts are solved so that the marginal risk of every cell is the stated one.
+    intercepts : tuple of float, one per cell
+        Solved so that the marginal risk of every cell is the stated one.
+    sds : tuple of float, one per cell
+        Standard deviation of the log odds that severity and covariates add, modified.
     """
 
     intercepts: tuple[float, ...]
-    per_sd: tuple[float, ...]
+    sds: tuple[float, ...]
 
 
 def cell_of(candidates: Candidates, factors: Sequence[tuple[str, int]]) -> Ints:
@@ -59,7 +62,7 @@ def cell_of(candidates: Candidates, factors: Sequence[tuple[str, int]]) -> Ints:
 def treated_model(
     modified: ModifiedRisks,
     factors: tuple[Factor, ...],
-    severity_slope: float,
+    slopes: tuple[tuple[str, float], ...],
     control_intercept: float,
 ) -> TreatedModel:
     """Find the coefficients whose marginal risk on treatment is that of every cell.
@@ -72,13 +75,15 @@ def treated_model(
     rest = tuple(
         (np.array(f.shares), np.array(f.odds_ratios)) for f in factors if f.id not in names
     )
-    scores, probabilities = score_distribution(severity_slope + cells.per_sd, rest)
+    sd = hypot(*cells.slopes_on_treatment(slopes).values())
+    scores, probabilities = score_distribution(sd, rest)
     offsets = product(*(np.log(by_id[name].odds_ratios) for name in names))
     intercepts = tuple(
         intercept_for(risk, scores + sum(offset), probabilities) if active else control_intercept
         for offset, risk, active in zip(offsets, modified.treated, cells.active, strict=True)
     )
-    return TreatedModel(intercepts, tuple(cells.per_sd if a else 0.0 for a in cells.active))
+    plain = hypot(*(slope for _, slope in slopes))
+    return TreatedModel(intercepts, tuple(sd if active else plain for active in cells.active))
 
 
 def treated_risks(
@@ -89,11 +94,11 @@ def treated_risks(
     prognosis = not isinstance(candidates.prognostic_score, float)
     if not prognosis and not modified.cells.per_sd:
         return np.array(modified.treated)[cell]
-    model = treated_model(modified, truth.factors, truth.severity_slope, control_intercept)
+    model = treated_model(modified, truth.factors, truth.slopes, control_intercept)
     log_odds = np.array(model.intercepts)[cell] + candidates.prognostic_score
-    if modified.cells.per_sd:
-        assert candidates.severity is not None  # drawn where it modifies
-        log_odds = log_odds + np.array(model.per_sd)[cell] * candidates.severity
+    acts = np.array(modified.cells.active)[cell]
+    for name, per_sd in modified.cells.per_sd:
+        log_odds = log_odds + per_sd * np.where(acts, candidates.covariate(name), 0.0)
     return np.asarray(expit(log_odds))
 
 
@@ -101,9 +106,8 @@ def effects_of(modified: ModifiedMeans, candidates: Candidates) -> Floats:
     """Return every patient's effect on a mean at every time, (n_times, n_patients, n_reps)."""
     cell = cell_of(candidates, modified.cells.factors)
     effects = np.array(modified.effects).T[:, cell]
-    if modified.cells.per_sd:
-        assert candidates.severity is not None  # drawn where it modifies
-        acts = np.array(modified.cells.active)[cell]
-        slopes = np.array(modified.per_sd)[:, None, None]
-        effects = effects + slopes * np.where(acts, candidates.severity, 0.0)
+    acts = np.array(modified.cells.active)[cell]
+    for name, per_sd in modified.per_sd:
+        own = np.where(acts, candidates.covariate(name), 0.0)
+        effects = effects + np.array(per_sd)[:, None, None] * own
     return np.asarray(effects)

@@ -44,7 +44,7 @@ def modifier_rules(template: Template, evidence: Evidence, *, resolvable: bool) 
     resolvable : bool
         Whether nothing else is wrong, so that scenarios can be resolved.
     """
-    found: list[Broken] = []
+    found: list[Broken] = list(_names(template))
     for index, subgroup in enumerate(template.protocol.subgroups):
         found += _subgroup(subgroup, ("protocol", "subgroups", index), template)
     names = [(s.name, s.endpoint) for s in template.protocol.subgroups]
@@ -67,6 +67,14 @@ def modifier_rules(template: Template, evidence: Evidence, *, resolvable: bool) 
             resolved.truth(scenario)
         except ImpossibleModifierError as why:
             yield Broken(("scenarios", index, "modifiers"), str(why), why.remedy)
+
+
+def _names(template: Template) -> Iterator[Broken]:
+    factors = {factor.id for factor in template.nature.factors}
+    for index, covariate in enumerate(template.nature.covariates):
+        if covariate.id in factors:
+            rule = "is the id of a factor too"
+            yield Broken(("nature", "covariates", index, "id"), rule, "Give each its own.")
 
 
 def _simulated(template: Template) -> dict[str, SimulatedEndpoint]:
@@ -97,11 +105,11 @@ def _factor(name: str, at: Location, template: Template) -> Iterator[Broken]:
         yield Broken((*at, "factor"), rule, "Give it 'levels' instead of 'equal_levels'.")
 
 
-def _covariate(name: str, at: Location) -> Iterator[Broken]:
-    if name != SEVERITY:
-        remedy = did_you_mean(
-            name, [SEVERITY], f"It is {SEVERITY}; other baseline variables are factors, in levels."
-        )
+def _covariate(name: str, at: Location, template: Template) -> Iterator[Broken]:
+    known = [SEVERITY, *(covariate.id for covariate in template.nature.covariates)]
+    if name not in known:
+        listed = f"There are {', '.join(known)}; describe others under nature.covariates."
+        remedy = did_you_mean(name, known, listed)
         yield Broken((*at, "covariate"), "is no covariate", remedy)
 
 
@@ -111,7 +119,7 @@ def _subgroup(subgroup: Subgroup, here: Location, template: Template) -> Iterato
         yield from _factor(subgroup.factor, here, template)
         return
     assert subgroup.covariate is not None  # one of two, by the model
-    yield from _covariate(subgroup.covariate, here)
+    yield from _covariate(subgroup.covariate, here, template)
     endpoint = _simulated(template).get(subgroup.endpoint or template.protocol.primary.id)
     if endpoint and not isinstance(
         endpoint, BinaryEndpoint | ResponseEndpoint | ContinuousEndpoint
@@ -126,7 +134,7 @@ def _modifier(modifier: Modifier, here: Location, template: Template) -> Iterato
     if modifier.factor:
         wrong += _factor(modifier.factor, here, template)
     else:
-        wrong += _covariate(modifier.covariate or "", here)
+        wrong += _covariate(modifier.covariate or "", here, template)
     cited = {number.source for number in modifier.numbers if number.source}
     if cited:
         rule = f"cites {', '.join(sorted(cited))}, but no record states how an effect differs"
@@ -141,7 +149,8 @@ def _modifier(modifier: Modifier, here: Location, template: Template) -> Iterato
         yield Broken(here, rule, remedy)
         return
     try:
-        cells_of([modifier], template.nature.factors, ratios=endpoint.summary.is_ratio)
+        known = [covariate.id for covariate in template.nature.covariates]
+        cells_of([modifier], template.nature.factors, known, ratios=endpoint.summary.is_ratio)
     except ImpossibleModifierError as why:
         yield Broken(here, str(why), why.remedy)
 

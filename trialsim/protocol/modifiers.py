@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from math import exp, log, prod
+from math import ceil, exp, log, prod
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
@@ -51,8 +51,7 @@ __all__ = [
     "modified_risks",
 ]
 
-SEVERITY = "severity"  # the one covariate there is: standard normal
-_GRID = [step / 10 for step in range(-90, 91)]  # severity, in SD; see `_severities`
+SEVERITY = "severity"  # the covariate that is always there; nature.covariates are others
 
 Floats = tuple[float, ...]
 
@@ -199,15 +198,28 @@ class Cells:
         By how much the effect differs from the reference, on the analysis scale.
     active : tuple of bool, one per cell
         Whether treatment does anything there.
-    per_sd : float
-        By how much the effect differs per SD of severity, on the analysis scale.
+    per_sd : tuple of (covariate, difference)
+        By how much the effect differs per SD of a covariate, on the analysis scale.
     """
 
     factors: tuple[tuple[str, int], ...]
     shares: Floats
     relative: Floats
     active: tuple[bool, ...]
-    per_sd: float = 0.0
+    per_sd: tuple[tuple[str, float], ...] = ()
+
+    def slopes_on_treatment(self, slopes: Sequence[tuple[str, float]]) -> dict[str, float]:
+        """Return how the outcome changes with every covariate where treatment acts.
+
+        Parameters
+        ----------
+        slopes : sequence of (covariate, slope)
+            Without treatment.
+        """
+        found = dict(slopes)
+        for name, more in self.per_sd:
+            found[name] = found.get(name, 0.0) + more
+        return found
 
     def within(self, factor: str, level: int) -> tuple[int, ...]:
         """Return the cells of one level of a modifying factor; all of them for another factor."""
@@ -241,20 +253,24 @@ class ModifiedMeans:
     ----------
     effects : tuple of tuple of float
         Of every cell, at every time; at the last they average to the stated effect.
-    per_sd : tuple of float
-        What a standard deviation of severity adds, at every time.
+    per_sd : tuple of (covariate, effects)
+        What a standard deviation of it adds, at every time.
     """
 
     cells: Cells
     effects: tuple[Floats, ...]
-    per_sd: Floats
+    per_sd: tuple[tuple[str, Floats], ...]
 
 
 Modified = ModifiedRisks | ModifiedMeans
 
 
 def cells_of(
-    modifiers: Sequence[Modifier], factors: Sequence[Factor], *, ratios: bool
+    modifiers: Sequence[Modifier],
+    factors: Sequence[Factor],
+    covariates: Sequence[str],
+    *,
+    ratios: bool,
 ) -> Cells | None:
     """Return the cells some modifiers of one endpoint make; None for none.
 
@@ -263,6 +279,8 @@ def cells_of(
     modifiers : sequence of Modifier
     factors : sequence of Factor
         Those of nature.
+    covariates : sequence of str
+        Ids of nature's, besides severity.
     ratios : bool
         Whether the endpoint's effect is a ratio: the analysis scale is then its logarithm.
 
@@ -277,7 +295,7 @@ def cells_of(
     by_id = {factor.id: factor for factor in factors}
     names: list[str] = []
     by_factor: list[tuple[Floats, Floats, tuple[bool, ...]]] = []
-    per_sd = 0.0
+    per_sd: list[tuple[str, float]] = []
     for modifier in modifiers:
         name = modifier.factor or modifier.covariate or ""
         if name in names:
@@ -285,7 +303,7 @@ def cells_of(
         names.append(name)
         _check_scale(modifier, ratios=ratios)
         if modifier.covariate:
-            per_sd = _per_sd(modifier)
+            per_sd.append((name, _per_sd(modifier, covariates)))
             continue
         if name not in by_id:
             known = ", ".join(by_id) or "none yet"
@@ -306,7 +324,7 @@ def cells_of(
         tuple(prod(cell) for cell in combined(0)),
         tuple(sum(cell) for cell in combined(1)),
         active,
-        per_sd,
+        tuple(per_sd),
     )
 
 
@@ -325,11 +343,12 @@ def _check_scale(modifier: Modifier, *, ratios: bool) -> None:
         )
 
 
-def _per_sd(modifier: Modifier) -> float:
-    if modifier.covariate != SEVERITY:
+def _per_sd(modifier: Modifier, covariates: Sequence[str]) -> float:
+    known = (SEVERITY, *covariates)
+    if modifier.covariate not in known:
         raise ImpossibleModifierError(
             f"modifies by '{modifier.covariate}', which is no covariate",
-            f"The covariate there is: {SEVERITY}. Other baseline variables are factors, in levels.",
+            f"There are: {', '.join(known)}. Describe it under nature.covariates.",
         )
     if modifier.ratio_of_effects_per_sd:
         return log(modifier.ratio_of_effects_per_sd.value)
@@ -402,8 +421,8 @@ def modified_risks(
     """
     if cells.per_sd and summary is not Summary.ODDS_RATIO:
         raise ImpossibleModifierError(
-            f"modifies by severity, but the endpoint's summary is the {summary}",
-            "Severity modifies odds ratios: use that summary, or a factor in levels.",
+            f"modifies per SD of a covariate, but the endpoint's summary is the {summary}",
+            "A covariate modifies odds ratios: use that summary, or a factor in levels.",
         )
 
     def risks(theta: float) -> Floats:
@@ -469,33 +488,48 @@ def _root(
 
 @lru_cache(maxsize=256)  # the same under every scenario of a file
 def control_risks(
-    cells: Cells, risk: float, factors: tuple[Factor, ...], severity_slope: float
+    cells: Cells, risk: float, factors: tuple[Factor, ...], prognostic_sd: float
 ) -> Floats:
-    """Return the control risk of every cell, given the overall one and prognosis."""
-    rest, offsets = _scores(cells, factors, severity_slope)
+    """Return the control risk of every cell, given the overall one and prognosis.
+
+    Parameters
+    ----------
+    cells : Cells
+    risk : float
+    factors : tuple of Factor
+    prognostic_sd : float
+        Of the log odds that severity and covariates add, a normal sum.
+    """
+    rest, offsets = _scores(cells, factors, prognostic_sd)
     if len(rest) == 1 and len(set(offsets)) == 1:
         return (risk,) * len(cells.shares)
 
-    def by_cell(intercept: float) -> Floats:
-        return tuple(
-            sum(p / (1 + exp(-intercept - offset - score)) for score, p in rest)
-            for offset in offsets
-        )
+    def by_cell(intercept: float) -> tuple[Floats, float]:
+        """Return the risk of every cell, and how fast their mean rises."""
+        risks, rise = [], 0.0
+        for share, offset in zip(cells.shares, offsets, strict=True):
+            own = [(p, 1 / (1 + exp(-intercept - offset - score))) for score, p in rest]
+            risks.append(sum(p * q for p, q in own))
+            rise += share * sum(p * q * (1 - q) for p, q in own)
+        return tuple(risks), rise
 
-    low, high = log(risk / (1 - risk)), log(risk / (1 - risk))
-    low -= max(offsets) + max(score for score, _ in rest)
-    high -= min(offsets) + min(score for score, _ in rest)
-    for _ in range(100):
-        middle = (low + high) / 2
-        if middle in (low, high):
+    scores = [score for score, _ in rest]
+    low = log(risk / (1 - risk)) - max(offsets) - max(scores)
+    high = log(risk / (1 - risk)) - min(offsets) - min(scores)
+    intercept = (low + high) / 2
+    for _ in range(100):  # Newton's method inside a bracket
+        found, rise = by_cell(intercept)
+        excess = _average(cells.shares, found) - risk
+        if abs(excess) < 1e-14 * min(risk, 1 - risk) or high - low < 1e-14:
             break
-        below = _average(cells.shares, by_cell(middle)) < risk
-        low, high = (middle, high) if below else (low, middle)
-    return by_cell((low + high) / 2)
+        low, high = (low, intercept) if excess > 0 else (intercept, high)
+        step = intercept - excess / rise if rise else low
+        intercept = step if low < step < high else (low + high) / 2
+    return by_cell(intercept)[0]
 
 
 def _scores(
-    cells: Cells, factors: Sequence[Factor], severity_slope: float
+    cells: Cells, factors: Sequence[Factor], prognostic_sd: float
 ) -> tuple[list[tuple[float, float]], Floats]:
     """Return what others add to the log odds, with its probabilities, and what each cell adds."""
     by_id = {factor.id: factor for factor in factors}
@@ -512,18 +546,21 @@ def _scores(
                 there = score + log(ratio)
                 merged[there] = merged.get(there, 0.0) + p * share
         scores = merged
-    spread = list(_severities(severity_slope))
+    spread = list(_normal(prognostic_sd))
     return [(a + b, p * q) for a, p in scores.items() for b, q in spread], offsets
 
 
-def _severities(slope: float) -> Iterator[tuple[float, float]]:
-    """Yield the log odds severity adds: the trapezoidal rule, as in `trialsim.kernels.marginal`."""
-    if not slope:
+def _normal(sd: float) -> Iterator[tuple[float, float]]:
+    """Yield a normal distribution by the trapezoidal rule, as in `trialsim.kernels.marginal`."""
+    if not sd:
         yield 0.0, 1.0
         return
-    weights = [exp(-(x**2) / 2) for x in _GRID]
-    for x, weight in zip(_GRID, weights, strict=True):
-        yield slope * x, weight / sum(weights)
+    n = max(30, ceil(13 * sd))  # steps on each side: errors below 1e-11 whatever the SD
+    grid = [9 * step / n for step in range(-n, n + 1)]
+    weights = [exp(-(x**2) / 2) for x in grid]
+    total = sum(weights)
+    for x, weight in zip(grid, weights, strict=True):
+        yield sd * x, weight / total
 
 
 def modified_lifetimes(
@@ -556,7 +593,7 @@ def modified_lifetimes(
     """
     if cells.per_sd:
         raise ImpossibleModifierError(
-            "modifies a hazard ratio by severity, on which times to an event do not depend",
+            "modifies a hazard ratio by a covariate, on which times to an event do not depend",
             "Modify by a factor in levels.",
         )
     if not ratios:
@@ -631,7 +668,7 @@ def modified_outcome(truth: OutcomeTruth, cells: Cells, summary: Summary | None)
         case RiskTruth():
             if cells.per_sd:
                 raise ImpossibleModifierError(
-                    "modifies a further risk by severity", "Modify by a factor in levels."
+                    "modifies a further risk by a covariate", "Modify by a factor in levels."
                 )
             assert summary is not None  # a binary endpoint has one of risks
             control = (truth.control,) * len(cells.shares)
@@ -657,4 +694,5 @@ def _modified_means(truth: MeasuredTruth, cells: Cells) -> ModifiedMeans:
         tuple(mean + (effect - last) * p for mean, p in zip(overall, part, strict=True))
         for effect in at_end
     )
-    return ModifiedMeans(cells, effects, tuple(cells.per_sd * p for p in part))
+    per_sd = tuple((name, tuple(slope * p for p in part)) for name, slope in cells.per_sd)
+    return ModifiedMeans(cells, effects, per_sd)

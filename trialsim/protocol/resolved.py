@@ -198,14 +198,15 @@ def with_modifiers(truth: Truth, scenario: Scenario, template: Template) -> Trut
         if name == protocol.primary.id and truth.lifetimes:
             continue  # they have it
         summary = protocol.endpoint(name).summary
-        cells = cells_of(modifiers, nature.factors, ratios=summary.is_ratio)
+        known = [covariate.id for covariate in nature.covariates]
+        cells = cells_of(modifiers, nature.factors, known, ratios=summary.is_ratio)
         assert cells is not None  # there are modifiers
         own = summary if isinstance(summary, Summary) else None
         if outcome := truth.outcome(name):
             modified = modified_outcome(outcome, cells, own)
         else:
             assert own is not None  # a binary primary endpoint
-            base = control_risks(cells, truth.control_risk, truth.factors, truth.severity_slope)
+            base = control_risks(cells, truth.control_risk, truth.factors, truth.prognostic_sd)
             modified = modified_risks(cells, base, truth.treated_risk, own)
         truth = replace(truth, modified=(*truth.modified, (name, modified)))
     return truth
@@ -222,7 +223,8 @@ def modified_lifetimes_of(scenario: Scenario, template: Template) -> Lifetimes:
     stated = scenario.survival or SurvivalScenario()
     lifetimes = lifetimes_of(stated, nature)
     modifiers = _by_endpoint(scenario, protocol.primary.id).get(protocol.primary.id, [])
-    cells = cells_of(modifiers, nature.factors, ratios=True)
+    known = [covariate.id for covariate in nature.covariates]
+    cells = cells_of(modifiers, nature.factors, known, ratios=True)
     if cells is None:
         return lifetimes
     day = protocol.primary.read_out.days_after_entry(protocol.therapy)
@@ -555,6 +557,7 @@ class ResolvedTemplate:
             from_data,
             from_results,
             enrolment=nature.enrolment,
+            covariates=tuple((covariate.id, covariate.slope) for covariate in nature.covariates),
         )
 
     def _truth_of_lifetimes(self, scenario: Scenario) -> Truth:

@@ -62,6 +62,7 @@ _LISTS_WITH_IDS = [
     ("protocol", "endpoints"),
     ("nature", "factors"),
     ("nature", "intercurrent_events"),
+    ("nature", "covariates"),
     ("scenarios",),
     ("variants",),
     ("evidence",),
@@ -580,6 +581,11 @@ def _risks_beside_times(nature: Nature) -> Iterator[Broken]:
         name = "control_risk" if nature.control_risk else "severity_slope"
         rule = "is for risks, but the primary endpoint is a time to an event"
         yield Broken(("nature", name), rule, "Use nature.survival, by level of a factor.")
+    for index, covariate in enumerate(nature.covariates):
+        if covariate.odds_ratio_per_sd:
+            rule = "has an odds ratio, but the primary endpoint is a time to an event"
+            at = ("nature", "covariates", index, "odds_ratio_per_sd")
+            yield Broken(at, rule, "Remove it; use a factor, and nature.survival by its levels.")
     for index, factor in enumerate(nature.factors):
         if any(ratio != 1 for ratio in factor.odds_ratios):
             rule = "has odds ratios, but the primary endpoint is a time to an event"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import hypot, log
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
@@ -18,7 +19,7 @@ from typing_extensions import override
 from trialsim.protocol.course import Course
 from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
-from trialsim.protocol.modifiers import Modified, Modifier
+from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
     Difference,
@@ -49,6 +50,7 @@ from trialsim.protocol.survival import (
 __all__ = [
     "EFFECTS",
     "Courses",
+    "Covariate",
     "Effect",
     "EffectFrom",
     "Factor",
@@ -116,6 +118,29 @@ class Factor(OneOf):
         levels = self.levels or ()
         stated = tuple(level.odds_ratio.value if level.odds_ratio else 1.0 for level in levels)
         return stated or (1.0,) * len(self.shares)
+
+
+class Covariate(Frozen):
+    """A baseline measurement in standard deviations from its mean, normal, and its prognosis.
+
+    `odds_ratio_per_sd` is conditional on everything else; without one it carries no prognosis.
+    """
+
+    id: Id
+    odds_ratio_per_sd: Ratio | None = None
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _not_severity(self) -> Self:
+        if self.id == SEVERITY:
+            rule = "must not be called 'severity', which is there already"
+            raise broken(rule, "State nature.severity_slope, or give it another id.")
+        return self
+
+    @property
+    def slope(self) -> float:
+        """Log odds per standard deviation; 0 without prognosis."""
+        return log(self.odds_ratio_per_sd.value) if self.odds_ratio_per_sd else 0.0
 
 
 class _Effect(Frozen, ABC):
@@ -252,6 +277,7 @@ class Nature(Frozen):
     control_risk_by: Annotated[tuple[RiskBy, ...], Field(max_length=50)] = ()
     severity_slope: Slope | None = None
     factors: Annotated[tuple[Factor, ...], Field(max_length=10)] = ()
+    covariates: Annotated[tuple[Covariate, ...], Field(max_length=10)] = ()
     response: Leaving | None = None
     survival: AnyLifetime | None = None
     dropout: Dropout | None = None
@@ -422,6 +448,8 @@ class Truth:
         How effects differ between patients; of a time to an event `lifetimes` says so.
     intercurrent : tuple of EventTruth
         Processes that come between treatment and outcome.
+    covariates : tuple of (id, log odds per standard deviation)
+        Besides severity.
     """
 
     scenario: str
@@ -443,6 +471,17 @@ class Truth:
     comparisons: tuple[tuple[str, Comparison], ...] = ()
     modified: tuple[tuple[str, Modified], ...] = ()
     intercurrent: tuple[EventTruth, ...] = ()
+    covariates: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def slopes(self) -> tuple[tuple[str, float], ...]:
+        """Log odds per standard deviation of severity and of every covariate."""
+        return ((SEVERITY, self.severity_slope), *self.covariates)
+
+    @property
+    def prognostic_sd(self) -> float:
+        """Standard deviation of the log odds that severity and covariates add, a normal sum."""
+        return hypot(*(slope for _, slope in self.slopes))
 
     def comparison(self, endpoint: str) -> Comparison | None:
         """Return how an endpoint gets from its historical control to the single arm."""

@@ -431,6 +431,10 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
     numbers: list[tuple[str, SourcedNumber]] = []
     if nature.severity_slope:
         numbers.append(("log odds per SD of severity", nature.severity_slope))
+    for covariate in nature.covariates:
+        if covariate.odds_ratio_per_sd:
+            words = f"odds ratio per SD of {covariate.id}"
+            numbers.append((words, covariate.odds_ratio_per_sd))
     for factor in nature.factors:
         numbers += [
             (f"share of {factor.id} {level.id}", level.share) for level in factor.levels or ()

@@ -15,7 +15,7 @@ from trialsim.protocol.endpoints import (
 from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.protocol.scenario import Covariate, Factor, Scenario
 from trialsim.report.estimands import estimands_table
 from trialsim.report.single_arm import (
     historical_in_words,
@@ -508,6 +508,7 @@ def template_lines(resolved: ResolvedTemplate) -> str:
         ("event", f"{event.id}, {event.hazards_in_words()} (assumed): {event.in_words}")
         for event in events
     ]
+    said += [("covariate", _covariate(covariate)) for covariate in template.nature.covariates]
     said += [("factor", f"{factor.id}: {_factor(factor)}") for factor in template.nature.factors]
     said += [("subgroups", str(subgroup)) for subgroup in protocol.subgroups]
     said += [
@@ -633,6 +634,12 @@ def _factor(factor: Factor) -> str:
         + (f", OR {level.odds_ratio}" if level.odds_ratio else "")
         for level in factor.levels
     )
+
+
+def _covariate(covariate: Covariate) -> str:
+    ratio = covariate.odds_ratio_per_sd
+    prognosis = f"OR {ratio} per SD ({ratio.source or 'assumed'})" if ratio else "no prognosis"
+    return f"{covariate.id}: {prognosis}"
 
 
 def _allocation(resolved: ResolvedTemplate) -> str:

@@ -164,7 +164,7 @@ def _truth_rows(
         return rows
     rows.append(size_row(blank, treated, control, plan))
     if not (truth.courses or truth.modified) and (
-        truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
+        truth.prognostic_sd or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
     ):
         conditional = solve(truth).conditional_odds_ratio
         scale = "odds ratio, given prognosis"

@@ -238,7 +238,7 @@ class RisksSized(SizedKind):
     def strata_matter(self) -> bool:
         """Whether patients differ in what the scenario says, so that strata change the power."""
         truth = self.question.truth
-        unlike = truth.severity_slope or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
+        unlike = truth.prognostic_sd or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
         return bool(unlike) or truth.courses is not None
 
     def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:

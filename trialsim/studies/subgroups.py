@@ -255,7 +255,7 @@ class _Seen:
         )
         measured = isinstance(self.truth.outcome(endpoint), MeasuredTruth)
         ratio = not measured or plan.summary.is_ratio
-        theta = self._theta_per_sd(endpoint)
+        theta = self._theta_per_sd(endpoint, covariate)
         what = str(plan.summary) if measured else "odds ratio"
         scale = f"{'ratio' if ratio else 'difference'} of {what}s per SD"
         model = "linear" if measured else "logistic"
@@ -267,7 +267,7 @@ class _Seen:
         )
         true = replace(blank, measure=Measure.INTERACTION, scale=scale, n_failed=None)
         if theta is None:
-            why = "the model leaves out factors with prognosis or effect: its truth is another's"
+            why = "the model leaves out what has prognosis or modifies: its slope is no truth's"
             yield replace(true, why=why)
         else:
             yield replace(true, value=exp(theta) if ratio else theta)
@@ -392,19 +392,22 @@ class _Seen:
             treated = cells.averaged(modified.treated, cells.within(part.factor, part.level))
         return control, treated
 
-    def _theta_per_sd(self, endpoint: str) -> float | None:
+    def _theta_per_sd(self, endpoint: str, covariate: str) -> float | None:
         """Return the true interaction per SD; None where the model analysed is not the truth's."""
         modified = self.truth.modified_in(endpoint)
         if isinstance(modified, ModifiedMeans):
             shares = zip(modified.cells.shares, modified.cells.active, strict=True)
-            return modified.per_sd[-1] * sum(share for share, active in shares if active)
+            acting = sum(share for share, active in shares if active)
+            return dict(modified.cells.per_sd).get(covariate, 0.0) * acting
         if self.truth.outcome(endpoint) or self.truth.courses:
             return 0.0
         prognostic = any(set(factor.odds_ratios) != {1.0} for factor in self.truth.factors)
-        by_factor = isinstance(modified, ModifiedRisks) and modified.cells.factors
-        if prognostic or by_factor:
+        per_sd = dict(modified.cells.per_sd) if modified else {}
+        others = [slope for name, slope in self.truth.slopes if name != covariate]
+        others += [slope for name, slope in per_sd.items() if name != covariate]
+        if prognostic or any(others) or (modified and modified.cells.factors):
             return None
-        return modified.cells.per_sd if modified else 0.0
+        return per_sd.get(covariate, 0.0)
 
     def _on_scale(self, effect: EffectEstimate, plan: AnalysisPlan) -> float | None:
         """Return a published ratio on the analysis scale."""
