@@ -115,11 +115,12 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
     _, batches = draw_patients(job, simulation.seed, 0, frozenset())
     scores: dict[str, Floats] = {}
     control: Bools | None = None
-    for plan in job.plans:
+    for plan in (plan for plan in job.plans if plan.is_main):
         kind = ENDPOINT_KINDS[type(job.protocol.endpoint(plan.endpoint))]
         scores[plan.endpoint], assigned = kind.score(batches[0][plan.endpoint], plan)
         control = ~assigned
     assert control is not None
+    quiet = ", without intercurrent events" if job.truths[0].intercurrent else ""
     for first, second in combinations(scores, 2):
         seen = control & np.isfinite(scores[first]) & np.isfinite(scores[second])
         found = _correlations(scores[first], scores[second], seen)
@@ -133,7 +134,7 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
             n_replicates=len(found),
             scenario=job.truths[0].scenario,
             endpoint=first,
-            analysis=f"with {second}, as seen in the control arm",
+            analysis=f"with {second}, as seen in the control arm{quiet}",
         )
 
 
