@@ -538,11 +538,12 @@ def test_property_the_screen_has_a_line_for_every_estimand(tmp_path):
     assert max(len(line) for line in shown.splitlines()) <= 80
     table = shown[shown.index("Estimands of y") :]
     for name in ("main", *ALL):
-        assert sum(line.startswith(f"{name} ") for line in table.splitlines()) == 2
+        assert len(re.findall(rf"^{name} +\d", table, flags=re.M)) == 2
     control, treated = re.search(r"stopping by the read-out (\S+)% -> (\S+)%", table).groups()
     assert control == treated
     assert abs(float(control) - 100 * happens(0.6)) < 0.4  # 4 MCSE and rounding
     assert "stopping: composite variable" in table
+    assert f"{100 * (1 - happens(0.6)):.0f}" in re.findall(r"(\d\d)\.\d% of the patients", table)
 
 
 def test_property_a_main_estimand_is_imputed_in_every_trial(tmp_path):
