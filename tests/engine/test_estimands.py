@@ -151,6 +151,17 @@ def test_property_without_events_every_strategy_is_the_ordinary_analysis(tmp_pat
             np.testing.assert_allclose(result.p_value, plain[0].p_value, rtol=0, atol=1e-9)
 
 
+def test_property_prognosis_and_an_event_that_changes_nothing_leave_the_analysis_alone(tmp_path):
+    job = planned(tmp_path, "binary", [SAME % ""], nature="severity_slope: 1.0").jobs[0]
+    quiet = replace(
+        job,
+        plans=(replace(job.plans[0], estimand=None),),
+        truths=tuple(replace(truth, intercurrent=()) for truth in job.truths),
+    )
+    for plain, results in zip(simulate_block(quiet, 3, 0), simulate_block(job, 3, 0), strict=True):
+        np.testing.assert_allclose(results[0].estimate, plain[0].estimate, rtol=0, atol=1e-11)
+
+
 # -- continuous --------------------------------------------------------------------------------
 
 
@@ -527,11 +538,22 @@ def test_property_the_screen_has_a_line_for_every_estimand(tmp_path):
     assert max(len(line) for line in shown.splitlines()) <= 80
     table = shown[shown.index("Estimands of y") :]
     for name in ("main", *ALL):
-        assert sum(line.startswith(f"{name} ") for line in table.splitlines()) == 2
+        assert len(re.findall(rf"^{name} +\d", table, flags=re.M)) == 2
     control, treated = re.search(r"stopping by the read-out (\S+)% -> (\S+)%", table).groups()
     assert control == treated
     assert abs(float(control) - 100 * happens(0.6)) < 0.4  # 4 MCSE and rounding
     assert "stopping: composite variable" in table
+    assert f"{100 * (1 - happens(0.6)):.0f}" in re.findall(r"(\d\d)\.\d% of the patients", table)
+
+
+def test_property_a_main_estimand_is_imputed_in_every_trial(tmp_path):
+    lost = "{id: lost, control: {hazard_per_year: 0.5}, then: {lost: true}}"
+    beside = ", estimand: {missing: multiple imputation, imputations: 5}"
+    further = ["{id: other, missing: multiple imputation, imputations: 5}"]
+    rows = found(planned(tmp_path, "continuous", [lost], further, beside=beside), replicates=512)
+    assert rows["main", Measure.POWER].n_replicates == 512
+    assert rows["other", Measure.POWER].n_replicates == 52
+    assert rows["other", Measure.POWER].n_failed == 0
 
 
 def test_regression_the_answer_does_not_depend_on_the_workers(tmp_path):

@@ -47,6 +47,13 @@ CASES = {
         "is scored once, so nothing is known earlier",
         "Use another strategy.",
     ),
+    "while on a value without baseline": (
+        VALUE,
+        "further_estimands: [{id: other, intercurrent_events: {stopping: while on treatment}}]",
+        "",
+        "needs a value of who has the event before the first visit: the baseline",
+        "Add baseline:",
+    ),
     "a hypothetical score without a method": (
         SCORE,
         "further_estimands: [{id: other, intercurrent_events: {stopping: hypothetical}}]",

@@ -103,6 +103,10 @@ def _events(batch: EventfulBatch, plan: AnalysisPlan, treated: Bools, *, seen: b
     hypothetical = asked.events(Strategy.HYPOTHETICAL)
     days = batch.days_under(treated, () if seen else hypothetical)
     never = np.full(treated.shape, np.inf)
+    losses = [days[event.id] for event in batch.events if event.lost] if seen else []
+    lost = np.minimum.reduce(losses) if losses else never
+    if losses:  # what comes after is not seen
+        days = {name: np.where(own <= lost, own, np.inf) for name, own in days.items()}
 
     def first(names: Sequence[str]) -> Floats:
         own = [days[name] for name in names if name in days]
@@ -122,7 +126,7 @@ def _events(batch: EventfulBatch, plan: AnalysisPlan, treated: Bools, *, seen: b
         first(asked.events(Strategy.COMPOSITE_VARIABLE)),
         first(asked.events(Strategy.WHILE_ON_TREATMENT)),
         first(hypothetical) if seen else never,
-        first([event.id for event in batch.events if event.lost]) if seen else never,
+        lost,
         stratum,
     )
 

@@ -62,6 +62,7 @@ def estimand_rules(template: Template) -> Iterator[Broken]:
         if endpoint.id in simulated:
             here = ("protocol", "endpoints", index)
             yield from _questions(endpoint, here, template.nature.intercurrent_events)
+            yield from _nothing_before(endpoint, here, template)
 
 
 def _processes(template: Template) -> Iterator[Broken]:
@@ -159,6 +160,30 @@ def _questions(
         yield from _nothing_asked(endpoint, here)
     for at, estimand in zip(places, estimands_of(endpoint, events), strict=False):
         yield from _possible(endpoint, at, estimand, known)
+
+
+def _nothing_before(
+    endpoint: SimulatedEndpoint, here: Location, template: Template
+) -> Iterator[Broken]:
+    """Find values while on treatment that who has the event before the first visit has not."""
+    model = template.nature.outcomes.get(endpoint.id)
+    if not isinstance(endpoint, ContinuousEndpoint) or getattr(model, "baseline", None):
+        return
+    places: list[tuple[Location, dict[str, Strategy]]] = [
+        ((*here, "estimand"), endpoint.estimand.intercurrent_events)
+    ]
+    places += [
+        ((*here, "further_estimands", index), each.intercurrent_events)
+        for index, each in enumerate(endpoint.further_estimands)
+    ]
+    for at, asked in places:
+        for name, strategy in asked.items():
+            if strategy is Strategy.WHILE_ON_TREATMENT:
+                yield Broken(
+                    (*at, "intercurrent_events", name),
+                    "needs a value of who has the event before the first visit: the baseline",
+                    f"Add baseline: {{mean: 8, sd: 3}} to nature.outcomes.{endpoint.id}.",
+                )
 
 
 def _lacking(

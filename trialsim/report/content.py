@@ -677,6 +677,8 @@ def _ademp_of(run: FinishedRun) -> Grid:
     )
     primary = protocol.primary
     mechanism = f"independent patients; {_MECHANISMS[primary.kind]}"
+    if events := template.nature.intercurrent_events:
+        mechanism += f"; intercurrent events: {', '.join(event.id for event in events)}"
     if isinstance(primary, TimeToEventEndpoint):
         corrected = "ties: Efron in the Cox model, one row of the table in log-rank tests."
         seen = "analysed at the data cut-off"

@@ -73,6 +73,11 @@ def _events_in_words(resolved: ResolvedTemplate, rows: list[Row]) -> str:
         f"{100 * arms[protocol.experimental.id]:.1f}%"
         for name, arms in shares.items()
     ]
+    said += [
+        f"{100 * (row.value or 0):.1f}% of the patients in the stratum of {row.estimand}"
+        for row in rows
+        if row.measure is Measure.STRATUM_SHARE
+    ]
     return "; ".join(said)
 
 

@@ -8,6 +8,7 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import (
     ContinuousEndpoint,
     Endpoint,
+    OutcomeSummary,
     SimulatedEndpoint,
     SurvivalSummary,
     TimeToEventEndpoint,
@@ -191,7 +192,7 @@ def endpoints_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
             lines.append(
                 (
                     _truth_in_words(resolved, scenario),
-                    f"{endpoint.summary.short} {effect.value:.3g}",
+                    f"{_short(effect, endpoint)} {effect.value:.3g}",
                     status.upper() if status in ("document", "unverified") else status,
                     _arms(protocol, rows),
                     _percent(rows[Measure.POWER, None]),
@@ -202,6 +203,12 @@ def endpoints_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
         header = ("If the truth is ...", "effect", "known from", _unit(rows), "chance to find it")
         parts.append(f"{told}\n{table(header, lines)}")
     return "\n\n".join([*parts, *_together(resolved, result)])
+
+
+def _short(effect: Row, endpoint: SimulatedEndpoint) -> str:
+    """Return the effect's scale in a few letters: an estimand may be on another than its test."""
+    ranked = effect.scale == OutcomeSummary.WIN_DIFFERENCE
+    return OutcomeSummary.WIN_DIFFERENCE.short if ranked else endpoint.summary.short
 
 
 def _together(resolved: ResolvedTemplate, result: StudyResult) -> Iterator[str]:

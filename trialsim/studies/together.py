@@ -122,6 +122,7 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
         scores[plan.endpoint], assigned = kind.score(batches[0][plan.endpoint], plan)
         control = assigned if single else ~assigned
     assert control is not None
+    quiet = ", without intercurrent events" if job.truths[0].intercurrent else ""
     for first, second in combinations(scores, 2):
         seen = control & np.isfinite(scores[first]) & np.isfinite(scores[second])
         found = _correlations(scores[first], scores[second], seen)
@@ -135,7 +136,7 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
             n_replicates=len(found),
             scenario=job.truths[0].scenario,
             endpoint=first,
-            analysis=f"with {second}, as seen in the {'single' if single else 'control'} arm",
+            analysis=f"with {second}, as seen in the {'single' if single else 'control'} arm{quiet}",
         )
 
 
