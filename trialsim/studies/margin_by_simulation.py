@@ -23,7 +23,7 @@ from trialsim.sizing.sequential import SequentialDesign
 from trialsim.streams import Decision, Streams, block_width
 from trialsim.trial import Measure
 
-__all__ = ["MarginTrial", "margin_power", "margin_z"]
+__all__ = ["MarginTrial", "margin_power", "margin_z", "rejects_margin"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -107,14 +107,22 @@ def margin_power(trial: MarginTrial, *, replicates: int, seed: int) -> Character
             np.cumsum(np.stack(events, axis=1), axis=1),
             np.broadcast_to(seen, luck.shape[:2]),
         ]
-    return proportion(Measure.POWER, _rejected(margin_z(trial.design, *counts), trial))
+    z = margin_z(trial.design, *counts)
+    return proportion(Measure.POWER, rejects_margin(z, trial.level, trial.looks))
 
 
-def _rejected(z: Floats, trial: MarginTrial) -> NDArray[np.bool_]:
-    """Return which trials crossed the efficacy bound before any futility bound."""
-    looks = trial.looks
+def rejects_margin(z: Floats, level: Level, looks: SequentialDesign | None) -> NDArray[np.bool_]:
+    """Return which trials crossed the efficacy bound before any futility bound.
+
+    Parameters
+    ----------
+    z : ndarray, shape (n_reps, n_looks)
+        Against the margin, positive in favour of treatment.
+    level : Level
+    looks : SequentialDesign or None
+    """
     if looks is None:
-        return np.asarray(z[:, -1] >= trial.level.critical_z)
+        return np.asarray(z[:, -1] >= level.critical_z)
     over = z >= np.array(looks.efficacy_z)
     futile = np.zeros_like(over)
     if looks.futility_z is not None:

@@ -479,7 +479,7 @@ class PlannedSize(SizeQuestion):
 
         With a margin, by the test against it.
         """
-        if self.simulated_total > MAX_PATIENTS:
+        if self.simulated_total > MAX_PATIENTS and not self.kind.drawn_as_counts:
             return not_simulated(f"more than {MAX_PATIENTS:,} patients are not simulated")
         return self.kind.simulated_power(self.simulated_total, replicates=replicates, seed=seed)
 

@@ -246,6 +246,11 @@ class SizedKind(ABC):
         return Trigger(information=fraction)
 
     @property
+    def drawn_as_counts(self) -> bool:
+        """Whether a trial of any size is drawn without its patients."""
+        return False
+
+    @property
     def simulated_truth(self) -> Truth:
         """The truth that the simulated trials meet."""
         return self.question.truth
@@ -253,7 +258,9 @@ class SizedKind(ABC):
     def protocol_at(self, total: int) -> Protocol:
         """Return the template's protocol at a size, with the looks asked for."""
         protocol, allocation = self.question.protocol, self.question.allocation
-        changes: dict[str, Any] = {"sample_size": SampleSize(total=total)}
+        beyond = SampleSize.model_construct(total=total)  # counts have no limit
+        size = beyond if self.drawn_as_counts else SampleSize(total=total)
+        changes: dict[str, Any] = {"sample_size": size}
         ratio = {
             protocol.experimental.id: allocation.treated,
             protocol.control.id: allocation.control,

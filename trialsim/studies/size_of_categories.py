@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from math import exp, log, sqrt
 
-from trialsim.characteristics import Characteristic
 from trialsim.errors import DesignError, Problem
 from trialsim.protocol.outcomes import OrderedTruth
 from trialsim.protocol.scenario import Scenario, Truth
@@ -22,7 +21,6 @@ from trialsim.studies.size_kind import (
     PowerAt,
     PowerTable,
     SizedKind,
-    not_simulated,
     refused_options,
 )
 
@@ -133,11 +131,3 @@ class CategoriesSized(SizedKind):
             f"{share:.12g}, alpha = {2 * self.question.level.per_side:.12g}, power = "
             f"{self.question.request.power:.12g})$n"
         )
-
-    # -- the same design, simulated ------------------------------------------------------------
-
-    def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:
-        """Return the power by simulation; none with looks."""
-        if self.question.looks:
-            return not_simulated("looks at ordered categories are not simulated")
-        return super().simulated_power(total, replicates=replicates, seed=seed)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from math import ceil, exp, sqrt
+from math import ceil, exp, log, sqrt
 
-from trialsim.characteristics import Characteristic
+from trialsim.characteristics import Characteristic, proportion
+from trialsim.engine.blocks import Job
+from trialsim.engine.run import run
 from trialsim.errors import Problem
 from trialsim.protocol.design import Trigger
 from trialsim.protocol.resolved import event_course
@@ -20,7 +22,9 @@ from trialsim.sizing.survival import (
     survival_size,
 )
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.studies.size_kind import SizedKind, not_simulated, refused_options
+from trialsim.studies.margin_by_simulation import rejects_margin
+from trialsim.studies.size_kind import SizedKind, refused_options
+from trialsim.trial import AnalysisPlan, Measure
 
 __all__ = ["LifetimesSized"]
 
@@ -149,7 +153,16 @@ class LifetimesSized(SizedKind):
         return Trigger(events=max(1, ceil(fraction * self.information(total) - 1e-9)))
 
     def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:
-        """Return the power by simulation; none with a margin."""
-        if self.question.request.margin is not None:
-            return not_simulated("a margin of a time to an event is not simulated")
-        return super().simulated_power(total, replicates=replicates, seed=seed)
+        """Return the power by simulation; with a margin, of Wald's test of the Cox model."""
+        margin = self.question.request.margin
+        if margin is None:
+            return super().simulated_power(total, replicates=replicates, seed=seed)
+        protocol = self.protocol_at(total)
+        plan = AnalysisPlan.of(protocol)
+        job = Job(protocol, (plan,), (self.simulated_truth,))
+        (simulation,) = run([job], n_replicates=replicates, seed=seed)
+        found = simulation.results[0][0]
+        z = plan.benefit * (found.estimate - log(margin)) / found.standard_error
+        ok = ~found.failed.any(axis=1)  # no Cox estimate at some look: left out
+        rejected = rejects_margin(z[ok], self.question.level, self.question.looks)
+        return proportion(Measure.POWER, rejected)

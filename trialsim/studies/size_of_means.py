@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from math import exp, log, sqrt
 
-from trialsim.characteristics import Characteristic
 from trialsim.errors import DesignError, Problem
 from trialsim.protocol.endpoints import MeasuredTest, OutcomeSummary
 from trialsim.protocol.outcomes import MeasuredTruth
@@ -36,7 +35,6 @@ from trialsim.studies.size_kind import (
     PowerAt,
     PowerTable,
     SizedKind,
-    not_simulated,
     refused_options,
 )
 
@@ -307,9 +305,3 @@ class MeansSized(SizedKind):
         changed = replace(own, treated=treated, lost_per_visit=lost)
         outcomes = {**dict(truth.outcomes), name: changed}
         return replace(truth, outcomes=tuple(outcomes.items()))
-
-    def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:
-        """Return the power by simulation; none with looks."""
-        if self.question.looks:
-            return not_simulated("looks at a measurement are not simulated")
-        return super().simulated_power(total, replicates=replicates, seed=seed)

@@ -241,6 +241,11 @@ class RisksSized(SizedKind):
         unlike = truth.prognostic_sd or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
         return bool(unlike) or truth.courses is not None
 
+    @property
+    def drawn_as_counts(self) -> bool:
+        """Whether nothing tells patients apart."""
+        return not self.strata_matter
+
     def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:
         """Return the power by simulation; with a margin, of counts at the arms' risks."""
         if self.question.request.margin is None:

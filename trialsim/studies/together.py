@@ -122,6 +122,7 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
         scores[plan.endpoint], assigned = kind.score(batches[0][plan.endpoint], plan)
         control = assigned if single else ~assigned
     assert control is not None
+    arm = "single" if single else "control"
     quiet = ", without intercurrent events" if job.truths[0].intercurrent else ""
     for first, second in combinations(scores, 2):
         seen = control & np.isfinite(scores[first]) & np.isfinite(scores[second])
@@ -136,7 +137,7 @@ def correlation_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iter
             n_replicates=len(found),
             scenario=job.truths[0].scenario,
             endpoint=first,
-            analysis=f"with {second}, as seen in the {'single' if single else 'control'} arm{quiet}",
+            analysis=f"with {second}, as seen in the {arm} arm{quiet}",
         )
 
 
