@@ -310,6 +310,14 @@ def test_regression_the_screen_says_it_in_80_columns(name, said):
     assert max(map(len, lines)) <= 80
 
 
+def test_regression_a_table_of_looks_keeps_its_last_column():
+    plan = planned("ordinal-primary.yaml", "--looks", "0.5,1", "--spending", "ldof")
+    shown = size_screen(plan, plan.result(replicates=500), 1, "trialsim")
+    (header,) = (line for line in shown.splitlines() if line.startswith("look "))
+    assert header.split()[-4:] == ["stop", "H0", "stop", "H1"]
+    assert "n: patients read out." in shown
+
+
 def test_regression_command_document_and_report(trialsim, tmp_path):
     words = ("size", str(VALID / "means-primary.yaml"), "--effect", "-1.5", "--replicates", "500")
     done = trialsim(*words, "--json", "--out", "run", cwd=tmp_path)

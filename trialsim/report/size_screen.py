@@ -159,11 +159,12 @@ def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
 
 
 def _looks(planned: PlannedSize) -> str:
-    unit = "events" if planned.is_survival else "patients"
+    unit = "events" if planned.is_survival else "n"
     effect = planned.kind.effect_short
     header = ("look", unit, "z", "P", effect, "alpha", "power", "stop H0", "stop H1")
     rows = [_look(k, row) for k, row in enumerate(planned.look_rows, 1)]
-    told = f"P: one-sided, at the bound; {effect}: the estimate there; stop: by that look's bounds."
+    told = f"P: one-sided, at the bound; {effect}: the estimate there; stop: by that look's bounds"
+    told += "." if planned.is_survival else "; n: patients read out."
     return f"{table(header, rows, folding=())}\n{wrapped(told)}"
 
 

@@ -31,7 +31,14 @@ from trialsim.sizing.with_looks import WithLooks
 from trialsim.studies.size_question import SizeQuestion
 from trialsim.trial import AnalysisPlan, Measure
 
-__all__ = ["PowerAt", "PowerTable", "SizedKind", "refused_options"]
+__all__ = [
+    "PowerAt",
+    "PowerTable",
+    "SizedKind",
+    "not_simulated",
+    "refused_options",
+    "whole_units",
+]
 
 
 @dataclass(frozen=True)

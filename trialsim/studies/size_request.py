@@ -169,7 +169,7 @@ def _check_alone(resolved: ResolvedTemplate, words: SizeWords) -> None:
             ("--margin-test", words.margin_test),
         ):
             if stated is not None:
-                rule = f"must belong to a binary endpoint: this one is {kind_in_words(primary)}"
+                rule = f"must belong to a binary endpoint: this one is {_kind_in_words(primary)}"
                 raise _refused(option, rule, "Leave it out.", str(stated))
 
 
@@ -264,7 +264,7 @@ def effect_example(primary: SimulatedEndpoint) -> str:
     return _measures(primary)[1].split('"')[1]
 
 
-def kind_in_words(primary: SimulatedEndpoint) -> str:
+def _kind_in_words(primary: SimulatedEndpoint) -> str:
     """Return what a primary endpoint is."""
     if isinstance(primary, TimeToEventEndpoint):
         return "a time to an event"
@@ -282,7 +282,7 @@ def _effect(primary: SimulatedEndpoint, words: str) -> tuple[str, float, bool]:
         raise _refused("--effect", "must be a measure and a number", example, words)
     name = (found[1] or next(iter(measures))).upper()
     if name not in measures:
-        rule = f"must be a measure of {kind_in_words(primary)}"
+        rule = f"must be a measure of {_kind_in_words(primary)}"
         raise _refused("--effect", rule, example, words)
     return measures[name], float(found[2]), found[1] is None
 
