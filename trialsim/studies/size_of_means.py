@@ -67,17 +67,14 @@ class MeansSized(SizedKind):
     def _spread(self, factor: float = 1.0) -> Spread:
         """Return what varies and how it is estimated, every deviation times a factor."""
         truth = self._planned
-        deviation, correlation = factor * truth.sds[-1], truth.correlation[0][-1]
+        deviation = factor * truth.spread(change=False)  # of the eligible
         match self.question.plan.test:
             case MeasuredTest.WELCH:
                 return SeparateDeviations(deviation, deviation)
             case MeasuredTest.ANCOVA:
-                return Adjusted(deviation, correlation)
+                return Adjusted(factor * truth.sds[-1], truth.correlation[0][-1])
             case MeasuredTest.CHANGE:
-                assert truth.baseline is not None  # required by the rules
-                before = factor * truth.baseline[1]
-                variance = before**2 + deviation**2 - 2 * correlation * before * deviation
-                return PooledDeviation(sqrt(variance))
+                return PooledDeviation(factor * truth.spread(change=True))
             case _:
                 return PooledDeviation(deviation)
 
