@@ -423,6 +423,7 @@ class Measure(StrEnum):
     BIAS_FROM_REFERENCE = "bias_from_reference"  # of an earlier estimate for the later effect
     WRONG_VERDICT = "wrong_verdict"  # no to an effect that is there later, or yes to none
     VERDICT_CHANGES = "verdict_changes"  # between this horizon and the reference
+    STOPS_WRONGLY = "stops_wrongly"  # of trials that would find the effect at the reference
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
     COST = "cost"  # in `unit`
     PERCENTILE = "percentile"  # share of simulated estimates below the published one

@@ -690,7 +690,7 @@ def followup(options: argparse.Namespace) -> None:
         )
     names = (
         *("at", "clock", "reference", "analyses", "lags", "choose", "power", "accept_claim"),
-        "replicates",
+        *("futility", "replicates"),
     )
     given = {name: getattr(options, name) for name in names}
     arguments = _arguments(options, scenario=options.scenarios, **given)

@@ -265,6 +265,12 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     )
     followup.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")
     followup.add_argument(
+        "--futility",
+        type=_signed,
+        metavar="Z",
+        help="if a trial whose z is at most this at an earlier horizon were stopped",
+    )
+    followup.add_argument(
         "--accept-claim", action="store_true", help="choose under a number only a document states"
     )
     followup.add_argument(

@@ -30,6 +30,8 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
     parts = [_head(planned)]
     parts += [_scenario(planned, result, index) for index in range(len(planned.scenarios))]
     parts.append(wrapped(_legend(planned)))
+    if planned.request.futility_z is not None:
+        parts.append(_futility(planned, result))
     if analyses := result.figure_data.get("analyses"):
         parts += _analyses(planned, analyses)
     parts.append(_plan(planned, result))
@@ -91,6 +93,23 @@ def _scenario(planned: PlannedFollowUp, result: StudyResult, index: int) -> str:
         "per arm,\n80% / 90%",
     )
     return f"{told}\n{table(header, lines)}"
+
+
+def _futility(planned: PlannedFollowUp, result: StudyResult) -> str:
+    """Return what stopping for futility at an earlier horizon would do."""
+    lines = []
+    for scenario in planned.scenarios:
+        for horizon in planned.horizons:
+            own = (str(horizon.time.after), horizon.time.clock.value)
+            rows = _rows_at(result, scenario.id, own)
+            stops = rows.get((Measure.STOP_PROBABILITY, None, 0.95))
+            wrongly = rows.get((Measure.STOPS_WRONGLY, None, 0.95))
+            if stops:
+                missed = _share(wrongly) if wrongly else "-"
+                lines.append((scenario.id, planned.in_words(horizon), _share(stops), missed))
+    header = ("if the truth is", "stopped at", "stops", "of trials that\nwould find it")
+    told = f"If trials with z <= {planned.request.futility_z:g} were stopped, everyone read out:"
+    return f"{told}\n{table(header, lines, folding=(0, 1))}"
 
 
 def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:

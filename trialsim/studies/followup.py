@@ -68,6 +68,8 @@ class FollowUpRequest:
         That sizes are found for, beside 90%.
     accept_claim : bool
         Choose under an effect that only a document states, or that was not verified.
+    futility_z : float or None
+        At or below which an earlier horizon, with everyone read out, would end the trial.
     """
 
     times: tuple[Time, ...]
@@ -75,6 +77,7 @@ class FollowUpRequest:
     choose: Choice | None = None
     power: float = 0.8
     accept_claim: bool = False
+    futility_z: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class FollowUpWords(Shape):
     choose: str | None
     power: float
     accept_claim: bool
+    futility: float | None
 
 
 def followup_request(resolved: ResolvedTemplate, words: FollowUpWords) -> FollowUpRequest:
@@ -156,7 +160,12 @@ def followup_request(resolved: ResolvedTemplate, words: FollowUpWords) -> Follow
         rule = f"must be between alpha, {protocol.test.alpha:g}, and 1"
         raise RequestError(Problem(rule, "80% is 0.8.", "--power", f"{words.power:g}"))
     choice = Choice(words.choose) if words.choose else None
-    return FollowUpRequest(times, reference, choice, words.power, words.accept_claim)
+    if words.futility is not None and not -5 <= words.futility <= 5:
+        rule, remedy = "must be a z from -5 to 5", "0 stops a trial whose arms look alike."
+        raise RequestError(Problem(rule, remedy, "--futility", f"{words.futility:g}"))
+    return FollowUpRequest(
+        times, reference, choice, words.power, words.accept_claim, words.futility
+    )
 
 
 def plan_followup(
@@ -372,6 +381,8 @@ class PlannedFollowUp:
             against = replace(blank, analysis=shown, n_failed=int(failed.sum()))
             for found in _paired(own, later, ~failed, theta, str(summary)):
                 yield found.row(against)
+            if self.request.futility_z is not None and index < at:
+                yield from _stopped(own, later, ~failed, theta, self.request.futility_z, blank)
             yield from self._planned(index, scenario, blank)
 
     def _planned(self, index: int, scenario: int, blank: Row) -> Iterator[Row]:
@@ -491,6 +502,25 @@ class PlannedFollowUp:
                     if share is not None:
                         found[SeenPoint(record.title, arm, day, share)] = None
         return tuple(found)
+
+
+def _stopped(
+    own: LookResults, later: LookResults, ok: Bools, theta: float, bound: float, blank: Row
+) -> Iterator[Row]:
+    """Yield how often an earlier horizon ends the trial, and how often it should not have.
+
+    The second is of trials that would have found the effect, in its direction, at the reference.
+    """
+    z = own.z[ok, -1]
+    if ok.sum() < MIN_REPLICATES or not np.isfinite(z).all():
+        return
+    stops = z <= bound
+    here = replace(blank, analysis=f"futility: z at most {bound:g}")
+    yield proportion(Measure.STOP_PROBABILITY, stops).row(here)
+    right = later.rejected[ok, -1] & (np.sign(later.estimate[ok, -1]) == np.sign(theta))
+    if theta and right.sum() >= MIN_REPLICATES:
+        missed = proportion(Measure.STOPS_WRONGLY, stops[right])
+        yield missed.row(replace(here, n_failed=None))
 
 
 def _words(risks: tuple[float, float]) -> str:
