@@ -112,6 +112,8 @@ def risks_in(truth: Truth, endpoint: str, factor: str, level: int) -> tuple[floa
     combinations = list(product(*(range(n) for _, n in cells.factors)))
     risks = [0.0] * len(combinations)
     chosen = cells.within(factor, level)
+    if not any(cells.active[index] for index in chosen):
+        return control, control  # exactly, which a sum over cells may miss
     for index in chosen:
         own = {
             name: by_id[name][place]

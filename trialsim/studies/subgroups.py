@@ -370,6 +370,8 @@ class _Seen:
         if isinstance(endpoint, TimeToEventEndpoint):
             course = event_course(self.scenario, self.resolved.template)
             within = course_within(course, part)
+            if within.lifetimes.control == within.lifetimes.treated:
+                return 0.0
             return theta_on_course(self.resolved.template.protocol, plan, within, course)
         if isinstance(modified, ModifiedMeans):
             cells = modified.cells
