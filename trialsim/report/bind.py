@@ -90,7 +90,9 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         figure, alt_text = forest_figure(lines, scale)
         written += save(figure, folder, "forest", alt_text, size_pixels=_SLIDE_PIXELS)
     for number, run in enumerate(runs):
-        for path in sorted((run.folder / "figures").glob("observed*.[sp][vn]g")):
+        drawn = (run.folder / "figures").glob("*.[sp][vn]g")
+        own = [path for path in drawn if path.stem.startswith(("observed", "estimands"))]
+        for path in sorted(own):
             target = folder / f"{path.stem}-{number}{path.suffix}"
             if path.suffix == ".png":
                 fit_png(path, target, _SLIDE_PIXELS)
