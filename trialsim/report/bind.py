@@ -91,7 +91,8 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         written += save(figure, folder, "forest", alt_text, size_pixels=_SLIDE_PIXELS)
     for number, run in enumerate(runs):
         drawn = (run.folder / "figures").glob("*.[sp][vn]g")
-        for path in sorted(p for p in drawn if p.stem.startswith(("observed", "subgroups"))):
+        names = ("observed", "subgroups", "estimands", "historical")
+        for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"
             if path.suffix == ".png":
                 fit_png(path, target, _SLIDE_PIXELS)
