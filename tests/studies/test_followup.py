@@ -30,6 +30,7 @@ class Words:
     choose: str | None = None
     power: float = 0.8
     accept_claim: bool = False
+    futility: float | None = None
 
 
 def planned(template, words, settings=(), scenarios=(), variant=""):
@@ -113,6 +114,22 @@ def test_property_horizons_see_the_same_patients_and_differences_are_paired():
     assert (early < late).any()
 
 
+def test_analytic_a_futility_look_at_the_end_of_therapy_stops_as_enumerated():
+    words = Words("0 mo,12 mo", "end-of-therapy", futility=0.0)
+    plan = planned("chronic-hepatitis-b", words, FIXED, ["chien-1998"])
+    result = plan.result(replicates=10_000, seed=5)
+    control, treated = plan.risks(0, 0)
+    a, b = np.arange(33)[:, None], np.arange(33)[None, :]
+    exact = (binom.pmf(a, 32, treated) * binom.pmf(b, 32, control) * (a <= b)).sum()
+    (stops,) = rows_of(result, "chien-1998", "0 mo", Measure.STOP_PROBABILITY)
+    assert abs(stops.value - exact) <= 4 * (exact * (1 - exact) / 10_000) ** 0.5
+    (wrongly,) = rows_of(result, "chien-1998", "0 mo", Measure.STOPS_WRONGLY)
+    (found,) = rows_of(result, "chien-1998", "12 mo", Measure.POWER)
+    assert wrongly.n_replicates == pytest.approx(found.value * 10_000, abs=50)
+    assert wrongly.value > 0.5  # more than half of the trials that would find it
+    assert not rows_of(result, "chien-1998", "12 mo", Measure.STOP_PROBABILITY)
+
+
 def test_property_who_has_died_by_28_days_has_died_by_90():
     plan = planned("sepsis", Words("28 d,90 d", "entry"), scenarios=["or-082"])
     batches = [draw_patients(job, 1, 0, frozenset())[1][0] for job in plan.jobs]
@@ -183,6 +200,7 @@ def test_regression_a_horizon_nothing_published_reaches_is_never_chosen():
         ("sepsis", Words("28 d", "entry", choose="time"), [], ["when patients enter"]),
         ("sepsis", Words("28 d", "entry", choose="cost"), [], ["needs prices"]),
         ("sepsis", Words("28 d", "entry", power=0.04), [], ["must be between alpha"]),
+        ("sepsis", Words("28 d", "entry", futility=9.0), [], ["must be a z from -5 to 5"]),
         ("sepsis", Words("28 d,90 d", "entry"), ["nature.control_risk=0.4"], ["must rise"]),
         (
             "sepsis",

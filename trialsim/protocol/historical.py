@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from trialsim.protocol.quantities import (
     Frozen,
     Number,
+    OneOf,
     Ratio,
     Risk,
     SourcedNumber,
@@ -62,7 +63,7 @@ class TwoStage(Frozen):
         return f"{self.stop_if_at_most}/{self.first}, then {self.reject_if_above} in all"
 
 
-class HistoricalValue(Frozen):
+class HistoricalValue(OneOf):
     """What historical patients showed, taken as known; or, with `n`, seen in so many of them.
 
     A risk; a mean; or a geometric mean, where the endpoint is on the log scale. For a change from
@@ -70,7 +71,12 @@ class HistoricalValue(Frozen):
     patients, an SD (or geometric SD) is needed too, except of a risk.
     """
 
-    model_config = one_of("risk", "mean", "geometric_mean")
+    model_config = one_of(
+        "risk",
+        "mean",
+        "geometric_mean",
+        remedy="Write for example {risk: 0.2}, or {risk: 0.2, n: 60} for one seen in 60 patients.",
+    )
 
     risk: Risk | None = None
     mean: SourcedNumber | None = None
@@ -80,13 +86,7 @@ class HistoricalValue(Frozen):
     n: Annotated[Whole, Field(ge=2, le=1_000_000)] | None = None
 
     @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
-        given = (self.risk, self.mean, self.geometric_mean)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'risk', 'mean' and 'geometric_mean'",
-                "Write for example {risk: 0.2}, or {risk: 0.2, n: 60} for one seen in 60 patients.",
-            )
+    def _spread_fits(self) -> Self:
         spread = {"mean": self.sd, "geometric_mean": self.geometric_sd}.get(self.stated)
         if self.stated != "risk" and (spread is None) != (self.n is None):
             name = "sd" if self.mean else "geometric_sd"
@@ -120,25 +120,19 @@ class HistoricalValue(Frozen):
         return HistoricalControl(value, self.n, self.sd)
 
 
-class Shift(Frozen):
+class Shift(OneOf):
     """How much higher something makes an outcome, on the scale its key names."""
 
-    model_config = one_of("odds_ratio", "mean_difference", "ratio_of_geometric_means")
+    model_config = one_of(
+        "odds_ratio",
+        "mean_difference",
+        "ratio_of_geometric_means",
+        remedy="Write {odds_ratio: 1.3} for a risk, {mean_difference: 20} for a mean.",
+    )
 
     odds_ratio: Ratio | None = None
     mean_difference: SourcedNumber | None = None
     ratio_of_geometric_means: Ratio | None = None
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
-        given = (self.odds_ratio, self.mean_difference, self.ratio_of_geometric_means)
-        if sum(item is not None for item in given) != 1:
-            raise broken(
-                "must have exactly one of 'odds_ratio', 'mean_difference' and "
-                "'ratio_of_geometric_means'",
-                "Write {odds_ratio: 1.3} for a risk, {mean_difference: 20} for a mean.",
-            )
-        return self
 
     @property
     def stated(self) -> str:

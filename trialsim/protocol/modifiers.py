@@ -23,6 +23,7 @@ from trialsim.protocol.outcomes import MeasuredTruth, OutcomeTruth, RiskTruth
 from trialsim.protocol.quantities import (
     Frozen,
     Id,
+    OneOf,
     Ratio,
     SourcedNumber,
     Text,
@@ -64,27 +65,19 @@ class ImpossibleModifierError(ValueError):
         self.remedy = remedy
 
 
-class Subgroup(Frozen):
+class Subgroup(OneOf):
     """A subgroup analysis: an estimate in every level of a factor, and a test of interaction.
 
     With a `covariate`, the interaction in a regression model alone. Of the primary endpoint unless
     another is named; `prespecified` unless said otherwise.
     """
 
-    model_config = one_of("factor", "covariate")
+    model_config = one_of("factor", "covariate", remedy="Write {factor: age-group}.")
 
     factor: Id | None = None
     covariate: Id | None = None
     endpoint: Id | None = None
     prespecified: bool = True
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.factor is None) == (self.covariate is None):
-            raise broken(
-                "must have exactly one of 'factor' and 'covariate'", "Write {factor: age-group}."
-            )
-        return self
 
     @property
     def name(self) -> str:
