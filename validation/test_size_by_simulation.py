@@ -30,8 +30,8 @@ from sized_trials import (
     two_risks,
 )
 from trialsim.sizing.proportions import ExactTest, exact_proportions_power
-from trialsim.studies import size_by_simulation as module
-from trialsim.studies.size_by_simulation import at_size, size_by_simulation
+from trialsim.studies.size import by_simulation as module
+from trialsim.studies.size.by_simulation import at_size, size_by_simulation
 from trialsim.trial import Kernel
 
 SEARCHES = 200

@@ -36,7 +36,7 @@ from trialsim.sizing.proportions import (
     proportions_power,
     proportions_size,
 )
-from trialsim.studies.margin_by_simulation import MarginTrial, margin_power, margin_z
+from trialsim.studies.size.margin_by_simulation import MarginTrial, margin_power, margin_z
 
 FIGURES = {
     figure["id"]: figure["value"]

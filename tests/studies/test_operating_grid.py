@@ -14,7 +14,12 @@ from trialsim.engine.run import run
 from trialsim.engine.store import InMemory, series_of
 from trialsim.errors import DesignError, RequestError
 from trialsim.sizing.sequential import ObrienFleming, sequential_design
-from trialsim.studies.operating_grid import FUTILITY_IGNORED, UNADJUSTED, Ending, operating_grid
+from trialsim.studies.size.operating_grid import (
+    FUTILITY_IGNORED,
+    UNADJUSTED,
+    Ending,
+    operating_grid,
+)
 from trialsim.trial import Measure
 
 DESIGN = sequential_design([1 / 3, 2 / 3, 1], alpha=0.025, sides=1, efficacy=ObrienFleming())

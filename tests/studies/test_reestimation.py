@@ -12,7 +12,7 @@ from scipy.stats import binom, norm
 from trialsim.errors import DesignError, RequestError
 from trialsim.kernels.proportions import Scale
 from trialsim.sizing.fixed import Allocation, Level
-from trialsim.studies.reestimation import (
+from trialsim.studies.size.reestimation import (
     QUANTILES,
     Interim,
     Reestimation,

@@ -18,9 +18,9 @@ from trialsim.protocol.resolved import event_course
 from trialsim.sizing.expected_events import expected_events
 from trialsim.sizing.proportions import exact_proportions_power
 from trialsim.sizing.sequential import recomputed, stagewise_inference
-from trialsim.studies.monitoring import Verdict, seen_so_far
-from trialsim.studies.size import SizeRequest, plan_size
-from trialsim.studies.size_request import size_request
+from trialsim.studies.size.monitoring import Verdict, seen_so_far
+from trialsim.studies.size.planned import SizeRequest, plan_size
+from trialsim.studies.size.request import size_request
 
 CALLS = json.loads((ROOT / "tests" / "reference" / "size_calls.json").read_text())["designs"]
 

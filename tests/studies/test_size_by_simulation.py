@@ -33,8 +33,8 @@ from trialsim.sizing.proportions import (
     exact_proportions_power,
     proportions_size,
 )
-from trialsim.studies import size_by_simulation as module
-from trialsim.studies.size_by_simulation import PowerPoint, at_size, size_by_simulation
+from trialsim.studies.size import by_simulation as module
+from trialsim.studies.size.by_simulation import PowerPoint, at_size, size_by_simulation
 from trialsim.trial import Path
 
 SE = 0.0045  # of power at the root: the default tolerance

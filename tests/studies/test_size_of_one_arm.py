@@ -14,9 +14,9 @@ from trialsim.cli.parser import parse
 from trialsim.protocol.endpoints import Better
 from trialsim.report.size_screen import size_screen
 from trialsim.sizing.single_arm import SimonCriterion
-from trialsim.studies import size as module
-from trialsim.studies.size_of_one_arm import OneArm, OneArmSize
-from trialsim.studies.size_request import size_request
+from trialsim.studies.size import planned as module
+from trialsim.studies.size.of_one_arm import OneArm, OneArmSize
+from trialsim.studies.size.request import size_request
 
 SIMON = {
     figure["id"]: figure["value"]

@@ -18,8 +18,8 @@ from trialsim.cli.parser import parse
 from trialsim.report.size_screen import size_screen
 from trialsim.sizing.fixed import OppositeTail
 from trialsim.sizing.means import PooledDeviation, means_power
-from trialsim.studies.size import plan_size
-from trialsim.studies.size_request import size_request
+from trialsim.studies.size.planned import plan_size
+from trialsim.studies.size.request import size_request
 
 VALID = CORPUS / "valid"
 CALLS = json.loads((ROOT / "tests" / "reference" / "size_calls_outcomes.json").read_text())

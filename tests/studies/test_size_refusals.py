@@ -9,9 +9,9 @@ import pytest
 from conftest import CORPUS
 from trialsim import DesignError, ProtocolError, RequestError, load_template
 from trialsim.cli.parser import parse
-from trialsim.studies.size import PlannedSize, plan_size
-from trialsim.studies.size_refusals import in_words_of_options
-from trialsim.studies.size_request import size_request
+from trialsim.studies.size.planned import PlannedSize, plan_size
+from trialsim.studies.size.refusals import in_words_of_options
+from trialsim.studies.size.request import size_request
 
 ONE_SIDED = ("--set", "protocol.test={sides: 1, alpha: 0.025}")
 VALID = CORPUS / "valid"

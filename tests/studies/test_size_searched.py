@@ -12,9 +12,9 @@ from trialsim import RequestError, load_template
 from trialsim.cli.parser import parse
 from trialsim.protocol.design import Trigger
 from trialsim.report.size_screen import size_screen
-from trialsim.studies.size import plan_size
-from trialsim.studies.size_request import size_request
-from trialsim.studies.size_searched import SearchedSize
+from trialsim.studies.size.planned import plan_size
+from trialsim.studies.size.request import size_request
+from trialsim.studies.size.searched import SearchedSize
 
 Z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.simulation import PlannedSimulation
-    from trialsim.studies.size import PlannedSize
+    from trialsim.studies.size.planned import PlannedSize
     from trialsim.trial import StudyResult
 
 __all__ = ["COMMANDS"]
@@ -576,7 +576,7 @@ def _repeat(options: argparse.Namespace) -> str:
 
 def size(options: argparse.Namespace) -> None:
     """Say how many patients a design needs."""
-    from trialsim.studies.size_refusals import in_words_of_options
+    from trialsim.studies.size.refusals import in_words_of_options
 
     with in_words_of_options():
         _sized(options)
@@ -587,9 +587,9 @@ def _sized(options: argparse.Namespace) -> None:
     from trialsim.report.run_directory import RunDirectory
     from trialsim.report.size_screen import size_screen
     from trialsim.studies.simulation import plan_simulation
-    from trialsim.studies.size import PlannedSize, plan_size
-    from trialsim.studies.size_request import size_request
-    from trialsim.studies.size_searched import SearchedSize
+    from trialsim.studies.size.planned import PlannedSize, plan_size
+    from trialsim.studies.size.request import size_request
+    from trialsim.studies.size.searched import SearchedSize
 
     started = time.monotonic()
     check_request(options.replicates, options.seed)

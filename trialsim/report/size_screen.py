@@ -8,14 +8,14 @@ from math import inf, isnan
 from trialsim.characteristics import Characteristic
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, endpoint_in_words, table, wrapped
-from trialsim.studies.monitoring import Seen, Verdict
-from trialsim.studies.operating_grid import OperatingGrid
-from trialsim.studies.reestimation import Reestimated, TrueEffect
-from trialsim.studies.size import LookRow, PlannedSize
-from trialsim.studies.size_kind import PowerTable
-from trialsim.studies.size_of_one_arm import OneArmSize
-from trialsim.studies.size_question import SizeQuestion
-from trialsim.studies.size_searched import SearchedSize
+from trialsim.studies.size.kind import PowerTable
+from trialsim.studies.size.monitoring import Seen, Verdict
+from trialsim.studies.size.of_one_arm import OneArmSize
+from trialsim.studies.size.operating_grid import OperatingGrid
+from trialsim.studies.size.planned import LookRow, PlannedSize
+from trialsim.studies.size.question import SizeQuestion
+from trialsim.studies.size.reestimation import Reestimated, TrueEffect
+from trialsim.studies.size.searched import SearchedSize
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["size_screen"]

@@ -17,12 +17,12 @@ from trialsim.protocol.endpoints import (
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.studies.size_kind import SizedKind, refused_options, whole_units
-from trialsim.studies.size_of_categories import CategoriesSized
-from trialsim.studies.size_of_lifetimes import LifetimesSized
-from trialsim.studies.size_of_means import MeansSized
-from trialsim.studies.size_of_risks import RisksSized
-from trialsim.studies.size_question import SizeQuestion
+from trialsim.studies.size.kind import SizedKind, refused_options, whole_units
+from trialsim.studies.size.of_categories import CategoriesSized
+from trialsim.studies.size.of_lifetimes import LifetimesSized
+from trialsim.studies.size.of_means import MeansSized
+from trialsim.studies.size.of_risks import RisksSized
+from trialsim.studies.size.question import SizeQuestion
 
 __all__ = ["WithoutFormula", "kind_of"]
 

@@ -19,24 +19,24 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.sizing.fixed import MOST_PATIENTS
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.studies.monitoring import Seen, seen_so_far
-from trialsim.studies.operating_grid import ExampleTrial, OperatingGrid, operating_grid
-from trialsim.studies.reestimation import Reestimated, Reestimation, reestimated
-from trialsim.studies.size_kind import PowerTable, SizedKind, not_simulated, whole_units
-from trialsim.studies.size_kinds import WithoutFormula, kind_of
-from trialsim.studies.size_of_one_arm import OneArmSize, known_risk
-from trialsim.studies.size_paragraph import justification
-from trialsim.studies.size_prior import pooled_prior
-from trialsim.studies.size_question import SizeQuestion, SizeRequest
-from trialsim.studies.size_request import effect_example
-from trialsim.studies.size_rows import (
+from trialsim.studies.size.kind import PowerTable, SizedKind, not_simulated, whole_units
+from trialsim.studies.size.kinds import WithoutFormula, kind_of
+from trialsim.studies.size.monitoring import Seen, seen_so_far
+from trialsim.studies.size.of_one_arm import OneArmSize, known_risk
+from trialsim.studies.size.operating_grid import ExampleTrial, OperatingGrid, operating_grid
+from trialsim.studies.size.paragraph import justification
+from trialsim.studies.size.prior import pooled_prior
+from trialsim.studies.size.question import SizeQuestion, SizeRequest
+from trialsim.studies.size.reestimation import Reestimated, Reestimation, reestimated
+from trialsim.studies.size.request import effect_example
+from trialsim.studies.size.rows import (
     belief_rows,
     reestimated_rows,
     seen_rows,
     size_rows,
     table_rows,
 )
-from trialsim.studies.size_searched import SearchedSize
+from trialsim.studies.size.searched import SearchedSize
 from trialsim.trial import Kernel, Row, StudyResult
 
 __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]

@@ -10,7 +10,7 @@ from trialsim.errors import Problem, RequestError
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.studies.size_question import SizeRequest
+from trialsim.studies.size.question import SizeRequest
 
 __all__ = ["pooled_prior"]
 

@@ -36,8 +36,8 @@ from trialsim.sizing.sequential import (
     bounds_from_words,
     spending_from_words,
 )
-from trialsim.studies.reestimation import SizeRule
-from trialsim.studies.size_question import SizeRequest
+from trialsim.studies.size.question import SizeRequest
+from trialsim.studies.size.reestimation import SizeRule
 
 __all__ = ["SizeWords", "effect_example", "size_request"]
 

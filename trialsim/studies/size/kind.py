@@ -1,7 +1,7 @@
 """What a formula has to say of one kind of primary endpoint, so that its size can be found.
 
-One subclass for each kind, in a module of its own: `size_of_risks`, `size_of_lifetimes`,
-`size_of_means`, `size_of_categories`. Everything else about a size is the same for all of them.
+One subclass for each kind, in a module of its own: `of_risks`, `of_lifetimes`,
+`of_means`, `of_categories`. Everything else about a size is the same for all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trialsim.sizing.sequential import (
     WangTsiatis,
 )
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.studies.size_question import SizeQuestion
+from trialsim.studies.size.question import SizeQuestion
 from trialsim.trial import AnalysisPlan, Measure
 
 __all__ = [

@@ -27,7 +27,7 @@ from trialsim.sizing.single_arm import (
     single_stage_size,
 )
 from trialsim.streams import Decision, Streams, block_width
-from trialsim.studies.size_question import SizeQuestion
+from trialsim.studies.size.question import SizeQuestion
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["OneArm", "OneArmRow", "OneArmSize", "SimulatedArm", "known_risk"]

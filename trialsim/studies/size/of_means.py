@@ -31,7 +31,7 @@ from trialsim.sizing.means import (
     seen_deviations,
 )
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.studies.size_kind import (
+from trialsim.studies.size.kind import (
     PowerAt,
     PowerTable,
     SizedKind,

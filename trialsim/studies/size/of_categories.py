@@ -17,7 +17,7 @@ from trialsim.sizing.ordinal import (
     treated_probabilities,
 )
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.studies.size_kind import (
+from trialsim.studies.size.kind import (
     PowerAt,
     PowerTable,
     SizedKind,

@@ -1,6 +1,6 @@
 """What a size is asked for, and what every kind of design reads from a template to answer.
 
-How one kind of primary endpoint is sized stands in a module of its own (`size_of_...`).
+How one kind of primary endpoint is sized stands in a module of its own (`of_...`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from trialsim.sizing.sequential import (
     sequential_design,
 )
 from trialsim.sizing.survival import expected_day
-from trialsim.studies.reestimation import SizeRule
+from trialsim.studies.size.reestimation import SizeRule
 from trialsim.trial import AnalysisPlan, Measure, Row
 
 __all__ = ["SizeQuestion", "SizeRequest"]

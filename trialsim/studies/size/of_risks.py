@@ -23,8 +23,8 @@ from trialsim.sizing.proportions import (
     proportions_size,
 )
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.studies.margin_by_simulation import MarginTrial, margin_power
-from trialsim.studies.size_kind import PowerAt, PowerTable, SizedKind
+from trialsim.studies.size.kind import PowerAt, PowerTable, SizedKind
+from trialsim.studies.size.margin_by_simulation import MarginTrial, margin_power
 
 __all__ = ["CONTROL_RISKS", "RisksSized"]
 

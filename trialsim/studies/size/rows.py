@@ -8,11 +8,11 @@ from math import inf, isnan
 from typing import TYPE_CHECKING
 
 from trialsim.characteristics import Characteristic
-from trialsim.studies.reestimation import Reestimated
+from trialsim.studies.size.reestimation import Reestimated
 from trialsim.trial import Measure, Row
 
 if TYPE_CHECKING:
-    from trialsim.studies.size import PlannedSize
+    from trialsim.studies.size.planned import PlannedSize
 
 __all__ = ["belief_rows", "reestimated_rows", "seen_rows", "size_rows", "table_rows"]
 

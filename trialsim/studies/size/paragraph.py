@@ -13,7 +13,7 @@ from trialsim.characteristics import Characteristic
 from trialsim.sizing.fixed import Margin
 
 if TYPE_CHECKING:
-    from trialsim.studies.size import PlannedSize
+    from trialsim.studies.size.planned import PlannedSize
 
 __all__ = ["justification", "realistic_difference"]
 

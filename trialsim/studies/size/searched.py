@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import kernel_for
 from trialsim.protocol.design import Protocol
-from trialsim.studies.size_by_simulation import size_by_simulation
-from trialsim.studies.size_question import SizeQuestion
+from trialsim.studies.size.by_simulation import size_by_simulation
+from trialsim.studies.size.question import SizeQuestion
 from trialsim.trial import AnalysisPlan, Measure, StudyResult
 
 __all__ = ["SearchedSize"]

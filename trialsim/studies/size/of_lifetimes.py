@@ -22,8 +22,8 @@ from trialsim.sizing.survival import (
     survival_size,
 )
 from trialsim.sizing.with_looks import WithLooks
-from trialsim.studies.margin_by_simulation import rejects_margin
-from trialsim.studies.size_kind import SizedKind, refused_options
+from trialsim.studies.size.kind import SizedKind, refused_options
+from trialsim.studies.size.margin_by_simulation import rejects_margin
 from trialsim.trial import AnalysisPlan, Measure
 
 __all__ = ["LifetimesSized"]

@@ -1,0 +1,1 @@
+"""How many patients a trial needs: `planned` by formula, `searched` by simulation."""
