@@ -29,6 +29,7 @@ from trialsim.protocol.endpoints import (
 from trialsim.protocol.historical import HistoricalControl, TwoStage
 from trialsim.protocol.intercurrent import MAIN, PlannedEstimand, by_ranks
 from trialsim.protocol.modifiers import SEVERITY
+from trialsim.protocol.quantities import Time
 
 __all__ = [
     "CONTROL",
@@ -470,6 +471,21 @@ class Row:
     headline: bool | None = None
     stratum: str | None = None  # "factor" of subgroups, "factor=level" of one of them
     why: str | None = None
+
+    @classmethod
+    def about(
+        cls, measure: Measure, scenario: str, endpoint: str, read_out: Time, variant: str = ""
+    ) -> Row:
+        """Return a row without a number yet: what it is of, where, and when that is read."""
+        return cls(
+            measure=measure,
+            value=None,
+            scenario=scenario,
+            variant=variant or None,
+            endpoint=endpoint,
+            horizon=str(read_out.after),
+            clock=read_out.clock.value,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the flat form of the document."""

@@ -140,6 +140,27 @@ def _common(
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
 
 
+def _scenarios(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="ID",
+        dest="scenarios",
+        help="only this one; may be repeated",
+    )
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--replicates", type=_whole, default=10_000, metavar="N", help="default 10,000"
+    )
+    parser.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _size(size: argparse.ArgumentParser) -> None:
     _common(size, template=True)
     size.add_argument("--scenario", metavar="ID", help="the truth planned for")
@@ -232,13 +253,7 @@ def _size(size: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--accept-claim", action="store_true", help="plan for a number only a document states"
     )
-    size.add_argument(
-        "--replicates", type=_whole, default=10_000, metavar="N", help="default 10,000"
-    )
-    size.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
-    size.add_argument(
-        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
-    )
+    _run(size)
 
 
 def _followup(followup: argparse.ArgumentParser) -> None:
@@ -273,24 +288,11 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     followup.add_argument(
         "--accept-claim", action="store_true", help="choose under a number only a document states"
     )
-    followup.add_argument(
-        "--scenario",
-        action="append",
-        default=[],
-        metavar="ID",
-        dest="scenarios",
-        help="only this one; may be repeated",
-    )
-    followup.add_argument(
-        "--replicates", type=_whole, default=10_000, metavar="N", help="default 10,000"
-    )
-    followup.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    _scenarios(followup)
     followup.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
     )
-    followup.add_argument(
-        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
-    )
+    _run(followup)
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -338,14 +340,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _common(check, template=False)
     simulate = commands.add("simulate")
     _common(simulate, template=True)
-    simulate.add_argument(
-        "--scenario",
-        action="append",
-        default=[],
-        metavar="ID",
-        dest="scenarios",
-        help="only this one; may be repeated",
-    )
+    _scenarios(simulate)
     simulate.add_argument(
         "--replicates",
         type=_whole,

@@ -236,16 +236,7 @@ def _found(
             )
             if n >= MIN_REPLICATES:
                 power = proportion(Measure.POWER, found.rejected[ok, -1])
-            yield power.row(
-                Row(
-                    measure=Measure.POWER,
-                    value=None,
-                    scenario=truth.scenario,
-                    variant=planned.resolved.variant or None,
-                    endpoint=plan.endpoint,
-                    horizon=str(horizon.time.after),
-                    clock=horizon.time.clock.value,
-                    analysis=plan.in_words,
-                    n_failed=int((~ok).sum()),
-                )
-            )
+            name, variant = truth.scenario, planned.resolved.variant
+            blank = Row.about(Measure.POWER, name, plan.endpoint, horizon.time, variant)
+            own = replace(blank, analysis=plan.in_words, n_failed=int((~ok).sum()))
+            yield power.row(own)

@@ -297,16 +297,10 @@ def estimand_rows(resolved: ResolvedTemplate, simulation: Simulation) -> Iterato
 def _blank(resolved: ResolvedTemplate, plan: AnalysisPlan, truth: Truth) -> Row:
     assert plan.estimand is not None
     read_out = resolved.endpoint(plan.endpoint).read_out
-    return Row(
-        measure=Measure.TRUE_EFFECT,
-        value=None,
-        scenario=truth.scenario,
-        variant=resolved.variant or None,
-        endpoint=plan.endpoint,
-        estimand=plan.estimand.id,
-        horizon=str(read_out.after),
-        clock=read_out.clock.value,
+    blank = Row.about(
+        Measure.TRUE_EFFECT, truth.scenario, plan.endpoint, read_out, resolved.variant
     )
+    return replace(blank, estimand=plan.estimand.id)
 
 
 def _truth_rows(

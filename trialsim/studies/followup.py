@@ -368,15 +368,8 @@ class PlannedFollowUp:
         theta, later = true_effect(self.risks(at, scenario), summary), results[at]
         for index, (horizon, own) in enumerate(zip(self.horizons, results, strict=True)):
             failed = (own.failed | later.failed)[:, -1]
-            blank = Row(
-                measure=Measure.RISK,
-                value=None,
-                scenario=self.scenarios[scenario].id,
-                variant=self.resolved.variant or None,
-                endpoint=horizon.endpoint,
-                horizon=str(horizon.time.after),
-                clock=horizon.time.clock.value,
-            )
+            name, variant = self.scenarios[scenario].id, self.resolved.variant
+            blank = Row.about(Measure.RISK, name, horizon.endpoint, horizon.time, variant)
             shown = f"against {self.in_words(self.reference)}"
             against = replace(blank, analysis=shown, n_failed=int(failed.sum()))
             for found in _paired(own, later, ~failed, theta, str(summary)):

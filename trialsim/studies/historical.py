@@ -223,15 +223,8 @@ class _Answers:
     def blank(self) -> Row:
         """What all rows share."""
         endpoint = self.resolved.endpoint(self.plan.endpoint)
-        return Row(
-            measure=Measure.ATTRIBUTION,
-            value=None,
-            scenario=self.truth.scenario,
-            variant=self.resolved.variant or None,
-            endpoint=endpoint.id,
-            horizon=str(endpoint.read_out.after),
-            clock=endpoint.read_out.clock.value,
-        )
+        name, variant = self.truth.scenario, self.resolved.variant
+        return Row.about(Measure.ATTRIBUTION, name, endpoint.id, endpoint.read_out, variant)
 
     @cached_property
     def steps(self) -> tuple[tuple[Contribution, float], ...]:

@@ -89,15 +89,7 @@ def survival_curves(
 
 def _blank(resolved: ResolvedTemplate, plan: AnalysisPlan, truth: Truth) -> Row:
     endpoint = resolved.endpoint(plan.endpoint)
-    return Row(
-        measure=Measure.RISK,
-        value=None,
-        scenario=truth.scenario,
-        variant=resolved.variant or None,
-        endpoint=endpoint.id,
-        horizon=str(endpoint.read_out.after),
-        clock=endpoint.read_out.clock.value,
-    )
+    return Row.about(Measure.RISK, truth.scenario, endpoint.id, endpoint.read_out, resolved.variant)
 
 
 def _truth_rows(

@@ -352,16 +352,9 @@ class _Seen:
 
     def _blank(self, plan: AnalysisPlan, stratum: str) -> Row:
         endpoint = self.resolved.endpoint(plan.endpoint)
-        return Row(
-            measure=Measure.POWER,
-            value=None,
-            scenario=self.truth.scenario,
-            variant=self.resolved.variant or None,
-            endpoint=endpoint.id,
-            horizon=str(endpoint.read_out.after),
-            clock=endpoint.read_out.clock.value,
-            stratum=stratum,
-        )
+        name, variant = self.truth.scenario, self.resolved.variant
+        blank = Row.about(Measure.POWER, name, endpoint.id, endpoint.read_out, variant)
+        return replace(blank, stratum=stratum)
 
     def _theta(self, plan: AnalysisPlan, part: InLevel) -> float:
         """Return the true effect in one level, marginal among its patients, analysis scale."""
