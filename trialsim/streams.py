@@ -48,6 +48,7 @@ class Decision(IntEnum):
     COVARIATE = 21
     INTERCURRENT = 23
     IMPUTATION = 24
+    FRAILTY = 28
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

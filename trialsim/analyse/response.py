@@ -38,17 +38,17 @@ def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
 
 def responding(batch: ResponseBatch, plan: AnalysisPlan) -> NDArray[np.bool_]:
     """Return who counts as a responder at the plan's visit, shape (n_patients, n_reps)."""
-    response = np.where(batch.assigned, batch.response[1], batch.response[0])
-    relapse = np.where(batch.assigned, batch.relapse[1], batch.relapse[0])
     day = batch.visits[plan.visit]
     here: NDArray[np.bool_] = (
-        batch.attended[plan.visit] & (response <= day) & (day < relapse) & (day < batch.leaving)
+        batch.attended[plan.visit] & batch.in_response(day) & (day < batch.leaving)
     )
     if plan.counted is Counted.SUSTAINED:
-        for earlier, attended in zip(
-            batch.visits[: plan.visit], batch.attended[: plan.visit], strict=True
-        ):
-            here &= ~(attended & (response <= earlier) & (relapse <= earlier))
+        seen = np.zeros(here.shape, dtype=bool)
+        for number in range(plan.visit):
+            responding_then = batch.in_response(batch.visits[number])
+            attended = batch.attended[number]
+            here &= ~(attended & seen & ~responding_then)
+            seen |= attended & responding_then
     return here
 
 
@@ -56,15 +56,13 @@ def patients(batch: ResponseBatch, plan: AnalysisPlan, replicate: int, look: int
     """Return the course of each patient of one trial, as visits see it."""
     del look  # everyone is read out
     treated = batch.assigned[:, replicate]
-    response, relapse = (
-        np.where(treated, both[1, :, replicate], both[0, :, replicate])
-        for both in (batch.response, batch.relapse)
-    )
+    response = np.where(treated, batch.response[1, :, replicate], batch.response[0, :, replicate])
     leaving, died = batch.leaving[:, replicate], batch.died[:, replicate]
     columns: Columns = {"treated": treated}
     for number in range(plan.visit + 1):
         day = batch.visits[number, :, replicate]
-        state = np.where(day >= relapse, "relapse", np.where(day >= response, "response", "none"))
+        now = batch.in_response(batch.visits[number])[:, replicate]
+        state = np.where(now, "response", np.where(day >= response, "relapse", "none"))
         state = np.where(batch.attended[number, :, replicate], state, "missed")
         state = np.where(day >= leaving, np.where(died, "death", "loss"), state)
         columns[f"visit_{number + 1}_day"], columns[f"visit_{number + 1}_state"] = day, state

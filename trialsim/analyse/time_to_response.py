@@ -45,16 +45,14 @@ def times_seen(batch: ResponseBatch, read_out: int, at_day: float) -> tuple[Floa
     at_day : float
         and its nominal day, on which it is taken to be whatever its window.
     """
-    response, relapse = (
-        np.where(batch.assigned, both[1], both[0]) for both in (batch.response, batch.relapse)
-    )
-    first, last = np.full(response.shape, inf), np.zeros(response.shape)
+    shape = batch.assigned.shape
+    first, last = np.full(shape, inf), np.zeros(shape)
     for number in range(read_out + 1):
         day = batch.visits[number]
         seen = batch.attended[number] & (day < batch.leaving)
         shown = np.full(day.shape, at_day) if number == read_out else day
         last = np.where(seen, shown, last)
-        found = seen & (response <= day) & (day < relapse)
+        found = seen & batch.in_response(day)
         first = np.where(found, np.minimum(first, shown), first)
     event = np.isfinite(first)
     return np.where(event, first, last), event

@@ -204,6 +204,7 @@ def _told_apart(job: Job) -> frozenset[str]:
         names |= {name for own in cells for name, _ in own.factors}
         names |= {name for own in cells for name, _ in own.per_sd}
         names |= {name for name, _ in truth.lifetimes.differs_by} if truth.lifetimes else set()
+        names |= {truth.courses.factor} - {""} if truth.courses else set()
     for plan in job.plans:
         match plan.part:
             case InLevel(factor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ class ResponseBatch:
     assigned : ndarray of bool, shape (n_patients, n_reps)
     response, relapse : ndarray of float, shape (2, n_patients, n_reps)
         Under control and under experimental treatment, from the same random numbers.
+    again : tuple of (response, relapse)
+        Later responses, after relapse, in their order.
     leaving : ndarray of float, shape (n_patients, n_reps)
         Death or loss, whichever comes first; the same in both arms.
     died : ndarray of bool, shape (n_patients, n_reps)
@@ -48,6 +50,15 @@ class ResponseBatch:
     visits: Floats
     attended: NDArray[np.bool_]
     included: NDArray[np.bool_] | None = None
+    again: tuple[tuple[Floats, Floats], ...] = ()
+
+    def in_response(self, day: Floats) -> NDArray[np.bool_]:
+        """Return who is in response on a day, as assigned, shape (n_patients, n_reps)."""
+        here = np.zeros(self.assigned.shape, dtype=bool)
+        for response, relapse in ((self.response, self.relapse), *self.again):
+            start, end = (np.where(self.assigned, both[1], both[0]) for both in (response, relapse))
+            here |= (start <= day) & (day < end)
+        return here
 
 
 def draw_courses(
@@ -62,7 +73,6 @@ def draw_courses(
 
     Therapy starts at entry (assumed). Windows are uniform on nominal day -+ window.
     """
-    del candidates  # courses carry no prognosis yet; strata act through allocation alone
     shape = assigned.shape
 
     def uniforms(decision: Decision, item: str = "") -> Floats:
@@ -85,11 +95,29 @@ def draw_courses(
         courses = truth.courses
         assert courses is not None  # a response endpoint's scenario has courses, checked on loading
         arms = (courses.control, courses.treated)
-        response = np.stack([times_to_event(u_response, c.breaks, c.response) for c in arms])
+        times: Floats | float = 1.0
+        if courses.frailty_sd:
+            sd, luck = courses.frailty_sd, streams.generator(Decision.FRAILTY, block)
+            times = np.exp(sd * luck.standard_normal(shape) - sd**2 / 2)
+        if courses.factor:
+            times = times * np.array(courses.ratios)[candidates.levels[courses.factor]]
+        response = np.stack([times_to_event(u_response, c.breaks, c.response, times) for c in arms])
         relapse = response + times_to_event(u_relapse, (), (courses.control.relapse,))
+        again: list[tuple[Floats, Floats]] = []
+        end = relapse
+        while courses.control.again and (end < visits.max()).any():
+            cycle = f"again {len(again) + 1}"
+            back = end + times_to_event(
+                uniforms(Decision.RESPONSE, cycle), (), (courses.control.again,)
+            )
+            end = back + times_to_event(
+                uniforms(Decision.RELAPSE, cycle), (), (courses.control.relapse,)
+            )
+            again.append((back, end))
         death = times_to_event(u_death, (), (courses.control.death,))
         loss = times_to_event(u_loss, (), (courses.control.loss,))
         leaving, died = np.minimum(death, loss), death < loss
         attended = missed >= courses.missed_visits
-        batches.append(ResponseBatch(assigned, response, relapse, leaving, died, visits, attended))
+        batch = ResponseBatch(assigned, response, relapse, leaving, died, visits, attended)
+        batches.append(replace(batch, again=tuple(again)))
     return batches

@@ -20,6 +20,7 @@ def state_probabilities(
     relapse: float,
     death: float,
     loss: float,
+    again: float = 0.0,
 ) -> Floats:
     """Probabilities of every state, by products of matrix exponentials.
 
@@ -29,8 +30,8 @@ def state_probabilities(
         Days since start of therapy, at least 0.
     breaks, response : tuple of float
         Ends of pieces in days, and hazard of response per day in each; the last goes on.
-    relapse, death, loss : float
-        Hazards per day.
+    relapse, death, loss, again : float
+        Hazards per day; `again` from relapse back to response.
 
     Returns
     -------
@@ -53,22 +54,25 @@ def state_probabilities(
         state = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
         for start, end, hazard in zip(starts, ends, hazards, strict=False):
             if start < day:
-                generator = _generator(hazard, relapse, death, loss)
+                generator = _generator(hazard, relapse, death, loss, again)
                 state = state @ expm(generator * (min(end, day) - start))
         found.append(state)
     return np.array(found)
 
 
-def _generator(response: float, relapse: float, death: float, loss: float) -> Floats:
+def _generator(response: float, relapse: float, death: float, loss: float, again: float) -> Floats:
     q = np.zeros((5, 5))
-    q[0, 1], q[1, 2] = response, relapse
+    q[0, 1], q[1, 2], q[2, 1] = response, relapse, again
     q[:3, 3], q[:3, 4] = death, loss
     np.fill_diagonal(q, -q.sum(axis=1))
     return q
 
 
 def times_to_event(
-    uniforms: Floats, breaks: tuple[float, ...], hazards: tuple[float, ...]
+    uniforms: Floats,
+    breaks: tuple[float, ...],
+    hazards: tuple[float, ...],
+    times: Floats | float = 1.0,
 ) -> Floats:
     """Event times under a piecewise-constant hazard, by inverse of the cumulative hazard.
 
@@ -78,6 +82,8 @@ def times_to_event(
         In [0, 1); larger means later.
     breaks, hazards : tuple of float
         As in `state_probabilities`.
+    times : ndarray of the same shape, or float
+        How many times the hazards each patient's are.
 
     Returns
     -------
@@ -85,4 +91,4 @@ def times_to_event(
         Infinity where the hazard ends at 0 before the event.
     """
     rates = (*hazards, hazards[-1])[: len(breaks) + 1]
-    return day_of(-np.log1p(-uniforms), Hazard(breaks, rates))
+    return day_of(-np.log1p(-uniforms) / times, Hazard(breaks, rates))

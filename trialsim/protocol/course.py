@@ -1,23 +1,39 @@
 """How response comes and goes: hazards since start of therapy, and what they were fitted to.
 
-States: none -> response -> relapse, and from each of them death or loss. All hazards are constant
-between breaks. Pure Python, so that ``check`` can tell an impossible course without numpy; the
-same probabilities by matrix exponential are in `trialsim.kernels.multistate`.
+States: none -> response -> relapse, perhaps response again, and from each of them death or loss.
+All hazards are constant between breaks. Pure Python, so that ``check`` can tell an impossible
+course without numpy; the same probabilities by matrix exponential are in
+`trialsim.kernels.multistate`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import exp, expm1, inf, log, sqrt
 
-__all__ = ["Course", "ImpossibleCourseError", "calibrated_hazard"]
+__all__ = [
+    "ALIKE",
+    "Course",
+    "ImpossibleCourseError",
+    "Mix",
+    "calibrated_hazard",
+    "gauss_hermite",
+    "log_normal_mix",
+]
 
 DAYS_PER_YEAR = 365.25
 
 
 class ImpossibleCourseError(ValueError):
     """No hazard reaches what was asked; the message says what can be reached."""
+
+
+Mix = tuple[tuple[float, float], ...]
+"""Shares of patients, and how many times the stated hazards of response theirs are."""
+
+ALIKE: Mix = ((1.0, 1.0),)
 
 
 @dataclass(frozen=True)
@@ -31,8 +47,10 @@ class Course:
     response : tuple of float
         Hazard of response per day in each piece; one more than `breaks`, or as many (the last
         hazard then goes on).
-    relapse, death, loss : float
-        Hazards per day, constant.
+    relapse, death, loss, again : float
+        Hazards per day, constant; `again` of response after relapse.
+    mix : Mix
+        How patients differ in the hazard of their first response.
     """
 
     breaks: tuple[float, ...]
@@ -40,6 +58,8 @@ class Course:
     relapse: float = 0.0
     death: float = 0.0
     loss: float = 0.0
+    again: float = 0.0
+    mix: Mix = ALIKE
 
     def pieces(self, until: float) -> list[tuple[float, float]]:
         """Return (length in days, hazard of response) of each piece up to a day."""
@@ -54,24 +74,83 @@ class Course:
 
     def probability_of_response(self, day: float) -> float:
         """Probability to be alive, followed and in response on a day."""
-        none, response = 1.0, 0.0
-        for length, hazard in self.pieces(day):
-            none, response = _step(none, response, length, hazard, self.relapse)
-        return response * exp(-(self.death + self.loss) * day)
+        staying = exp(-(self.death + self.loss) * day)
+        pieces = self.pieces(day)
+        return staying * sum(
+            share * _carried(pieces, times, self.relapse, self.again)[1]
+            for share, times in self.mix
+        )
+
+
+def _carried(
+    pieces: Sequence[tuple[float, float]], times: float, relapse: float, again: float
+) -> tuple[float, float]:
+    """Return the probabilities of no response and of response after these pieces."""
+    none, response = 1.0, 0.0
+    for length, hazard in pieces:
+        none, response = _step(none, response, length, times * hazard, relapse, again)
+    return none, response
 
 
 def _step(
-    none: float, response: float, days: float, hazard: float, relapse: float
+    none: float, response: float, days: float, hazard: float, relapse: float, again: float
 ) -> tuple[float, float]:
     """Carry the probabilities of no response and of response through one piece.
 
-    Death and loss act alike on all states and are taken out. Cox and Miller (1965), section 4.5.
+    Death and loss act alike on all states and are taken out, so that relapse has what the other
+    two leave. Cox and Miller (1965), section 4.5.
     """
-    gap = abs(relapse - hazard)
-    # the integral of hazard exp(-hazard s) exp(-relapse (days - s)), written so as not to overflow
-    slower = exp(-min(hazard, relapse) * days)
-    new = hazard * slower * (-expm1(-gap * days) / gap if gap * days > 1e-12 else days)
-    return none * exp(-hazard * days), response * exp(-relapse * days) + none * new
+    out = relapse + again
+    gap = abs(out - hazard)
+    # the integral of exp(-hazard s) exp(-out (days - s)), written so as not to overflow
+    slower = exp(-min(hazard, out) * days)
+    left = slower * (-expm1(-gap * days) / gap if gap * days > 1e-12 else days)
+    back = again * (-expm1(-out * days) / out if out else 0.0)
+    return (
+        none * exp(-hazard * days),
+        response * exp(-out * days) + back + (hazard - again) * none * left,
+    )
+
+
+def gauss_hermite(n: int) -> tuple[tuple[float, float], ...]:
+    """Return (weight, point) of the quadrature rule for a standard normal number.
+
+    Points are the roots of the Hermite polynomial, by Newton's method from bracketing roots of the
+    one below; Abramowitz and Stegun (1964), 25.4.46, scaled to weight ``exp(-x**2 / 2)``.
+    """
+    roots: list[float] = []
+    for degree in range(1, n + 1):
+        edges = [-2 * sqrt(degree) - 1, *roots, 2 * sqrt(degree) + 1]
+        roots = [_root(degree, low, high) for low, high in pairwise(edges)]
+    found = [(1 / (n * _hermite(n - 1, x) ** 2), x) for x in roots]
+    total = sum(weight for weight, _ in found)
+    return tuple((weight / total, x) for weight, x in found)
+
+
+def _hermite(degree: int, x: float) -> float:
+    """Return the orthonormal probabilists' Hermite polynomial."""
+    before, here = 0.0, 1.0
+    for k in range(degree):
+        before, here = here, (x * here - sqrt(k) * before) / sqrt(k + 1)
+    return here
+
+
+def _root(degree: int, low: float, high: float) -> float:
+    rising = _hermite(degree, high) > 0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (low, middle) if (_hermite(degree, middle) > 0) == rising else (middle, high)
+    return (low + high) / 2
+
+
+def log_normal_mix(sd: float, n: int = 24) -> Mix:
+    """Return a log-normal frailty with mean 1 and this SD of its logarithm, as a quadrature rule.
+
+    Frailty: Aalen, Borgan and Gjessing (2008), Survival and Event History Analysis, chapter 6.
+    """
+    if sd == 0:
+        return ALIKE
+    return tuple((weight, exp(sd * x - sd**2 / 2)) for weight, x in gauss_hermite(n))
 
 
 def calibrated_hazard(
@@ -81,6 +160,8 @@ def calibrated_hazard(
     *,
     relapse: float,
     leaving: float,
+    again: float = 0.0,
+    mix: Mix = ALIKE,
 ) -> float:
     """Find the hazard of response in a piece that makes P(in response at its end) = `target`.
 
@@ -91,8 +172,10 @@ def calibrated_hazard(
     days : float
         Length of the piece.
     target : float
-    relapse, leaving : float
-        Hazards per day of relapse, and of death and loss together.
+    relapse, leaving, again : float
+        Hazards per day of relapse, of death and loss together, and of response after relapse.
+    mix : Mix
+        How patients differ.
 
     Returns
     -------
@@ -104,14 +187,15 @@ def calibrated_hazard(
     ImpossibleCourseError
         If no hazard of at least 0 and at most 1 per day reaches the target.
     """
-    none, response, elapsed = 1.0, 0.0, 0.0
-    for length, hazard in earlier:
-        none, response = _step(none, response, length, hazard, relapse)
-        elapsed += length
+    elapsed = sum(length for length, _ in earlier)
     staying = exp(-leaving * (elapsed + days))
+    before = [(share, times, _carried(earlier, times, relapse, again)) for share, times in mix]
 
     def reached(hazard: float) -> float:
-        return _step(none, response, days, hazard, relapse)[1] * staying
+        return staying * sum(
+            share * _step(*state, days, times * hazard, relapse, again)[1]
+            for share, times, state in before
+        )
 
     peak = _peak(reached)
     least, most = reached(0.0), reached(peak)

@@ -133,6 +133,10 @@ def _not_with_events(template: Template) -> Iterator[Broken]:
     if protocol.is_single_arm:
         rule = "cannot stand beside nature.intercurrent_events yet"
         yield Broken(("protocol", "design"), rule, "Keep one of the two.")
+    own = template.nature.response
+    if own and (own.again_per_year.value or own.frailty_sd.value or own.hazard_ratio_by):
+        rule = "has response again, frailty or levels, which cannot stand beside events yet"
+        yield Broken(("nature", "response"), rule, "Keep one of the two.")
     if protocol.subgroups or any(scenario.modifiers for scenario in template.scenarios):
         rule = "cannot stand beside nature.intercurrent_events yet"
         yield Broken(("protocol", "subgroups"), rule, "Keep one of the two; modifiers too.")

@@ -12,7 +12,13 @@ from typing import Any
 
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.course import DAYS_PER_YEAR, Course, ImpossibleCourseError, calibrated_hazard
+from trialsim.protocol.course import (
+    DAYS_PER_YEAR,
+    Course,
+    ImpossibleCourseError,
+    calibrated_hazard,
+    log_normal_mix,
+)
 from trialsim.protocol.endpoints import (
     OutcomeEndpoint,
     SimulatedEndpoint,
@@ -100,7 +106,10 @@ def reached_probability(reached: Reached, arm: str, evidence: Evidence) -> float
 
 
 def courses_of(
-    scenario: ResponseScenario, leaving: Leaving, therapy: Duration | None, evidence: Evidence
+    scenario: ResponseScenario,
+    nature: Nature,
+    therapy: Duration | None,
+    evidence: Evidence,
 ) -> Courses:
     """Fit both arms' hazards, piece by piece.
 
@@ -109,15 +118,32 @@ def courses_of(
     ImpossiblePieceError
         Where an end does not rise, or no hazard reaches what is asked.
     """
+    leaving = nature.response or Leaving()
     rates = {
         name: getattr(leaving, f"{name}_per_year").value / DAYS_PER_YEAR
-        for name in ("relapse", "death", "loss")
+        for name in ("relapse", "death", "loss", "again")
     }
-    control = _course("control", scenario.control, rates, therapy, evidence, None)
+    factor = ""
+    ratios: tuple[float, ...] = (1.0,)
+    shares: tuple[float, ...] = (1.0,)
+    if by := leaving.hazard_ratio_by:
+        own = next(f for f in nature.factors if f.id == by.factor)  # known, by the rules
+        factor, shares = own.id, own.shares
+        stated = [by.ratios.get(level.id) for level in own.levels or ()]
+        ratios = tuple(ratio.value if ratio else 1.0 for ratio in stated)
+    frailty = leaving.frailty_sd.value
+    mix = tuple(
+        (share * weight, ratio * times)
+        for share, ratio in zip(shares, ratios, strict=True)
+        for weight, times in log_normal_mix(frailty)
+    )
+    blank = Course((), (0.0,), **rates, mix=mix)
+    control = _course("control", scenario.control, blank, therapy, evidence, None)
     treated = control
     if scenario.treated:
-        treated = _course("treated", scenario.treated, rates, therapy, evidence, control)
-    return Courses(control, treated, leaving.missed_visits.value)
+        treated = _course("treated", scenario.treated, blank, therapy, evidence, control)
+    missed = leaving.missed_visits.value
+    return Courses(control, treated, missed, frailty, factor, ratios if factor else ())
 
 
 def lifetimes_of(scenario: SurvivalScenario, nature: Nature) -> Lifetimes:
@@ -256,11 +282,12 @@ def event_course(scenario: Scenario, template: Template) -> EventCourse:
 def _course(
     arm: str,
     pieces: Sequence[Piece],
-    rates: dict[str, float],
+    blank: Course,
     therapy: Duration | None,
     evidence: Evidence,
     control: Course | None,
 ) -> Course:
+    """Fill in the pieces of a course that has all but these."""
     ends: list[float] = []
     hazards: list[float] = []
     for index, piece in enumerate(pieces):
@@ -277,6 +304,11 @@ def _course(
             ends += [stop for stop, _ in borrowed]
             hazards += [hazard for _, hazard in borrowed]
             continue
+        if piece.onset:
+            smooth = piece.onset.pieces(start, end)
+            ends += [stop for stop, _ in smooth]
+            hazards += [hazard for _, hazard in smooth]
+            continue
         if piece.hazard_per_year is not None:
             hazard = piece.hazard_per_year.value / DAYS_PER_YEAR
         else:
@@ -288,10 +320,15 @@ def _course(
                 )
             starts = [0.0, *ends]
             earlier = [(stop - s, h) for s, stop, h in zip(starts, ends, hazards, strict=False)]
-            leaving = rates["death"] + rates["loss"]
             try:
                 hazard = calibrated_hazard(
-                    earlier, end - start, target, relapse=rates["relapse"], leaving=leaving
+                    earlier,
+                    end - start,
+                    target,
+                    relapse=blank.relapse,
+                    leaving=blank.death + blank.loss,
+                    again=blank.again,
+                    mix=blank.mix,
                 )
             except ImpossibleCourseError as why:
                 raise ImpossiblePieceError(
@@ -299,7 +336,7 @@ def _course(
                 ) from None
         ends.append(end)
         hazards.append(hazard)
-    return Course(tuple(ends), tuple(hazards), **rates)
+    return replace(blank, breaks=tuple(ends), response=tuple(hazards))
 
 
 def _between(course: Course, start: float, end: float) -> list[tuple[float, float]]:
@@ -582,8 +619,7 @@ class ResolvedTemplate:
 
     def _truth_of_courses(self, scenario: Scenario, response: ResponseScenario) -> Truth:
         nature, protocol = self.template.nature, self.template.protocol
-        leaving = nature.response or Leaving()
-        courses = courses_of(response, leaving, protocol.therapy, self.evidence)
+        courses = courses_of(response, nature, protocol.therapy, self.evidence)
         day = protocol.primary.read_out.days_after_entry(protocol.therapy)
         pieces = (*response.control, *(response.treated or ()))
         fitted = [p.reaches for p in pieces if p.reaches and p.reaches.source]

@@ -48,7 +48,7 @@ from trialsim.protocol.resolved import (
     modified_lifetimes_of,
     outcomes_of,
 )
-from trialsim.protocol.scenario import Effect, Leaving, Nature, Scenario, TreatedRisk
+from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
 from trialsim.protocol.single_arm_rules import historical_risks, single_arm_rules
 from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
@@ -234,6 +234,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         yield from _number_is_in_its_source(
             template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
         )
+    yield from _unlike_patients(template.nature)
     yield from _later_risks(template, evidence)
     for index, reference in enumerate(template.observed):
         yield from _observed(reference, ("observed", index), template, evidence)
@@ -399,14 +400,38 @@ def _courses(
             "Write response: {control: [{until: 18 mo, reaches: 0.09}]}, with 'treated' or none.",
         )
         return
-    leaving, therapy = template.nature.response or Leaving(), template.protocol.therapy
+    if any(_unlike_patients(template.nature)):
+        return  # said once, of nature
     try:
-        courses_of(scenario.response, leaving, therapy, evidence)
+        courses_of(scenario.response, template.nature, template.protocol.therapy, evidence)
     except ImpossiblePieceError as why:
         yield Broken(
             (*here, "response", why.arm, why.index),
             str(why),
             "Change its end, what it reaches, or relapse, death and loss under nature.response.",
+        )
+
+
+def _unlike_patients(nature: Nature) -> Iterator[Broken]:
+    """Find levels with a hazard ratio of response that no factor has."""
+    by, here = nature.response and nature.response.hazard_ratio_by, ("nature", "response")
+    if not by:
+        return
+    factor = next((f for f in nature.factors if f.id == by.factor), None)
+    if factor is None or factor.levels is None:
+        rule = "is no factor with levels under nature.factors"
+        yield Broken((*here, "hazard_ratio_by", "factor"), rule, "Add it there.")
+        return
+    known = [level.id for level in factor.levels]
+    for name in by.ratios:
+        if name not in known:
+            remedy = did_you_mean(name, known, f"Its levels are {_listed(known)}.")
+            at = (*here, "hazard_ratio_by", "ratios", name)
+            yield Broken(at, f"is no level of '{by.factor}'", remedy)
+    if set(known) <= set(by.ratios):
+        every = (*here, "hazard_ratio_by", "ratios")
+        yield Broken(
+            every, "must leave out a level: the others are compared with it", "Remove one."
         )
 
 

@@ -20,6 +20,7 @@ from trialsim.protocol.course import Course
 from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
+from trialsim.protocol.onset import Onset
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.quantities import (
     Difference,
@@ -55,6 +56,7 @@ __all__ = [
     "EffectFrom",
     "Factor",
     "FactorLevel",
+    "HazardRatioBy",
     "Leaving",
     "Nature",
     "OddsRatio",
@@ -241,19 +243,42 @@ Effect = Annotated[
 ]
 
 
+class HazardRatioBy(Frozen):
+    """How many times the hazard of response is that of the levels not named, in both arms."""
+
+    factor: Id
+    ratios: Annotated[dict[Id, Ratio], Field(min_length=1, max_length=200)]
+
+
 class Leaving(Frozen):
-    """What may happen to patients besides response, in both arms alike. All 0 unless stated."""
+    """What may happen to patients besides response, in both arms alike. All 0 unless stated.
+
+    `again_per_year` is the hazard of response after relapse; `frailty_sd` the standard deviation,
+    between patients, of the log hazard of the first response (its mean is that of the pieces).
+    """
 
     relapse_per_year: Rate = Rate(value=0.0)
+    again_per_year: Rate = Rate(value=0.0)
     death_per_year: Rate = Rate(value=0.0)
     loss_per_year: Rate = Rate(value=0.0)
     missed_visits: SourcedNumber = SourcedNumber(value=0.0)
+    frailty_sd: SourcedNumber = SourcedNumber(value=0.0)
+    hazard_ratio_by: HazardRatioBy | None = None
 
     @model_validator(mode="after")
-    def _some_visits_are_kept(self) -> Self:
+    def _possible(self) -> Self:
         if not 0 <= self.missed_visits.value < 1:
             raise broken("must miss a share of visits from 0 to below 1", "10% is 0.1.")
+        if not 0 <= self.frailty_sd.value <= 3:
+            raise broken("must have a frailty_sd from 0 to 3", "0.7 is much already.")
+        relapse, again = self.relapse_per_year.value, self.again_per_year.value
+        if again and relapse * again > _MOST_CYCLES_PER_YEAR * (relapse + again):
+            rule = f"must not come and go more than {_MOST_CYCLES_PER_YEAR} times a year"
+            raise broken(rule, "Lower relapse_per_year or again_per_year.")
         return self
+
+
+_MOST_CYCLES_PER_YEAR = 12
 
 
 class RiskBy(Frozen):
@@ -324,15 +349,18 @@ class Piece(OneOf):
     """A stretch of an arm's course with one hazard of response.
 
     The hazard is stated, or fitted so that a probability is reached at the end of the piece, or the
-    control arm's. The last piece goes on after its end.
+    control arm's, or follows from a smooth onset. The last piece goes on after its end.
     """
 
-    model_config = one_of("hazard_per_year", "reaches", "as_control", remedy="Keep one of them.")
+    model_config = one_of(
+        "hazard_per_year", "reaches", "as_control", "onset", remedy="Keep one of them."
+    )
 
     until: Time
     hazard_per_year: Rate | None = None
     reaches: Reached | None = None
     as_control: Literal[True] | None = None
+    onset: Onset | None = None
     note: Text | None = None
 
 
@@ -401,11 +429,24 @@ def odds_ratio_between(treated_risk: float, control_risk: float) -> float:
 
 @dataclass(frozen=True)
 class Courses:
-    """The two arms' courses of response, and the share of visits missed."""
+    """The two arms' courses of response, the share of visits missed, and how patients differ.
+
+    Attributes
+    ----------
+    frailty_sd : float
+        Of the log hazard of the first response.
+    factor : str
+        Whose levels differ in that hazard; empty for none.
+    ratios : tuple of float
+        Per level of the factor.
+    """
 
     control: Course
     treated: Course
     missed_visits: float = 0.0
+    frailty_sd: float = 0.0
+    factor: str = ""
+    ratios: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -445,7 +445,13 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
         numbers += [
             (name.replace("_", " "), getattr(nature.response, name))
             for name in type(nature.response).model_fields
+            if name != "hazard_ratio_by"
         ]
+        if by := nature.response.hazard_ratio_by:
+            numbers += [
+                (f"hazard ratio of response, {by.factor} {level}", ratio)
+                for level, ratio in by.ratios.items()
+            ]
     for name, number in numbers:
         was_set = any(name.replace(" ", "_") in x for x in run.document["arguments"].get("set", ()))
         origin = number.source or ("set by you" if was_set else "assumed")

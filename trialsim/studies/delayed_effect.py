@@ -159,7 +159,7 @@ def _late_courses(planned: PlannedFollowUp, lag: Time) -> Iterator[Truth]:
             pieces.insert(0, Piece(until=lag, as_control=True))
         late = ResponseScenario(control=scenario.response.control, treated=tuple(pieces))
         try:
-            courses = courses_of(late, leaving, therapy, planned.resolved.evidence)
+            courses = courses_of(late, template.nature, therapy, planned.resolved.evidence)
         except ImpossiblePieceError as why:
             raise _too_late(scenario, lag, str(why)) from None
         yield replace(truth, courses=courses)
