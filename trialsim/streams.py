@@ -44,6 +44,7 @@ class Decision(IntEnum):
     VISITS = 16
     LEAVING = 17
     CAUSE = 18
+    CALIBRATION = 27
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

@@ -353,6 +353,10 @@ class Measure(StrEnum):
     VERDICT_CHANGES = "verdict_changes"  # between this horizon and the reference
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
     COST = "cost"  # in `unit`
+    HAZARD = "hazard"  # fitted to published points, with its profile interval
+    DELAY = "delay"  # the same, in `unit`
+    FITTED = "fitted"  # what a fit says of a published number
+    RESIDUAL = "residual"  # of a published number, deviance
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
 
 
