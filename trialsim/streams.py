@@ -48,6 +48,7 @@ class Decision(IntEnum):
     COVARIATE = 21
     INTERCURRENT = 23
     IMPUTATION = 24
+    CALIBRATION = 27
     FRAILTY = 28
 
 

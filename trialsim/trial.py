@@ -427,6 +427,10 @@ class Measure(StrEnum):
     STOPS_WRONGLY = "stops_wrongly"  # of trials that would find the effect at the reference
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
     COST = "cost"  # in `unit`
+    HAZARD = "hazard"  # fitted to published points, with its profile interval
+    DELAY = "delay"  # the same, in `unit`
+    FITTED = "fitted"  # what a fit says of a published number
+    RESIDUAL = "residual"  # of a published number, deviance
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
     POWER_INTERACTION = "power_interaction"  # P(the test of interaction rejects), in any scenario
     INTERACTION = "interaction"  # effect in a subgroup relative to the first; per SD of a covariate

@@ -33,10 +33,10 @@ def test_property_bare_command_and_demo_name_only_commands_that_run(trialsim, tm
 
 def test_property_help_lists_exactly_the_commands_that_exist(trialsim, tmp_path):
     text = trialsim("--help", cwd=tmp_path).stdout
-    listed = re.findall(r"^    (\w+) +\w", text, flags=re.M)
+    listed = re.findall(r"^    (\w+)\s+\w", text, flags=re.M)
     assert listed == [
-        "demo", "list", "show", "new", "check", "simulate", "size", "followup", "replay", "report",
-        "evidence",
+        "demo", "list", "show", "new", "check", "simulate", "size", "followup", "calibrate",
+        "replay", "report", "evidence",
     ]  # fmt: skip
 
 

@@ -112,6 +112,7 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "COVARIATE": 21,
         "INTERCURRENT": 23,
         "IMPUTATION": 24,
+        "CALIBRATION": 27,
         "FRAILTY": 28,
     }
     assert stable_hash("etass-2013") == 4203776647

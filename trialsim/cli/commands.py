@@ -706,6 +706,46 @@ def followup(options: argparse.Namespace) -> None:
     _say(f"{time.monotonic() - started:.1f} s")
 
 
+def calibrate(options: argparse.Namespace) -> None:
+    """Fit a scenario's courses to published results."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.calibration import calibration_figure
+    from trialsim.report.calibration_screen import calibration_screen
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.calibration import calibration_request, plan_calibration
+    from trialsim.studies.simulation import plan_simulation
+
+    started = time.monotonic()
+    check_request(options.replicates, options.seed)
+    resolved = _load(options)
+    planned = plan_calibration(resolved, calibration_request(options))
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+    words = ["trialsim", "calibrate", options.template]
+    for name, value in (
+        *(("--to", word) for word in options.to),
+        ("--variant", options.variant),
+        ("--scenario", options.scenario),
+        ("--free", options.free),
+    ):
+        words += [name, value] if value else []
+    result = planned.result(
+        replicates=options.replicates, seed=options.seed, made_by=shlex.join(words)
+    )
+    names = ("to", "free", "scenario", "accept_flat", "replicates")
+    arguments = _arguments(options, **{name: getattr(options, name) for name in names})
+    document = Document.of_study(resolved, result, arguments, options.seed, command="calibrate")
+    shown = calibration_screen(planned, result, options.seed, program_name())
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            drawn = {"calibration": calibration_figure(planned)}
+            for path in folder.write(document, drawn):
+                _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
+
+
 def replay(options: argparse.Namespace) -> None:
     """Show one trial of a run: an abstract, and its patients."""
     from trialsim.report.patients import (
@@ -852,6 +892,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "simulate": simulate,
     "size": size,
     "followup": followup,
+    "calibrate": calibrate,
     "replay": replay,
     "report": report,
     "demo": demo,

@@ -79,6 +79,7 @@ class _Commands:
         "simulate": "power, bias, ... under every scenario, against observed effects",
         "size": "how many patients: by formula, exact, with looks, and simulated again",
         "followup": "compare follow-up durations: the same patients read out at several times",
+        "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -295,6 +296,41 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     _run(followup)
 
 
+def _calibrate(calibrate: argparse.ArgumentParser) -> None:
+    _common(calibrate, template=True)
+    calibrate.add_argument(
+        "--to",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="RECORD, RECORD:RESULT or RECORD:RESULT:control; with '@18 mo' where no time is "
+        "published; may be repeated",
+    )
+    calibrate.add_argument(
+        "--free",
+        metavar="NAMES",
+        help="what is fitted: control, treated, relapse, delay, or control-1, treated-2, ... "
+        "(default control,treated)",
+    )
+    calibrate.add_argument(
+        "--scenario", metavar="ID", help="which one (default: the first with an effect)"
+    )
+    calibrate.add_argument(
+        "--accept-flat", action="store_true", help="fit more parameters than points all the same"
+    )
+    calibrate.add_argument(
+        "--replicates",
+        type=_whole,
+        default=2_000,
+        metavar="N",
+        help="data sets simulated for the coverage of intervals (default 2,000)",
+    )
+    calibrate.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    calibrate.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _joined(words: Sequence[str]) -> list[str]:
     """Join an option with words that start with a minus, which argparse takes for an option."""
     found: list[str] = []
@@ -389,6 +425,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
     _size(commands.add("size"))
     _followup(commands.add("followup"))
+    _calibrate(commands.add("calibrate"))
 
     replay = commands.add("replay")
     _common(

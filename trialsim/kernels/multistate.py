@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from trialsim.kernels.hazards import Hazard, day_of
 
-__all__ = ["STATES", "state_probabilities", "times_to_event"]
+__all__ = ["STATES", "probability_in_response", "state_probabilities", "times_to_event"]
 
 STATES = ("none", "response", "relapse", "death", "loss")
 Floats = NDArray[np.float64]
@@ -92,3 +92,50 @@ def times_to_event(
     """
     rates = (*hazards, hazards[-1])[: len(breaks) + 1]
     return day_of(-np.log1p(-uniforms) / times, Hazard(breaks, rates))
+
+
+def probability_in_response(
+    since: Floats, until: Floats, ends: Floats, hazards: Floats, relapse: Floats, leaving: float
+) -> tuple[Floats, Floats, Floats]:
+    """Probabilities on a day of patients who had no response on an earlier one, for many courses.
+
+    Parameters
+    ----------
+    since, until : ndarray, shape (n_points,)
+        Days since start of therapy.
+    ends : ndarray, shape (n_courses, n_pieces)
+        Ends of the pieces, not falling; the last piece goes on. Pieces may be empty.
+    hazards : ndarray, shape (n_courses, n_pieces)
+        Of response, per day.
+    relapse : ndarray, shape (n_courses,)
+        Per day.
+    leaving : float
+        Death and loss together, per day.
+
+    Returns
+    -------
+    none, response, cumulative : ndarray, shape (n_courses, n_points)
+        Probability to have had no response and of being in response, and the cumulative hazard.
+
+    References
+    ----------
+    Cox and Miller (1965), section 4.5, piece by piece.
+    """
+    since, until = np.asarray(since, dtype=float), np.asarray(until, dtype=float)
+    none, response = np.ones((len(ends), len(since))), np.zeros((len(ends), len(since)))
+    cumulative = np.zeros_like(none)
+    gone, start = relapse[:, None], np.zeros((len(ends), 1))
+    for piece in range(ends.shape[1]):
+        last = piece == ends.shape[1] - 1
+        end = np.full((len(ends), 1), np.inf) if last else ends[:, piece, None]
+        days = np.clip(np.minimum(end, until) - np.maximum(start, since), 0.0, None)
+        hazard = hazards[:, piece, None]
+        gap = np.abs(gone - hazard) * days
+        slower = np.exp(-np.minimum(hazard, gone) * days)
+        part = np.where(gap > 1e-12, -np.expm1(-gap) / np.where(gap > 1e-12, gap, 1.0), 1.0)
+        response = response * np.exp(-gone * days) + none * hazard * slower * part * days
+        none = none * np.exp(-hazard * days)
+        cumulative = cumulative + hazard * days
+        start = np.maximum(start, end)
+    stay = np.exp(-leaving * (until - since))
+    return none * stay, response * stay, cumulative

@@ -622,9 +622,9 @@ class ResolvedTemplate:
         courses = courses_of(response, nature, protocol.therapy, self.evidence)
         day = protocol.primary.read_out.days_after_entry(protocol.therapy)
         pieces = (*response.control, *(response.treated or ()))
-        fitted = [p.reaches for p in pieces if p.reaches and p.reaches.source]
+        fitted = [p for p in pieces if p.source]
         source = fitted[0].source or "" if fitted else ""
-        repeats = response.treated and len({reached.source for reached in fitted}) == 1
+        repeats = response.treated and len({piece.source for piece in fitted}) == 1
         truth = Truth(
             scenario.id,
             "no effect",
@@ -635,7 +635,7 @@ class ResolvedTemplate:
             nature.factors,
             source,
             source if repeats else "",
-            tuple(reached.result or "" for reached in fitted) if repeats else (),
+            tuple(p.reaches.result or "" for p in fitted if p.reaches) if repeats else (),
             courses,
         )
         control, treated = truth.risks_on(day)

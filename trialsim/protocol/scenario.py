@@ -363,6 +363,12 @@ class Piece(OneOf):
     onset: Onset | None = None
     note: Text | None = None
 
+    @property
+    def source(self) -> str | None:
+        """The record its hazard was fitted to, where one is named."""
+        stated = self.reaches or self.hazard_per_year
+        return stated.source if stated else None
+
 
 class ResponseScenario(Frozen):
     """How response comes in each arm; without `treated`, treatment changes nothing."""

@@ -124,14 +124,16 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         The published effects, drawn by whoever has the figures floor at hand.
     """
     sizes = [run for run in runs if run.document["command"] == "size"]
-    runs = [run for run in runs if run.document["command"] != "size"]
+    fits = [run for run in runs if run.document["command"] == "calibrate"]
+    runs = [run for run in runs if run.document["command"] not in ("size", "calibrate")]
+    apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:
-        synopsis = Section("synopsis", "Synopsis", tuple(_synopsis(sizes[0])))
-        return [synopsis, _sample_size(sizes)]
+        synopsis = Section("synopsis", "Synopsis", tuple(_synopsis([*sizes, *fits][0])))
+        return [synopsis, *apart]
     first = runs[0]
     parts = [
         Section("synopsis", "Synopsis", (*_notices(runs), *_synopsis(first), *_bound(runs))),
-        *([_sample_size(sizes)] if sizes else []),
+        *apart,
         Section(
             "schedule", "Schedule of activities", (_schedule(first.resolved.template.protocol),)
         ),
@@ -234,6 +236,58 @@ def _size_blocks(run: FinishedRun, number: int) -> Iterator[Block]:
         yield Paragraph(_without_command(warning["text"]))
     if texts["elsewhere"]:
         yield Paragraph(f"To check the size in R: {texts['elsewhere']}")
+
+
+def _calibration(fits: Sequence[FinishedRun]) -> Section:
+    blocks = [block for n, run in enumerate(fits) for block in _calibration_blocks(run, n)]
+    return Section("calibration", "Calibration to published results", tuple(blocks))
+
+
+def _calibration_blocks(run: FinishedRun, number: int) -> Iterator[Block]:
+    """Return what was fitted, to what, and what stays open."""
+    texts = run.document["texts"]
+    rows = [row for row in run.document["rows"] if row["measure"] in ("hazard", "delay")]
+    grid = Grid(
+        f"Fitted: scenario {rows[0]['scenario']}",
+        ("Parameter", "Unit", "Value", "95% profile interval"),
+        tuple((row["analysis"], row["unit"], _fitted_number(row), _ends(row)) for row in rows),
+    )
+    svg = run.svgs.get("calibration")
+    yield Drawing(f"calibration-{number}", svg, _alt_text(svg), grid) if svg else grid
+    seen = [row for row in run.document["observed"] if row["measure"] == "estimate"]
+    fitted = [row for row in run.document["observed"] if row["measure"] == "fitted"]
+    yield Grid(
+        "Published and fitted",
+        ("Record", "Arm", "Since entry", "Scale", "Published", "Fitted", "Status"),
+        tuple(
+            (
+                ":".join(filter(None, (one["evidence"], one.get("analysis")))),
+                one.get("arm", "both"),
+                one.get("horizon", "-"),
+                one["scale"],
+                f"{one['value']:.4g}",
+                f"{other['value']:.4g}",
+                _status(one["status"]),
+            )
+            for one, other in zip(seen, fitted, strict=True)
+        ),
+    )
+    for name, told in texts.items():
+        if name == "misfit" or name.startswith("undetermined"):
+            yield Paragraph(told)
+    for warning in run.document["warnings"]:
+        yield Paragraph(_without_command(warning["text"]))
+
+
+def _fitted_number(row: dict[str, Any]) -> str:
+    return "not determined" if row["value"] is None else f"{row['value']:.4g}"
+
+
+def _ends(row: dict[str, Any]) -> str:
+    if "lower" not in row and "upper" not in row:
+        return "any"
+    lower = f"{row['lower']:.4g}" if "lower" in row else "no limit"
+    return f"{lower} to {row['upper']:.4g}" if "upper" in row else f"{lower} to no limit"
 
 
 def _words(row: dict[str, Any]) -> str:

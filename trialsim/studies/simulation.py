@@ -302,7 +302,7 @@ class PlannedSimulation:
         for scenario in self.scenarios:
             pieces = _pieces(scenario)
             weak += [assumption(piece.note, scenario.id) for piece in pieces if piece.note]
-            cited += [p.reaches.source for p in pieces if p.reaches and p.reaches.source]
+            cited += [p.source for p in pieces if p.source]
             number = scenario.effect.number if scenario.effect else None
             cited += [scenario.as_observed] if scenario.as_observed else []
             outcomes = scenario.outcomes.values()
