@@ -106,10 +106,15 @@ def test_property_a_trial_that_stopped_says_so(runs):
     assert "It ended for futility after the first 13 patients." in said
 
 
-def test_property_size_refuses_a_single_arm_with_what_to_do_instead():
-    status, _, err = said_by("size", BINARY)
+def test_property_size_of_a_single_arm_says_what_is_no_effect_and_means_are_refused():
+    status, out, _ = said_by("size", BINARY, "--replicates", "500")
+    said = " ".join(out.split())
+    assert status == 0
+    assert "Simon's minimax" in said
+    assert "not the known 20.0%: part of the way to 52.8% is no effect" in said
+    status, _, err = said_by("size", CD4)
     assert status == 2
-    assert "single_stage_size, simon_two_stage" in " ".join(err.split())
+    assert "Try sizes with 'simulate --set protocol.sample_size.total=N'." in err
 
 
 def test_property_check_names_what_is_assumed():

@@ -567,7 +567,10 @@ def test_regression_more_patients_than_can_be_simulated_are_sized_all_the_same()
     assert plan.total == 116_172
     found = plan.result(replicates=1000)
     simulated = next(row for row in found.rows if row.measure.value == "power_simulated")
-    assert simulated.why == "more than 100,000 patients are not simulated"
+    assert abs(simulated.value - 0.8) <= 4 * simulated.mcse + 0.001  # drawn as counts
+    prognosis = ("--set", "nature.severity_slope=1")
+    unlike = planned("sepsis", "--scenario", "tests-as-observed", *prognosis)
+    assert unlike.simulate().why == "more than 100,000 patients are not simulated"
     looks = ("--looks", "0.5,1", "--bounds", "obf", "--grid")
     with pytest.raises(RequestError, match="--grid cannot be had"):
         planned("sepsis", "--scenario", "tests-as-observed", *looks).result(replicates=1000)

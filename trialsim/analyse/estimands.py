@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from trialsim.analyse import ordered
 from trialsim.analyse.binary import Columns, analyse_counts
@@ -371,6 +370,8 @@ def _ranked(
     plan: AnalysisPlan,
 ) -> LookResults:
     """Rank the values of every trial, with some patients worst of all (Lachin 1999)."""
+    from scipy.stats import rankdata  # half a second to load, and seldom needed
+
     included = included | worst
     if stratum is not None:
         included &= stratum
@@ -594,6 +595,8 @@ def _potential_values(
             np.where(e.worst <= batch.day, -sign * np.inf, v)[who]
             for v, e in zip(values, events, strict=True)
         ]
+        from scipy.stats import rankdata
+
         n = len(scored[0])
         ranks = rankdata(np.concatenate(scored))
         won = (ranks[n:].mean() - (n + 1) / 2) / n  # of the treated, ties half

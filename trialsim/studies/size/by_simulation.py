@@ -137,7 +137,8 @@ def size_by_simulation(
         Standard error of power at the unrounded size that is aimed at, with about
         power (1 - power) / tolerance^2 replicates. The default keeps the true power within 0.01
         of its target in 95 of 100 searches, rounding included (measured:
-        validation/test_size_by_simulation_at_length.py). Less is aimed at where whole units are coarser.
+        validation/test_size_by_simulation_at_length.py). Less is aimed at where whole units are
+        coarser.
     confirming : int
         Replicates of the run at the size found, on the job's own streams: simulating the protocol
         at that size with the same seed repeats it.
