@@ -233,6 +233,11 @@ def test_regression_the_command_line_says_what_the_study_found(trialsim, tmp_pat
     assert done.stdout.isascii()
     assert len(list(tmp_path.glob("trialsim-runs/*/figures/followup.svg"))) == 1
     told = trialsim(*words, "--replicates", "500", "--json", cwd=tmp_path)
+    reported = trialsim("report", "last", "--markdown", "followup.md", cwd=tmp_path)
+    assert reported.returncode == 0, reported.stderr
+    page = (tmp_path / "followup.md").read_text(encoding="utf-8")
+    assert "## Follow-up durations" in page
+    assert "Operating characteristics" not in page  # of a simulation there is none
     document = json.loads(told.stdout)
     plan = planned("chronic-hepatitis-b", Words("6 mo,12 mo", "end-of-therapy"))
     assert document["rows"] == [row.as_dict() for row in plan.result(replicates=500).rows]

@@ -136,7 +136,9 @@ def lag_figure(planned: PlannedFollowUp, result: StudyResult) -> tuple[Figure, s
         for number, (test, found) in enumerate(by_test.items()):
             axes = figure.add_subplot(-(-len(by_test) // 3), 3, number + 1)
             grid = [[found.get((lag, at), float("nan")) for at in horizons] for lag in lags]
-            axes.imshow(grid, vmin=0, vmax=100, cmap="Blues", aspect="auto")
+            edges = [[at - 0.5 for at in range(len(line) + 1)] for line in (horizons, lags)]
+            axes.pcolormesh(*edges, grid, vmin=0, vmax=100, cmap="Blues")  # no picture in the SVG
+            axes.invert_yaxis()
             for y, line in enumerate(grid):
                 for x, value in enumerate(line):
                     ink = "white" if value > 55 else INK

@@ -11,6 +11,7 @@ from trialsim.figures.forest import ForestLine, forest_figure
 from trialsim.figures.style import fit_png, save, save_svg
 from trialsim.report.content import Drawing, Grid, Section, sections_of
 from trialsim.report.estimand_section import estimand_section
+from trialsim.report.followup_section import followup_section
 from trialsim.report.run_reader import FinishedRun
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
@@ -38,10 +39,12 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         rule = f"mixes the protocols {', '.join(sorted(ids))}"
         raise RequestError(Problem(rule, remedy, field="RUN"))
     sections = sections_of(runs, _forest(runs[0]))
-    simulated = [run for run in runs if run.document["command"] != "size"]
+    simulated = [run for run in runs if run.document["command"] == "simulate"]
     if estimands := estimand_section(simulated):
         after = [section.anchor for section in sections].index("characteristics") + 1
         sections.insert(after, estimands)
+    if followup := followup_section(runs):
+        sections.insert(1, followup)
     return sections
 
 
@@ -91,7 +94,7 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         written += save(figure, folder, "forest", alt_text, size_pixels=_SLIDE_PIXELS)
     for number, run in enumerate(runs):
         drawn = (run.folder / "figures").glob("*.[sp][vn]g")
-        names = ("observed", "subgroups", "estimands", "historical")
+        names = ("observed", "subgroups", "estimands", "historical", "followup", "lags")
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"
             if path.suffix == ".png":

@@ -125,10 +125,11 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     """
     sizes = [run for run in runs if run.document["command"] == "size"]
     fits = [run for run in runs if run.document["command"] == "calibrate"]
-    runs = [run for run in runs if run.document["command"] not in ("size", "calibrate")]
+    all_runs = runs
+    runs = [r for r in runs if r.document["command"] not in ("size", "calibrate", "followup")]
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:
-        synopsis = Section("synopsis", "Synopsis", tuple(_synopsis([*sizes, *fits][0])))
+        synopsis = Section("synopsis", "Synopsis", tuple(_synopsis(all_runs[0])))
         return [synopsis, *apart]
     first = runs[0]
     parts = [

@@ -1,0 +1,119 @@
+"""The section of a report on follow-up durations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import unescape
+from typing import Any
+
+from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.report.run_reader import FinishedRun
+from trialsim.studies.delayed_effect import short_name
+
+__all__ = ["followup_section"]
+
+_Row = dict[str, Any]
+
+
+def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
+    """Return the section; None where no run compares horizons."""
+    found = [run for run in runs if run.document["command"] == "followup"]
+    blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
+    if not blocks:
+        return None
+    blocks.append(
+        Paragraph(
+            "The same simulated patients are read out at every horizon, and differences between "
+            "horizons are taken within trials. A verdict is wrong where an effect exists at the "
+            "reference horizon and is not found in its direction, or none exists there and one is "
+            "found. Bias is that of the estimate for the effect at the reference, on the log scale "
+            "of a ratio. Sizes are per arm, by the pooled-variance formula."
+        )
+    )
+    return Section("followup", "Follow-up durations", tuple(blocks))
+
+
+def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
+    rows = run.document["rows"]
+    titles = {scenario.id: scenario.title for scenario in run.resolved.template.scenarios}
+    drawn = {name: run.svgs.get(name) for name in ("followup", "lags")}
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        own = [row for row in rows if row["scenario"] == scenario and "lag" not in row]
+        grid = _horizons(f"If the truth is {titles[scenario]} [{scenario}]", own)
+        yield _with_drawing(f"followup-{number}", drawn.pop("followup", None), grid)
+        several = [row for row in own if row["measure"] == "power"]
+        if len({row["analysis"] for row in several}) > 1:
+            yield _analyses(f"The same by other analyses [{scenario}]", several)
+        late = [row for row in rows if row["scenario"] == scenario and "lag" in row]
+        if late:
+            grid = _analyses(f"If the effect started later [{scenario}]", late)
+            yield _with_drawing(f"lags-{number}", drawn.pop("lags", None), grid)
+    for told in run.document["texts"].values():
+        yield Paragraph(told)
+    for warning in run.document["warnings"]:
+        yield Paragraph(warning["text"].partition(" More: ")[0])
+
+
+def _with_drawing(name: str, svg: str | None, grid: Grid) -> Block:
+    if not svg:
+        return grid
+    return Drawing(name, svg, unescape(svg.partition("</desc>")[0].rpartition(">")[2]), grid)
+
+
+def _at(row: _Row) -> str:
+    since = "entry" if row["clock"] == "entry" else "therapy"
+    return f"{row['horizon']} after {since}"
+
+
+def _share(row: _Row | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    return f"{100 * row['value']:.1f}% +-{100 * row['mcse']:.1f}"
+
+
+def _horizons(caption: str, rows: Sequence[_Row]) -> Grid:
+    lines = []
+    for at in dict.fromkeys(map(_at, rows)):
+        here = [row for row in rows if _at(row) == at]
+
+        def first(measure: str, level: float | None = None, here: list[_Row] = here) -> _Row | None:
+            wanted = (row for row in here if row["measure"] == measure)
+            return next((r for r in wanted if level is None or r.get("level") == level), None)
+
+        risks = [f"{100 * row['value']:.1f}%" for row in here if row["measure"] == "risk"]
+        bias = first("bias_from_reference")
+        planned = [
+            next((r for r in here if r["measure"] == name and "level" not in r), None)
+            for name in ("duration_months", "cost")
+        ]
+        lines.append(
+            (
+                at,
+                " v ".join(reversed(risks)),
+                _share(first("power")),
+                _share(first("wrong_verdict")),
+                f"{bias['value']:+.2f} +-{bias['mcse']:.2f}" if bias else "-",
+                *(_number(first("n_per_arm", level)) for level in (0.8, 0.9)),
+                *map(_number, planned),
+            )
+        )
+    money = next((row.get("unit") for row in rows if row["measure"] == "cost"), None)
+    header = ("Read", "Treated v control", "Found", "Wrong verdict", "Bias", "For 80%", "For 90%")
+    return Grid(caption, (*header, "Months", f"Cost, {money}" if money else "Cost"), tuple(lines))
+
+
+def _number(row: _Row | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    return f"{row['value']:,.1f}" if row["measure"] == "duration_months" else f"{row['value']:,.0f}"
+
+
+def _analyses(caption: str, rows: Sequence[_Row]) -> Grid:
+    horizons = list(dict.fromkeys(map(_at, rows)))
+    found = {(row.get("lag", ""), short_name(row["analysis"]), _at(row)): row for row in rows}
+    lines = tuple(
+        (*((lag,) if lag else ()), test, *(_share(found.get((lag, test, at))) for at in horizons))
+        for lag, test in dict.fromkeys((lag, test) for lag, test, _ in found)
+    )
+    starts = ("Starts, after entry",) if "lag" in rows[0] else ()
+    return Grid(caption, (*starts, "Analysis", *horizons), lines)
