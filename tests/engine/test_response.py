@@ -136,7 +136,9 @@ def test_property_a_calibrated_hazard_reaches_its_target_or_says_it_cannot(
     assert course.probability_of_response(547.0) == pytest.approx(target, abs=1e-9)
 
 
-@given(st.lists(HAZARDS, min_size=1, max_size=4), st.floats(0.001, 0.999))
+@given(
+    st.lists(st.just(0.0) | st.floats(1e-12, 0.01), min_size=1, max_size=4), st.floats(0.001, 0.999)
+)
 def test_property_event_times_invert_the_cumulative_hazard(hazards, u):
     breaks = tuple(100.0 * (i + 1) for i in range(len(hazards) - 1))
     (time,) = times_to_event(np.array([u]), breaks, tuple(hazards))

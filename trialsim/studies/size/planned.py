@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, exp, sqrt
+from math import ceil, exp, isclose, sqrt
 from statistics import NormalDist
 
 from trialsim.characteristics import Characteristic
@@ -117,7 +117,7 @@ def plan_size(
     scenario = request.scenario or _first_solid(resolved)
     status = "assumed" if _is_own(resolved, scenario) else resolved.status_of(scenario)
     truth = resolved.truth(scenario)
-    if (status in _WEAK or _is_weak_number(resolved, truth)) and not request.accept_claim:
+    if (status in _WEAK or _is_weak_number(resolved, scenario)) and not request.accept_claim:
         rule = f"plans for {truth.label}, which only a document states or nobody verified"
         remedy = "Add --accept-claim to plan for it all the same; it is then shown with its status."
         raise RequestError(Problem(rule, remedy, "--scenario", scenario.id))
@@ -143,10 +143,14 @@ def _is_own(resolved: ResolvedTemplate, scenario: Scenario) -> bool:
     return all(scenario.id != own.id for own in resolved.template.scenarios)
 
 
-def _is_weak_number(resolved: ResolvedTemplate, truth: Truth) -> bool:
+def _is_weak_number(resolved: ResolvedTemplate, scenario: Scenario) -> bool:
     """Whether an effect set by hand is one that only a weak source states."""
-    return any(
-        resolved.truth(own).label == truth.label and resolved.status_of(own) in _WEAK
+    stated = scenario.effect
+    return stated is not None and any(
+        own.effect is not None
+        and own.effect.quantity == stated.quantity
+        and isclose(own.effect.number.value, stated.number.value)
+        and resolved.status_of(own) in _WEAK
         for own in resolved.template.scenarios
     )
 
