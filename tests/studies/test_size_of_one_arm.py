@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from random import Random
 
+import numpy as np
 import pytest
 from scipy import stats
+from scipy.stats import binom
 
-from conftest import ROOT
+from conftest import CORPUS, ROOT
 from trialsim import DesignError, RequestError, load_template
 from trialsim.cli.parser import parse
 from trialsim.protocol.endpoints import Better
 from trialsim.report.size_screen import size_screen
 from trialsim.sizing.single_arm import SimonCriterion
-from trialsim.studies.size import planned as module
 from trialsim.studies.size.of_one_arm import OneArm, OneArmSize
+from trialsim.studies.size.planned import plan_size
 from trialsim.studies.size.request import size_request
 
 SIMON = {
@@ -111,26 +113,21 @@ def test_regression_two_stages_are_not_searched_for_hundreds_of_patients():
         arm.two_stage(SimonCriterion.OPTIMAL)
 
 
-@pytest.fixture
-def of_one_arm(monkeypatch):
-    """Plan the sepsis template as a single arm against 40%."""
-    monkeypatch.setattr(module, "known_risk", lambda question: 0.40)
-
-    def planned(*words):
-        options = parse(["size", "sepsis", *words])
-        resolved = load_template(options.template)
-        return module.plan_size(resolved, size_request(resolved, options)[0])
-
-    return planned
+def of_one_arm(*words):
+    """Plan the single arm of a file, with nothing but treatment between it and the known 20%."""
+    name = str(CORPUS / "valid" / "single-arm.yaml")
+    options = parse(["size", name, "--set", "nature={}", *words])
+    resolved = load_template(options.template, settings=options.settings)
+    return plan_size(resolved, size_request(resolved, options)[0])
 
 
-def test_regression_a_template_of_one_arm_is_told_like_the_others(of_one_arm):
-    plan = of_one_arm("--effect", "OR 1", "--dropout", "0.1", "--total", "50")
+def test_regression_a_template_of_one_arm_is_told_like_the_others():
+    plan = of_one_arm("--dropout", "0.1", "--total", "50")
     assert isinstance(plan, OneArmSize)
     found = plan.result(replicates=1000)
     text = " ".join(size_screen(plan, found, 1, "trialsim").split())
-    for words in ("single stage", "Simon's optimal", "Simon's minimax", "type I error, exact",
-                  "against a known 40.0%", "clinfun::ph2simon", "50 patients in one stage:",
+    for words in ("single stage", "Simon's optimal", "Simon's minimax", "type I error at the known",
+                  "against a known 20.0%", "clinfun::ph2simon", "50 patients in one stage:",
                   "10% without outcome", "at least"):  # fmt: skip
         assert words in text
     rows = [row for row in found.rows if row.measure.value == "n_total"]
@@ -140,8 +137,26 @@ def test_regression_a_template_of_one_arm_is_told_like_the_others(of_one_arm):
     assert all(row.mcse > 0 and row.n_replicates == 1000 for row in simulated)
 
 
-def test_regression_options_of_two_arms_are_refused(of_one_arm):
-    words = ("--effect", "OR 1", "--ratio", "2:1", "--looks", "0.5,1", "--bounds", "obf")
+def test_regression_options_of_two_arms_and_no_effect_are_refused():
+    words = ("--ratio", "2:1", "--looks", "0.5,1", "--bounds", "obf")
     with pytest.raises(RequestError, match="must belong to two arms") as caught:
         of_one_arm(*words)
     assert len(caught.value.problems) == 2
+    with pytest.raises(RequestError, match="has no effect: no size finds it"):
+        of_one_arm("--scenario", "no-effect")
+
+
+def test_analytic_findings_without_effect_in_todays_patients_are_the_exact_chance():
+    name = str(CORPUS / "valid" / "single-arm.yaml")
+    resolved = load_template(name)
+    plan = plan_size(resolved, size_request(resolved, parse(["size", name]))[0])
+    today = 0.25 * 1.5 * 1.3 / (1 + 0.25 * 1.5 * 1.3)  # odds of 20%, drift, concurrent therapy
+    assert plan.risks[0] == pytest.approx(today)
+    single, optimal = plan.arm.designs[:2]
+    assert plan.false_findings(single) == pytest.approx(binom.sf(6, 16, today))
+    first = np.arange(optimal.most_to_stop + 1, optimal.n_first + 1)
+    later = binom.sf(optimal.least_to_reject - first - 1, optimal.n - optimal.n_first, today)
+    exact = (binom.pmf(first, optimal.n_first, today) * later).sum()
+    assert plan.false_findings(optimal) == pytest.approx(exact)
+    told = plan.result(replicates=200).texts["paragraph"]
+    assert "a treatment without effect is found in 24.7%" in told

@@ -400,8 +400,16 @@ class ResolvedTemplate:
     def status_of(self, scenario: Scenario, day: float | None = None) -> str:
         """Return how far the number behind a scenario can be relied on: a status, or "assumed".
 
-        `day` is that of the read-out, for courses of response; the primary one's if left out.
+        An effect that modifiers divide among patients, or intercurrent events change, is assumed,
+        whatever it rests on, unless it rests on something weaker. `day` is that of the read-out,
+        for courses of response; the primary one's if left out.
         """
+        found = self._status_of_effect(scenario, day)
+        changed = scenario.modifiers or self.template.nature.intercurrent_events
+        weak = found != "-" and found != "assumed" and Status(found).is_weak
+        return "assumed" if changed and found != "-" and not weak else found
+
+    def _status_of_effect(self, scenario: Scenario, day: float | None) -> str:
         if scenario.response:
             protocol = self.template.protocol
             primary = protocol.primary.read_out.days_after_entry(protocol.therapy)
@@ -471,6 +479,13 @@ class ResolvedTemplate:
                 return "assumed"
             found.append(status)
         return max(found, key=list(Status).index).value
+
+    def status_of_control_course(self, scenario: Scenario, day: float) -> str:
+        """Return how far the control arm's course can be relied on, on a day."""
+        assert scenario.response is not None  # asked of courses
+        found = self._status_on(day, "control", scenario.response.control)
+        changed = self.template.nature.intercurrent_events
+        return "assumed" if found is None or changed else found.value
 
     def _status_on(self, day: float, arm: str, pieces: Sequence[Piece]) -> Status | None:
         therapy = self.template.protocol.therapy

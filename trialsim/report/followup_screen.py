@@ -108,8 +108,10 @@ def _futility(planned: PlannedFollowUp, result: StudyResult) -> str:
                 missed = _share(wrongly) if wrongly else "-"
                 lines.append((scenario.id, planned.in_words(horizon), _share(stops), missed))
     header = ("if the truth is", "stopped at", "stops", "of trials that\nwould find it")
+    few = any(line[-1] == "-" and line[0] != "no-effect" for line in lines)
+    why = "\n-: fewer than 100 of the trials would find it, or there is nothing to find" * few
     told = f"If trials with z <= {planned.request.futility_z:g} were stopped, everyone read out:"
-    return f"{told}\n{table(header, lines, folding=(0, 1))}"
+    return f"{told}\n{table(header, lines, folding=(0, 1))}{why}"
 
 
 def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
@@ -184,7 +186,7 @@ def _legend(planned: PlannedFollowUp) -> str:
 def _plan(planned: PlannedFollowUp, result: StudyResult) -> str:
     """Return what a longer follow-up costs, whichever scenario is true."""
     n = planned.resolved.template.protocol.n_total
-    header, lines = list(_columns(planned, result)), []
+    header, lines, cost = list(_columns(planned, result)), [], planned.resolved.template.cost
     for horizon in planned.horizons:
         own = (str(horizon.time.after), horizon.time.clock.value)
         rows = _rows_at(result, planned.scenarios[0].id, own)
@@ -199,7 +201,9 @@ def _plan(planned: PlannedFollowUp, result: StudyResult) -> str:
     why = {
         row.why
         for row in result.rows
-        if row.measure in (Measure.DURATION_MONTHS, Measure.COST) and row.level is None and row.why
+        if row.measure in (Measure.DURATION_MONTHS, *([Measure.COST] if cost else []))
+        and row.level is None
+        and row.why
     }
     drawn = table((f"{n:,} patients, read at", *(words for _, words, _ in header)), lines)
     said = f"Not given: {'; '.join(sorted(why))}." if why else ""

@@ -148,6 +148,7 @@ class RunDirectory:
             for p in (self.path / "record.json", *written)
         ]
         self._write_new(results / f"{stem}.sha256", "\n".join(sums) + "\n")
+        os.utime(self.path / "record.json")  # the newest run is the one last asked for
         return written
 
     @staticmethod

@@ -91,13 +91,16 @@ def _one_arm(planned: OneArmSize, result: StudyResult, seed: int, program: str) 
     rows = [
         ("patients in all", *(f"{d.n:,}" for d, _ in found)),
         ("of the first stage", *(f"{d.n_first:,}" if d.n_first < d.n else "-" for d, _ in found)),
-        ("type I error, exact", *(f"{100 * d.type_1_error:.2f} %" for d, _ in found)),
+        ("type I error at the known risk", *(f"{100 * d.type_1_error:.2f} %" for d, _ in found)),
         ("the same simulated", *(_share(s.type_1_error) for _, s in found)),
         ("power, exact", *(f"{100 * d.power:.2f} %" for d, _ in found)),
         ("the same simulated", *(_share(s.power) for _, s in found)),
-        ("expected patients, no effect", *(f"{d.expected_n:.1f}" for d, _ in found)),
-        ("stops early, no effect", *(f"{100 * d.stop_probability:.1f} %" for d, _ in found)),
+        ("expected patients, known risk", *(f"{d.expected_n:.1f}" for d, _ in found)),
+        ("stops early, known risk", *(f"{100 * d.stop_probability:.1f} %" for d, _ in found)),
     ]
+    if planned.differs_today:
+        chances = (f"{100 * planned.false_findings(d):.1f} %" for d, _ in found)
+        rows.append(("found without effect, today", *chances))
     if planned.request.loss:
         rows.append(("to enter, with loss", *(f"{planned.randomised(d.n):,}" for d, _ in found)))
     rules = "\n".join(f"{d.name}: {d.rule}" for d, _ in found)

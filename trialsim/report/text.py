@@ -22,7 +22,18 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    rows = list(rows)
+    rows = [tuple(row) for row in rows]
+    beside = _beside(header, rows, folding)
+    if len(beside) > 1:  # too wide for one table: the first column, and as many as fit
+        parts = ([0, *columns] for columns in beside)
+        return "\n\n".join(
+            table(
+                [header[i] for i in part],
+                [[row[i] for i in part] for row in rows],
+                [n for n, i in enumerate(part) if i in folding],
+            )
+            for part in parts
+        )
     line_under_header = box.Box("\n".join(["    ", "    ", " -- ", *["    "] * 5, ""]), ascii=True)
     drawn = Table(
         box=line_under_header, pad_edge=False, show_edge=False, header_style="", padding=(0, 1)
@@ -49,6 +60,30 @@ def table(
     with console.capture() as captured:
         console.print(drawn)
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+
+
+def _beside(
+    header: Sequence[str], rows: Sequence[Sequence[str]], folding: Sequence[int]
+) -> list[list[int]]:
+    """Return the columns but the first, in groups that fit beside it without loss."""
+
+    def width(index: int) -> int:
+        cells = [header[index], *(row[index] for row in rows)]
+        if index in folding:
+            words = [word for cell in cells[1:] for word in cell.split()]
+            return min(16, max((len(word) for word in words), default=1)) + 3
+        return max((len(line) for cell in cells for line in cell.split("\n")), default=1) + 3
+
+    groups: list[list[int]] = [[]]
+    room = WIDTH + 3 - width(0)
+    left = room
+    for index in range(1, len(header)):
+        if groups[-1] and width(index) > left:
+            groups.append([])
+            left = room
+        groups[-1].append(index)
+        left -= width(index)
+    return groups
 
 
 def wrapped(text: str, indent: str = "", first: str | None = None) -> str:

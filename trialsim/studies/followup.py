@@ -405,7 +405,7 @@ class PlannedFollowUp:
             months, money = (f(horizon, n) if n else None for f in (self.months, self.cost))
             for measure, value, shown, missing in (
                 (Measure.DURATION_MONTHS, months, "months", "nature.enrolment is not stated"),
-                (Measure.COST, money, unit, "cost or nature.enrolment is not stated"),
+                (Measure.COST, money, unit, "cost is not stated, or enrolment"),
             ):
                 yield replace(
                     blank,

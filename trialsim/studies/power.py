@@ -270,7 +270,9 @@ def _control_source(
         risk = historical.risk if historical else None
     if truth.lifetimes or (truth.comparisons and risk is None):
         return None, "assumed"  # of a single arm: the historical risk moved to today
-    if truth.courses or risk is None:
+    if truth.courses:
+        return truth.source or None, resolved.status_of_control_course(scenario, day)
+    if risk is None:
         return truth.source or None, status
     stated = risk.source and resolved.evidence.stated_as(
         risk.source, "control_risk", risk.value, day

@@ -15,6 +15,7 @@ import numpy as np
 from trialsim.characteristics import Characteristic, mean, proportion
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.increments import binomial
+from trialsim.kernels.one_sample import Stages, outcome_probabilities
 from trialsim.protocol.cautions import Caution, assumption, unlike_formula
 from trialsim.protocol.endpoints import Better
 from trialsim.sizing.fixed import MOST_PATIENTS, problem_unless, refuse
@@ -93,6 +94,12 @@ class OneArmRow:
             found.stop_probability,
             found.conventions,
         )
+
+    def chance_at(self, rate: float) -> float:
+        """Return the exact chance to reject at a rate of the good outcome."""
+        stages = Stages(self.n, self.n_first, self.most_to_stop)
+        ends = outcome_probabilities(stages, [rate])
+        return float(ends[..., self.least_to_reject :].sum())
 
     @property
     def rule(self) -> str:
@@ -282,6 +289,9 @@ class OneArmSize(SizeQuestion):
     def check(self) -> None:
         """Refuse options that belong to two arms, and shares that cannot be (RequestError)."""
         problems, loss = list(_two_arm_options(self)), self.request.loss
+        if self.truth.is_null:
+            rule, remedy = "has no effect: no size finds it", "Name another with --scenario."
+            problems.append(Problem(rule, remedy, "--scenario", self.scenario.id))
         if loss is not None and not 0 <= loss < 1:
             rule, remedy = "must be from 0 to below 1", "5% is 0.05."
             problems.append(Problem(rule, remedy, "--dropout", f"{loss:g}"))
@@ -343,15 +353,25 @@ class OneArmSize(SizeQuestion):
             power, words = self.arm.power_of(n), f"single stage of {n:,}"
             yield replace(blank, measure=Measure.POWER_ACHIEVED, value=power, analysis=words)
 
+    @property
+    def differs_today(self) -> bool:
+        """Whether patients like today's, untreated, have another risk than the known one."""
+        return abs(self.risks[0] - self.null_risk) > _SAME_RISK
+
+    def false_findings(self, design: OneArmRow) -> float:
+        """Return the exact chance that a treatment without effect is found in today's patients."""
+        today = self.risks[0] if self.plan.better is Better.HIGHER else 1 - self.risks[0]
+        return design.chance_at(today)
+
     def _cautions(self, found: list[tuple[OneArmRow, SimulatedArm]]) -> Iterator[Caution]:
         today, treated = self.risks
-        if abs(today - self.null_risk) > _SAME_RISK:
+        if self.differs_today:
             said = (
                 f"Patients like today's have a risk of {100 * today:.1f}% without the treatment, "
                 f"not the known {100 * self.null_risk:.1f}%: part of the way to "
                 f"{100 * treated:.1f}% is no effect, and a trial that finds it is no proof of one."
             )
-            yield assumption(self.scenario.id, said)
+            yield assumption(said, self.scenario.id)
         for design, simulated in found:
             value, mcse = simulated.power.value, simulated.power.mcse
             assert value is not None
@@ -373,6 +393,14 @@ class OneArmSize(SizeQuestion):
                 f" Allowing for {100 * self.request.loss:.4g}% without outcome, "
                 f"{self.randomised(design.n):,} enter."
             )
+        stated = self.protocol.historical_value(self.protocol.primary.id)
+        known = (stated.number.source if stated else None) or "assumed"
+        today = ""
+        if self.differs_today:
+            today = (
+                f" In patients like today's, {100 * self.risks[0]:.1f}% untreated (assumed), a "
+                f"treatment without effect is found in {100 * self.false_findings(design):.1f}%."
+            )
         return (
             f"{design.n:,} patients in one arm give {100 * design.power:.1f}% power (target "
             f"{100 * self.request.power:g}%) to find {self.truth.label} "
@@ -380,8 +408,9 @@ class OneArmSize(SizeQuestion):
             f"(type I error {100 * design.type_1_error:.2f}%): the known risk is rejected with at "
             f"least {design.least_to_reject:,} {counted} {event}.{lost} Simulated {power.n:,} "
             f"times, {100 * power.value:.1f}% rejected it under the effect (Monte Carlo standard "
-            f"error {100 * power.mcse:.1f}) and {100 * error.value:.1f}% without. Conventions: "
-            f"{'; '.join(design.conventions)}. Written after SPIRIT 2025, item 19."
+            f"error {100 * power.mcse:.1f}) and {100 * error.value:.1f}% at the known risk.{today} "
+            f"Conventions: {'; '.join(design.conventions)}. References: known risk, {known}. "
+            "Written after SPIRIT 2025, item 19."
         )
 
 
@@ -397,6 +426,9 @@ def _two_arm_options(question: SizeQuestion) -> Iterator[Problem]:
         ("--reestimate", request.reestimate is not None),
         ("--grid", request.grid),
         ("--by", request.by_simulation),
+        ("--observed", bool(request.observed)),
+        ("--important", bool(request.important)),
+        ("--realistic", bool(request.realistic)),
     ):
         if given:
             rule = "must belong to two arms: this trial has one, and its size is exact"

@@ -53,7 +53,11 @@ def _what(planned: PlannedSize) -> str:
     looks = ""
     if planned.looks:
         fractions = ", ".join(f"{100 * t:.0f}%" for t in planned.looks.information)
-        looks = f", with analyses at {fractions} of the information"
+        bounds = ", ".join(f"{z:.3f}" for z in planned.looks.efficacy_z)
+        looks = (
+            f", with analyses at {fractions} of the information and bounds on z of {bounds} "
+            f"({planned.looks.efficacy})"
+        )
     return (
         f"{n1:,} patients on {protocol.experimental.id} and {n0:,} on {protocol.control.id} "
         f"({planned.total:,} in all) give {100 * planned.power_achieved:.1f}% power{target} to "

@@ -13,7 +13,7 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.run import kernel_for
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.cautions import Caution, unlike_formula
+from trialsim.protocol.cautions import Caution, assumption, cautions_about, unlike_formula
 from trialsim.protocol.design import MAX_PATIENTS, Protocol
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
@@ -569,6 +569,15 @@ class PlannedSize(SizeQuestion):
                 why = why or "the formula is an approximation"
                 yield unlike_formula(self.power_achieved, simulated.value, why)
         yield from self.kind.cautions()
+        if self.gain(self.truth) < 0 and self.request.margin is None:
+            better = f"{self.plan.better} is better: the size is that which shows the harm"
+            yield assumption(f"{self.truth.label} is harm, since {better}.", self.scenario.id)
+        pieces = self.scenario.response
+        for piece in (*pieces.control, *(pieces.treated or ())) if pieces else ():
+            if piece.note:
+                yield assumption(piece.note, self.scenario.id)
+        if pieces:
+            yield from cautions_about([self.truth.source], self.resolved.evidence)
 
     def paragraph(self, simulated: Characteristic) -> str:
         """Return a justification for the protocol (SPIRIT 2025, item 19; DELTA2)."""
