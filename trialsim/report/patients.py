@@ -99,6 +99,9 @@ def _verdict(plan: AnalysisPlan, trial: ReplayedTrial) -> Iterator[str]:
 def first_patients(trial: ReplayedTrial) -> str:
     """Return the first patients as a table that fits a terminal."""
     names = [name for name in trial.patients if not name.startswith(("why_", "visit_"))]
+    measured = [name for name in trial.patients if name.startswith("visit_")]
+    if "event" not in names and measured:  # what was measured at the read-out
+        names.insert(names.index("baseline") + 1 if "baseline" in names else 2, measured[-1])
     rows = islice(patients_table(trial), _PATIENTS_SHOWN)
     return table(names, [[_cell(row[name]) for name in names] for row in rows], folding=())
 
