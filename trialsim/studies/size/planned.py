@@ -117,7 +117,8 @@ def plan_size(
     scenario = request.scenario or _first_solid(resolved)
     status = "assumed" if _is_own(resolved, scenario) else resolved.status_of(scenario)
     truth = resolved.truth(scenario)
-    if (status in _WEAK or _is_weak_number(resolved, scenario)) and not request.accept_claim:
+    status = _claimed(resolved, scenario) or status
+    if status in _WEAK and not request.accept_claim:
         rule = f"plans for {truth.label}, which only a document states or nobody verified"
         remedy = "Add --accept-claim to plan for it all the same; it is then shown with its status."
         raise RequestError(Problem(rule, remedy, "--scenario", scenario.id))
@@ -143,16 +144,19 @@ def _is_own(resolved: ResolvedTemplate, scenario: Scenario) -> bool:
     return all(scenario.id != own.id for own in resolved.template.scenarios)
 
 
-def _is_weak_number(resolved: ResolvedTemplate, scenario: Scenario) -> bool:
-    """Whether an effect set by hand is one that only a weak source states."""
+def _claimed(resolved: ResolvedTemplate, scenario: Scenario) -> str | None:
+    """Return the status of an effect set by hand that only a weak source states; else None."""
     stated = scenario.effect
-    return stated is not None and any(
-        own.effect is not None
+    if stated is None:
+        return None
+    same = (
+        resolved.status_of(own)
+        for own in resolved.template.scenarios
+        if own.effect
         and own.effect.quantity == stated.quantity
         and isclose(own.effect.number.value, stated.number.value)
-        and resolved.status_of(own) in _WEAK
-        for own in resolved.template.scenarios
     )
+    return next((status for status in same if status in _WEAK), None)
 
 
 def _first_solid(resolved: ResolvedTemplate) -> Scenario:
