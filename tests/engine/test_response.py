@@ -9,17 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, fisher_exact
+from scipy.stats import binom, fisher_exact, gamma, lognorm
 
 from trialsim import load_template, plan_simulation
 from trialsim.analyse.response import responding
-from trialsim.engine.blocks import Job
+from trialsim.engine.blocks import Job, draw_patients
 from trialsim.engine.run import run
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.response import draw_courses
 from trialsim.kernels.multistate import state_probabilities, times_to_event
-from trialsim.protocol.course import Course, ImpossibleCourseError, calibrated_hazard
+from trialsim.protocol.course import (
+    Course,
+    ImpossibleCourseError,
+    calibrated_hazard,
+    log_normal_mix,
+)
 from trialsim.protocol.endpoints import Counted
+from trialsim.protocol.onset import Onset
 from trialsim.protocol.scenario import Courses, Truth
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, Measure
@@ -280,3 +286,124 @@ def test_analytic_missed_visits_are_part_of_the_truth():
     truth = resolved.truth(resolved.scenarios(["chien-1998"])[0])
     assert truth.risks_on(547.875) == pytest.approx((0.7 * 3 / 32, 0.7 * 13 / 32), abs=1e-6)
     assert bias
+
+
+UNLIKE = {
+    "again": ["nature.response.relapse_per_year=1.5", "nature.response.again_per_year=2"],
+    "frailty": ["nature.response.frailty_sd=1.2", "nature.response.relapse_per_year=0.4"],
+    "levels": [
+        "nature.response.hazard_ratio_by={factor: fibrosis, ratios: {advanced: 0.3}}",
+        "nature.response.loss_per_year=0.1",
+    ],
+    "log-normal onset": [
+        "scenarios.chien-1998.response.treated=[{until: 26 wk, as_control: true}, "
+        "{until: 24 mo, onset: {share: 0.45, median: 6 mo, log_sd: 0.6}}]"
+    ],
+    "gamma onset": [
+        "scenarios.chien-1998.response.treated=[{until: 26 wk, as_control: true}, "
+        "{until: 24 mo, onset: {share: 0.45, median: 6 mo, shape: 4}}]",
+        "nature.response.relapse_per_year=0.5",
+        "nature.response.again_per_year=0.5",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_analytic_patients_are_in_response_as_the_course_says_at_every_visit(name):
+    settings = ["protocol.sample_size={total: 400}", *UNLIKE[name]]
+    resolved = load_template("chronic-hepatitis-b", settings=settings)
+    job = plan_simulation(resolved, ["chien-1998"]).jobs[0]
+    (truth,) = job.truths
+    drawn = [draw_patients(job, 11, block, frozenset())[1][0] for block in range(4)]
+    batches = [own["response-12mo-after"] for own in drawn]
+    for day, _ in job.protocol.visit_days:
+        exact = truth.risks_on(day)
+        for arm in (0, 1):
+            here = np.concatenate(
+                [
+                    batch.in_response(np.full(batch.assigned.shape, day))[
+                        batch.assigned == bool(arm)
+                    ]
+                    for batch in batches
+                ]
+            )
+            staying = np.exp(-(truth.courses.control.death + truth.courses.control.loss) * day)
+            p = exact[arm] / staying  # whether or not they are still followed
+            assert abs(here.mean() - p) <= 4 * sqrt(p * (1 - p) / len(here)) + 1e-12
+
+
+@given(HAZARDS, HAZARDS, HAZARDS, st.floats(1, 800))
+def test_analytic_response_after_relapse_agrees_with_matrix_exponentials(h, relapse, again, day):
+    course = Course((30.0,), (h, h / 2), relapse, 0.0005, 0.001, again)
+    exact = state_probabilities(np.array([day]), (30.0,), (h, h / 2), relapse, 0.0005, 0.001, again)
+    assert course.probability_of_response(day) == pytest.approx(exact[0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("sd", [0.5, 1.0, 2.0, 3.0])
+def test_analytic_frailty_of_a_constant_hazard_is_the_integral(sd):
+    mix = np.array(log_normal_mix(sd))
+    assert (mix[:, 0] * mix[:, 1]).sum() == pytest.approx(1.0, abs=1e-8)
+    course = Course((), (0.003,), mix=log_normal_mix(sd))
+    fine = np.linspace(-12, 12, 400_001)
+    density = np.exp(-(fine**2) / 2)
+    hazard = 0.003 * np.exp(sd * fine - sd**2 / 2)
+    exact = ((1 - np.exp(-hazard * 400)) * density).sum() / density.sum()
+    assert course.probability_of_response(400.0) == pytest.approx(exact, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "spread", [{"log_sd": 0.6}, {"shape": 4.0}, {"shape": 0.7}, {"shape": 0.1}]
+)
+def test_reference_onset_agrees_with_scipy_at_the_end_of_every_week(spread):
+    onset = Onset.model_validate({"share": 0.4, "median": "6 mo", **spread})
+    median = onset.median.days
+    if "log_sd" in spread:
+        own = lognorm(spread["log_sd"], scale=median)
+    else:
+        own = gamma(spread["shape"], scale=median / gamma(spread["shape"]).median())
+    left, start = 1.0, 50.0
+    for end, hazard in onset.pieces(50.0, 700.0):
+        left *= np.exp(-hazard * (end - start))
+        assert 1 - left == pytest.approx(0.4 * own.cdf(end - 50.0), abs=1e-10)
+        start = end
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            ["nature.response.hazard_ratio_by={factor: fibrosis, ratios: {advancd: 0.3}}"],
+            "is no level of 'fibrosis'",
+        ),
+        (["nature.response.hazard_ratio_by={factor: age, ratios: {old: 2}}"], "is no factor with"),
+        (
+            [
+                "nature.response.hazard_ratio_by={factor: fibrosis, "
+                "ratios: {advanced: 2, absent-or-mild: 1}}"
+            ],
+            "must leave out a level",
+        ),
+        (["nature.response.frailty_sd=9"], "must have a frailty_sd from 0 to 3"),
+        (
+            ["nature.response={relapse_per_year: 100, again_per_year: 100}"],
+            "must not come and go more than 12 times",
+        ),
+        (
+            [f"{CONTROL}=[{{until: 18 mo, onset: {{share: 0.4, median: 6 mo}}}}]"],
+            "exactly one of",
+        ),
+        (
+            [
+                "nature.response={relapse_per_year: 1, again_per_year: 1}",
+                "protocol.endpoints.response-12mo-after.counted=sustained",
+            ],
+            "cannot be 'sustained' beside",
+        ),
+    ],
+)
+def test_regression_unlike_patients_are_refused_where_they_cannot_be(settings, words):
+    from trialsim import ProtocolError
+
+    with pytest.raises(ProtocolError) as caught:
+        load_template("chronic-hepatitis-b", settings=settings)
+    assert any(words in str(problem) for problem in caught.value.problems), str(caught.value)

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from trialsim import ProtocolError, check_file
+from trialsim.protocol.modifiers import Cells, ModifiedMeans, modified_outcome
+from trialsim.protocol.outcomes import MeasuredTruth
 
 GOOD = """
 schema_version: 1
@@ -185,3 +187,13 @@ def test_property_checking_modifiers_needs_no_numpy(tmp_path):
         f"check_file({str(path)!r}); assert 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_analytic_where_only_some_benefit_the_others_do_at_no_time():
+    """Also where the effect is gone at the last visit, so that no part of it can be taken."""
+    cells = Cells((("age", 2),), (0.4, 0.6), (0.0, 0.0), (True, False), ())
+    rows = ((1.0, 0.5), (0.5, 1.0))
+    truth = MeasuredTruth((0.0, 0.0), (5.0, 0.0), (1.0, 1.0), None, rows, 0.0, False, "points")
+    found = modified_outcome(truth, cells, None)
+    assert isinstance(found, ModifiedMeans)
+    assert found.effects == ((12.5, 0.0), (0.0, 0.0))

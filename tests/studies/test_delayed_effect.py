@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -128,3 +129,32 @@ def test_regression_a_start_after_the_reference_is_refused():
     plan = planned("sepsis", Words("28 d", "entry"), scenarios=["or-041"])
     with pytest.raises(RequestError, match="cannot start as late"):
         found(plan, "27 d")
+
+
+def test_property_other_horizons_do_not_change_what_a_late_start_does_to_one():
+    from trialsim.studies.delayed_effect import _jobs
+
+    found = []
+    for at in ("90 d", "28 d,60 d,90 d"):
+        plan = planned("sepsis", Words(at, "entry", "90 d"), scenarios=["or-082"])
+        (lag,) = times_from_words("28 d", "entry", plan.resolved.template.protocol)
+        truth = list(_jobs(plan, lag))[-1][1].truths[0]
+        found.append([risk for day in (14, 28, 60, 90) for risk in truth.lifetimes.risks(day)])
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
+    assert found[0][2] == pytest.approx(0.241)  # by 28 days, where the control risk is stated
+
+
+def test_regression_complete_separation_is_counted_as_failed_and_not_as_no_difference():
+    plan = planned(HEPATITIS, Words("6 mo,12 mo", "end-of-therapy"))
+    own = plan.jobs[0].plans[-1]
+    batch = one_block(plan)[own.endpoint]
+    apart = np.stack([np.full(batch.assigned.shape, np.inf), np.full(batch.assigned.shape, 100.0)])
+    never = np.full(apart.shape, np.inf)
+    separated = replace(batch, response=apart, relapse=never)
+    for analysis in analyses_at(own)[1:]:
+        results = analyse_times(separated, analysis)
+        name = short_name(analysis.in_words)
+        if name in ("survival", "restricted mean"):
+            assert results.failed.all()
+        elif name == "log-rank":  # late weights are 0 while nobody has had the event
+            assert results.rejected.all()

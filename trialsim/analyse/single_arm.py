@@ -161,9 +161,7 @@ def _against_known(
     if summary is Summary.RISK_DIFFERENCE:
         risk = events / n
         return risk - known, np.sqrt(risk * (1 - risk) / n), np.zeros(len(n), dtype=bool)
-    corrected = events == 0
-    if summary is Summary.ODDS_RATIO:
-        corrected = corrected | (events == n)
+    corrected = (events == 0) | (events == n)
     x = np.where(corrected, events + 0.5, events)
     size = np.where(corrected, n + 1.0, n)
     estimate = _on_scale(x / size, known, summary)

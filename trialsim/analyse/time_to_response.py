@@ -103,12 +103,13 @@ def _compared(table: RiskTable, plan: AnalysisPlan) -> tuple[Floats, Floats, Boo
     match plan.test:
         case MilestoneTest():
             difference, error = milestone(table, plan.test.at.days)
-            return difference, error, error == 0
+            return difference, error, (error == 0) & (difference == 0)
         case RestrictedMeanTest():
             until = plan.test.until.days
             treated, control = (restricted_mean(table, until, treated=arm) for arm in (True, False))
             error = np.hypot(treated.standard_error, control.standard_error)
-            return treated.mean - control.mean, error, error == 0
+            difference = treated.mean - control.mean
+            return difference, error, (error == 0) & (difference == 0)
         case _:
             found = weighted_log_rank([table], reading_of(plan).weights[:1])
             score, variance = found.score[:, 0], found.covariance[:, 0, 0]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import exp, expm1, inf, log, sqrt
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "ImpossibleCourseError",
     "Mix",
     "calibrated_hazard",
-    "gauss_hermite",
     "log_normal_mix",
 ]
 
@@ -112,45 +110,20 @@ def _step(
     )
 
 
-def gauss_hermite(n: int) -> tuple[tuple[float, float], ...]:
-    """Return (weight, point) of the quadrature rule for a standard normal number.
-
-    Points are the roots of the Hermite polynomial, by Newton's method from bracketing roots of the
-    one below; Abramowitz and Stegun (1964), 25.4.46, scaled to weight ``exp(-x**2 / 2)``.
-    """
-    roots: list[float] = []
-    for degree in range(1, n + 1):
-        edges = [-2 * sqrt(degree) - 1, *roots, 2 * sqrt(degree) + 1]
-        roots = [_root(degree, low, high) for low, high in pairwise(edges)]
-    found = [(1 / (n * _hermite(n - 1, x) ** 2), x) for x in roots]
-    total = sum(weight for weight, _ in found)
-    return tuple((weight / total, x) for weight, x in found)
-
-
-def _hermite(degree: int, x: float) -> float:
-    """Return the orthonormal probabilists' Hermite polynomial."""
-    before, here = 0.0, 1.0
-    for k in range(degree):
-        before, here = here, (x * here - sqrt(k) * before) / sqrt(k + 1)
-    return here
-
-
-def _root(degree: int, low: float, high: float) -> float:
-    rising = _hermite(degree, high) > 0
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (low, middle) if (_hermite(degree, middle) > 0) == rising else (middle, high)
-    return (low + high) / 2
-
-
-def log_normal_mix(sd: float, n: int = 24) -> Mix:
+def log_normal_mix(sd: float) -> Mix:
     """Return a log-normal frailty with mean 1 and this SD of its logarithm, as a quadrature rule.
 
-    Frailty: Aalen, Borgan and Gjessing (2008), Survival and Event History Analysis, chapter 6.
+    The trapezoidal rule over 9 standard deviations either way, whose error falls faster than any
+    power of its step where the integrand is analytic (Trefethen and Weideman 2014, SIAM Review
+    56:385-458). Frailty: Aalen, Borgan and Gjessing (2008), Survival and Event History Analysis,
+    chapter 6.
     """
     if sd == 0:
         return ALIKE
-    return tuple((weight, exp(sd * x - sd**2 / 2)) for weight, x in gauss_hermite(n))
+    points = [step / 10 for step in range(-90, 91)]
+    weights = [exp(-(x**2) / 2) for x in points]
+    total = sum(weights)
+    return tuple((w / total, exp(sd * x - sd**2 / 2)) for w, x in zip(weights, points, strict=True))
 
 
 def calibrated_hazard(

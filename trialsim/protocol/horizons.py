@@ -18,7 +18,14 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import OddsRatio, Scenario, TreatedRisk, odds_ratio_between
 from trialsim.protocol.template import Template
 
-__all__ = ["Horizon", "horizons_of", "read_outs", "times_from_words"]
+__all__ = [
+    "Horizon",
+    "hazard_by",
+    "horizons_of",
+    "read_outs",
+    "risk_points",
+    "times_from_words",
+]
 
 _SAME_DAY = 0.5
 
@@ -36,15 +43,15 @@ class Horizon:
         The template with that read-out.
     endpoint : str
         Its id there.
-    extrapolated : bool
-        No source or assumption of the file speaks of a time as late.
+    extrapolated : set of str
+        Ids of the scenarios whose courses nothing in the file takes so far.
     """
 
     time: Time
     day: float
     resolved: ResolvedTemplate
     endpoint: str
-    extrapolated: bool = False
+    extrapolated: frozenset[str] = frozenset()
 
 
 def horizons_of(
@@ -171,7 +178,7 @@ def _followed(template: Template) -> tuple[float, float]:
             days = [day for day, _ in protocol.visit_days if day > 0]
             return (days[0], days[-1]) if protocol.visits else (0.0, float("inf"))
         case BinaryEndpoint() if template.nature.control_risk:
-            return 0.0, _risk_points(template)[-1][0]
+            return 0.0, risk_points(template)[-1][0]
         case BinaryEndpoint():
             rule = "states no control risk for all scenarios, so no risk by another time"
             raise RequestError(Problem(rule, "Add nature.control_risk.", "followup"))
@@ -209,19 +216,27 @@ def _of_courses(
     scenarios = tuple(s.model_copy(update={"outcomes": {}}) for s in template.scenarios)
     update = {"protocol": changed, "nature": nature, "scenarios": scenarios}
     there = replace(resolved, template=template.model_copy(update=update))
-    stated = [
-        piece.until.days_after_entry(protocol.therapy)
+    reach = {
+        scenario.id: max(
+            piece.until.days_after_entry(protocol.therapy)
+            for piece in (*scenario.response.control, *(scenario.response.treated or ()))
+        )
         for scenario in scenarios
         if scenario.response
-        for piece in (*scenario.response.control, *(scenario.response.treated or ()))
-    ]
+    }
     return [
-        Horizon(time, day, there, endpoint.id, day > max(stated) + _SAME_DAY)
+        Horizon(
+            time,
+            day,
+            there,
+            endpoint.id,
+            frozenset(name for name, last in reach.items() if day > last + _SAME_DAY),
+        )
         for (day, time), endpoint in zip(ordered, endpoints, strict=True)
     ]
 
 
-def _risk_points(template: Template) -> list[tuple[float, float]]:
+def risk_points(template: Template) -> list[tuple[float, float]]:
     """Return (day, control risk by then) as stated, in order of time.
 
     Raises
@@ -246,10 +261,10 @@ def _risk_points(template: Template) -> list[tuple[float, float]]:
     return points
 
 
-def _hazard_by(template: Template, day: float) -> float:
-    """Return the cumulative hazard by a day, linear between the risks stated."""
+def hazard_by(template: Template, day: float) -> float:
+    """Return the cumulative hazard under control by a day, linear between the risks stated."""
     start, reached = 0.0, 0.0
-    for end, risk in _risk_points(template):
+    for end, risk in risk_points(template):
         cumulative = -log1p(-risk)
         if day <= end:
             return reached + (cumulative - reached) * (day - start) / (end - start)
@@ -275,7 +290,7 @@ def _of_risks(resolved: ResolvedTemplate, time: Time, day: float) -> Horizon:
     scenarios = tuple(s.model_copy(update={"outcomes": {}}) for s in template.scenarios)
     if abs(day - own_day) >= _SAME_DAY:
         nature = nature.model_copy(update={"control_risk": _risk_on(template, day)})
-        part = _hazard_by(template, day) / _hazard_by(template, own_day)
+        part = hazard_by(template, day) / hazard_by(template, own_day)
         scenarios = tuple(_moved(resolved, s, day, part) for s in template.scenarios)
     update = {"protocol": changed, "nature": nature, "scenarios": scenarios}
     there = replace(resolved, template=template.model_copy(update=update))
@@ -287,7 +302,7 @@ def _risk_on(template: Template, day: float) -> Risk:
     for point in template.nature.control_risk_by:
         if abs(point.by.days_after_entry(therapy) - day) < _SAME_DAY:
             return point.risk
-    return Risk(value=-expm1(-_hazard_by(template, day)))
+    return Risk(value=-expm1(-hazard_by(template, day)))
 
 
 def _moved(resolved: ResolvedTemplate, scenario: Scenario, day: float, part: float) -> Scenario:

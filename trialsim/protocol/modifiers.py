@@ -677,15 +677,14 @@ def _modified_means(truth: MeasuredTruth, cells: Cells) -> ModifiedMeans:
     overall = [t - c for t, c in zip(truth.treated, truth.control, strict=True)]
     last = overall[-1]
     weights = [s if active else 0.0 for s, active in zip(cells.shares, cells.active, strict=True)]
-    theta = (last - _average(weights, cells.relative)) / sum(weights)
-    at_end = [
-        theta + own if active else 0.0
-        for own, active in zip(cells.relative, cells.active, strict=True)
-    ]
+    shift = _average(weights, cells.relative)
     part = [mean / last if last else 1.0 for mean in overall]
     effects = tuple(
-        tuple(mean + (effect - last) * p for mean, p in zip(overall, part, strict=True))
-        for effect in at_end
+        tuple(
+            (mean - shift * p) / sum(weights) + own * p if active else 0.0
+            for mean, p in zip(overall, part, strict=True)
+        )
+        for own, active in zip(cells.relative, cells.active, strict=True)
     )
     per_sd = tuple((name, tuple(slope * p for p in part)) for name, slope in cells.per_sd)
     return ModifiedMeans(cells, effects, per_sd)

@@ -29,7 +29,7 @@ class Onset(OneOf):
     share: Share
     median: Duration
     log_sd: Annotated[Number, Field(gt=0, le=3)] | None = None
-    shape: Annotated[Number, Field(gt=0, le=100)] | None = None
+    shape: Annotated[Number, Field(ge=0.1, le=100)] | None = None
 
     def by(self, days: float) -> float:
         """Share of those who respond that has, so many days after the start."""

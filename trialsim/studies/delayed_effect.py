@@ -27,7 +27,7 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.horizons import Horizon
+from trialsim.protocol.horizons import Horizon, hazard_by, risk_points
 from trialsim.protocol.quantities import Duration, Time
 from trialsim.protocol.resolved import ImpossiblePieceError, courses_of
 from trialsim.protocol.scenario import Leaving, Piece, Reached, ResponseScenario, Scenario, Truth
@@ -195,11 +195,13 @@ def _late_lifetimes(planned: PlannedFollowUp, lag: Time | None) -> Iterator[Trut
     start = 0.0 if lag is None else lag.days_after_entry(planned.resolved.template.protocol.therapy)
     chosen = [i for i, _, _ in _with_effect(planned)] if lag else range(len(planned.scenarios))
     for index in chosen:
-        truth = planned.truths[at][index]
-        breaks, cumulative = [0.0], [0.0]
-        for number, horizon in enumerate(planned.horizons):
-            breaks.append(horizon.day)
-            cumulative.append(-log1p(-planned.risks(number, index)[0]))
+        truth, template = planned.truths[at][index], planned.resolved.template
+        last = planned.horizons[-1].day
+        stated = {day for day, _ in risk_points(template) if day < last}
+        breaks = sorted({0.0, *stated, *(horizon.day for horizon in planned.horizons)})
+        # its own control risk keeps its proportion of the cumulative hazard
+        share = -log1p(-truth.control_risk) / hazard_by(template, planned.reference.day)
+        cumulative = [share * hazard_by(template, day) for day in breaks]
         rates = [
             (b - a) / (end - begin)
             for (begin, end), (a, b) in zip(pairwise(breaks), pairwise(cumulative), strict=True)

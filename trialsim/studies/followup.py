@@ -422,9 +422,9 @@ class PlannedFollowUp:
 
         A horizon that nothing published reaches is shown, and never chosen.
         """
-        choice = self.request.choose
+        choice, name = self.request.choose, self.scenarios[scenario].id
         assert choice is not None  # asked only where one was made
-        designs = [d for d in self.designs(scenario) if not d.horizon.extrapolated]
+        designs = [d for d in self.designs(scenario) if name not in d.horizon.extrapolated]
         known = [d for d in designs if d.by(choice) is not None]
         return min(known, key=lambda d: d.by(choice) or 0.0, default=None)
 
@@ -449,8 +449,9 @@ class PlannedFollowUp:
             f"{s.id}: {self.in_words(d.horizon)}, {_in_short(d, self.resolved.template.cost)}"
             for s, d in found
         )
-        out = [self.in_words(h) for h in self.horizons if h.extrapolated]
-        left = f" Left out, since nothing published reaches it: {', '.join(out)}." if out else ""
+        names = {scenario.id for scenario in self.scenarios}
+        out = [self.in_words(h) for h in self.horizons if names & h.extrapolated]
+        left = f" Left out where nothing published reaches it: {', '.join(out)}." if out else ""
         return {
             "choice": f"{agree}, by {named.get(choice, 'soonest end')} for {power}. {each}.{left}"
         }
@@ -461,10 +462,11 @@ class PlannedFollowUp:
             if scenario.response:
                 pieces = (*scenario.response.control, *(scenario.response.treated or ()))
                 notes += [assumption(piece.note, scenario.id) for piece in pieces if piece.note]
-        late = [self.in_words(h) for h in self.horizons if h.extrapolated]
-        if late:
-            said = f"Nothing published reaches {', '.join(late)}: the last hazards go on."
-            notes.append(assumption(said, *(s.id for s in self.scenarios)))
+        for scenario in self.scenarios:
+            late = [self.in_words(h) for h in self.horizons if scenario.id in h.extrapolated]
+            if late:
+                said = f"Nothing published reaches {', '.join(late)}: the last hazards go on."
+                notes.append(assumption(said, scenario.id))
         if self.truths[0][0].courses is None and len(self.horizons) > 1:
             said = "The effect is the same, on its own scale, at every horizon."
             held = [s for s in self.scenarios if not s.effect_from and (s.effect or s.as_observed)]
