@@ -204,12 +204,13 @@ def _piece(
     index: int,
     piece: Piece,
 ) -> list[str]:
-    until = _time(piece.until)
+    until, note = _time(piece.until), piece.note
     if arm == "treated" and index == 0 and "delay" in fitted:
-        until = f"{fitted['delay'].value:.4f} d"
+        delay = fitted["delay"]  # and no longer the end of therapy, of which the piece spoke
+        until, note = f"{delay.value:.4f} d", _where_from(planned, delay)
     lines = [f"        - until: {until}"]
     if piece.as_control:
-        return [*lines, "          as_control: true", *_text("note", piece.note, 10)]
+        return [*lines, "          as_control: true", *_text("note", note, 10)]
     parameter = planned.model.parameters[planned.model.index(f"{arm}-{index + 1}")]
     estimate = fitted.get(parameter.name)
     if estimate:
@@ -219,16 +220,20 @@ def _piece(
     return [*lines, *held, *_text("note", piece.note, 10)]
 
 
-def _rate(key: str, planned: PlannedCalibration, estimate: Estimate, indent: int) -> list[str]:
+def _where_from(planned: PlannedCalibration, estimate: Estimate) -> str:
+    """Return how a value came about, and how far the data fix it."""
     words = ", ".join(planned.request.to)
     if not estimate.determined:
-        note = f"assumed: one of many values that fit {words} equally well"
-    else:
-        upper = "any" if estimate.upper is None else f"{estimate.upper:.3g}"
-        note = f"fitted to {words}; 95% profile interval {estimate.lower or 0:.3g} to {upper}"
-        note += (
-            "; the likelihood rises up to this value, the largest tried" if estimate.at_most else ""
-        )
+        return f"assumed: one of many values that fit {words} equally well"
+    upper = "any" if estimate.upper is None else f"{estimate.upper:.3g}"
+    note = f"fitted to {words}; 95% profile interval {estimate.lower or 0:.3g} to {upper}"
+    return note + (
+        "; the likelihood rises up to this value, the largest tried" if estimate.at_most else ""
+    )
+
+
+def _rate(key: str, planned: PlannedCalibration, estimate: Estimate, indent: int) -> list[str]:
+    note = _where_from(planned, estimate)
     space = " " * indent
     source = [f"{space}  source: {planned.points.records[0]}"] if estimate.determined else []
     return [

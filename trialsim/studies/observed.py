@@ -392,9 +392,15 @@ def sentence(trial: ObservedTrial, placed: Sequence[Placement]) -> str:
     if not placed or placed[0].looks_worse is None:
         why = next(iter(trial.not_simulated.values()), f"fewer than {MIN_REPLICATES} replicates")
         return f"{start}. Not placed among simulated trials: {why}."
-    odd = " or ".join(p.truth.label for p in placed if surprises(p))
+    labels = [p.truth.label for p in placed]
+
+    def named(truth: Truth) -> str:  # several truths may have one effect, or none
+        alone = labels.count(truth.label) == 1 or truth.title == truth.label
+        return truth.label if alone else f"{truth.label}, {truth.title}"
+
+    odd = " or ".join(named(p.truth) for p in placed if surprises(p))
     fits = ", ".join(
-        f"{p.truth.label} ({out_of_100(p.looks_worse)} of 100 look worse)"
+        f"{named(p.truth)} ({out_of_100(p.looks_worse)} of 100 look worse)"
         for p in placed
         if not surprises(p) and p.looks_worse is not None
     )
