@@ -18,6 +18,7 @@ __all__ = [
     "ImpossibleCourseError",
     "Mix",
     "calibrated_hazard",
+    "hazard_reaching",
     "log_normal_mix",
 ]
 
@@ -69,6 +70,10 @@ class Course:
             for start, end, hazard in zip(starts, ends, hazards, strict=False)
             if start < until
         ]
+
+    def response_at(self, day: float) -> float:
+        """Return the hazard of response on a day."""
+        return self.pieces(inf)[sum(end <= day for end in self.breaks)][1]
 
     def probability_of_response(self, day: float) -> float:
         """Probability to be alive, followed and in response on a day."""
@@ -170,6 +175,17 @@ def calibrated_hazard(
             for share, times, state in before
         )
 
+    return hazard_reaching(target, reached)
+
+
+def hazard_reaching(target: float, reached: Callable[[float], float]) -> float:
+    """Find the least hazard per day at which a probability that depends on it is `target`.
+
+    Raises
+    ------
+    ImpossibleCourseError
+        If no hazard of at least 0 and at most 1 per day reaches the target.
+    """
     peak = _peak(reached)
     least, most = reached(0.0), reached(peak)
     if not least - 1e-12 <= target <= most:

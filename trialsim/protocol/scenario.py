@@ -22,6 +22,7 @@ from trialsim.protocol.intercurrent import EventCourses, EventTruth, Intercurren
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
 from trialsim.protocol.onset import Onset
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
+from trialsim.protocol.pool import EffectorPool
 from trialsim.protocol.quantities import (
     Difference,
     Frozen,
@@ -349,11 +350,12 @@ class Piece(OneOf):
     """A stretch of an arm's course with one hazard of response.
 
     The hazard is stated, or fitted so that a probability is reached at the end of the piece, or the
-    control arm's, or follows from a smooth onset. The last piece goes on after its end.
+    control arm's, or follows from a smooth onset or from the doses given. The last piece goes on
+    after its end.
     """
 
     model_config = one_of(
-        "hazard_per_year", "reaches", "as_control", "onset", remedy="Keep one of them."
+        "hazard_per_year", "reaches", "as_control", "onset", "pool", remedy="Keep one of them."
     )
 
     until: Time
@@ -361,12 +363,14 @@ class Piece(OneOf):
     reaches: Reached | None = None
     as_control: Literal[True] | None = None
     onset: Onset | None = None
+    pool: EffectorPool | None = None
     note: Text | None = None
 
     @property
     def source(self) -> str | None:
         """The record its hazard was fitted to, where one is named."""
         stated = self.reaches or self.hazard_per_year
+        stated = self.pool.fitted_to if self.pool else stated
         return stated.source if stated else None
 
 
@@ -375,6 +379,19 @@ class ResponseScenario(Frozen):
 
     control: Annotated[tuple[Piece, ...], Field(min_length=1, max_length=20)]
     treated: Annotated[tuple[Piece, ...], Field(min_length=1, max_length=20)] | None = None
+
+    @property
+    def pool(self) -> EffectorPool | None:
+        """What doses fill, where the treated arm's course follows from them."""
+        return self.treated[0].pool if self.treated else None
+
+    @model_validator(mode="after")
+    def _pool_alone(self) -> Self:
+        own = self.treated or ()
+        if any(p.pool for p in self.control) or (any(p.pool for p in own) and len(own) > 1):
+            rule = "must have a 'pool' as the only piece of 'treated'"
+            raise broken(rule, "It adds to the control arm's hazard from entry until its end.")
+        return self
 
 
 class Scenario(Frozen):

@@ -138,10 +138,10 @@ def course_model(resolved: ResolvedTemplate, scenario: Scenario) -> CourseModel:
     """
     response, leaving = scenario.response, resolved.template.nature.response or Leaving()
     assert response is not None  # required of a template with a primary response endpoint
-    smooth = any(piece.onset for _, pieces in _arms(response) for piece in pieces)
+    smooth = any(piece.onset or piece.pool for _, pieces in _arms(response) for piece in pieces)
     unlike = leaving.frailty_sd.value or leaving.hazard_ratio_by or leaving.again_per_year.value
     if smooth or unlike:
-        rule = "has a smooth onset, response again, frailty or levels, which are not fitted yet"
+        rule = "has a smooth onset, a pool, response again, frailty or levels: not fitted yet"
         raise RequestError(Problem(rule, "Leave it out.", f"scenario {scenario.id}"))
     therapy, truth = resolved.template.protocol.therapy, resolved.truth(scenario)
     assert truth.courses is not None
