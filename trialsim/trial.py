@@ -425,6 +425,8 @@ class Measure(StrEnum):
     WRONG_VERDICT = "wrong_verdict"  # no to an effect that is there later, or yes to none
     VERDICT_CHANGES = "verdict_changes"  # between this horizon and the reference
     STOPS_WRONGLY = "stops_wrongly"  # of trials that would find the effect at the reference
+    DRUG_PER_PATIENT = "drug_per_patient"  # in `unit`, over the whole of a regimen
+    RISK_CHANGE = "risk_change"  # of an arm, between two readings
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
     COST = "cost"  # in `unit`
     HAZARD = "hazard"  # fitted to published points, with its profile interval
@@ -473,6 +475,7 @@ class Row:
     status: str | None = None
     set_by: str | None = None
     headline: bool | None = None
+    regimen: str | None = None  # where several are compared
     stratum: str | None = None  # "factor" of subgroups, "factor=level" of one of them
     why: str | None = None
 

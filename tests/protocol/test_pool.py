@@ -1,8 +1,9 @@
-"""The pool that doses fill: against summation dose by dose, and against its differential equation."""
+"""The pool that doses fill: against summation dose by dose, and its differential equation."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from math import exp, log
 
 import numpy as np
@@ -73,8 +74,8 @@ def test_reference_response_is_that_of_the_differential_equations_to_1e6(half_li
 
     state, day = np.array([0.0, 1.0]), 0.0
     times = [j * plan.every.days for j in range(plan.n_doses)] + [546.0]
-    for start, end in zip(times, times[1:], strict=False):
-        state = state + [1.0, 0.0]
+    for start, end in pairwise(times):
+        state = state + np.array([1.0, 0.0])
         solved = solve_ivp(slopes, (start, end), state, rtol=1e-10, atol=1e-12)
         state, day = solved.y[:, -1], end
     resolved = load_template("chronic-hepatitis-b", variant="dosing")
@@ -109,8 +110,8 @@ def test_property_a_pool_that_adds_no_hazard_is_control(half_life, half_at, ever
 
 @pytest.mark.parametrize("weeks", [2, 8, 26])
 def test_property_the_same_drug_per_week_given_daily_fills_nearly_the_same_pool(weeks):
-    """1.6 mg twice weekly and 3.2/7 mg daily: within 2% of the mean pool, at any time of day."""
+    """1.6 mg twice weekly and 3.2/7 mg daily: the drug of 1.25 days apart at most, on average."""
     own = pool(f"{weeks} wk")
     twice, daily = own.filled_by(dosing()), own.filled_by(dosing("0.457143 mg", "1 d"))
     means = [sum(f.on(100 + k / 50) for k in range(350)) / 350 for f in (twice, daily)]
-    assert means[1] == pytest.approx(means[0], rel=0.02 * 4 / weeks)
+    assert 0 < means[0] - means[1] < 2 / 7 * 1.25

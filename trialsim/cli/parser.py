@@ -269,6 +269,14 @@ def _followup(followup: argparse.ArgumentParser) -> None:
         help="the one whose effect counts (default: that of the primary endpoint, else the last)",
     )
     followup.add_argument(
+        "--regimens",
+        nargs="?",
+        const="",
+        metavar="LIST",
+        help='compare regimens instead: "0.8 mg; daily; 1.6 mg every 3.5 d for 52 wk" (default: 24 '
+        "and 52 weeks, half the dose, daily)",
+    )
+    followup.add_argument(
         "--analyses", action="store_true", help="log-rank, MaxCombo, ... of the same patients too"
     )
     followup.add_argument(

@@ -58,7 +58,7 @@ class Dosing(Frozen):
     @property
     def given(self) -> float:
         """How much one patient receives, in the unit of the dose."""
-        return self.n_doses * self.dose.amount
+        return round(self.n_doses * self.dose.amount, 6)
 
     def __str__(self) -> str:
         return f"{self.dose} every {self.every} for {self.lasting}"

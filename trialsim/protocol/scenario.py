@@ -369,8 +369,7 @@ class Piece(OneOf):
     @property
     def source(self) -> str | None:
         """The record its hazard was fitted to, where one is named."""
-        stated = self.reaches or self.hazard_per_year
-        stated = self.pool.fitted_to if self.pool else stated
+        stated = (self.pool and self.pool.fitted_to) or self.reaches or self.hazard_per_year
         return stated.source if stated else None
 
 
