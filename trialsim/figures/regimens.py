@@ -37,7 +37,6 @@ def pool_panel(axes: Axes, planned: PlannedRegimens, scenario: int, last: float)
         colour, style = _LINES[index % len(_LINES)]
         x = [day / DAYS_PER_UNIT["mo"] for day in days]
         axes.plot(x, [filling.on(day) for day in days], ls=style, color=colour, lw=1.3)
-    axes.set_ylim(bottom=0)
     axes.set_title(planned.scenarios[scenario].id, fontsize=10, loc="left")
     return axes
 
@@ -85,6 +84,7 @@ def regimens_figure(planned: PlannedRegimens) -> tuple[Figure, str]:
         for column, scenario in enumerate(pools):
             pool_panel(drawn[0][column], planned, scenario, last)
             response_panel(drawn[1][column], planned, scenario, last)
+        drawn[0][0].set_ylim(bottom=0)
         drawn[0][0].set_ylabel("pool, in reference doses")
         drawn[1][0].set_ylabel("% of patients in response")
         handles, labels = drawn[1][0].get_legend_handles_labels()

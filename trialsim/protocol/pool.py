@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil, exp, expm1, log, log1p
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -161,14 +162,7 @@ class EffectorPool(OneOf):
         most : float
             Per day, of a pool that is full.
         """
-        pieces = filling.pieces(0.0, until, control.breaks)
-        starts = (0.0, *(end for end, _ in pieces))
-        hazards = [
-            control.response_at((start + end) / 2) + most * effect
-            for start, (end, effect) in zip(starts, pieces, strict=False)
-        ]
-        ends = tuple(end for end, _ in pieces)
-        return replace(control, breaks=ends, response=tuple(hazards))
+        return _added(control, filling.pieces(0.0, until, control.breaks), most)
 
     def solved(self, control: Course, target: float, by: float) -> float:
         """Return the hazard of a full pool, per day, at which `fitted_to` is reached.
@@ -181,9 +175,25 @@ class EffectorPool(OneOf):
         assert self.fitted_to is not None  # one of two, by the model
         filling = self.filled_by(self.fitted_to.under)
         assert filling is not None  # checked by the model
-        return hazard_reaching(
-            target, lambda most: self.course(control, filling, by, most).probability_of_response(by)
-        )
+        return _solved(control, filling, target, by)
+
+
+@lru_cache(maxsize=256)  # the same under every regimen and read-out
+def _solved(control: Course, filling: Filling, target: float, by: float) -> float:
+    pieces = filling.pieces(0.0, by, control.breaks)
+    return hazard_reaching(
+        target, lambda most: _added(control, pieces, most).probability_of_response(by)
+    )
+
+
+def _added(control: Course, pieces: Sequence[tuple[float, float]], most: float) -> Course:
+    starts = (0.0, *(end for end, _ in pieces))
+    hazards = [
+        control.response_at((start + end) / 2) + most * effect
+        for start, (end, effect) in zip(starts, pieces, strict=False)
+    ]
+    ends = tuple(end for end, _ in pieces)
+    return replace(control, breaks=ends, response=tuple(hazards))
 
 
 @dataclass(frozen=True)

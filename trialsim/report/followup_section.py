@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.report.regimens_screen import regimen_tables
 from trialsim.report.run_reader import FinishedRun
 from trialsim.studies.delayed_effect import short_name
 
@@ -21,6 +22,8 @@ def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
     blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
     if not blocks:
         return None
+    if all("regimen" in row for run in found for row in run.document["rows"]):
+        return Section("followup", "Regimens", tuple(blocks))
     blocks.append(
         Paragraph(
             "The same simulated patients are read out at every horizon, and differences between "
@@ -36,7 +39,10 @@ def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
 def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     rows = run.document["rows"]
     titles = {scenario.id: scenario.title for scenario in run.resolved.template.scenarios}
-    drawn = {name: run.svgs.get(name) for name in ("followup", "lags")}
+    drawn = {name: run.svgs.get(name) for name in ("followup", "lags", "regimens")}
+    if any("regimen" in row for row in rows):
+        yield from _regimens(rows, titles, drawn["regimens"], number)
+        rows = []
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
         own = [row for row in rows if row["scenario"] == scenario and "lag" not in row]
         grid = _horizons(f"If the truth is {titles[scenario]} [{scenario}]", own)
@@ -52,6 +58,39 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         yield Paragraph(told)
     for warning in run.document["warnings"]:
         yield Paragraph(warning["text"].partition(" More: ")[0])
+
+
+def _regimens(
+    rows: Sequence[_Row], titles: dict[str, str], svg: str | None, number: int
+) -> Iterator[Block]:
+    """Yield two tables per scenario: what is true of every regimen, and what is found."""
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        own = [row for row in rows if row["scenario"] == scenario]
+        for caption, header, lines in regimen_tables(own):
+            words = tuple(word.replace("\n", " ") for word in header)
+            told = f"If the truth is {titles[scenario]} [{scenario}]: {caption.rstrip(':')}"
+            yield _with_drawing(f"regimens-{number}", svg, Grid(told, words, tuple(lines)))
+            svg = None
+    yield Paragraph(
+        "Regimens are given to the same simulated patients and read twice: at an equal time after "
+        "entry, and at an equal time after the end of each regimen's own therapy; between readings "
+        "is the second less the first. No parameter of the pool is identified by published results."
+    )
+    held = [row for row in rows if row.get("evidence")]
+    said = {
+        (row["scenario"], row["regimen"], row["evidence"]): 100 * row["value"]
+        for row in held
+        if row["measure"] == "fitted"
+    }
+    lines = [
+        (row["scenario"], row["regimen"], f"{said[key]:.1f}%", f"{100 * row['value']:.1f}%")
+        for row in held
+        if row["measure"] == "estimate"
+        and (key := (row["scenario"], row["regimen"], row["evidence"])) in said
+    ]
+    if lines:
+        header = ("Pool", "Regimen seen", "It says", "Published")
+        yield Grid("What the pools say of published results", header, tuple(lines))
 
 
 def _with_drawing(name: str, svg: str | None, grid: Grid) -> Block:

@@ -119,7 +119,7 @@ def _percent(rows: Sequence[_Row], sign: str) -> str:
 def in_short(regimen: str, planned: str) -> str:
     """Return what differs from the planned regimen: "52 wk" or "0.8 mg"."""
     if regimen == planned:
-        return "as planned"
+        return "planned"
     own, other = (_parts(words) for words in (regimen, planned))
     return ", ".join(part for part, known in zip(own, other, strict=True) if part != known)
 
@@ -134,8 +134,8 @@ def _legend(planned: PlannedRegimens) -> str:
     plan = planned.regimens[0].job.plans[0]
     return (
         f"Each regimen is read twice: {months(planned.day)} after entry, and "
-        f"{months(planned.since_therapy)} after the end of its own therapy; between readings: the second "
-        "less the first (of the true response: control, treated). found: significant "
+        f"{months(planned.since_therapy)} after the end of its own therapy; between readings: the "
+        "second less the first (of the true response: control, treated). found: significant "
         f"({plan.in_words}); against planned: in the same trials, read at the same kind of time."
     )
 

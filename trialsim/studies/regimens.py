@@ -233,8 +233,10 @@ def _answering(
     if (named and deaf) or not any(s.id in pools for s in left):
         rule = "does not answer to regimens: its treated arm does not follow from doses"
         known = f"Name some of {', '.join(pools)}." if pools else _no_pool(resolved)
-        who = [f"'{s.id}'" for s in deaf] or [resolved.template.id]
-        raise RequestError([Problem(rule, known, "--scenario", word) for word in who])
+        if not named or not deaf:
+            rule = "needs a scenario whose treated arm follows from doses: they change nothing here"
+            raise RequestError(Problem(rule, known, "--regimens"))
+        raise RequestError([Problem(rule, known, "--scenario", f"'{s.id}'") for s in deaf])
     return left
 
 
