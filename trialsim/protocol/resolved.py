@@ -91,11 +91,11 @@ class Setting:
 
 
 class ImpossiblePieceError(ValueError):
-    """A piece of a course that cannot be: whose arm, which piece, and why."""
+    """A piece of a course that cannot be: whose arm, which piece, why, and a remedy of its own."""
 
-    def __init__(self, arm: str, index: int, why: str) -> None:
+    def __init__(self, arm: str, index: int, why: str, remedy: str = "") -> None:
         super().__init__(why)
-        self.arm, self.index = arm, index
+        self.arm, self.index, self.remedy = arm, index, remedy
 
 
 def reached_probability(reached: Reached, arm: str, evidence: Evidence) -> float | None:
@@ -358,14 +358,11 @@ def _pool_course(
     evidence: Evidence,
 ) -> Course:
     """Return a course that follows from doses; `then` is the control's where it is fitted."""
-    filling = pool.filled_by(dosing) if dosing else None
+    filling, unit = pool.filled_by(dosing) if dosing else None, pool.reference_dose
     if filling is None:
-        raise ImpossiblePieceError(
-            "treated",
-            0,
-            f"needs a regimen of the experimental arm with 'every', 'for' and a 'dose' in the "
-            f"unit of {pool.reference_dose}",
-        )
+        why = f"needs the experimental arm's dose, 'every' and 'for', to count in doses of {unit}"
+        remedy = f"Write regimen: {{drug: ..., dose: {unit}, every: 3.5 d, for: 26 wk}} there."
+        raise ImpossiblePieceError("treated", 0, why, remedy)
     if pool.hazard_per_year_at_most is not None:
         most = pool.hazard_per_year_at_most.value / DAYS_PER_YEAR
         return pool.course(control, filling, until, most)

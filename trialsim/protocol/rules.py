@@ -413,7 +413,8 @@ def _courses(
         yield Broken(
             (*here, "response", why.arm, why.index),
             str(why),
-            "Change its end, what it reaches, or relapse, death and loss under nature.response.",
+            why.remedy
+            or "Change its end, what it reaches, or relapse, death and loss under nature.response.",
         )
 
 
