@@ -119,6 +119,23 @@ def test_reference_all_pools_say_13_of_32_and_disagree_under_52_weeks():
 
 
 @pytest.mark.parametrize(
+    "leaving",
+    [
+        {"relapse_per_year": 0.1},
+        {"relapse_per_year": 0.2, "again_per_year": 0.3, "death_per_year": 0.02},
+        {"frailty_sd": 0.7, "loss_per_year": 0.03},
+    ],
+)
+def test_analytic_a_pool_reaches_its_result_with_relapse_loss_and_frailty(leaving):
+    setting = f"nature.response={json.dumps(leaving)}"
+    control = "scenarios.pool-8-weeks.response.control=[{until: 18 mo, hazard_per_year: 0.07}]"
+    resolved = load_template("chronic-hepatitis-b", variant="dosing", settings=[setting, control])
+    (scenario,) = resolved.scenarios(["pool-8-weeks"])
+    _, treated = resolved.truth(scenario).risks_on(18 * 30.4375)
+    assert treated == pytest.approx(13 / 32, abs=1e-9)
+
+
+@pytest.mark.parametrize(
     ("words", "expected"),
     [
         ("for 52 wk", "1.6 mg every 3.5 d for 52 wk"),

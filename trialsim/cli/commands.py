@@ -709,6 +709,9 @@ def followup(options: argparse.Namespace) -> None:
     _say(f"{time.monotonic() - started:.1f} s")
 
 
+_USUAL_POWER = 0.8
+
+
 def _regimens(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
     from trialsim.figures.regimens import regimens_figure
@@ -720,7 +723,8 @@ def _regimens(options: argparse.Namespace) -> None:
     started = time.monotonic()
     check_request(options.replicates, options.seed, options.workers or 1)
     others = ("reference", "analyses", "lags", "choose", "futility", "accept_claim")
-    if beside := [name for name in others if getattr(options, name)]:
+    beside = [name for name in others if getattr(options, name)]
+    if beside := [*beside, *(["power"] if options.power != _USUAL_POWER else [])]:
         rule, remedy = "is of horizons, not of regimens", "Leave it out beside --regimens."
         names = [f"--{name.replace('_', '-')}" for name in beside]
         raise RequestError([Problem(rule, remedy, name) for name in names])

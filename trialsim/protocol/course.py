@@ -193,6 +193,8 @@ def hazard_reaching(target: float, reached: Callable[[float], float]) -> float:
     low, high = 0.0, peak
     for _ in range(200):
         middle = (low + high) / 2
+        if middle in (low, high):
+            break  # no number lies between
         low, high = (middle, high) if reached(middle) < target else (low, middle)
     return (low + high) / 2
 

@@ -181,19 +181,35 @@ class EffectorPool(OneOf):
 @lru_cache(maxsize=256)  # the same under every regimen and read-out
 def _solved(control: Course, filling: Filling, target: float, by: float) -> float:
     pieces = filling.pieces(0.0, by, control.breaks)
+    if not control.relapse:  # only the sum of the hazard counts then
+        total = sum(
+            (end - start) * effect
+            for start, (end, effect) in zip(_starts(pieces), pieces, strict=False)
+        )
+        alone = sum(length * hazard for length, hazard in control.pieces(by))
+        blank = replace(control, breaks=(by,))
+        return hazard_reaching(
+            target,
+            lambda most: replace(
+                blank, response=((alone + most * total) / by,)
+            ).probability_of_response(by),
+        )
     return hazard_reaching(
         target, lambda most: _added(control, pieces, most).probability_of_response(by)
     )
 
 
 def _added(control: Course, pieces: Sequence[tuple[float, float]], most: float) -> Course:
-    starts = (0.0, *(end for end, _ in pieces))
     hazards = [
         control.response_at((start + end) / 2) + most * effect
-        for start, (end, effect) in zip(starts, pieces, strict=False)
+        for start, (end, effect) in zip(_starts(pieces), pieces, strict=False)
     ]
     ends = tuple(end for end, _ in pieces)
     return replace(control, breaks=ends, response=tuple(hazards))
+
+
+def _starts(pieces: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    return (0.0, *(end for end, _ in pieces))
 
 
 @dataclass(frozen=True)

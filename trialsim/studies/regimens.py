@@ -36,19 +36,16 @@ from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row, StudyResult
 
 __all__ = [
-    "DEFAULT_REGIMENS",
     "HeldAgainst",
     "PlannedRegimen",
     "PlannedRegimens",
     "plan_regimens",
     "pool_of",
     "regimens_from_words",
+    "usual_regimens",
 ]
 
 Bools = NDArray[np.bool_]
-
-DEFAULT_REGIMENS = "for 24 wk; for 52 wk; 0.8 mg; daily"
-"""What the planned regimen is compared with where none is named (chosen, not published)."""
 
 _SAME_DAY = 0.5
 _OFTEN = {"daily": "1 d", "twice daily": "12 h", "twice weekly": "3.5 d", "weekly": "7 d"}
@@ -148,6 +145,12 @@ def regimens_from_words(words: str, planned: Dosing) -> tuple[Dosing, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def usual_regimens(planned: Dosing) -> str:
+    """Return 24 and 52 weeks, half the dose, and daily, in words (chosen, not published)."""
+    half = Dose(planned.dose.amount / 2, planned.dose.unit)
+    return f"for 24 wk; for 52 wk; {half}; daily"
+
+
 def _changed(
     planned: Dosing,
     dose: str | None,
@@ -178,7 +181,7 @@ def plan_regimens(
     Parameters
     ----------
     words : str
-        The regimens beside the planned one; `DEFAULT_REGIMENS` where empty.
+        The regimens beside the planned one; those of `usual_regimens` where empty.
     scenarios : sequence of str
         Ids; those with a pool, and those without an effect, for none.
     at, clock : str, optional
@@ -196,7 +199,7 @@ def plan_regimens(
         remedy = f"Write it under protocol.arms, at {protocol.experimental.id}."
         raise RequestError(Problem(rule, remedy, "--regimens"))
     chosen = _answering(resolved, resolved.scenarios(scenarios), named=bool(scenarios))
-    regimens = regimens_from_words(words or DEFAULT_REGIMENS, planned)
+    regimens = regimens_from_words(words or usual_regimens(planned), planned)
     time = protocol.primary.read_out
     if at is not None:
         times = times_from_words(at, clock, protocol)
