@@ -36,10 +36,10 @@ def regimens_screen(planned: PlannedRegimens, result: StudyResult, seed: int, pr
     )
     parts = [f"{wrapped(title)}\n{wrapped(what)}"]
     rows = [row.as_dict() for row in result.rows]
-    titles = {s.id: s.title for s in planned.scenarios}
-    for name in titles:
-        told = f"If the truth is {titles[name]} ({name}; known from: assumed)"
-        own = [row for row in rows if row["scenario"] == name]
+    for scenario in planned.scenarios:
+        known = planned.resolved.status_of(scenario)
+        told = f"If the truth is {scenario.title} ({scenario.id}; known from: {known})"
+        own = [row for row in rows if row["scenario"] == scenario.id]
         drawn = [
             f"{caption}\n{table(header, lines)}" for caption, header, lines in regimen_tables(own)
         ]

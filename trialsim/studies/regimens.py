@@ -412,6 +412,7 @@ class PlannedRegimens:
         arms = (protocol.control.id, protocol.experimental.id)
         name, variant = self.scenarios[scenario].id, self.resolved.variant
         planned = simulations[0].results[scenario]
+        set_by = self.resolved.set_by_user(f"scenarios.{name}.response", "nature.response")
         for index, own in enumerate(self.regimens):
             results = simulations[index].results[scenario]
             told = str(own.dosing)
@@ -431,8 +432,14 @@ class PlannedRegimens:
             times = (_days(self.day), _days(self.since_therapy))
             for time, clock, at, pair in zip(times, Clock, own.readings, risks, strict=True):
                 here = replace(blank, horizon=str(time), clock=clock.value)
-                for arm, risk in zip(arms, pair, strict=True):
-                    yield replace(here, value=risk, arm=arm, unit="per patient", status="assumed")
+                day = own.horizons[at].day
+                known = (
+                    self.resolved.status_of_control_course(self.scenarios[scenario], day),
+                    self.resolved.status_of(self.scenarios[scenario], day),
+                )
+                for arm, risk, status in zip(arms, pair, known, strict=True):
+                    shown = replace(here, value=risk, arm=arm, unit="per patient", status=status)
+                    yield replace(shown, set_by=set_by)
                 ok = ~results[at].failed[:, -1]
                 found = replace(here, analysis=plan.in_words, n_failed=int((~ok).sum()))
                 if ok.sum() < MIN_REPLICATES:
