@@ -79,6 +79,7 @@ def power_panel(axes: Axes, planned: PlannedFollowUp, result: StudyResult) -> Ax
             if row.measure is Measure.POWER
             and row.scenario == scenario.id
             and row.lag is None
+            and row.missing is None
             and row.analysis == planned.jobs[0].plans[0].in_words
             and (row.horizon, row.clock) == (str(horizon.time.after), horizon.time.clock.value)
         ]

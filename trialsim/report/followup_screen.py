@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trialsim.protocol.quantities import Clock, months
+from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.delayed_effect import short_name
@@ -34,6 +35,8 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
         parts.append(_futility(planned, result))
     if analyses := result.figure_data.get("analyses"):
         parts += _analyses(planned, analyses)
+    if missing := result.figure_data.get("missing"):
+        parts += _missing(missing)
     parts.append(_plan(planned, result))
     if choice := result.texts.get("choice"):
         parts.append(wrapped(choice))
@@ -58,7 +61,10 @@ def _rows_at(result: StudyResult, scenario: str, horizon: tuple[str, str]) -> di
     return {
         (row.measure, row.arm, row.level if row.measure is not Measure.POWER else None): row
         for row in reversed(result.rows)  # the first is the one of the plan
-        if row.scenario == scenario and (row.horizon, row.clock) == horizon and row.lag is None
+        if row.scenario == scenario
+        and (row.horizon, row.clock) == horizon
+        and row.lag is None
+        and row.missing is None
     }
 
 
@@ -146,6 +152,16 @@ def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
     worst = max((row.mcse or 0.0 for row in rows), default=0.0)
     of_times = "" if planned.truths[0][0].courses else " Risks are read as times to the event here."
     yield wrapped(f"Monte Carlo standard errors are at most {100 * worst:.1f} of 100.{of_times}")
+
+
+def _missing(rows: tuple[Row, ...]) -> Iterator[str]:
+    """Yield what every way to deal with missing read-outs finds in the same patients."""
+    flat = [row.as_dict() for row in rows]
+    for scenario in dict.fromkeys(row.scenario for row in rows):
+        lines = list(missing_lines([row for row in flat if row["scenario"] == scenario]))
+        told = wrapped(f"How missing read-outs are dealt with ({scenario})")
+        yield f"{told}\n{table(MISSING_HEADER, lines)}"
+    yield wrapped(missing_words(flat))
 
 
 _LATE = "log-rank, FH(0, 1)"  # sees late differences best

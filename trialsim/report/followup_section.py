@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
 from trialsim.report.run_reader import FinishedRun
 from trialsim.studies.delayed_effect import short_name
 
@@ -34,7 +35,9 @@ def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
 
 
 def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
-    rows = run.document["rows"]
+    every = run.document["rows"]
+    missing = [r for r in every if "missing" in r or r["measure"] == "risk_without_loss"]
+    rows = [row for row in every if row not in missing]
     titles = {scenario.id: scenario.title for scenario in run.resolved.template.scenarios}
     drawn = {name: run.svgs.get(name) for name in ("followup", "lags")}
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
@@ -48,6 +51,13 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         if late:
             grid = _analyses(f"If the effect started later [{scenario}]", late)
             yield _with_drawing(f"lags-{number}", drawn.pop("lags", None), grid)
+    header = tuple(words.replace("-\n", "").replace("\n", " ") for words in MISSING_HEADER)
+    for scenario in dict.fromkeys(row["scenario"] for row in missing):
+        own = [row for row in missing if row["scenario"] == scenario]
+        caption = f"How missing read-outs are dealt with [{scenario}]"
+        yield Grid(caption, header, tuple(missing_lines(own)))
+    if missing:
+        yield Paragraph(missing_words(missing))
     for told in run.document["texts"].values():
         yield Paragraph(told)
     for warning in run.document["warnings"]:
