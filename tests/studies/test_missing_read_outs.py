@@ -221,5 +221,5 @@ def test_property_screen_shows_every_handling_at_every_horizon_under_the_truth_i
     names = ("- failure", "- left out", "- last seen", "- imputed")
     assert all(block.count(f"\n{name}") == 3 for name in names)
     control, treated = risks_without_loss(plan.truths[-1][0], plan.horizons[-1].day)
-    assert f"12 mo: true               {1000 * control:.0f} -> {1000 * treated:.0f}" in block
+    assert f"12 mo: true              {1000 * control:.0f} -> {1000 * treated:.0f}" in block
     assert max(map(len, shown.splitlines())) <= 80

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
-from math import exp, sqrt
+from math import sqrt
 from typing import Protocol as Shape
 
 import numpy as np
@@ -384,8 +384,12 @@ class PlannedFollowUp:
         protocol, cost = self.resolved.template.protocol, self.resolved.template.cost
         unit = f"{cost.currency} of {cost.year}" if cost else None
         if courses := self.truths[index][scenario].courses:
-            leaving = courses.control.death + courses.control.loss
-            lost = 1 - (1 - courses.missed_visits) * exp(-leaving * horizon.day)
+            shares, arms = protocol.ratio, (courses.treated, courses.control)
+            followed = sum(
+                share * own.probability_followed(horizon.day)
+                for share, own in zip(shares, arms, strict=True)
+            ) / sum(shares)
+            lost = 1 - (1 - courses.missed_visits) * followed
             yield replace(blank, measure=Measure.LOST, value=lost, unit="per patient")
         for power in (None, 0.8, 0.9):
             n, why = protocol.n_total, None
