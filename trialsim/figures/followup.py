@@ -33,7 +33,8 @@ def course_panel(axes: Axes, planned: PlannedFollowUp, seen: tuple[SeenPoint, ..
     Control arms are grey, treated ones blue; scenarios differ by their line.
     """
     per, unit = _scale(planned)
-    courses = planned.truths[0][0].courses is not None
+    first = planned.truths[0][0]
+    courses = first.courses is not None and not first.intercurrent
     last = planned.horizons[-1].day
     for index, scenario in enumerate(planned.scenarios):
         if courses:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trialsim.protocol.endpoints import IntervalCensoredTest
 from trialsim.protocol.quantities import Clock, months
+from trialsim.report.horizon_estimands import estimand_lines, estimand_words
 from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
@@ -36,6 +37,8 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
         parts.append(_futility(planned, result))
     if analyses := result.figure_data.get("analyses"):
         parts += _analyses(planned, analyses, result.figure_data.get("between visits", ()))
+    if planned.truths[0][0].intercurrent:
+        parts += _estimands(planned, result)
     if missing := result.figure_data.get("missing"):
         parts += _missing(missing)
     parts.append(_plan(planned, result))
@@ -66,6 +69,7 @@ def _rows_at(result: StudyResult, scenario: str, horizon: tuple[str, str]) -> di
         and (row.horizon, row.clock) == horizon
         and row.lag is None
         and row.missing is None
+        and row.estimand is None
     }
 
 
@@ -168,6 +172,17 @@ def _analyses(
         )
     told = f"Monte Carlo standard errors are at most {100 * worst:.1f} of 100."
     yield wrapped(f"{told}{said}{of_times}")
+
+
+def _estimands(planned: PlannedFollowUp, result: StudyResult) -> Iterator[str]:
+    """Yield what every estimand is at every horizon, and how often its analysis finds it."""
+    rows = [row.as_dict() for row in result.rows if row.estimand]
+    horizons = [(str(h.time.after), h.time.clock.value) for h in planned.horizons]
+    for scenario in planned.scenarios:
+        lines = estimand_lines([row for row in rows if row["scenario"] == scenario.id], horizons)
+        told = wrapped(f"Estimands at every horizon, true effect / found % ({scenario.id})")
+        yield f"{told}\n{table(('estimand', *(after for after, _ in horizons)), list(lines))}"
+    yield wrapped(estimand_words(rows))
 
 
 def _missing(rows: tuple[Row, ...]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.report.horizon_estimands import estimand_lines, estimand_words
 from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
 from trialsim.report.run_reader import FinishedRun
 from trialsim.studies.delayed_effect import short_name
@@ -37,7 +38,8 @@ def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
 def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     every = run.document["rows"]
     missing = [r for r in every if "missing" in r or r["measure"] == "risk_without_loss"]
-    rows = [row for row in every if row not in missing]
+    asked = [row for row in every if "estimand" in row]
+    rows = [row for row in every if row not in missing and row not in asked]
     titles = {scenario.id: scenario.title for scenario in run.resolved.template.scenarios}
     drawn = {name: run.svgs.get(name) for name in ("followup", "lags")}
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
@@ -58,6 +60,13 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         yield Grid(caption, header, tuple(missing_lines(own)))
     if missing:
         yield Paragraph(missing_words(missing))
+    horizons = list(dict.fromkeys((row["horizon"], row["clock"]) for row in asked))
+    for scenario in dict.fromkeys(row["scenario"] for row in asked):
+        lines = estimand_lines([r for r in asked if r["scenario"] == scenario], horizons)
+        caption = f"Estimands at every horizon, true effect / found % [{scenario}]"
+        yield Grid(caption, ("Estimand", *(after for after, _ in horizons)), tuple(lines))
+    if asked:
+        yield Paragraph(estimand_words(asked))
     for told in run.document["texts"].values():
         yield Paragraph(told)
     for warning in run.document["warnings"]:

@@ -94,8 +94,11 @@ def with_analyses(
     Raises
     ------
     RequestError
-        For a lag after which the effect can no longer be reached.
+        For a lag after which the effect can no longer be reached, or intercurrent events.
     """
+    if planned.truths[0][0].intercurrent:
+        rule = "cannot stand beside nature.intercurrent_events yet"
+        raise RequestError(Problem(rule, "Leave out one of the two.", "--analyses"))
     n = result.n_replicates
     cells = [
         (lag, horizons, _computed(job, n))

@@ -36,11 +36,15 @@ _SHARES_REPLICATES = 2_560  # shares of arms vary little from trial to trial
 
 
 def check_missing(planned: PlannedFollowUp) -> None:
-    """Refuse endpoints other than response at a visit, which are never missing (RequestError)."""
+    """Refuse endpoints other than response at a visit, and events (RequestError)."""
     primary = planned.resolved.template.protocol.primary
     if not isinstance(primary, ResponseEndpoint):
         rule = f"is about response at a visit; the primary endpoint is of kind {primary.kind}"
         raise RequestError(Problem(rule, "Leave it out.", "--missing"))
+    if planned.truths[0][0].intercurrent:
+        rule = "cannot stand beside nature.intercurrent_events, whose estimands say so each"
+        remedy = "Leave it out, and set estimand.missing or further_estimands."
+        raise RequestError(Problem(rule, remedy, "--missing"))
 
 
 def with_missing_read_outs(
