@@ -223,3 +223,23 @@ def test_property_screen_shows_every_handling_at_every_horizon_under_the_truth_i
     control, treated = risks_without_loss(plan.truths[-1][0], plan.horizons[-1].day)
     assert f"12 mo: true              {1000 * control:.0f} -> {1000 * treated:.0f}" in block
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_property_loss_in_one_arm_makes_no_effect_but_errors_that_are_counted_as_such():
+    settings = [
+        "nature.response={loss_per_year: 0.05, loss_hazard_ratios: {treated: 8}}",
+        "protocol.sample_size={total: 1000}",
+    ]
+    plan = planned(HEPATITIS, AT, settings, ["no-effect"])
+    result = with_missing_read_outs(plan, plan.result(replicates=300), tuple(MissingReadOut)[:2])
+    (truth,) = plan.truths[-1]
+    assert truth.is_null
+    control, treated = plan.risks(2, 0)
+    assert control > 1.5 * treated  # as seen
+    assert plan.design(2, plan._effect(2, 0), 0.8).per_arm is None
+    last = [r for r in result.rows if r.horizon == "12 mo"]
+    wrong = next(r for r in last if r.measure is Measure.WRONG_VERDICT)
+    level = {r.missing: r.value for r in last if r.measure is Measure.TYPE_I_ERROR}
+    assert wrong.value == level[None] == level["failure"]
+    assert level["failure"] > 0.3
+    assert level["complete-case"] < 0.05 + 4 * sqrt(0.05 * 0.95 / 300)

@@ -7,7 +7,7 @@ factors carry prognosis, `trialsim.generate` solves the coefficients that make t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, log
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -570,11 +570,13 @@ class Truth:
 
     @property
     def is_null(self) -> bool:
-        """Whether treatment changes nothing in the primary endpoint."""
+        """Whether treatment changes nothing in the primary endpoint, but perhaps who is lost."""
         if own := self.outcome(self.primary):
             return own.is_null
         if self.courses:
-            return self.courses.control == self.courses.treated
+            return self.courses.control == replace(
+                self.courses.treated, loss=self.courses.control.loss
+            )
         if self.lifetimes:
             return self.lifetimes.control == self.lifetimes.treated
         return self.treated_risk == self.control_risk

@@ -266,6 +266,12 @@ class PlannedFollowUp:
         value = estimand_value(job, job.plans[horizon], truth)
         return value.control, value.treated
 
+    def _effect(self, horizon: int, scenario: int) -> tuple[float, float]:
+        """Return the same; twice the control risk where arms differ by loss alone."""
+        truth, (control, treated) = self.truths[horizon][scenario], self.risks(horizon, scenario)
+        alike = truth.courses and truth.is_null and not truth.intercurrent
+        return control, control if alike else treated
+
     def check(self) -> None:
         """Refuse what cannot be simulated or chosen, all at once (RequestError)."""
         problems = []
@@ -304,7 +310,7 @@ class PlannedFollowUp:
     def designs(self, scenario: int) -> tuple[HorizonDesign, ...]:
         """Return, per horizon, the trial that finds a scenario's effect there."""
         return tuple(
-            self.design(index, self.risks(index, scenario), self.request.power)
+            self.design(index, self._effect(index, scenario), self.request.power)
             for index in range(len(self.horizons))
         )
 
@@ -389,7 +395,7 @@ class PlannedFollowUp:
         results = [found for s in simulations for found in s.results[scenario]]
         results = results[: len(self.horizons)]
         at = self.horizons.index(self.reference)
-        theta, later = true_effect(self.risks(at, scenario), summary), results[at]
+        theta, later = true_effect(self._effect(at, scenario), summary), results[at]
         for index, (horizon, own) in enumerate(zip(self.horizons, results, strict=True)):
             failed = (own.failed | later.failed)[:, -1]
             name, variant = self.scenarios[scenario].id, self.resolved.variant
@@ -404,7 +410,7 @@ class PlannedFollowUp:
 
     def _planned(self, index: int, scenario: int, blank: Row) -> Iterator[Row]:
         """Yield what follows without simulation: sizes, months, losses and cost."""
-        horizon, risks = self.horizons[index], self.risks(index, scenario)
+        horizon, risks = self.horizons[index], self._effect(index, scenario)
         protocol, cost = self.resolved.template.protocol, self.resolved.template.cost
         unit = f"{cost.currency} of {cost.year}" if cost else None
         truth = self.truths[index][scenario]
