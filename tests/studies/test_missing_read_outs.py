@@ -243,3 +243,11 @@ def test_property_loss_in_one_arm_makes_no_effect_but_errors_that_are_counted_as
     assert wrong.value == level[None] == level["failure"]
     assert level["failure"] > 0.3
     assert level["complete-case"] < 0.05 + 4 * sqrt(0.05 * 0.95 / 300)
+
+
+def test_regression_horizons_of_two_clocks_are_told_apart():
+    plan = planned(HEPATITIS, Words(), ["nature.response.loss_per_year=0.2"], ["no-effect"])
+    result = with_missing_read_outs(plan, plan.result(replicates=100), (MissingReadOut.FAILURE,))
+    block = followup_screen(plan, result, 1, "trialsim").partition("How missing read-outs")[2]
+    titles = [line.partition(": true")[0] for line in block.splitlines() if ": true " in line]
+    assert len(titles) == len(set(titles)) == len(plan.horizons)

@@ -40,7 +40,7 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
     if planned.truths[0][0].intercurrent:
         parts += _estimands(planned, result)
     if missing := result.figure_data.get("missing"):
-        parts += _missing(missing)
+        parts += _missing(planned, missing)
     parts.append(_plan(planned, result))
     if choice := result.texts.get("choice"):
         parts.append(wrapped(choice))
@@ -174,22 +174,32 @@ def _analyses(
     yield wrapped(f"{told}{said}{of_times}")
 
 
+def _names(planned: PlannedFollowUp) -> dict[tuple[str, str], str]:
+    """Return what horizons are called: their time, or months since entry if clocks are mixed."""
+    mixed = len({horizon.time.clock for horizon in planned.horizons}) > 1
+    return {
+        (str(h.time.after), h.time.clock.value): months(h.day) if mixed else str(h.time.after)
+        for h in planned.horizons
+    }
+
+
 def _estimands(planned: PlannedFollowUp, result: StudyResult) -> Iterator[str]:
     """Yield what every estimand is at every horizon, and how often its analysis finds it."""
     rows = [row.as_dict() for row in result.rows if row.estimand]
-    horizons = [(str(h.time.after), h.time.clock.value) for h in planned.horizons]
+    horizons = _names(planned)
     for scenario in planned.scenarios:
         lines = estimand_lines([row for row in rows if row["scenario"] == scenario.id], horizons)
         told = wrapped(f"Estimands at every horizon, true effect / found % ({scenario.id})")
-        yield f"{told}\n{table(('estimand', *(after for after, _ in horizons)), list(lines))}"
+        yield f"{told}\n{table(('estimand', *horizons.values()), list(lines))}"
     yield wrapped(estimand_words(rows))
 
 
-def _missing(rows: tuple[Row, ...]) -> Iterator[str]:
+def _missing(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
     """Yield what every way to deal with missing read-outs finds in the same patients."""
     flat = [row.as_dict() for row in rows]
     for scenario in dict.fromkeys(row.scenario for row in rows):
-        lines = list(missing_lines([row for row in flat if row["scenario"] == scenario]))
+        own = [row for row in flat if row["scenario"] == scenario]
+        lines = list(missing_lines(own, _names(planned)))
         told = wrapped(f"How missing read-outs are dealt with ({scenario})")
         yield f"{told}\n{table(MISSING_HEADER, lines)}"
     yield wrapped(missing_words(flat))

@@ -57,14 +57,15 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     for scenario in dict.fromkeys(row["scenario"] for row in missing):
         own = [row for row in missing if row["scenario"] == scenario]
         caption = f"How missing read-outs are dealt with [{scenario}]"
-        yield Grid(caption, header, tuple(missing_lines(own)))
+        names = {(row["horizon"], row["clock"]): _at(row) for row in own}
+        yield Grid(caption, header, tuple(missing_lines(own, names)))
     if missing:
         yield Paragraph(missing_words(missing))
-    horizons = list(dict.fromkeys((row["horizon"], row["clock"]) for row in asked))
+    horizons = {(row["horizon"], row["clock"]): _at(row) for row in asked}
     for scenario in dict.fromkeys(row["scenario"] for row in asked):
         lines = estimand_lines([r for r in asked if r["scenario"] == scenario], horizons)
         caption = f"Estimands at every horizon, true effect / found % [{scenario}]"
-        yield Grid(caption, ("Estimand", *(after for after, _ in horizons)), tuple(lines))
+        yield Grid(caption, ("Estimand", *horizons.values()), tuple(lines))
     if asked:
         yield Paragraph(estimand_words(asked))
     for told in run.document["texts"].values():

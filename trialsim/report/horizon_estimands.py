@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ["estimand_lines", "estimand_words"]
@@ -11,7 +11,7 @@ _Row = Mapping[str, Any]
 
 
 def estimand_lines(
-    rows: Sequence[_Row], horizons: Sequence[tuple[str, str]]
+    rows: Sequence[_Row], horizons: Iterable[tuple[str, str]]
 ) -> Iterator[tuple[str, ...]]:
     """Yield one line per estimand of one scenario: per horizon what is true, and what is found.
 
@@ -19,7 +19,7 @@ def estimand_lines(
     ----------
     rows : sequence of mapping
         Flat rows of the document that name an estimand.
-    horizons : sequence of (time, clock)
+    horizons : iterable of (time, clock)
     """
     for estimand in dict.fromkeys(row["estimand"] for row in rows):
         cells = []

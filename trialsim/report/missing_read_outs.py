@@ -23,17 +23,21 @@ _SHORT = {
 }
 
 
-def missing_lines(rows: Sequence[_Row]) -> Iterator[tuple[str, ...]]:
+def missing_lines(
+    rows: Sequence[_Row], names: Mapping[tuple[str, str], str]
+) -> Iterator[tuple[str, ...]]:
     """Yield the lines of one scenario: per horizon what is true, then each handling.
 
     Parameters
     ----------
     rows : sequence of mapping
         Flat rows of the document, in their order.
+    names : mapping
+        What a horizon (time and clock) is called.
     """
     for at in dict.fromkeys((row["horizon"], row["clock"]) for row in rows):
         here = [row for row in rows if (row["horizon"], row["clock"]) == at]
-        yield f"{at[0]}: true", "", _pair(here, "risk_without_loss", 1000), "", "", "", ""
+        yield f"{names[at]}: true", "", _pair(here, "risk_without_loss", 1000), "", "", "", ""
         for handling in dict.fromkeys(row["missing"] for row in here if "missing" in row):
             own = [row for row in here if row.get("missing") == handling]
             difference = "" if handling == MissingReadOut.FAILURE else _signed(own, 100, 1)
