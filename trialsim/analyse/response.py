@@ -12,7 +12,7 @@ from trialsim.kernels.contrasts import arm_masks
 from trialsim.protocol.endpoints import BinaryTest, Counted
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse", "patients", "responding", "score"]
+__all__ = ["analyse", "patients", "responding", "responding_at", "score"]
 
 
 def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
@@ -38,13 +38,16 @@ def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
 
 def responding(batch: ResponseBatch, plan: AnalysisPlan) -> NDArray[np.bool_]:
     """Return who counts as a responder at the plan's visit, shape (n_patients, n_reps)."""
-    day = batch.visits[plan.visit]
-    here: NDArray[np.bool_] = (
-        batch.attended[plan.visit] & batch.in_response(day) & (day < batch.leaving)
-    )
-    if plan.counted is Counted.SUSTAINED:
+    return responding_at(batch, plan.visit, plan.counted)
+
+
+def responding_at(batch: ResponseBatch, visit: int, counted: Counted) -> NDArray[np.bool_]:
+    """Return who counts as a responder at a visit, shape (n_patients, n_reps)."""
+    day = batch.visits[visit]
+    here: NDArray[np.bool_] = batch.attended[visit] & batch.in_response(day) & (day < batch.leaving)
+    if counted is Counted.SUSTAINED:
         seen = np.zeros(here.shape, dtype=bool)
-        for number in range(plan.visit):
+        for number in range(visit):
             responding_then = batch.in_response(batch.visits[number])
             attended = batch.attended[number]
             here &= ~(attended & seen & ~responding_then)

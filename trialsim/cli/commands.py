@@ -652,10 +652,12 @@ def followup(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
     from trialsim.figures.followup import followup_figure, lag_figure
     from trialsim.protocol.horizons import times_from_words
+    from trialsim.protocol.missing import missing_from_words
     from trialsim.report.followup_screen import followup_screen
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.delayed_effect import with_analyses
     from trialsim.studies.followup import followup_request, plan_followup
+    from trialsim.studies.missing_read_outs import check_missing, with_missing_read_outs
     from trialsim.studies.simulation import plan_simulation
 
     started = time.monotonic()
@@ -667,6 +669,9 @@ def followup(options: argparse.Namespace) -> None:
         raise RequestError(Problem(rule, remedy, "--lags", options.lags))
     protocol = resolved.template.protocol
     lags = times_from_words(options.lags, "entry", protocol) if options.lags else ()
+    handlings = missing_from_words(options.missing) if options.missing else ()
+    if handlings:
+        check_missing(planned)
     folder = None
     if not options.json or options.out is not None:
         folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
@@ -691,9 +696,20 @@ def followup(options: argparse.Namespace) -> None:
                 on_progress=on_progress,
             )
         )
+    if handlings:
+        result = _with_progress(
+            lambda on_progress: with_missing_read_outs(
+                planned,
+                result,
+                handlings,
+                seed=options.seed,
+                workers=workers,
+                on_progress=on_progress,
+            )
+        )
     names = (
         *("at", "clock", "reference", "analyses", "lags", "choose", "power", "accept_claim"),
-        *("futility", "replicates"),
+        *("futility", "replicates", "missing"),
     )
     given = {name: getattr(options, name) for name in names}
     arguments = _arguments(options, scenario=options.scenarios, **given)

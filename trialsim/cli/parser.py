@@ -285,6 +285,12 @@ def _followup(followup: argparse.ArgumentParser) -> None:
         help='with --analyses: let the effect start later after entry, "0 mo,3 mo,6 mo"',
     )
     followup.add_argument(
+        "--missing",
+        metavar="WORDS",
+        help="how missing read-outs are dealt with: failure, complete-case, last-observation, "
+        "multiple-imputation, with commas, or all",
+    )
+    followup.add_argument(
         "--choose", choices=("power", "cost", "time"), help="recommend one, for --power"
     )
     followup.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")

@@ -40,6 +40,7 @@ __all__ = [
     "Estimand",
     "FlemingHarringtonWeight",
     "FurtherEstimand",
+    "IntervalCensoredTest",
     "Level",
     "LogRankTest",
     "LogRankWeight",
@@ -628,4 +629,20 @@ OutcomeEndpoint = (
 )
 SimulatedEndpoint = RiskEndpoint | TimeToEventEndpoint | OutcomeEndpoint
 Endpoint = Annotated[SimulatedEndpoint, Field(discriminator="kind")]
-AnyTest = BinaryTest | SurvivalTest | MeasuredTest | OrderedTest | CountTest | CompetingTest
+
+
+class IntervalCensoredTest(StrEnum):
+    """A test of times known only to lie between visits; of studies, not of files."""
+
+    LOG_RANK = "interval-censored log-rank"
+
+
+AnyTest = (
+    BinaryTest
+    | SurvivalTest
+    | MeasuredTest
+    | OrderedTest
+    | CountTest
+    | CompetingTest
+    | IntervalCensoredTest
+)

@@ -181,7 +181,7 @@ class EffectorPool(OneOf):
 @lru_cache(maxsize=256)  # the same under every regimen and read-out
 def _solved(control: Course, filling: Filling, target: float, by: float) -> float:
     pieces = filling.pieces(0.0, by, control.breaks)
-    if not control.relapse:  # only the sum of the hazard counts then
+    if not control.relapse and control.losses is None:  # only the sum of the hazard counts then
         total = sum(
             (end - start) * effect
             for start, (end, effect) in zip(_starts(pieces), pieces, strict=False)

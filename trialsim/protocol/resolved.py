@@ -41,6 +41,7 @@ from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
     Courses,
     Leaving,
+    LossHazardRatios,
     Nature,
     Piece,
     Reached,
@@ -140,16 +141,18 @@ def courses_of(
         for share, ratio in zip(shares, ratios, strict=True)
         for weight, times in log_normal_mix(frailty)
     )
-    blank = Course((), (0.0,), **rates, mix=mix)
+    by_state = leaving.loss_hazard_ratios or LossHazardRatios()
+    blank = Course((), (0.0,), **rates, mix=mix, loss_ratios=by_state.of_states)
     control = _course("control", scenario.control, blank, therapy, evidence, None)
-    treated = control
+    blank = replace(blank, loss=blank.loss * by_state.treated.value)
+    treated = replace(control, loss=blank.loss)
     if (pool := scenario.pool) and scenario.treated:
         until = scenario.treated[0].until.days_after_entry(therapy)
-        then = control
+        then = treated
         if pool.fitted_to:  # its own therapy, whatever the protocol's
             lasting = pool.fitted_to.under.lasting
             then = _course("control", scenario.control, blank, lasting, evidence, None)
-        treated = _pool_course(pool, dosing, until, control, then, evidence)
+        treated = _pool_course(pool, dosing, until, treated, then, evidence)
     elif scenario.treated:
         treated = _course("treated", scenario.treated, blank, therapy, evidence, control)
     missed = leaving.missed_visits.value
@@ -336,9 +339,10 @@ def _course(
                     end - start,
                     target,
                     relapse=blank.relapse,
-                    leaving=blank.death + blank.loss,
+                    leaving=blank.death + (0.0 if blank.losses else blank.loss),
                     again=blank.again,
                     mix=blank.mix,
+                    losses=blank.losses,
                 )
             except ImpossibleCourseError as why:
                 raise ImpossiblePieceError(

@@ -7,7 +7,7 @@ factors carry prognosis, `trialsim.generate` solves the coefficients that make t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, log
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -251,11 +251,29 @@ class HazardRatioBy(Frozen):
     ratios: Annotated[dict[Id, Ratio], Field(min_length=1, max_length=200)]
 
 
+class LossHazardRatios(Frozen):
+    """How many times the hazard of loss is: in the treated arm, in response, after relapse.
+
+    Loss in the control arm, before response, is `loss_per_year`; ratios multiply. All 1 unless
+    stated.
+    """
+
+    treated: Ratio = Ratio(value=1.0)
+    response: Ratio = Ratio(value=1.0)
+    relapse: Ratio = Ratio(value=1.0)
+
+    @property
+    def of_states(self) -> tuple[float, float]:
+        """In response, and after relapse."""
+        return self.response.value, self.relapse.value
+
+
 class Leaving(Frozen):
     """What may happen to patients besides response, in both arms alike. All 0 unless stated.
 
-    `again_per_year` is the hazard of response after relapse; `frailty_sd` the standard deviation,
-    between patients, of the log hazard of the first response (its mean is that of the pieces).
+    Loss alone may differ by arm and state (`loss_hazard_ratios`). `again_per_year` is the hazard
+    of response after relapse; `frailty_sd` the standard deviation, between patients, of the log
+    hazard of the first response (its mean is that of the pieces).
     """
 
     relapse_per_year: Rate = Rate(value=0.0)
@@ -265,6 +283,7 @@ class Leaving(Frozen):
     missed_visits: SourcedNumber = SourcedNumber(value=0.0)
     frailty_sd: SourcedNumber = SourcedNumber(value=0.0)
     hazard_ratio_by: HazardRatioBy | None = None
+    loss_hazard_ratios: LossHazardRatios | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -276,6 +295,13 @@ class Leaving(Frozen):
         if again and relapse * again > _MOST_CYCLES_PER_YEAR * (relapse + again):
             rule = f"must not come and go more than {_MOST_CYCLES_PER_YEAR} times a year"
             raise broken(rule, "Lower relapse_per_year or again_per_year.")
+        if self.loss_hazard_ratios:
+            if not self.loss_per_year.value:
+                rule = "must state 'loss_per_year', which 'loss_hazard_ratios' multiply"
+                raise broken(rule, "Write for example loss_per_year: 0.1.")
+            if self.frailty_sd.value:
+                rule = "must not have 'loss_hazard_ratios' beside 'frailty_sd' yet"
+                raise broken(rule, "Keep one, or let levels of a factor differ: hazard_ratio_by.")
         return self
 
 
@@ -560,11 +586,13 @@ class Truth:
 
     @property
     def is_null(self) -> bool:
-        """Whether treatment changes nothing in the primary endpoint."""
+        """Whether treatment changes nothing in the primary endpoint, but perhaps who is lost."""
         if own := self.outcome(self.primary):
             return own.is_null
         if self.courses:
-            return self.courses.control == self.courses.treated
+            return self.courses.control == replace(
+                self.courses.treated, loss=self.courses.control.loss
+            )
         if self.lifetimes:
             return self.lifetimes.control == self.lifetimes.treated
         return self.treated_risk == self.control_risk

@@ -8,6 +8,8 @@ from typing import Any
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
 from trialsim.report.regimens_screen import regimen_tables
+from trialsim.report.horizon_estimands import estimand_lines, estimand_words
+from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
 from trialsim.report.run_reader import FinishedRun
 from trialsim.studies.delayed_effect import short_name
 
@@ -37,7 +39,10 @@ def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
 
 
 def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
-    rows = run.document["rows"]
+    every = run.document["rows"]
+    missing = [r for r in every if "missing" in r or r["measure"] == "risk_without_loss"]
+    asked = [row for row in every if "estimand" in row]
+    rows = [row for row in every if row not in missing and row not in asked]
     titles = {scenario.id: scenario.title for scenario in run.resolved.template.scenarios}
     drawn = {name: run.svgs.get(name) for name in ("followup", "lags", "regimens")}
     if any("regimen" in row for row in rows):
@@ -54,6 +59,21 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         if late:
             grid = _analyses(f"If the effect started later [{scenario}]", late)
             yield _with_drawing(f"lags-{number}", drawn.pop("lags", None), grid)
+    header = tuple(words.replace("-\n", "").replace("\n", " ") for words in MISSING_HEADER)
+    for scenario in dict.fromkeys(row["scenario"] for row in missing):
+        own = [row for row in missing if row["scenario"] == scenario]
+        caption = f"How missing read-outs are dealt with [{scenario}]"
+        names = {(row["horizon"], row["clock"]): _at(row) for row in own}
+        yield Grid(caption, header, tuple(missing_lines(own, names)))
+    if missing:
+        yield Paragraph(missing_words(missing))
+    horizons = {(row["horizon"], row["clock"]): _at(row) for row in asked}
+    for scenario in dict.fromkeys(row["scenario"] for row in asked):
+        lines = estimand_lines([r for r in asked if r["scenario"] == scenario], horizons)
+        caption = f"Estimands at every horizon, true effect / found % [{scenario}]"
+        yield Grid(caption, ("Estimand", *horizons.values()), tuple(lines))
+    if asked:
+        yield Paragraph(estimand_words(asked))
     for told in run.document["texts"].values():
         yield Paragraph(told)
     for warning in run.document["warnings"]:
