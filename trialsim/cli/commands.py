@@ -651,7 +651,7 @@ def followup(options: argparse.Namespace) -> None:
     from trialsim.protocol.horizons import times_from_words
     from trialsim.report.followup_screen import followup_screen
     from trialsim.report.run_directory import RunDirectory
-    from trialsim.studies.delayed_effect import with_analyses
+    from trialsim.studies.delayed_effect import with_analyses, with_gee
     from trialsim.studies.followup import followup_request, plan_followup
     from trialsim.studies.simulation import plan_simulation
 
@@ -683,6 +683,16 @@ def followup(options: argparse.Namespace) -> None:
                 planned,
                 result,
                 lags=lags,
+                seed=options.seed,
+                workers=options.workers or cpus_available(),
+                on_progress=on_progress,
+            )
+        )
+        analysed = result
+        result = _with_progress(
+            lambda on_progress: with_gee(
+                planned,
+                analysed,
                 seed=options.seed,
                 workers=options.workers or cpus_available(),
                 on_progress=on_progress,

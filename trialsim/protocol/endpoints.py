@@ -38,6 +38,7 @@ __all__ = [
     "DaysAliveEndpoint",
     "Endpoint",
     "Estimand",
+    "EstimatingEquations",
     "FlemingHarringtonWeight",
     "FurtherEstimand",
     "Level",
@@ -628,4 +629,20 @@ OutcomeEndpoint = (
 )
 SimulatedEndpoint = RiskEndpoint | TimeToEventEndpoint | OutcomeEndpoint
 Endpoint = Annotated[SimulatedEndpoint, Field(discriminator="kind")]
-AnyTest = BinaryTest | SurvivalTest | MeasuredTest | OrderedTest | CountTest | CompetingTest
+
+
+class EstimatingEquations(StrEnum):
+    """Of response at every visit up to the read-out; compared beside others, never planned."""
+
+    GEE = "GEE"
+
+
+AnyTest = (
+    BinaryTest
+    | SurvivalTest
+    | MeasuredTest
+    | OrderedTest
+    | CountTest
+    | CompetingTest
+    | EstimatingEquations
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trialsim.protocol.endpoints import EstimatingEquations
 from trialsim.protocol.quantities import Clock, months
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
@@ -34,6 +35,7 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
         parts.append(_futility(planned, result))
     if analyses := result.figure_data.get("analyses"):
         parts += _analyses(planned, analyses)
+        parts += [wrapped(result.texts["gee"])] if "gee" in result.texts else []
     parts.append(_plan(planned, result))
     if choice := result.texts.get("choice"):
         parts.append(wrapped(choice))
@@ -126,6 +128,9 @@ def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
             if row.scenario == scenario
         }
         lines = [(t, *(_percent(own.get((None, t, *h))) for h in horizons)) for t in tests]
+        fits = [own.get((None, str(EstimatingEquations.GEE), *h)) for h in horizons]
+        if any(row and row.n_failed for row in fits):
+            lines.append(("  of 100 failed", *map(_failed, fits)))
         told = wrapped(f"In how many of 100 trials each analysis finds an effect ({scenario})")
         yield f"{told}\n{table(('read at', *header), lines)}"
         lags = [lag for lag in dict.fromkeys(key[0] for key in own) if lag is not None]
@@ -153,6 +158,12 @@ _LATE = "log-rank, FH(0, 1)"  # sees late differences best
 
 def _percent(row: Row | None) -> str:
     return "-" if row is None or row.value is None else f"{100 * row.value:.1f}"
+
+
+def _failed(row: Row | None) -> str:
+    failed = row.n_failed or 0 if row else 0
+    n = failed + ((row.n_replicates or 0) if row else 0)
+    return f"{100 * failed / n:.1f}" if n else "-"
 
 
 def _any(rows: dict[_Cell, Row], measure: Measure) -> Row:
