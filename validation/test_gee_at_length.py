@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from math import sqrt
 
 import pytest
 
-from conftest import ROOT, needs
-
-sys.path.insert(0, str(ROOT / "tests" / "studies"))
-from test_followup import Words, planned
-
+from conftest import needs
+from studies.test_followup import Words, planned
 from trialsim.analyse.longitudinal import models_installed
 from trialsim.studies.delayed_effect import with_gee
 

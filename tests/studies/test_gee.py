@@ -1,4 +1,4 @@
-"""GEE of response at visits: against geepack, matrices in R, a closed form and its nominal level."""
+"""GEE of response at visits: against geepack, matrices in R, and a closed form."""
 
 from __future__ import annotations
 

@@ -648,6 +648,8 @@ def followup(options: argparse.Namespace) -> None:
     """Read the same simulated patients at several horizons."""
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
     from trialsim.figures.followup import followup_figure, lag_figure
+    from trialsim.figures.frontier import frontier_figure
+    from trialsim.figures.swimmer import swimmer_figure, with_swimmers
     from trialsim.protocol.horizons import times_from_words
     from trialsim.report.followup_screen import followup_screen
     from trialsim.report.run_directory import RunDirectory
@@ -711,6 +713,9 @@ def followup(options: argparse.Namespace) -> None:
         with folder.begin():
             drawn = {"followup": followup_figure(planned, result)}
             drawn |= {"lags": lag_figure(planned, result)} if lags else {}
+            drawn["frontier"] = frontier_figure(planned)
+            for index in range(with_swimmers(planned)):
+                drawn[f"swimmer{index + 1}"] = swimmer_figure(planned, index, options.seed)
             for path in folder.write(document, drawn):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
