@@ -107,25 +107,23 @@ def frontier_figure(planned: PlannedFollowUp) -> tuple[Figure, str]:
     x, y, missing = frontier_axes(planned)
     power = f"{100 * planned.request.power:g}% power"
     title = f"Trials of {power}, by where they are read out: time and what they take"
-    told = []
-    n = len(planned.scenarios)
+    all_points = [(s.id, frontier_of(planned, i)) for i, s in enumerate(planned.scenarios)]
+    powered = [(name, points) for name, points in all_points if points]
+    never = ", ".join(name for name, points in all_points if not points)
+    nowhere = f"{never}: no horizon has an effect that any size would find." if never else ""
     with house_style():
-        columns = min(n, 2)
-        rows = -(-n // columns)
-        figure = new_figure(5.4 * columns, 3.6 * rows + 0.5)
-        for index, scenario in enumerate(planned.scenarios):
+        columns = min(max(len(powered), 1), 2)
+        rows = max(1, -(-len(powered) // columns))
+        figure = new_figure(5.4 * columns, 3.6 * rows + 0.5 if powered else 1.0)
+        for index, (name, points) in enumerate(powered):
             axes = figure.add_subplot(rows, columns, index + 1)
-            axes.set_title(scenario.id, loc="left", fontsize=10)
-            points = frontier_of(planned, index)
-            if points:
-                _panel(axes, points, (x, y))
-                best = ", ".join(p.horizon for p in points if p.undominated)
-                told.append(f"{scenario.id}: undominated {best}.")
-            else:
-                words = f"no horizon has an effect\nthat any size would find with {power}"
-                axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
-                axes.set_axis_off()
-                told.append(f"{scenario.id}: no horizon can be powered.")
-        figure.suptitle(f"{title}\n{missing}" if missing else title, x=0.01, ha="left", fontsize=11)
+            axes.set_title(name, loc="left", fontsize=10)
+            _panel(axes, points, (x, y))
+        shown = "\n".join(line for line in (title, missing, nowhere) if line)
+        figure.suptitle(shown, x=0.01, ha="left", fontsize=10.5)
+    best = [
+        f"{name}: {', '.join(p.horizon for p in points if p.undominated)}."
+        for name, points in powered
+    ]
     joined = "Filled and joined: no other horizon is both sooner and cheaper; open: one is."
-    return figure, f"{title}. {missing} {joined} {' '.join(told)}".replace("  ", " ")
+    return figure, " ".join(part for part in (f"{title}.", missing, nowhere, joined, *best) if part)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trialsim.engine.blocks import draw_patients
-from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
+from trialsim.figures.style import GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.endpoints import ResponseEndpoint
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.studies.followup import PlannedFollowUp
@@ -21,6 +21,8 @@ __all__ = ["SwimmingPatient", "swimmer_figure", "swimmers_of", "with_swimmers"]
 
 PER_ARM = 10
 MOST_FIGURES = 3
+_RESPONSE = "#7fb8d9"  # light, for the signs of visits on it
+_SEEN = {"response": ("o", INK), "none": ("o", "white"), "missed": ("x", INK)}
 
 
 @dataclass(frozen=True)
@@ -86,25 +88,23 @@ def swimmers_of(planned: PlannedFollowUp, scenario: int, seed: int) -> tuple[Swi
 
 
 def _panel(axes: Axes, planned: PlannedFollowUp, patients: tuple[SwimmingPatient, ...]) -> None:
+    from matplotlib.ticker import MultipleLocator
+
     protocol, per = planned.resolved.template.protocol, DAYS_PER_UNIT["mo"]
     for row, patient in enumerate(patients):
-        axes.barh(row, patient.end / per, height=0.5, color="#dddddd", zorder=1)
+        axes.barh(row, patient.end / per, height=0.12, color=GREY, zorder=1)
         for start, end in patient.responses:
             length = (end - start) / per
-            axes.barh(row, length, 0.5, left=start / per, color=BLUE, ec=INK, lw=0.5, zorder=2)
-        for what, mark, fill in (
-            ("response", "o", INK),
-            ("none", "o", "white"),
-            ("missed", "x", INK),
-        ):
+            axes.barh(row, length, 0.5, left=start / per, color=_RESPONSE, ec=INK, lw=0.5, zorder=2)
+        for what, (mark, fill) in _SEEN.items():
             days = [day / per for day, own in patient.visits if own == what]
             line = [row] * len(days)
-            axes.plot(
-                days, line, mark, color=INK, mfc=fill, mec=INK, ms=4.5, zorder=3, clip_on=False
-            )
+            axes.plot(days, line, mark, color=INK, mfc=fill, ms=4.5, zorder=3, clip_on=False)
         if patient.why:
             mark = "X" if patient.why == "death" else ">"
             axes.plot([patient.end / per], [row], mark, color=ORANGE, mec=INK, ms=9, zorder=4)
+    months = planned.horizons[-1].day / per
+    step = next((own for own in (1, 3, 6, 12) if months <= 12 * own), 24)
     n_treated = sum(patient.treated for patient in patients)
     if protocol.therapy:
         axes.fill_between(
@@ -121,8 +121,9 @@ def _panel(axes: Axes, planned: PlannedFollowUp, patients: tuple[SwimmingPatient
     labels = [f"{arms[patient.treated]} {patient.number}" for patient in patients]
     axes.set_yticks(range(len(patients)), labels, fontsize=8)
     axes.set_ylim(len(patients) - 0.4, -0.6)
-    axes.set_xlim(0, 1.03 * planned.horizons[-1].day / per)
+    axes.set_xlim(0, 1.03 * months)
     axes.set_xlabel("months since entry")
+    axes.xaxis.set_major_locator(MultipleLocator(step))
 
 
 def _legend(axes: Axes, *, therapy: bool) -> None:
@@ -133,8 +134,8 @@ def _legend(axes: Axes, *, therapy: bool) -> None:
         return Line2D([], [], ls="", marker=mark, mfc=fill, mec=INK, ms=size, label=label)
 
     handles = [
-        Patch(fc=BLUE, ec=INK, lw=0.5, label="in response, in truth"),
-        Patch(fc="#dddddd", label="followed"),
+        Patch(fc=_RESPONSE, ec=INK, lw=0.5, label="in response, in truth"),
+        Line2D([], [], color=GREY, lw=3, label="followed"),
         *([Patch(fc=GREY, alpha=0.25, label="on therapy (its arm)")] if therapy else []),
         sign("o", INK, "visit saw response"),
         sign("o", "white", "visit saw none"),
@@ -158,7 +159,19 @@ def swimmer_figure(planned: PlannedFollowUp, scenario: int, seed: int) -> tuple[
     responded = sum(bool(patient.responses) for patient in patients)
     seen = sum(any(what == "response" for _, what in p.visits) for p in patients)
     gone = sum(bool(patient.why) for patient in patients)
-    return figure, (
+    told = (
         f"{title}. {len(patients)} patients: {responded} respond in truth, visits see it in "
-        f"{seen}; {gone} die or are lost."
+        f"{seen}; {gone} die or are lost. Per patient, months since entry: followed to; in "
+        "response; visits that saw response, saw none, were missed."
     )
+    return figure, "\n".join((told, *(_in_words(planned, patient) for patient in patients)))
+
+
+def _in_words(planned: PlannedFollowUp, patient: SwimmingPatient) -> str:
+    """Return a patient as cells between bars, which a report makes a table of."""
+    protocol, per = planned.resolved.template.protocol, DAYS_PER_UNIT["mo"]
+    arm = protocol.experimental if patient.treated else protocol.control
+    response = ", ".join(f"{a / per:.1f} to {b / per:.1f}" for a, b in patient.responses)
+    counts = [sum(own == what for _, own in patient.visits) for what in _SEEN]
+    end = f"{patient.end / per:.1f}{f' ({patient.why})' if patient.why else ''}"
+    return " | ".join((f"{arm.id} {patient.number}", end, response or "-", *map(str, counts)))

@@ -48,6 +48,14 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         if late:
             grid = _analyses(f"If the effect started later [{scenario}]", late)
             yield _with_drawing(f"lags-{number}", drawn.pop("lags", None), grid)
+    if svg := run.svgs.get("frontier"):
+        yield Drawing(f"frontier-{number}", svg, _described(svg), _designs(rows))
+    for name in sorted(name for name in run.svgs if name.startswith("swimmer")):
+        svg = run.svgs[name]
+        told, *patients = _described(svg).split("\n")
+        header = ("Patient", "Followed to", "In response", "Seen in response", "Not", "Missed")
+        grid = Grid("Twenty patients", header, tuple(tuple(p.split(" | ")) for p in patients))
+        yield Drawing(f"{name}-{number}", svg, told, grid)
     for told in run.document["texts"].values():
         yield Paragraph(told)
     for warning in run.document["warnings"]:
@@ -57,7 +65,24 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
 def _with_drawing(name: str, svg: str | None, grid: Grid) -> Block:
     if not svg:
         return grid
-    return Drawing(name, svg, unescape(svg.partition("</desc>")[0].rpartition(">")[2]), grid)
+    return Drawing(name, svg, _described(svg), grid)
+
+
+def _described(svg: str) -> str:
+    return unescape(svg.partition("</desc>")[0].rpartition(">")[2])
+
+
+def _designs(rows: Sequence[_Row]) -> Grid:
+    """Return the trials of 80% power behind the frontier."""
+    lines = []
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        own = [r for r in rows if r["scenario"] == scenario and r.get("level") == 0.8]
+        for at in dict.fromkeys(map(_at, own)):
+            here = {row["measure"]: row for row in own if _at(row) == at}
+            wanted = ("n_per_arm", "duration_months", "cost")
+            lines.append((scenario, at, *(_number(here.get(name)) for name in wanted)))
+    header = ("If the truth is", "Read", "Per arm", "Months", "Cost")
+    return Grid("Trials of 80% power", header, tuple(lines))
 
 
 def _at(row: _Row) -> str:
