@@ -71,32 +71,29 @@ def _beaten(own: tuple[float, float], found: Sequence[tuple[str, int, float, flo
 
 
 def _panel(axes: Axes, points: Sequence[FrontierPoint], labels: tuple[str, str]) -> None:
+    from matplotlib.lines import Line2D
+
     joined = sorted((p.x, p.y) for p in points if p.undominated)
     axes.plot([x for x, _ in joined], [y for _, y in joined], "-", color=BLUE, lw=1.6)
-    for best, mark, fill in ((True, "o", BLUE), (False, "s", "white")):
-        own = [p for p in points if p.undominated is best]
-        edge = BLUE if best else GREY
-        axes.plot([p.x for p in own], [p.y for p in own], mark, mfc=fill, mec=edge, ms=7)
-    high = max(p.y for p in points)
-    close = 0.11 * high
-    left, right = min(p.x for p in points), max(p.x for p in points)
-    span = max(right - left, 0.2 * right, 1.0)
-    axes.set_xlim(left - 0.08 * span, right + 0.75 * span)  # room for the labels
-    axes.set_ylim(0, 1.15 * high)
-    above = float("inf")
-    for point in sorted(points, key=lambda p: -p.y):  # labels of near points step down
-        y = min(point.y, above - close)
-        words = point.horizon.replace(" = ", "\n= ") + f"; {point.per_arm:,} per arm"
-        axes.annotate(
-            words,
-            (point.x, point.y),
-            (point.x + 0.05 * span, y),
-            fontsize=7.5,
-            va="center",
-            color=INK,
-            linespacing=1.1,
-        )
-        above = y
+    names = []
+    for number, point in enumerate(points, start=1):
+        mark, fill, ink = ("o", BLUE, "white") if point.undominated else ("s", "white", INK)
+        edge = BLUE if point.undominated else GREY
+        axes.plot([point.x], [point.y], mark, mfc=fill, mec=edge, ms=12)
+        axes.text(point.x, point.y, f"{number}", color=ink, fontsize=8, ha="center", va="center")
+        words = f"{number}  {point.horizon}; {point.per_arm:,} per arm"
+        names.append(Line2D([], [], ls="", label=words))
+    axes.legend(
+        handles=names,
+        fontsize=8,
+        frameon=False,
+        handlelength=0,
+        handletextpad=0,
+        loc="upper left",
+        bbox_to_anchor=(0, -0.16),
+    )
+    axes.margins(x=0.1)
+    axes.set_ylim(0, 1.15 * max(p.y for p in points))
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -114,7 +111,7 @@ def frontier_figure(planned: PlannedFollowUp) -> tuple[Figure, str]:
     with house_style():
         columns = min(max(len(powered), 1), 2)
         rows = max(1, -(-len(powered) // columns))
-        figure = new_figure(5.4 * columns, 3.6 * rows + 0.5 if powered else 1.0)
+        figure = new_figure(5.4 * columns, 4.2 * rows + 0.5 if powered else 1.0)
         for index, (name, points) in enumerate(powered):
             axes = figure.add_subplot(rows, columns, index + 1)
             axes.set_title(name, loc="left", fontsize=10)
