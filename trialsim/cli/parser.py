@@ -269,7 +269,9 @@ def _followup(followup: argparse.ArgumentParser) -> None:
         help="the one whose effect counts (default: that of the primary endpoint, else the last)",
     )
     followup.add_argument(
-        "--analyses", action="store_true", help="log-rank, MaxCombo, ... of the same patients too"
+        "--analyses",
+        action="store_true",
+        help="log-rank, MaxCombo, GEE, ... of the same patients too",
     )
     followup.add_argument(
         "--lags",

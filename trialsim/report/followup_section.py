@@ -49,7 +49,12 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             grid = _analyses(f"If the effect started later [{scenario}]", late)
             yield _with_drawing(f"lags-{number}", drawn.pop("lags", None), grid)
     if svg := run.svgs.get("frontier"):
-        yield Drawing(f"frontier-{number}", svg, _described(svg), _designs(rows))
+        yield Drawing(
+            f"frontier-{number}",
+            svg,
+            _described(svg),
+            _designs(rows, run.document["arguments"].get("power", 0.8)),
+        )
     for name in sorted(name for name in run.svgs if name.startswith("swimmer")):
         svg = run.svgs[name]
         told, *patients = _described(svg).split("\n")
@@ -72,17 +77,17 @@ def _described(svg: str) -> str:
     return unescape(svg.partition("</desc>")[0].rpartition(">")[2])
 
 
-def _designs(rows: Sequence[_Row]) -> Grid:
-    """Return the trials of 80% power behind the frontier."""
+def _designs(rows: Sequence[_Row], power: float) -> Grid:
+    """Return the trials of the power wanted, behind the frontier."""
     lines = []
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
-        own = [r for r in rows if r["scenario"] == scenario and r.get("level") == 0.8]
+        own = [r for r in rows if r["scenario"] == scenario and r.get("level") == power]
         for at in dict.fromkeys(map(_at, own)):
             here = {row["measure"]: row for row in own if _at(row) == at}
             wanted = ("n_per_arm", "duration_months", "cost")
             lines.append((scenario, at, *(_number(here.get(name)) for name in wanted)))
     header = ("If the truth is", "Read", "Per arm", "Months", "Cost")
-    return Grid("Trials of 80% power", header, tuple(lines))
+    return Grid(f"Trials of {100 * power:g}% power", header, tuple(lines))
 
 
 def _at(row: _Row) -> str:
