@@ -651,11 +651,13 @@ def followup(options: argparse.Namespace) -> None:
         return
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
     from trialsim.figures.followup import followup_figure, lag_figure
+    from trialsim.figures.frontier import frontier_figure
+    from trialsim.figures.swimmer import swimmer_figure, with_swimmers
     from trialsim.protocol.horizons import times_from_words
     from trialsim.protocol.missing import missing_from_words
     from trialsim.report.followup_screen import followup_screen
     from trialsim.report.run_directory import RunDirectory
-    from trialsim.studies.delayed_effect import with_analyses
+    from trialsim.studies.delayed_effect import with_analyses, with_gee
     from trialsim.studies.followup import followup_request, plan_followup
     from trialsim.studies.missing_read_outs import check_missing, with_missing_read_outs
     from trialsim.studies.simulation import plan_simulation
@@ -696,6 +698,16 @@ def followup(options: argparse.Namespace) -> None:
                 on_progress=on_progress,
             )
         )
+        analysed = result
+        result = _with_progress(
+            lambda on_progress: with_gee(
+                planned,
+                analysed,
+                seed=options.seed,
+                workers=options.workers or cpus_available(),
+                on_progress=on_progress,
+            )
+        )
     if handlings:
         result = _with_progress(
             lambda on_progress: with_missing_read_outs(
@@ -720,6 +732,9 @@ def followup(options: argparse.Namespace) -> None:
         with folder.begin():
             drawn = {"followup": followup_figure(planned, result)}
             drawn |= {"lags": lag_figure(planned, result)} if lags else {}
+            drawn["frontier"] = frontier_figure(planned)
+            for index in range(with_swimmers(planned)):
+                drawn[f"swimmer{index + 1}"] = swimmer_figure(planned, index, options.seed)
             for path in folder.write(document, drawn):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
@@ -738,7 +753,7 @@ def _regimens(options: argparse.Namespace) -> None:
 
     started = time.monotonic()
     check_request(options.replicates, options.seed, options.workers or 1)
-    others = ("reference", "analyses", "lags", "choose", "futility", "accept_claim")
+    others = ("reference", "analyses", "lags", "missing", "choose", "futility", "accept_claim")
     beside = [name for name in others if getattr(options, name)]
     if beside := [*beside, *(["power"] if options.power != _USUAL_POWER else [])]:
         rule, remedy = "is of horizons, not of regimens", "Leave it out beside --regimens."

@@ -277,7 +277,9 @@ def _followup(followup: argparse.ArgumentParser) -> None:
         "and 52 weeks, half the dose, daily)",
     )
     followup.add_argument(
-        "--analyses", action="store_true", help="log-rank, MaxCombo, ... of the same patients too"
+        "--analyses",
+        action="store_true",
+        help="log-rank, MaxCombo, GEE, ... of the same patients too",
     )
     followup.add_argument(
         "--lags",

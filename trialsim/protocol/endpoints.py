@@ -38,6 +38,7 @@ __all__ = [
     "DaysAliveEndpoint",
     "Endpoint",
     "Estimand",
+    "EstimatingEquations",
     "FlemingHarringtonWeight",
     "FurtherEstimand",
     "IntervalCensoredTest",
@@ -637,6 +638,12 @@ class IntervalCensoredTest(StrEnum):
     LOG_RANK = "interval-censored log-rank"
 
 
+class EstimatingEquations(StrEnum):
+    """Of response at every visit up to the read-out; compared beside others, never planned."""
+
+    GEE = "GEE"
+
+
 AnyTest = (
     BinaryTest
     | SurvivalTest
@@ -645,4 +652,5 @@ AnyTest = (
     | CountTest
     | CompetingTest
     | IntervalCensoredTest
+    | EstimatingEquations
 )

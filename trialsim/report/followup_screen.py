@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trialsim.protocol.endpoints import IntervalCensoredTest
+from trialsim.protocol.endpoints import EstimatingEquations, IntervalCensoredTest
 from trialsim.protocol.quantities import Clock, months
 from trialsim.report.horizon_estimands import estimand_lines, estimand_words
 from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
@@ -37,6 +37,7 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
         parts.append(_futility(planned, result))
     if analyses := result.figure_data.get("analyses"):
         parts += _analyses(planned, analyses, result.figure_data.get("between visits", ()))
+        parts += [wrapped(result.texts["gee"])] if "gee" in result.texts else []
     if planned.truths[0][0].intercurrent:
         parts += _estimands(planned, result)
     if missing := result.figure_data.get("missing"):
@@ -142,6 +143,9 @@ def _analyses(
         apart = {(row.horizon, row.clock): row for row in paired if row.scenario == scenario}
         if apart:
             lines.append(("- less log-rank", *(_apart(apart.get(h)) for h in horizons)))
+        fits = [own.get((None, str(EstimatingEquations.GEE), *h)) for h in horizons]
+        if any(row and row.n_failed for row in fits):
+            lines.append(("  of 100 failed", *map(_failed, fits)))
         told = wrapped(f"In how many of 100 trials each analysis finds an effect ({scenario})")
         yield f"{told}\n{table(('read at', *header), lines)}"
         lags = [lag for lag in dict.fromkeys(key[0] for key in own) if lag is not None]
@@ -217,6 +221,12 @@ def _apart(row: Row | None) -> str:
     if row is None or row.value is None or row.mcse is None:
         return "-"
     return f"{100 * row.value:+.1f} +-{100 * row.mcse:.1f}"
+
+
+def _failed(row: Row | None) -> str:
+    failed = row.n_failed or 0 if row else 0
+    n = failed + ((row.n_replicates or 0) if row else 0)
+    return f"{100 * failed / n:.1f}" if n else "-"
 
 
 def _any(rows: dict[_Cell, Row], measure: Measure) -> Row:

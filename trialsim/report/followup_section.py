@@ -7,9 +7,9 @@ from html import unescape
 from typing import Any
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
-from trialsim.report.regimens_screen import regimen_tables
 from trialsim.report.horizon_estimands import estimand_lines, estimand_words
 from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
+from trialsim.report.regimens_screen import regimen_tables
 from trialsim.report.run_reader import FinishedRun
 from trialsim.studies.delayed_effect import short_name
 
@@ -59,6 +59,16 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         if late:
             grid = _analyses(f"If the effect started later [{scenario}]", late)
             yield _with_drawing(f"lags-{number}", drawn.pop("lags", None), grid)
+    yield from _through_visits(missing, asked)
+    yield from _pictures(run, rows, number)
+    for told in run.document["texts"].values():
+        yield Paragraph(told)
+    for warning in run.document["warnings"]:
+        yield Paragraph(warning["text"].partition(" More: ")[0])
+
+
+def _through_visits(missing: list[dict[str, Any]], asked: list[dict[str, Any]]) -> Iterator[Block]:
+    """Yield what ways to deal with missing read-outs, and what estimands, say per horizon."""
     header = tuple(words.replace("-\n", "").replace("\n", " ") for words in MISSING_HEADER)
     for scenario in dict.fromkeys(row["scenario"] for row in missing):
         own = [row for row in missing if row["scenario"] == scenario]
@@ -74,10 +84,23 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         yield Grid(caption, ("Estimand", *horizons.values()), tuple(lines))
     if asked:
         yield Paragraph(estimand_words(asked))
-    for told in run.document["texts"].values():
-        yield Paragraph(told)
-    for warning in run.document["warnings"]:
-        yield Paragraph(warning["text"].partition(" More: ")[0])
+
+
+def _pictures(run: FinishedRun, rows: list[dict[str, Any]], number: int) -> Iterator[Block]:
+    """Yield what waiting costs, and twenty patients per scenario."""
+    if svg := run.svgs.get("frontier"):
+        yield Drawing(
+            f"frontier-{number}",
+            svg,
+            _described(svg),
+            _designs(rows, run.document["arguments"].get("power", 0.8)),
+        )
+    for name in sorted(name for name in run.svgs if name.startswith("swimmer")):
+        svg = run.svgs[name]
+        told, *patients = _described(svg).split("\n")
+        header = ("Patient", "Followed to", "In response", "Seen in response", "Not", "Missed")
+        grid = Grid("Twenty patients", header, tuple(tuple(p.split(" | ")) for p in patients))
+        yield Drawing(f"{name}-{number}", svg, told, grid)
 
 
 def _regimens(
@@ -116,7 +139,24 @@ def _regimens(
 def _with_drawing(name: str, svg: str | None, grid: Grid) -> Block:
     if not svg:
         return grid
-    return Drawing(name, svg, unescape(svg.partition("</desc>")[0].rpartition(">")[2]), grid)
+    return Drawing(name, svg, _described(svg), grid)
+
+
+def _described(svg: str) -> str:
+    return unescape(svg.partition("</desc>")[0].rpartition(">")[2])
+
+
+def _designs(rows: Sequence[_Row], power: float) -> Grid:
+    """Return the trials of the power wanted, behind the frontier."""
+    lines = []
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        own = [r for r in rows if r["scenario"] == scenario and r.get("level") == power]
+        for at in dict.fromkeys(map(_at, own)):
+            here = {row["measure"]: row for row in own if _at(row) == at}
+            wanted = ("n_per_arm", "duration_months", "cost")
+            lines.append((scenario, at, *(_number(here.get(name)) for name in wanted)))
+    header = ("If the truth is", "Read", "Per arm", "Months", "Cost")
+    return Grid(f"Trials of {100 * power:g}% power", header, tuple(lines))
 
 
 def _at(row: _Row) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf, log, log1p, sqrt
 
+from trialsim.analyse.longitudinal import models_installed
 from trialsim.characteristics import MIN_REPLICATES, Characteristic, proportion
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Progress, Simulation, kernel_for, run
@@ -16,6 +17,7 @@ from trialsim.protocol.design import Look, Trigger
 from trialsim.protocol.endpoints import (
     AnySummary,
     AnyTest,
+    EstimatingEquations,
     FlemingHarringtonWeight,
     IntervalCensoredTest,
     Level,
@@ -36,9 +38,25 @@ from trialsim.protocol.survival import Enrolment, HazardCurve, Lifetimes
 from trialsim.studies.followup import PlannedFollowUp
 from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
-__all__ = ["INTERVAL_REPLICATES", "analyses_at", "short_name", "with_analyses"]
+__all__ = [
+    "GEE_REPLICATES",
+    "INTERVAL_REPLICATES",
+    "analyses_at",
+    "short_name",
+    "with_analyses",
+    "with_gee",
+]
 
 INTERVAL_REPLICATES = 500  # at most, of times between visits: each trial needs an EM algorithm
+GEE_REPLICATES = 500  # a fit takes 10 ms, ten thousand times what a chi-square test takes
+_NO_VISITS = (
+    "GEE is left out: it compares response at every visit, and only an endpoint of kind response "
+    "has visits."
+)
+_NO_MODELS = (
+    "GEE is left out: it needs statsmodels, which is not installed. Install it with: pip install "
+    "'trialsim[models]'"
+)
 
 
 def analyses_at(plan: AnalysisPlan) -> tuple[AnalysisPlan, ...]:
@@ -181,6 +199,60 @@ def _against_log_rank(
             apart = own.rejected[ok, -1].astype(float) - ordinary.rejected[ok, -1]
             error = float(apart.std(ddof=1)) / sqrt(n)
             yield replace(blank, value=float(apart.mean()), mcse=error)
+
+
+def with_gee(
+    planned: PlannedFollowUp,
+    result: StudyResult,
+    *,
+    seed: int = 1,
+    workers: Workers = 1,
+    on_progress: Progress | None = None,
+) -> StudyResult:
+    """Add the share of trials that estimating equations find, per scenario and horizon.
+
+    The model is that of `trialsim.analyse.longitudinal.fit_gee`, of the same patients: those of the
+    first `GEE_REPLICATES` trials, or of all where there are fewer. Where it cannot be fitted (no
+    visits, no statsmodels) no rows are added, and the text "gee" says why.
+
+    Parameters
+    ----------
+    planned : PlannedFollowUp
+    result : StudyResult
+        Of `with_analyses`.
+    seed : int
+        The same.
+    workers : int, Executor or Cluster
+    on_progress : callable, optional
+    """
+
+    def saying(text: str) -> StudyResult:
+        return replace(result, texts={**result.texts, "gee": text})
+
+    if not isinstance(planned.resolved.template.protocol.primary, ResponseEndpoint):
+        return saying(_NO_VISITS)
+    if not models_installed():
+        return saying(_NO_MODELS)
+    horizons = {horizon.endpoint: horizon for horizon in planned.horizons}
+    jobs = [
+        replace(job, plans=(replace(plan, test=EstimatingEquations.GEE),), truths=(truth,))
+        for job in planned.jobs
+        for plan in job.plans
+        for truth in job.truths
+    ]
+    n = min(GEE_REPLICATES, result.n_replicates)
+    simulations = run(jobs, n_replicates=n, seed=seed, workers=workers, on_progress=on_progress)
+    rows = [row for simulation in simulations for row in _found(planned, horizons, simulation)]
+    data = {**result.figure_data, "analyses": (*result.figure_data.get("analyses", ()), *rows)}
+    failed, most = sum(row.n_failed or 0 for row in rows), max(row.n_failed or 0 for row in rows)
+    told = (
+        f"GEE: response at every visit attended by then, of the first {n:,} trials. It could not "
+        f"be fitted in {failed:,} of {n * len(rows):,} (at most {most:,} of {n:,} in one cell: "
+        "nobody or everybody of an arm responded there, or it did not converge); these are "
+        "failed, and left out. Where no visit is missed it is the Wald test of the odds ratio at "
+        "the horizon, and earlier visits add nothing."
+    )
+    return replace(saying(told), rows=(*result.rows, *rows), figure_data=data)
 
 
 def _computed(job: Job, n_replicates: int) -> Job:

@@ -423,7 +423,7 @@ class PlannedFollowUp:
             ) / sum(shares)
             lost = 1 - (1 - courses.missed_visits) * followed
             yield replace(blank, measure=Measure.LOST, value=lost, unit="per patient")
-        for power in (None, 0.8, 0.9):
+        for power in dict.fromkeys((None, 0.8, 0.9, self.request.power)):
             n, why = protocol.n_total, None
             if power is not None:
                 per_arm = self.design(index, risks, power).per_arm
