@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
@@ -17,7 +21,13 @@ from trialsim import RequestError, SimulationError, load_template, plan_simulati
 from trialsim.engine import workers as engine_workers
 from trialsim.engine.run import _missing, run
 from trialsim.engine.store import ChunkFolder, InMemory, series_of
-from trialsim.engine.workers import _PARCEL, _packed, _remove_parcels
+from trialsim.engine.workers import (
+    _PARCEL,
+    _folder_for_parcels,
+    _packed,
+    _pool,
+    _remove_parcels,
+)
 from trialsim.studies.simulation import Precision
 
 SMALL = ["protocol.sample_size.total=60"]
@@ -148,6 +158,26 @@ def test_property_a_store_loads_what_was_kept_whatever_the_chunks():
     assert store.load(series, 5000)[0].same_as(whole.results[0][0])
     assert store.row(series, 4321)[0].same_as(whole.results[0][0].only(slice(4321, 4322)))
     assert store.n_replicates(series) == 5120
+
+
+@pytest.mark.parametrize("how", ["finished", "left early", "broken"])
+def test_regression_nothing_of_a_pool_is_left_when_it_has_been_used(how):
+    """Closed in the background, it could print a traceback while Python ended."""
+    before = set(threading.enumerate())
+    task = next(iter(_missing(small_plan().jobs[0], 256, 1, InMemory())))
+    with _folder_for_parcels() as folder:
+        try:
+            with _pool(2, folder) as pool:
+                pool.submit(_packed, task, folder).result()
+                if how == "left early":
+                    pool.submit(time.sleep, 600)
+                    raise TimeoutError
+                if how == "broken":
+                    pool.submit(os._exit, 1).result()
+        except (TimeoutError, BrokenProcessPool):
+            assert how != "finished"
+        assert set(threading.enumerate()) <= before
+        assert not multiprocessing.active_children()
 
 
 def test_regression_dask_that_is_not_installed_is_named(monkeypatch):

@@ -263,19 +263,23 @@ def _folder_for_parcels() -> Iterator[str]:
 
 @contextmanager
 def _pool(n: int, folder: str) -> Iterator[ProcessPoolExecutor]:
-    """Give processes that end with their use; interrupted, they are not waited for."""
+    """Give processes that end with their use; left early, they are stopped in their work.
+
+    They are waited for: Python 3.11, ending while a pool is still being closed, may write to its
+    closed pipe and print a traceback.
+    """
     most = min(n, _MOST_WINDOWS_WORKERS) if sys.platform == "win32" else n
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(most, spawn, _start_worker, (folder,))
     try:
         yield pool
-    except KeyboardInterrupt:
+    except BaseException:
         for process in list((pool._processes or {}).values()):
             with suppress(AttributeError, OSError, ValueError):  # gone, or not quite there
                 process.terminate()
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
