@@ -27,5 +27,5 @@ fi
 
 case $kind in
     demo) install -c requirements/demo.txt -e '.[fast]' ;;
-    dev) install -c requirements/demo.txt -c requirements/dev.txt -e '.[fast,dask,parquet,dev,oracles]' ;;
+    dev) install -c requirements/demo.txt -c requirements/dev.txt -e '.[fast,dask,parquet,models,dev,oracles]' ;;
 esac

@@ -28,6 +28,7 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.historical import HistoricalControl, TwoStage
 from trialsim.protocol.intercurrent import MAIN, PlannedEstimand, by_ranks
+from trialsim.protocol.missing import MissingReadOut
 from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.quantities import Time
 
@@ -190,6 +191,8 @@ class AnalysisPlan:
         Of a subgroup analysis; None for the effect in all patients.
     estimand : PlannedEstimand or None
         Where nature has intercurrent events.
+    missing : MissingReadOut or None
+        How response that is not seen at its visit is dealt with; None for failure.
     """
 
     endpoint: str
@@ -210,6 +213,7 @@ class AnalysisPlan:
     two_stage: TwoStage | None = None
     part: InLevel | PerCovariate | None = None
     estimand: PlannedEstimand | None = None
+    missing: MissingReadOut | None = None
 
     @property
     def is_main(self) -> bool:
@@ -425,6 +429,11 @@ class Measure(StrEnum):
     WRONG_VERDICT = "wrong_verdict"  # no to an effect that is there later, or yes to none
     VERDICT_CHANGES = "verdict_changes"  # between this horizon and the reference
     STOPS_WRONGLY = "stops_wrongly"  # of trials that would find the effect at the reference
+    DRUG_PER_PATIENT = "drug_per_patient"  # in `unit`, over the whole of a regimen
+    RISK_CHANGE = "risk_change"  # of an arm, between two readings
+    MISSING = "missing"  # share of an arm's patients whose read-out is not known
+    RISK_ANALYSED = "risk_analysed"  # share of an arm with the event, as an analysis has it
+    RISK_WITHOUT_LOSS = "risk_without_loss"  # true, were nobody lost and no visit missed
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
     COST = "cost"  # in `unit`
     HAZARD = "hazard"  # fitted to published points, with its profile interval
@@ -473,6 +482,8 @@ class Row:
     status: str | None = None
     set_by: str | None = None
     headline: bool | None = None
+    regimen: str | None = None  # where several are compared
+    missing: str | None = None  # how missing read-outs are dealt with
     stratum: str | None = None  # "factor" of subgroups, "factor=level" of one of them
     why: str | None = None
 

@@ -10,11 +10,13 @@ import pytest
 from lifelines.statistics import logrank_test
 from test_followup import Words, planned
 
-from trialsim.analyse.time_to_response import analyse_times, times_seen
+from trialsim.analyse.time_to_response import analyse_times, intervals_seen, times_seen
 from trialsim.engine.blocks import draw_patients
 from trialsim.errors import RequestError
 from trialsim.protocol.horizons import times_from_words
+from trialsim.report.followup_screen import followup_screen
 from trialsim.studies.delayed_effect import analyses_at, short_name, with_analyses
+from trialsim.trial import Measure
 
 HEPATITIS = "chronic-hepatitis-b"
 
@@ -51,6 +53,50 @@ def test_reference_log_rank_of_the_times_seen_agrees_with_lifelines():
         who = batch.assigned[:, k]
         oracle = logrank_test(time[who, k], time[~who, k], event[who, k], event[~who, k])
         assert results.p_value[k, 0] == pytest.approx(oracle.p_value, abs=1e-8)
+
+
+def test_property_a_time_lies_between_the_visits_that_frame_it():
+    settings = ["nature.response={loss_per_year: 0.2, missed_visits: 0.3, relapse_per_year: 0.5}"]
+    plan = planned(HEPATITIS, Words("6 mo,12 mo", "end-of-therapy"), settings)
+    own = plan.jobs[0].plans[-1]
+    batch = one_block(plan)[own.endpoint]
+    last, first = intervals_seen(batch, own.visit)
+    time, event = times_seen(batch, own.visit, own.day)
+    assert ((first > 0) == event).all()
+    assert (last[event] < first[event]).all()
+    days = np.concatenate([np.zeros((1, *time.shape)), batch.visits])
+    days[own.visit + 1] = own.day
+    until = np.take_along_axis(days, np.where(event, first, last)[None], axis=0)[0]
+    assert until == pytest.approx(time)
+    response = np.where(batch.assigned, batch.response[1], batch.response[0])
+    since = np.take_along_axis(batch.visits, np.maximum(last - 1, 0)[None], axis=0)[0]
+    still = event & (last > 0) & (response > since)  # not one that came and went unseen
+    assert still[event & (last > 0)].mean() > 0.8
+    assert (first[event] - last[event] > 1).any()
+
+
+def test_property_both_log_rank_tests_are_shown_of_the_same_trials():
+    settings = ["nature.response={loss_per_year: 0.2, missed_visits: 0.3}"]
+    words = Words("6 mo,12 mo", "end-of-therapy")
+    plan = planned(HEPATITIS, words, settings, ["chien-1998"])
+    result = with_analyses(plan, plan.result(replicates=1_000))
+    rows = {(short_name(row.analysis), row.horizon): row for row in result.figure_data["analyses"]}
+    for horizon in ("6 mo", "12 mo"):
+        one, other = rows["interval-censored log-rank", horizon], rows["log-rank", horizon]
+        assert (one.n_replicates, other.n_replicates) == (500, 1_000)
+        (apart,) = [
+            row
+            for row in result.rows
+            if row.measure is Measure.POWER_DIFFERENCE
+            and row.horizon == horizon
+            and "interval" in (row.analysis or "")
+        ]
+        assert apart.n_replicates == 500
+        assert abs(apart.value) < 0.1
+        assert 0 < apart.mcse < one.mcse  # paired
+    shown = followup_screen(plan, result, 1, "trialsim")
+    assert "\ninterval-censored log-rank " in shown
+    assert "\n- less log-rank " in shown
 
 
 def test_analytic_times_are_those_of_the_first_visit_that_saw_response():

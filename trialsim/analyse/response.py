@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse.binary import Columns, analyse_counts
+from trialsim.analyse.longitudinal import analyse_visits
 from trialsim.analyse.time_to_response import analyse_times
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.contrasts import arm_masks
-from trialsim.protocol.endpoints import BinaryTest, Counted
+from trialsim.protocol.endpoints import BinaryTest, Counted, EstimatingEquations
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse", "patients", "responding", "score"]
+__all__ = ["analyse", "patients", "responding", "responding_at", "score"]
 
 
 def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
     """Compare the arms as assigned; who missed the visit, died or was lost did not respond.
 
-    A test of times to an event compares the time to the first response seen.
+    A test of times to an event compares the time to the first response seen; estimating
+    equations take response at every visit attended by then, and a missed one as missing.
 
     Returns
     -------
     LookResults
         Arrays of shape (n_reps, 1).
     """
+    if isinstance(plan.test, EstimatingEquations):
+        visits = range(plan.visit + 1)
+        shown = np.stack([responding(batch, replace(plan, visit=visit)) for visit in visits])
+        seen = batch.attended[: plan.visit + 1] & (batch.visits[: plan.visit + 1] < batch.leaving)
+        return analyse_visits(shown, seen, batch.assigned, batch.included, plan)
     if not isinstance(plan.test, BinaryTest):
         return analyse_times(batch, plan)
     responding_now = responding(batch, plan)
@@ -38,13 +47,16 @@ def analyse(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
 
 def responding(batch: ResponseBatch, plan: AnalysisPlan) -> NDArray[np.bool_]:
     """Return who counts as a responder at the plan's visit, shape (n_patients, n_reps)."""
-    day = batch.visits[plan.visit]
-    here: NDArray[np.bool_] = (
-        batch.attended[plan.visit] & batch.in_response(day) & (day < batch.leaving)
-    )
-    if plan.counted is Counted.SUSTAINED:
+    return responding_at(batch, plan.visit, plan.counted)
+
+
+def responding_at(batch: ResponseBatch, visit: int, counted: Counted) -> NDArray[np.bool_]:
+    """Return who counts as a responder at a visit, shape (n_patients, n_reps)."""
+    day = batch.visits[visit]
+    here: NDArray[np.bool_] = batch.attended[visit] & batch.in_response(day) & (day < batch.leaving)
+    if counted is Counted.SUSTAINED:
         seen = np.zeros(here.shape, dtype=bool)
-        for number in range(plan.visit):
+        for number in range(visit):
             responding_then = batch.in_response(batch.visits[number])
             attended = batch.attended[number]
             here &= ~(attended & seen & ~responding_then)

@@ -13,6 +13,7 @@ from trialsim.analyse.contrasts import confidence_level, read_once
 from trialsim.analyse.survival import max_combo, reading_of
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.contrasts import wald
+from trialsim.kernels.interval_censored import interval_log_rank, tabulated
 from trialsim.kernels.survival import (
     LookNumbers,
     RiskTable,
@@ -23,13 +24,42 @@ from trialsim.kernels.survival import (
     snapped,
     weighted_log_rank,
 )
-from trialsim.protocol.endpoints import MaxComboTest, MilestoneTest, RestrictedMeanTest
+from trialsim.protocol.endpoints import (
+    IntervalCensoredTest,
+    MaxComboTest,
+    MilestoneTest,
+    RestrictedMeanTest,
+)
 from trialsim.trial import AnalysisPlan, LookResults
 
-__all__ = ["analyse_times", "times_seen"]
+__all__ = ["analyse_times", "intervals_seen", "times_seen"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+def intervals_seen(batch: ResponseBatch, read_out: int) -> tuple[Ints, Ints]:
+    """Return between which visits the first response seen came, as their numbers from 1.
+
+    Shapes (n_patients, n_reps): the last visit attended without response before one with it (0 for
+    none), and the first that saw response (0 for none).
+
+    Parameters
+    ----------
+    batch : ResponseBatch
+    read_out : int
+        Position of the last visit that counts.
+    """
+    shape = batch.assigned.shape
+    last, first = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for number in range(read_out + 1):
+        day = batch.visits[number]
+        seen = batch.attended[number] & (day < batch.leaving) & (first == 0)
+        response = batch.in_response(day)
+        first = np.where(seen & response, number + 1, first)
+        last = np.where(seen & ~response, number + 1, last)
+    return last, first
 
 
 def times_seen(batch: ResponseBatch, read_out: int, at_day: float) -> tuple[Floats, Bools]:
@@ -63,7 +93,8 @@ def analyse_times(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
 
     The estimate beside a log-rank test is Peto's one-step log hazard ratio, U / V (Peto and Peto
     1972, Journal of the Royal Statistical Society A 135:185-207); beside MaxCombo, that of its
-    first weight. A trial in which nothing is at stake (no response, or none that counts) has a P
+    first weight. A time known to lie between visits is compared as such, by the visits' numbers. A
+    trial in which nothing is at stake (no response, or none that counts) has a P
     value of 1.
 
     Returns
@@ -71,11 +102,18 @@ def analyse_times(batch: ResponseBatch, plan: AnalysisPlan) -> LookResults:
     LookResults
         Arrays of shape (n_reps, 1); information is the number of responses.
     """
-    table, n_events = _table(batch, plan.visit, plan.day)
-    estimate, error, nothing = _compared(table, plan)
+    if isinstance(plan.test, IntervalCensoredTest):
+        last, first = intervals_seen(batch, plan.visit)
+        counted = tabulated(last, first, batch.assigned, plan.visit + 1)
+        score, variance, _, _ = interval_log_rank(counted)
+        table, n_events = None, (first > 0).sum(axis=0).astype(float)
+        estimate, error, nothing = _one_step(score, variance)
+    else:
+        table, n_events = _table(batch, plan.visit, plan.day)
+        estimate, error, nothing = _compared(table, plan)
     contrast = wald(estimate, error, confidence_level(plan))
     found = read_once(contrast, plan, n_events, len(batch.assigned))
-    if isinstance(plan.test, MaxComboTest):
+    if isinstance(plan.test, MaxComboTest) and table:
         z, p, rejected = max_combo(_numbers(table, plan), plan)
         found = replace(found, z=z, p_value=p, rejected=rejected & ~found.failed)
     return replace(
@@ -112,9 +150,12 @@ def _compared(table: RiskTable, plan: AnalysisPlan) -> tuple[Floats, Floats, Boo
             return difference, error, (error == 0) & (difference == 0)
         case _:
             found = weighted_log_rank([table], reading_of(plan).weights[:1])
-            score, variance = found.score[:, 0], found.covariance[:, 0, 0]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return score / variance, 1 / np.sqrt(variance), variance == 0
+            return _one_step(found.score[:, 0], found.covariance[:, 0, 0])
+
+
+def _one_step(score: Floats, variance: Floats) -> tuple[Floats, Floats, Bools]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return score / variance, 1 / np.sqrt(variance), variance == 0
 
 
 def _numbers(table: RiskTable, plan: AnalysisPlan) -> LookNumbers:

@@ -645,14 +645,21 @@ def _size_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def followup(options: argparse.Namespace) -> None:
-    """Read the same simulated patients at several horizons."""
+    """Read the same simulated patients at several horizons, or under several regimens."""
+    if options.regimens is not None:
+        _regimens(options)
+        return
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
     from trialsim.figures.followup import followup_figure, lag_figure
+    from trialsim.figures.frontier import frontier_figure
+    from trialsim.figures.swimmer import swimmer_figure, with_swimmers
     from trialsim.protocol.horizons import times_from_words
+    from trialsim.protocol.missing import missing_from_words
     from trialsim.report.followup_screen import followup_screen
     from trialsim.report.run_directory import RunDirectory
-    from trialsim.studies.delayed_effect import with_analyses
+    from trialsim.studies.delayed_effect import with_analyses, with_gee
     from trialsim.studies.followup import followup_request, plan_followup
+    from trialsim.studies.missing_read_outs import check_missing, with_missing_read_outs
     from trialsim.studies.simulation import plan_simulation
 
     started = time.monotonic()
@@ -664,6 +671,9 @@ def followup(options: argparse.Namespace) -> None:
         raise RequestError(Problem(rule, remedy, "--lags", options.lags))
     protocol = resolved.template.protocol
     lags = times_from_words(options.lags, "entry", protocol) if options.lags else ()
+    handlings = missing_from_words(options.missing) if options.missing else ()
+    if handlings:
+        check_missing(planned)
     folder = None
     if not options.json or options.out is not None:
         folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
@@ -688,9 +698,30 @@ def followup(options: argparse.Namespace) -> None:
                 on_progress=on_progress,
             )
         )
+        analysed = result
+        result = _with_progress(
+            lambda on_progress: with_gee(
+                planned,
+                analysed,
+                seed=options.seed,
+                workers=options.workers or cpus_available(),
+                on_progress=on_progress,
+            )
+        )
+    if handlings:
+        result = _with_progress(
+            lambda on_progress: with_missing_read_outs(
+                planned,
+                result,
+                handlings,
+                seed=options.seed,
+                workers=workers,
+                on_progress=on_progress,
+            )
+        )
     names = (
         *("at", "clock", "reference", "analyses", "lags", "choose", "power", "accept_claim"),
-        *("futility", "replicates"),
+        *("futility", "replicates", "missing"),
     )
     given = {name: getattr(options, name) for name in names}
     arguments = _arguments(options, scenario=options.scenarios, **given)
@@ -701,7 +732,58 @@ def followup(options: argparse.Namespace) -> None:
         with folder.begin():
             drawn = {"followup": followup_figure(planned, result)}
             drawn |= {"lags": lag_figure(planned, result)} if lags else {}
+            drawn["frontier"] = frontier_figure(planned)
+            for index in range(with_swimmers(planned)):
+                drawn[f"swimmer{index + 1}"] = swimmer_figure(planned, index, options.seed)
             for path in folder.write(document, drawn):
+                _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
+
+
+_USUAL_POWER = 0.8
+
+
+def _regimens(options: argparse.Namespace) -> None:
+    from trialsim.engine.run import check_request, cpus_available, estimated_seconds
+    from trialsim.figures.regimens import regimens_figure
+    from trialsim.report.regimens_screen import regimens_screen
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.regimens import plan_regimens
+    from trialsim.studies.simulation import plan_simulation
+
+    started = time.monotonic()
+    check_request(options.replicates, options.seed, options.workers or 1)
+    others = ("reference", "analyses", "lags", "missing", "choose", "futility", "accept_claim")
+    beside = [name for name in others if getattr(options, name)]
+    if beside := [*beside, *(["power"] if options.power != _USUAL_POWER else [])]:
+        rule, remedy = "is of horizons, not of regimens", "Leave it out beside --regimens."
+        names = [f"--{name.replace('_', '-')}" for name in beside]
+        raise RequestError([Problem(rule, remedy, name) for name in names])
+    resolved = _load(options)
+    planned = plan_regimens(
+        resolved, options.regimens, options.scenarios, at=options.at, clock=options.clock
+    )
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+    long = estimated_seconds(planned.jobs, options.replicates) > _SECONDS_WORTH_WORKERS
+    workers = options.workers or (cpus_available() if long else 1)
+    result = _with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    )
+    given = {name: getattr(options, name) for name in ("regimens", "at", "clock", "replicates")}
+    arguments = _arguments(options, scenario=options.scenarios, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="followup")
+    shown = regimens_screen(planned, result, options.seed, program_name())
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            for path in folder.write(document, {"regimens": regimens_figure(planned)}):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
 

@@ -269,12 +269,28 @@ def _followup(followup: argparse.ArgumentParser) -> None:
         help="the one whose effect counts (default: that of the primary endpoint, else the last)",
     )
     followup.add_argument(
-        "--analyses", action="store_true", help="log-rank, MaxCombo, ... of the same patients too"
+        "--regimens",
+        nargs="?",
+        const="",
+        metavar="LIST",
+        help='compare regimens instead: "0.8 mg; daily; 1.6 mg every 3.5 d for 52 wk" (default: 24 '
+        "and 52 weeks, half the dose, daily)",
+    )
+    followup.add_argument(
+        "--analyses",
+        action="store_true",
+        help="log-rank, MaxCombo, GEE, ... of the same patients too",
     )
     followup.add_argument(
         "--lags",
         metavar="TIMES",
         help='with --analyses: let the effect start later after entry, "0 mo,3 mo,6 mo"',
+    )
+    followup.add_argument(
+        "--missing",
+        metavar="WORDS",
+        help="how missing read-outs are dealt with: failure, complete-case, last-observation, "
+        "multiple-imputation, with commas, or all",
     )
     followup.add_argument(
         "--choose", choices=("power", "cost", "time"), help="recommend one, for --power"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trialsim.analyse.estimands import analyse_estimand
+from trialsim.analyse.missing import analyse_read_outs
 from trialsim.analyse.subgroups import analyse_part
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.generate.binary import counts_suffice, draw_counts
@@ -94,7 +95,14 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
         counts = draw_counts(job.protocol, job.truths, looks, streams, block)
         return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
     candidates, batches = draw_patients(job, seed, block, frozenset())
-    return [[_analysed(job, own, plan, candidates) for plan in job.plans] for own in batches]
+    streams = Streams(seed, job.unit)
+
+    def found(own: dict[str, Any], plan: AnalysisPlan) -> LookResults:
+        if plan.missing:
+            return analyse_read_outs(own[plan.endpoint], plan, streams, block)
+        return _analysed(job, own, plan, candidates)
+
+    return [[found(own, plan) for plan in job.plans] for own in batches]
 
 
 def _analysed(

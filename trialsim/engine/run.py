@@ -13,7 +13,12 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.store import InMemory, Series, Store, series_of
 from trialsim.engine.workers import Task, Workers, computed
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.endpoints import Summary, SurvivalSummary, TimeToEventEndpoint
+from trialsim.protocol.endpoints import (
+    EstimatingEquations,
+    Summary,
+    SurvivalSummary,
+    TimeToEventEndpoint,
+)
 from trialsim.trial import AnalysisPlan, InLevel, Kernel, LookResults, Path
 
 __all__ = [
@@ -39,6 +44,7 @@ _SECONDS_PER_PATIENT_OUTCOME = 400e-9  # one of nine further endpoints, measured
 _SECONDS_PER_PATIENT_PART = 7e-9  # one subgroup's risks, measured: sepsis, six subgroups
 _SECONDS_PER_PATIENT_ESTIMAND = 150e-9  # without imputing, measured at 200 patients
 _SECONDS_PER_PATIENT_IMPUTED = 200e-9  # once
+_SECONDS_PER_PATIENT_EQUATIONS = 100e-6  # statsmodels, measured: 98 patients at five visits
 _SECONDS_WORTH_COMPILING = 5.0
 
 Progress = Callable[[float, float], None]
@@ -121,7 +127,9 @@ def _seconds_per_part(plan: AnalysisPlan) -> float:
 
 
 def _seconds_per_patient(plan: AnalysisPlan) -> float:
-    """Return what an estimand costs more than the endpoint alone."""
+    """Return what an estimand, or a model, costs more than the endpoint alone."""
+    if isinstance(plan.test, EstimatingEquations):
+        return _SECONDS_PER_PATIENT_EQUATIONS
     if plan.estimand is None:
         return 0.0
     imputed = plan.estimand.imputations if plan.estimand.missing.imputes else 0

@@ -33,7 +33,8 @@ def course_panel(axes: Axes, planned: PlannedFollowUp, seen: tuple[SeenPoint, ..
     Control arms are grey, treated ones blue; scenarios differ by their line.
     """
     per, unit = _scale(planned)
-    courses = planned.truths[0][0].courses is not None
+    first = planned.truths[0][0]
+    courses = first.courses is not None and not first.intercurrent
     last = planned.horizons[-1].day
     for index, scenario in enumerate(planned.scenarios):
         if courses:
@@ -79,6 +80,7 @@ def power_panel(axes: Axes, planned: PlannedFollowUp, result: StudyResult) -> Ax
             if row.measure is Measure.POWER
             and row.scenario == scenario.id
             and row.lag is None
+            and row.missing is None
             and row.analysis == planned.jobs[0].plans[0].in_words
             and (row.horizon, row.clock) == (str(horizon.time.after), horizon.time.clock.value)
         ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.kernels.multistate import times_to_event
+from trialsim.protocol.course import Course
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams
@@ -32,7 +34,8 @@ class ResponseBatch:
     again : tuple of (response, relapse)
         Later responses, after relapse, in their order.
     leaving : ndarray of float, shape (n_patients, n_reps)
-        Death or loss, whichever comes first; the same in both arms.
+        Death or loss, whichever comes first; the same in both arms, unless loss differs by arm or
+        state: then as assigned.
     died : ndarray of bool, shape (n_patients, n_reps)
         Whether it is death.
     visits : ndarray of float, shape (n_visits, n_patients, n_reps)
@@ -115,9 +118,46 @@ def draw_courses(
             )
             again.append((back, end))
         death = times_to_event(u_death, (), (courses.control.death,))
-        loss = times_to_event(u_loss, (), (courses.control.loss,))
+        if courses.control.losses or courses.control.loss != courses.treated.loss:
+            intervals = ((response, relapse), *again)
+            loss = _loss_by_state(u_loss, assigned, arms, intervals)
+        else:
+            loss = times_to_event(u_loss, (), (courses.control.loss,))
         leaving, died = np.minimum(death, loss), death < loss
         attended = missed >= courses.missed_visits
         batch = ResponseBatch(assigned, response, relapse, leaving, died, visits, attended)
         batches.append(replace(batch, again=tuple(again)))
     return batches
+
+
+def _loss_by_state(
+    uniforms: Floats,
+    assigned: NDArray[np.bool_],
+    arms: tuple[Course, Course],
+    intervals: Sequence[tuple[Floats, Floats]],
+) -> Floats:
+    """Return when patients are lost, as assigned, by inverse of the hazard along their states."""
+    left = -np.log1p(-uniforms)  # cumulative hazard still to come
+    found, start = np.full(left.shape, np.inf), np.zeros(left.shape)
+    rates = [own.losses or (own.loss,) * 3 for own in arms]
+
+    def spend(until: Floats | float, state: int) -> None:
+        nonlocal left, start
+        rate = np.where(assigned, rates[1][state], rates[0][state])
+        end = np.maximum(start, until)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            day = start + left / rate
+        here = np.isinf(found) & (day < end)
+        found[here] = day[here]
+        length = np.where(np.isinf(start), 0.0, end - np.where(np.isinf(start), 0.0, start))
+        left = np.where(np.isinf(end), left, left - rate * np.where(np.isinf(end), 0.0, length))
+        start = end
+
+    after = 0
+    for response, relapse in intervals:
+        starts, ends = (np.where(assigned, both[1], both[0]) for both in (response, relapse))
+        spend(starts, after)
+        spend(ends, 1)
+        after = 2
+    spend(np.inf, 2)
+    return found

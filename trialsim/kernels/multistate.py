@@ -21,6 +21,7 @@ def state_probabilities(
     death: float,
     loss: float,
     again: float = 0.0,
+    loss_ratios: tuple[float, float] = (1.0, 1.0),
 ) -> Floats:
     """Probabilities of every state, by products of matrix exponentials.
 
@@ -32,6 +33,8 @@ def state_probabilities(
         Ends of pieces in days, and hazard of response per day in each; the last goes on.
     relapse, death, loss, again : float
         Hazards per day; `again` from relapse back to response.
+    loss_ratios : tuple of float
+        How many times the hazard of loss is in response, and after relapse.
 
     Returns
     -------
@@ -54,16 +57,23 @@ def state_probabilities(
         state = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
         for start, end, hazard in zip(starts, ends, hazards, strict=False):
             if start < day:
-                generator = _generator(hazard, relapse, death, loss, again)
+                generator = _generator(hazard, relapse, death, loss, again, loss_ratios)
                 state = state @ expm(generator * (min(end, day) - start))
         found.append(state)
     return np.array(found)
 
 
-def _generator(response: float, relapse: float, death: float, loss: float, again: float) -> Floats:
+def _generator(
+    response: float,
+    relapse: float,
+    death: float,
+    loss: float,
+    again: float,
+    loss_ratios: tuple[float, float],
+) -> Floats:
     q = np.zeros((5, 5))
     q[0, 1], q[1, 2], q[2, 1] = response, relapse, again
-    q[:3, 3], q[:3, 4] = death, loss
+    q[:3, 3], q[:3, 4] = death, (loss, loss * loss_ratios[0], loss * loss_ratios[1])
     np.fill_diagonal(q, -q.sum(axis=1))
     return q
 

@@ -12,12 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, expm1, inf, log, sqrt
 
+from trialsim.protocol.loss_by_state import Losses, StateVector
+from trialsim.protocol.loss_by_state import carried as carried_by_state
+
 __all__ = [
     "ALIKE",
     "Course",
     "ImpossibleCourseError",
     "Mix",
     "calibrated_hazard",
+    "hazard_reaching",
     "log_normal_mix",
 ]
 
@@ -49,6 +53,8 @@ class Course:
         Hazards per day, constant; `again` of response after relapse.
     mix : Mix
         How patients differ in the hazard of their first response.
+    loss_ratios : tuple of float
+        How many times the hazard of loss is in response, and after relapse.
     """
 
     breaks: tuple[float, ...]
@@ -58,6 +64,14 @@ class Course:
     loss: float = 0.0
     again: float = 0.0
     mix: Mix = ALIKE
+    loss_ratios: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def losses(self) -> Losses | None:
+        """Hazards of loss by state where they differ; None where all states are alike."""
+        if not self.loss or self.loss_ratios == (1.0, 1.0):
+            return None
+        return self.loss, self.loss * self.loss_ratios[0], self.loss * self.loss_ratios[1]
 
     def pieces(self, until: float) -> list[tuple[float, float]]:
         """Return (length in days, hazard of response) of each piece up to a day."""
@@ -70,14 +84,49 @@ class Course:
             if start < until
         ]
 
+    def response_at(self, day: float) -> float:
+        """Return the hazard of response on a day."""
+        return self.pieces(inf)[sum(end <= day for end in self.breaks)][1]
+
     def probability_of_response(self, day: float) -> float:
         """Probability to be alive, followed and in response on a day."""
+        if losses := self.losses:
+            pieces, rest = self.pieces(day), (self.relapse, self.again, losses)
+            return exp(-self.death * day) * sum(
+                share * _through(pieces, times, *rest)[1] for share, times in self.mix
+            )
         staying = exp(-(self.death + self.loss) * day)
         pieces = self.pieces(day)
         return staying * sum(
             share * _carried(pieces, times, self.relapse, self.again)[1]
             for share, times in self.mix
         )
+
+    def probability_followed(self, day: float) -> float:
+        """Probability to be alive and not lost on a day."""
+        losses = self.losses
+        if losses is None:
+            return exp(-(self.death + self.loss) * day)
+        pieces, rest = self.pieces(day), (self.relapse, self.again, losses)
+        return exp(-self.death * day) * sum(
+            share * sum(_through(pieces, times, *rest, whole=True)) for share, times in self.mix
+        )
+
+
+def _through(
+    pieces: Sequence[tuple[float, float]],
+    times: float,
+    relapse: float,
+    again: float,
+    losses: Losses,
+    *,
+    whole: bool = False,
+) -> StateVector:
+    """Return the probabilities of the states after these pieces, where loss differs by state."""
+    state: StateVector = (1.0, 0.0, 0.0)
+    for length, hazard in pieces:
+        state = carried_by_state(state, length, times * hazard, relapse, again, losses, whole=whole)
+    return state
 
 
 def _carried(
@@ -135,6 +184,7 @@ def calibrated_hazard(
     leaving: float,
     again: float = 0.0,
     mix: Mix = ALIKE,
+    losses: Losses | None = None,
 ) -> float:
     """Find the hazard of response in a piece that makes P(in response at its end) = `target`.
 
@@ -149,6 +199,8 @@ def calibrated_hazard(
         Hazards per day of relapse, of death and loss together, and of response after relapse.
     mix : Mix
         How patients differ.
+    losses : tuple of float, or None
+        Hazards of loss by state where they differ; `leaving` is then death alone.
 
     Returns
     -------
@@ -163,13 +215,27 @@ def calibrated_hazard(
     elapsed = sum(length for length, _ in earlier)
     staying = exp(-leaving * (elapsed + days))
     before = [(share, times, _carried(earlier, times, relapse, again)) for share, times in mix]
+    by_state = _reached_by_state(earlier, days, relapse, again, mix, losses) if losses else None
 
     def reached(hazard: float) -> float:
+        if by_state:
+            return staying * by_state(hazard)
         return staying * sum(
             share * _step(*state, days, times * hazard, relapse, again)[1]
             for share, times, state in before
         )
 
+    return hazard_reaching(target, reached)
+
+
+def hazard_reaching(target: float, reached: Callable[[float], float]) -> float:
+    """Find the least hazard per day at which a probability that depends on it is `target`.
+
+    Raises
+    ------
+    ImpossibleCourseError
+        If no hazard of at least 0 and at most 1 per day reaches the target.
+    """
     peak = _peak(reached)
     least, most = reached(0.0), reached(peak)
     if not least - 1e-12 <= target <= most:
@@ -177,8 +243,28 @@ def calibrated_hazard(
     low, high = 0.0, peak
     for _ in range(200):
         middle = (low + high) / 2
+        if middle in (low, high):
+            break  # no number lies between
         low, high = (middle, high) if reached(middle) < target else (low, middle)
     return (low + high) / 2
+
+
+def _reached_by_state(
+    earlier: Sequence[tuple[float, float]],
+    days: float,
+    relapse: float,
+    again: float,
+    mix: Mix,
+    losses: Losses,
+) -> Callable[[float], float]:
+    """Return P(in response) at the end of a piece by its hazard, where loss differs by state."""
+    states = [
+        (share, times, _through(earlier, times, relapse, again, losses)) for share, times in mix
+    ]
+    return lambda hazard: sum(
+        share * carried_by_state(state, days, times * hazard, relapse, again, losses)[1]
+        for share, times, state in states
+    )
 
 
 def _peak(reached: Callable[[float], float]) -> float:

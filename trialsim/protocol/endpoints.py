@@ -38,8 +38,10 @@ __all__ = [
     "DaysAliveEndpoint",
     "Endpoint",
     "Estimand",
+    "EstimatingEquations",
     "FlemingHarringtonWeight",
     "FurtherEstimand",
+    "IntervalCensoredTest",
     "Level",
     "LogRankTest",
     "LogRankWeight",
@@ -628,4 +630,27 @@ OutcomeEndpoint = (
 )
 SimulatedEndpoint = RiskEndpoint | TimeToEventEndpoint | OutcomeEndpoint
 Endpoint = Annotated[SimulatedEndpoint, Field(discriminator="kind")]
-AnyTest = BinaryTest | SurvivalTest | MeasuredTest | OrderedTest | CountTest | CompetingTest
+
+
+class IntervalCensoredTest(StrEnum):
+    """A test of times known only to lie between visits; of studies, not of files."""
+
+    LOG_RANK = "interval-censored log-rank"
+
+
+class EstimatingEquations(StrEnum):
+    """Of response at every visit up to the read-out; compared beside others, never planned."""
+
+    GEE = "GEE"
+
+
+AnyTest = (
+    BinaryTest
+    | SurvivalTest
+    | MeasuredTest
+    | OrderedTest
+    | CountTest
+    | CompetingTest
+    | IntervalCensoredTest
+    | EstimatingEquations
+)

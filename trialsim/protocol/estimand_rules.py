@@ -137,6 +137,9 @@ def _not_with_events(template: Template) -> Iterator[Broken]:
     if own and (own.again_per_year.value or own.frailty_sd.value or own.hazard_ratio_by):
         rule = "has response again, frailty or levels, which cannot stand beside events yet"
         yield Broken(("nature", "response"), rule, "Keep one of the two.")
+    if own and own.loss_hazard_ratios:
+        rule = "cannot stand beside nature.intercurrent_events yet"
+        yield Broken(("nature", "response", "loss_hazard_ratios"), rule, "Keep one of the two.")
     if protocol.subgroups or any(scenario.modifiers for scenario in template.scenarios):
         rule = "cannot stand beside nature.intercurrent_events yet"
         yield Broken(("protocol", "subgroups"), rule, "Keep one of the two; modifiers too.")

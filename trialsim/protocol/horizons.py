@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.design import Protocol, Visit
 from trialsim.protocol.endpoints import BinaryEndpoint, Level, ResponseEndpoint
+from trialsim.protocol.intercurrent import IntercurrentEvent
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration, Ratio, Risk, Time, months
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import OddsRatio, Scenario, TreatedRisk, odds_ratio_between
@@ -98,9 +99,15 @@ def horizons_of(
 
 def _refuse_more(template: Template) -> None:
     """Refuse by name what is not carried to other times yet (RequestError)."""
+    events = template.nature.intercurrent_events
+    of_courses = isinstance(template.protocol.primary, ResponseEndpoint)
     asked = (
         ("design: single-arm", template.protocol.is_single_arm),
-        ("nature.intercurrent_events", bool(template.nature.intercurrent_events)),
+        ("nature.intercurrent_events", bool(events) and not of_courses),
+        (
+            "nature.intercurrent_events[].hazard_ratio_per_sd",
+            any(event.hazard_ratio_per_sd for event in events) and of_courses,
+        ),
         ("modifiers", any(scenario.modifiers for scenario in template.scenarios)),
     )
     problems = [
@@ -212,7 +219,13 @@ def _of_courses(
             "subgroups": (),
         }
     )
-    nature = template.nature.model_copy(update={"outcomes": {}, "correlations": ()})
+    names = [endpoint.id for endpoint in endpoints]
+    events = tuple(
+        _at_horizons(event, primary.id, names) for event in template.nature.intercurrent_events
+    )
+    nature = template.nature.model_copy(
+        update={"outcomes": {}, "correlations": (), "intercurrent_events": events}
+    )
     scenarios = tuple(s.model_copy(update={"outcomes": {}}) for s in template.scenarios)
     update = {"protocol": changed, "nature": nature, "scenarios": scenarios}
     there = replace(resolved, template=template.model_copy(update=update))
@@ -234,6 +247,15 @@ def _of_courses(
         )
         for (day, time), endpoint in zip(ordered, endpoints, strict=True)
     ]
+
+
+def _at_horizons(
+    event: IntercurrentEvent, primary: str, endpoints: Sequence[str]
+) -> IntercurrentEvent:
+    """Return an event that does to the read-outs at horizons what it does to the primary one."""
+    own = event.then.effect.get(primary)
+    effect = dict.fromkeys(endpoints, own) if own else {}
+    return event.model_copy(update={"then": event.then.model_copy(update={"effect": effect})})
 
 
 def risk_points(template: Template) -> list[tuple[float, float]]:

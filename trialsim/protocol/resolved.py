@@ -36,10 +36,12 @@ from trialsim.protocol.modifiers import (
     modified_risks,
 )
 from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth, selected_together
+from trialsim.protocol.pool import Dosing, EffectorPool, SeenUnder, dosing_of
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
     Courses,
     Leaving,
+    LossHazardRatios,
     Nature,
     Piece,
     Reached,
@@ -72,6 +74,7 @@ __all__ = [
     "modified_lifetimes_of",
     "outcomes_of",
     "reached_probability",
+    "seen_probability",
     "with_modifiers",
 ]
 
@@ -89,11 +92,11 @@ class Setting:
 
 
 class ImpossiblePieceError(ValueError):
-    """A piece of a course that cannot be: whose arm, which piece, and why."""
+    """A piece of a course that cannot be: whose arm, which piece, why, and a remedy of its own."""
 
-    def __init__(self, arm: str, index: int, why: str) -> None:
+    def __init__(self, arm: str, index: int, why: str, remedy: str = "") -> None:
         super().__init__(why)
-        self.arm, self.index = arm, index
+        self.arm, self.index, self.remedy = arm, index, remedy
 
 
 def reached_probability(reached: Reached, arm: str, evidence: Evidence) -> float | None:
@@ -110,8 +113,9 @@ def courses_of(
     nature: Nature,
     therapy: Duration | None,
     evidence: Evidence,
+    dosing: Dosing | None = None,
 ) -> Courses:
-    """Fit both arms' hazards, piece by piece.
+    """Fit both arms' hazards, piece by piece; a pool is filled by the experimental arm's `dosing`.
 
     Raises
     ------
@@ -137,10 +141,19 @@ def courses_of(
         for share, ratio in zip(shares, ratios, strict=True)
         for weight, times in log_normal_mix(frailty)
     )
-    blank = Course((), (0.0,), **rates, mix=mix)
+    by_state = leaving.loss_hazard_ratios or LossHazardRatios()
+    blank = Course((), (0.0,), **rates, mix=mix, loss_ratios=by_state.of_states)
     control = _course("control", scenario.control, blank, therapy, evidence, None)
-    treated = control
-    if scenario.treated:
+    blank = replace(blank, loss=blank.loss * by_state.treated.value)
+    treated = replace(control, loss=blank.loss)
+    if (pool := scenario.pool) and scenario.treated:
+        until = scenario.treated[0].until.days_after_entry(therapy)
+        then = treated
+        if pool.fitted_to:  # its own therapy, whatever the protocol's
+            lasting = pool.fitted_to.under.lasting
+            then = _course("control", scenario.control, blank, lasting, evidence, None)
+        treated = _pool_course(pool, dosing, until, treated, then, evidence)
+    elif scenario.treated:
         treated = _course("treated", scenario.treated, blank, therapy, evidence, control)
     missed = leaving.missed_visits.value
     return Courses(control, treated, missed, frailty, factor, ratios if factor else ())
@@ -326,9 +339,10 @@ def _course(
                     end - start,
                     target,
                     relapse=blank.relapse,
-                    leaving=blank.death + blank.loss,
+                    leaving=blank.death + (0.0 if blank.losses else blank.loss),
                     again=blank.again,
                     mix=blank.mix,
+                    losses=blank.losses,
                 )
             except ImpossibleCourseError as why:
                 raise ImpossiblePieceError(
@@ -337,6 +351,41 @@ def _course(
         ends.append(end)
         hazards.append(hazard)
     return replace(blank, breaks=tuple(ends), response=tuple(hazards))
+
+
+def _pool_course(
+    pool: EffectorPool,
+    dosing: Dosing | None,
+    until: float,
+    control: Course,
+    then: Course,
+    evidence: Evidence,
+) -> Course:
+    """Return a course that follows from doses; `then` is the control's where it is fitted."""
+    filling, unit = pool.filled_by(dosing) if dosing else None, pool.reference_dose
+    if filling is None:
+        why = f"needs the experimental arm's dose, 'every' and 'for', to count in doses of {unit}"
+        remedy = f"Write regimen: {{drug: ..., dose: {unit}, every: 3.5 d, for: 26 wk}} there."
+        raise ImpossiblePieceError("treated", 0, why, remedy)
+    if pool.hazard_per_year_at_most is not None:
+        most = pool.hazard_per_year_at_most.value / DAYS_PER_YEAR
+        return pool.course(control, filling, until, most)
+    assert pool.fitted_to is not None  # one of two, by the model
+    target = seen_probability(pool.fitted_to, evidence)
+    if target is None:
+        raise ImpossiblePieceError("treated", 0, "is fitted to a result that gives no such counts")
+    by = pool.fitted_to.by.days_after_entry(pool.fitted_to.under.lasting)
+    try:
+        most = pool.solved(then, target, by)
+    except ImpossibleCourseError as why:
+        raise ImpossiblePieceError("treated", 0, f"cannot reach {target:.4g}: {why}") from None
+    return pool.course(control, filling, until, most)
+
+
+def seen_probability(seen: SeenUnder, evidence: Evidence) -> float | None:
+    """Return what was seen under a regimen; None where its record does not give it."""
+    reached = Reached(value=seen.value, source=seen.source, result=seen.result)
+    return reached_probability(reached, "treated", evidence)
 
 
 def _between(course: Course, start: float, end: float) -> list[tuple[float, float]]:
@@ -634,7 +683,8 @@ class ResolvedTemplate:
 
     def _truth_of_courses(self, scenario: Scenario, response: ResponseScenario) -> Truth:
         nature, protocol = self.template.nature, self.template.protocol
-        courses = courses_of(response, nature, protocol.therapy, self.evidence)
+        dosing = dosing_of(protocol.experimental.regimen)
+        courses = courses_of(response, nature, protocol.therapy, self.evidence, dosing)
         day = protocol.primary.read_out.days_after_entry(protocol.therapy)
         pieces = (*response.control, *(response.treated or ()))
         fitted = [p for p in pieces if p.source]

@@ -40,6 +40,7 @@ from trialsim.protocol.outcomes import (
     cholesky,
     correlation_matrix,
 )
+from trialsim.protocol.pool import dosing_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration
 from trialsim.protocol.resolved import (
     ImpossiblePieceError,
@@ -405,12 +406,15 @@ def _courses(
     if any(_unlike_patients(template.nature)):
         return  # said once, of nature
     try:
-        courses_of(scenario.response, template.nature, template.protocol.therapy, evidence)
+        protocol = template.protocol
+        dosing = dosing_of(protocol.experimental.regimen)
+        courses_of(scenario.response, template.nature, protocol.therapy, evidence, dosing)
     except ImpossiblePieceError as why:
         yield Broken(
             (*here, "response", why.arm, why.index),
             str(why),
-            "Change its end, what it reaches, or relapse, death and loss under nature.response.",
+            why.remedy
+            or "Change its end, what it reaches, or relapse, death and loss under nature.response.",
         )
 
 

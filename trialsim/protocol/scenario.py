@@ -7,7 +7,7 @@ factors carry prognosis, `trialsim.generate` solves the coefficients that make t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, log
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -22,6 +22,7 @@ from trialsim.protocol.intercurrent import EventCourses, EventTruth, Intercurren
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
 from trialsim.protocol.onset import Onset
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
+from trialsim.protocol.pool import EffectorPool
 from trialsim.protocol.quantities import (
     Difference,
     Frozen,
@@ -250,11 +251,29 @@ class HazardRatioBy(Frozen):
     ratios: Annotated[dict[Id, Ratio], Field(min_length=1, max_length=200)]
 
 
+class LossHazardRatios(Frozen):
+    """How many times the hazard of loss is: in the treated arm, in response, after relapse.
+
+    Loss in the control arm, before response, is `loss_per_year`; ratios multiply. All 1 unless
+    stated.
+    """
+
+    treated: Ratio = Ratio(value=1.0)
+    response: Ratio = Ratio(value=1.0)
+    relapse: Ratio = Ratio(value=1.0)
+
+    @property
+    def of_states(self) -> tuple[float, float]:
+        """In response, and after relapse."""
+        return self.response.value, self.relapse.value
+
+
 class Leaving(Frozen):
     """What may happen to patients besides response, in both arms alike. All 0 unless stated.
 
-    `again_per_year` is the hazard of response after relapse; `frailty_sd` the standard deviation,
-    between patients, of the log hazard of the first response (its mean is that of the pieces).
+    Loss alone may differ by arm and state (`loss_hazard_ratios`). `again_per_year` is the hazard
+    of response after relapse; `frailty_sd` the standard deviation, between patients, of the log
+    hazard of the first response (its mean is that of the pieces).
     """
 
     relapse_per_year: Rate = Rate(value=0.0)
@@ -264,6 +283,7 @@ class Leaving(Frozen):
     missed_visits: SourcedNumber = SourcedNumber(value=0.0)
     frailty_sd: SourcedNumber = SourcedNumber(value=0.0)
     hazard_ratio_by: HazardRatioBy | None = None
+    loss_hazard_ratios: LossHazardRatios | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -275,6 +295,13 @@ class Leaving(Frozen):
         if again and relapse * again > _MOST_CYCLES_PER_YEAR * (relapse + again):
             rule = f"must not come and go more than {_MOST_CYCLES_PER_YEAR} times a year"
             raise broken(rule, "Lower relapse_per_year or again_per_year.")
+        if self.loss_hazard_ratios:
+            if not self.loss_per_year.value:
+                rule = "must state 'loss_per_year', which 'loss_hazard_ratios' multiply"
+                raise broken(rule, "Write for example loss_per_year: 0.1.")
+            if self.frailty_sd.value:
+                rule = "must not have 'loss_hazard_ratios' beside 'frailty_sd' yet"
+                raise broken(rule, "Keep one, or let levels of a factor differ: hazard_ratio_by.")
         return self
 
 
@@ -349,11 +376,12 @@ class Piece(OneOf):
     """A stretch of an arm's course with one hazard of response.
 
     The hazard is stated, or fitted so that a probability is reached at the end of the piece, or the
-    control arm's, or follows from a smooth onset. The last piece goes on after its end.
+    control arm's, or follows from a smooth onset or from the doses given. The last piece goes on
+    after its end.
     """
 
     model_config = one_of(
-        "hazard_per_year", "reaches", "as_control", "onset", remedy="Keep one of them."
+        "hazard_per_year", "reaches", "as_control", "onset", "pool", remedy="Keep one of them."
     )
 
     until: Time
@@ -361,12 +389,13 @@ class Piece(OneOf):
     reaches: Reached | None = None
     as_control: Literal[True] | None = None
     onset: Onset | None = None
+    pool: EffectorPool | None = None
     note: Text | None = None
 
     @property
     def source(self) -> str | None:
         """The record its hazard was fitted to, where one is named."""
-        stated = self.reaches or self.hazard_per_year
+        stated = (self.pool and self.pool.fitted_to) or self.reaches or self.hazard_per_year
         return stated.source if stated else None
 
 
@@ -375,6 +404,19 @@ class ResponseScenario(Frozen):
 
     control: Annotated[tuple[Piece, ...], Field(min_length=1, max_length=20)]
     treated: Annotated[tuple[Piece, ...], Field(min_length=1, max_length=20)] | None = None
+
+    @property
+    def pool(self) -> EffectorPool | None:
+        """What doses fill, where the treated arm's course follows from them."""
+        return self.treated[0].pool if self.treated else None
+
+    @model_validator(mode="after")
+    def _pool_alone(self) -> Self:
+        own = self.treated or ()
+        if any(p.pool for p in self.control) or (any(p.pool for p in own) and len(own) > 1):
+            rule = "must have a 'pool' as the only piece of 'treated'"
+            raise broken(rule, "It adds to the control arm's hazard from entry until its end.")
+        return self
 
 
 class Scenario(Frozen):
@@ -544,11 +586,13 @@ class Truth:
 
     @property
     def is_null(self) -> bool:
-        """Whether treatment changes nothing in the primary endpoint."""
+        """Whether treatment changes nothing in the primary endpoint, but perhaps who is lost."""
         if own := self.outcome(self.primary):
             return own.is_null
         if self.courses:
-            return self.courses.control == self.courses.treated
+            return self.courses.control == replace(
+                self.courses.treated, loss=self.courses.control.loss
+            )
         if self.lifetimes:
             return self.lifetimes.control == self.lifetimes.treated
         return self.treated_risk == self.control_risk

@@ -500,8 +500,13 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
         numbers += [
             (name.replace("_", " "), getattr(nature.response, name))
             for name in type(nature.response).model_fields
-            if name != "hazard_ratio_by"
+            if name not in ("hazard_ratio_by", "loss_hazard_ratios")
         ]
+        if ratios := nature.response.loss_hazard_ratios:
+            numbers += [
+                (f"hazard ratio of loss, {name}", getattr(ratios, name))
+                for name in type(ratios).model_fields
+            ]
         if by := nature.response.hazard_ratio_by:
             numbers += [
                 (f"hazard ratio of response, {by.factor} {level}", ratio)

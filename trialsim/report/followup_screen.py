@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trialsim.protocol.endpoints import EstimatingEquations, IntervalCensoredTest
 from trialsim.protocol.quantities import Clock, months
+from trialsim.report.horizon_estimands import estimand_lines, estimand_words
+from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.delayed_effect import short_name
@@ -33,7 +36,12 @@ def followup_screen(planned: PlannedFollowUp, result: StudyResult, seed: int, pr
     if planned.request.futility_z is not None:
         parts.append(_futility(planned, result))
     if analyses := result.figure_data.get("analyses"):
-        parts += _analyses(planned, analyses)
+        parts += _analyses(planned, analyses, result.figure_data.get("between visits", ()))
+        parts += [wrapped(result.texts["gee"])] if "gee" in result.texts else []
+    if planned.truths[0][0].intercurrent:
+        parts += _estimands(planned, result)
+    if missing := result.figure_data.get("missing"):
+        parts += _missing(planned, missing)
     parts.append(_plan(planned, result))
     if choice := result.texts.get("choice"):
         parts.append(wrapped(choice))
@@ -58,7 +66,11 @@ def _rows_at(result: StudyResult, scenario: str, horizon: tuple[str, str]) -> di
     return {
         (row.measure, row.arm, row.level if row.measure is not Measure.POWER else None): row
         for row in reversed(result.rows)  # the first is the one of the plan
-        if row.scenario == scenario and (row.horizon, row.clock) == horizon and row.lag is None
+        if row.scenario == scenario
+        and (row.horizon, row.clock) == horizon
+        and row.lag is None
+        and row.missing is None
+        and row.estimand is None
     }
 
 
@@ -114,7 +126,9 @@ def _futility(planned: PlannedFollowUp, result: StudyResult) -> str:
     return f"{told}\n{table(header, lines, folding=(0, 1))}{why}"
 
 
-def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
+def _analyses(
+    planned: PlannedFollowUp, rows: tuple[Row, ...], paired: tuple[Row, ...]
+) -> Iterator[str]:
     """Yield what every analysis of the same patients finds, and what a later start does to it."""
     horizons = [(str(h.time.after), h.time.clock.value) for h in planned.horizons]
     header = [after for after, _ in horizons]
@@ -126,6 +140,12 @@ def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
             if row.scenario == scenario
         }
         lines = [(t, *(_percent(own.get((None, t, *h))) for h in horizons)) for t in tests]
+        apart = {(row.horizon, row.clock): row for row in paired if row.scenario == scenario}
+        if apart:
+            lines.append(("- less log-rank", *(_apart(apart.get(h)) for h in horizons)))
+        fits = [own.get((None, str(EstimatingEquations.GEE), *h)) for h in horizons]
+        if any(row and row.n_failed for row in fits):
+            lines.append(("  of 100 failed", *map(_failed, fits)))
         told = wrapped(f"In how many of 100 trials each analysis finds an effect ({scenario})")
         yield f"{told}\n{table(('read at', *header), lines)}"
         lags = [lag for lag in dict.fromkeys(key[0] for key in own) if lag is not None]
@@ -143,16 +163,70 @@ def _analyses(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
         if lines:
             told = wrapped(f"{first} / {late}, where the effect starts later ({scenario})")
             yield f"{told}\n{table(('starts, after entry', *header), lines)}"
-    worst = max((row.mcse or 0.0 for row in rows), default=0.0)
+    between = [row for row in rows if short_name(row.analysis or "") == _BETWEEN]
+    worst = max((row.mcse or 0.0 for row in rows if row not in between), default=0.0)
     of_times = "" if planned.truths[0][0].courses else " Risks are read as times to the event here."
-    yield wrapped(f"Monte Carlo standard errors are at most {100 * worst:.1f} of 100.{of_times}")
+    said = ""
+    if between:
+        n, most = between[0].n_replicates, max(row.mcse or 0.0 for row in between)
+        said = (
+            f" Of the interval-censored test, which takes times to lie between visits, it is "
+            f"{100 * most:.1f} at most (first {n:,} trials); less log-rank, +- one MCSE: in the "
+            "same of them."
+        )
+    told = f"Monte Carlo standard errors are at most {100 * worst:.1f} of 100."
+    yield wrapped(f"{told}{said}{of_times}")
 
 
+def _names(planned: PlannedFollowUp) -> dict[tuple[str, str], str]:
+    """Return what horizons are called: their time, or months since entry if clocks are mixed."""
+    mixed = len({horizon.time.clock for horizon in planned.horizons}) > 1
+    return {
+        (str(h.time.after), h.time.clock.value): months(h.day) if mixed else str(h.time.after)
+        for h in planned.horizons
+    }
+
+
+def _estimands(planned: PlannedFollowUp, result: StudyResult) -> Iterator[str]:
+    """Yield what every estimand is at every horizon, and how often its analysis finds it."""
+    rows = [row.as_dict() for row in result.rows if row.estimand]
+    horizons = _names(planned)
+    for scenario in planned.scenarios:
+        lines = estimand_lines([row for row in rows if row["scenario"] == scenario.id], horizons)
+        told = wrapped(f"Estimands at every horizon, true effect / found % ({scenario.id})")
+        yield f"{told}\n{table(('estimand', *horizons.values()), list(lines))}"
+    yield wrapped(estimand_words(rows))
+
+
+def _missing(planned: PlannedFollowUp, rows: tuple[Row, ...]) -> Iterator[str]:
+    """Yield what every way to deal with missing read-outs finds in the same patients."""
+    flat = [row.as_dict() for row in rows]
+    for scenario in dict.fromkeys(row.scenario for row in rows):
+        own = [row for row in flat if row["scenario"] == scenario]
+        lines = list(missing_lines(own, _names(planned)))
+        told = wrapped(f"How missing read-outs are dealt with ({scenario})")
+        yield f"{told}\n{table(MISSING_HEADER, lines)}"
+    yield wrapped(missing_words(flat))
+
+
+_BETWEEN = str(IntervalCensoredTest.LOG_RANK)
 _LATE = "log-rank, FH(0, 1)"  # sees late differences best
 
 
 def _percent(row: Row | None) -> str:
     return "-" if row is None or row.value is None else f"{100 * row.value:.1f}"
+
+
+def _apart(row: Row | None) -> str:
+    if row is None or row.value is None or row.mcse is None:
+        return "-"
+    return f"{100 * row.value:+.1f} +-{100 * row.mcse:.1f}"
+
+
+def _failed(row: Row | None) -> str:
+    failed = row.n_failed or 0 if row else 0
+    n = failed + ((row.n_replicates or 0) if row else 0)
+    return f"{100 * failed / n:.1f}" if n else "-"
 
 
 def _any(rows: dict[_Cell, Row], measure: Measure) -> Row:

@@ -7,6 +7,9 @@ from html import unescape
 from typing import Any
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.report.horizon_estimands import estimand_lines, estimand_words
+from trialsim.report.missing_read_outs import MISSING_HEADER, missing_lines, missing_words
+from trialsim.report.regimens_screen import regimen_tables
 from trialsim.report.run_reader import FinishedRun
 from trialsim.studies.delayed_effect import short_name
 
@@ -21,6 +24,8 @@ def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
     blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
     if not blocks:
         return None
+    if all("regimen" in row for run in found for row in run.document["rows"]):
+        return Section("followup", "Regimens", tuple(blocks))
     blocks.append(
         Paragraph(
             "The same simulated patients are read out at every horizon, and differences between "
@@ -34,9 +39,15 @@ def followup_section(runs: Sequence[FinishedRun]) -> Section | None:
 
 
 def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
-    rows = run.document["rows"]
+    every = run.document["rows"]
+    missing = [r for r in every if "missing" in r or r["measure"] == "risk_without_loss"]
+    asked = [row for row in every if "estimand" in row]
+    rows = [row for row in every if row not in missing and row not in asked]
     titles = {scenario.id: scenario.title for scenario in run.resolved.template.scenarios}
-    drawn = {name: run.svgs.get(name) for name in ("followup", "lags")}
+    drawn = {name: run.svgs.get(name) for name in ("followup", "lags", "regimens")}
+    if any("regimen" in row for row in rows):
+        yield from _regimens(rows, titles, drawn["regimens"], number)
+        rows = []
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
         own = [row for row in rows if row["scenario"] == scenario and "lag" not in row]
         grid = _horizons(f"If the truth is {titles[scenario]} [{scenario}]", own)
@@ -48,16 +59,104 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         if late:
             grid = _analyses(f"If the effect started later [{scenario}]", late)
             yield _with_drawing(f"lags-{number}", drawn.pop("lags", None), grid)
+    yield from _through_visits(missing, asked)
+    yield from _pictures(run, rows, number)
     for told in run.document["texts"].values():
         yield Paragraph(told)
     for warning in run.document["warnings"]:
         yield Paragraph(warning["text"].partition(" More: ")[0])
 
 
+def _through_visits(missing: list[dict[str, Any]], asked: list[dict[str, Any]]) -> Iterator[Block]:
+    """Yield what ways to deal with missing read-outs, and what estimands, say per horizon."""
+    header = tuple(words.replace("-\n", "").replace("\n", " ") for words in MISSING_HEADER)
+    for scenario in dict.fromkeys(row["scenario"] for row in missing):
+        own = [row for row in missing if row["scenario"] == scenario]
+        caption = f"How missing read-outs are dealt with [{scenario}]"
+        names = {(row["horizon"], row["clock"]): _at(row) for row in own}
+        yield Grid(caption, header, tuple(missing_lines(own, names)))
+    if missing:
+        yield Paragraph(missing_words(missing))
+    horizons = {(row["horizon"], row["clock"]): _at(row) for row in asked}
+    for scenario in dict.fromkeys(row["scenario"] for row in asked):
+        lines = estimand_lines([r for r in asked if r["scenario"] == scenario], horizons)
+        caption = f"Estimands at every horizon, true effect / found % [{scenario}]"
+        yield Grid(caption, ("Estimand", *horizons.values()), tuple(lines))
+    if asked:
+        yield Paragraph(estimand_words(asked))
+
+
+def _pictures(run: FinishedRun, rows: list[dict[str, Any]], number: int) -> Iterator[Block]:
+    """Yield what waiting costs, and twenty patients per scenario."""
+    if svg := run.svgs.get("frontier"):
+        yield Drawing(
+            f"frontier-{number}",
+            svg,
+            _described(svg),
+            _designs(rows, run.document["arguments"].get("power", 0.8)),
+        )
+    for name in sorted(name for name in run.svgs if name.startswith("swimmer")):
+        svg = run.svgs[name]
+        told, *patients = _described(svg).split("\n")
+        header = ("Patient", "Followed to", "In response", "Seen in response", "Not", "Missed")
+        grid = Grid("Twenty patients", header, tuple(tuple(p.split(" | ")) for p in patients))
+        yield Drawing(f"{name}-{number}", svg, told, grid)
+
+
+def _regimens(
+    rows: Sequence[_Row], titles: dict[str, str], svg: str | None, number: int
+) -> Iterator[Block]:
+    """Yield two tables per scenario: what is true of every regimen, and what is found."""
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        own = [row for row in rows if row["scenario"] == scenario]
+        for caption, header, lines in regimen_tables(own):
+            words = tuple(word.replace("\n", " ") for word in header)
+            told = f"If the truth is {titles[scenario]} [{scenario}]: {caption.rstrip(':')}"
+            yield _with_drawing(f"regimens-{number}", svg, Grid(told, words, tuple(lines)))
+            svg = None
+    yield Paragraph(
+        "Regimens are given to the same simulated patients and read twice: at an equal time after "
+        "entry, and at an equal time after the end of each regimen's own therapy; between readings "
+        "is the second less the first. No parameter of the pool is identified by published results."
+    )
+    held = [row for row in rows if row.get("evidence")]
+    said = {
+        (row["scenario"], row["regimen"], row["evidence"]): 100 * row["value"]
+        for row in held
+        if row["measure"] == "fitted"
+    }
+    lines = [
+        (row["scenario"], row["regimen"], f"{said[key]:.1f}%", f"{100 * row['value']:.1f}%")
+        for row in held
+        if row["measure"] == "estimate"
+        and (key := (row["scenario"], row["regimen"], row["evidence"])) in said
+    ]
+    if lines:
+        header = ("Pool", "Regimen seen", "It says", "Published")
+        yield Grid("What the pools say of published results", header, tuple(lines))
+
+
 def _with_drawing(name: str, svg: str | None, grid: Grid) -> Block:
     if not svg:
         return grid
-    return Drawing(name, svg, unescape(svg.partition("</desc>")[0].rpartition(">")[2]), grid)
+    return Drawing(name, svg, _described(svg), grid)
+
+
+def _described(svg: str) -> str:
+    return unescape(svg.partition("</desc>")[0].rpartition(">")[2])
+
+
+def _designs(rows: Sequence[_Row], power: float) -> Grid:
+    """Return the trials of the power wanted, behind the frontier."""
+    lines = []
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        own = [r for r in rows if r["scenario"] == scenario and r.get("level") == power]
+        for at in dict.fromkeys(map(_at, own)):
+            here = {row["measure"]: row for row in own if _at(row) == at}
+            wanted = ("n_per_arm", "duration_months", "cost")
+            lines.append((scenario, at, *(_number(here.get(name)) for name in wanted)))
+    header = ("If the truth is", "Read", "Per arm", "Months", "Cost")
+    return Grid(f"Trials of {100 * power:g}% power", header, tuple(lines))
 
 
 def _at(row: _Row) -> str:

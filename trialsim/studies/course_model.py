@@ -14,7 +14,12 @@ from trialsim.kernels.multistate import probability_in_response
 from trialsim.protocol.course import DAYS_PER_YEAR, Course
 from trialsim.protocol.quantities import months
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Leaving, Piece, ResponseScenario, Scenario
+from trialsim.protocol.scenario import (
+    Leaving,
+    Piece,
+    ResponseScenario,
+    Scenario,
+)
 
 __all__ = ["LEAST_HAZARD", "CourseModel", "Parameter", "course_model"]
 
@@ -138,10 +143,13 @@ def course_model(resolved: ResolvedTemplate, scenario: Scenario) -> CourseModel:
     """
     response, leaving = scenario.response, resolved.template.nature.response or Leaving()
     assert response is not None  # required of a template with a primary response endpoint
-    smooth = any(piece.onset for _, pieces in _arms(response) for piece in pieces)
-    unlike = leaving.frailty_sd.value or leaving.hazard_ratio_by or leaving.again_per_year.value
-    if smooth or unlike:
-        rule = "has a smooth onset, response again, frailty or levels, which are not fitted yet"
+    smooth = any(piece.onset or piece.pool for _, pieces in _arms(response) for piece in pieces)
+    rates = leaving.frailty_sd.value or leaving.again_per_year.value
+    if smooth or rates or leaving.hazard_ratio_by or leaving.loss_hazard_ratios:
+        rule = (
+            "has a smooth onset, a pool, response again, frailty, levels or loss by arm and state, "
+            "which are not fitted yet"
+        )
         raise RequestError(Problem(rule, "Leave it out.", f"scenario {scenario.id}"))
     therapy, truth = resolved.template.protocol.therapy, resolved.truth(scenario)
     assert truth.courses is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
-from math import exp, sqrt
+from math import sqrt
 from typing import Protocol as Shape
 
 import numpy as np
@@ -23,10 +23,12 @@ from trialsim.protocol.cost import Cost
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.evidence import Trial
 from trialsim.protocol.horizons import Horizon, horizons_of, read_outs, times_from_words
+from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.sizing.proportions import n_per_arm_pooled
+from trialsim.studies.estimands import estimand_rows, estimand_value
 from trialsim.studies.power import power_rows
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row, StudyResult
 
@@ -230,20 +232,45 @@ class PlannedFollowUp:
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
-        """One job for each group of horizons that share a protocol; patients are the same."""
+        """One job for each group of horizons that share a protocol; patients are the same.
+
+        Its plans are those of the horizons, in their order, then those of further estimands.
+        """
         found: list[Job] = []
+        further: list[AnalysisPlan] = []
         for horizon, truths in zip(self.horizons, self.truths, strict=True):
             protocol = horizon.resolved.template.protocol
-            plan = AnalysisPlan.of(protocol, protocol.endpoint(horizon.endpoint))
+            endpoint = protocol.endpoint(horizon.endpoint)
+            plan = AnalysisPlan.of(protocol, endpoint)
+            events = horizon.resolved.template.nature.intercurrent_events
+            if asked := [plan.asking(own, endpoint) for own in estimands_of(endpoint, events)]:
+                plan = asked[0]
+                further += asked[1:]
             if found and found[-1].protocol is protocol:
                 found[-1] = replace(found[-1], plans=(*found[-1].plans, plan))
             else:
                 found.append(Job(protocol, (plan,), truths))
+        if further:  # of courses, which share one job
+            found[0] = replace(found[0], plans=(*found[0].plans, *further))
         return tuple(found)
 
     def risks(self, horizon: int, scenario: int) -> tuple[float, float]:
-        """Return the true risk of control and treated patients at a horizon."""
-        return self.truths[horizon][scenario].risks_on(self.horizons[horizon].day)
+        """Return the true risk of control and treated patients at a horizon.
+
+        Where nature has intercurrent events, that of the endpoint's own estimand.
+        """
+        truth = self.truths[horizon][scenario]
+        if not truth.intercurrent:
+            return truth.risks_on(self.horizons[horizon].day)
+        (job,) = self.jobs  # courses share one
+        value = estimand_value(job, job.plans[horizon], truth)
+        return value.control, value.treated
+
+    def _effect(self, horizon: int, scenario: int) -> tuple[float, float]:
+        """Return the same; twice the control risk where arms differ by loss alone."""
+        truth, (control, treated) = self.truths[horizon][scenario], self.risks(horizon, scenario)
+        alike = truth.courses and truth.is_null and not truth.intercurrent
+        return control, control if alike else treated
 
     def check(self) -> None:
         """Refuse what cannot be simulated or chosen, all at once (RequestError)."""
@@ -283,7 +310,7 @@ class PlannedFollowUp:
     def designs(self, scenario: int) -> tuple[HorizonDesign, ...]:
         """Return, per horizon, the trial that finds a scenario's effect there."""
         return tuple(
-            self.design(index, self.risks(index, scenario), self.request.power)
+            self.design(index, self._effect(index, scenario), self.request.power)
             for index in range(len(self.horizons))
         )
 
@@ -351,6 +378,8 @@ class PlannedFollowUp:
                 rows += power_rows(horizon.resolved, simulations[len(done) - 1])
         for index in range(len(self.scenarios)):
             rows += self._compared(index, simulations)
+        if self.truths[0][0].intercurrent:
+            rows += estimand_rows(self.reference.resolved, simulations[0])
         return StudyResult(
             rows=tuple(rows),
             texts=self._texts(),
@@ -364,8 +393,9 @@ class PlannedFollowUp:
         summary = self.jobs[0].plans[0].summary
         assert isinstance(summary, Summary)
         results = [found for s in simulations for found in s.results[scenario]]
+        results = results[: len(self.horizons)]
         at = self.horizons.index(self.reference)
-        theta, later = true_effect(self.risks(at, scenario), summary), results[at]
+        theta, later = true_effect(self._effect(at, scenario), summary), results[at]
         for index, (horizon, own) in enumerate(zip(self.horizons, results, strict=True)):
             failed = (own.failed | later.failed)[:, -1]
             name, variant = self.scenarios[scenario].id, self.resolved.variant
@@ -380,18 +410,25 @@ class PlannedFollowUp:
 
     def _planned(self, index: int, scenario: int, blank: Row) -> Iterator[Row]:
         """Yield what follows without simulation: sizes, months, losses and cost."""
-        horizon, risks = self.horizons[index], self.risks(index, scenario)
+        horizon, risks = self.horizons[index], self._effect(index, scenario)
         protocol, cost = self.resolved.template.protocol, self.resolved.template.cost
         unit = f"{cost.currency} of {cost.year}" if cost else None
-        if courses := self.truths[index][scenario].courses:
-            leaving = courses.control.death + courses.control.loss
-            lost = 1 - (1 - courses.missed_visits) * exp(-leaving * horizon.day)
+        truth = self.truths[index][scenario]
+        lost_otherwise = any(event.lost for event in truth.intercurrent)
+        if (courses := truth.courses) and not lost_otherwise:
+            shares, arms = protocol.ratio, (courses.treated, courses.control)
+            followed = sum(
+                share * own.probability_followed(horizon.day)
+                for share, own in zip(shares, arms, strict=True)
+            ) / sum(shares)
+            lost = 1 - (1 - courses.missed_visits) * followed
             yield replace(blank, measure=Measure.LOST, value=lost, unit="per patient")
-        for power in (None, 0.8, 0.9):
+        for power in dict.fromkeys((None, 0.8, 0.9, self.request.power)):
             n, why = protocol.n_total, None
             if power is not None:
                 per_arm = self.design(index, risks, power).per_arm
-                if power != 0.8:  # that of 80% stands with the other rows of the horizon
+                beside = truth.intercurrent and horizon != self.reference
+                if power != 0.8 or beside:  # that of 80% stands with the other rows of the horizon
                     yield replace(
                         blank,
                         measure=Measure.N_PER_ARM,

@@ -154,7 +154,8 @@ def _truth_rows(
                 replace(blank, measure=Measure.CONDITIONAL_EFFECT, value=stated, scale=scale)
             )
         return rows
-    rows.append(size_row(blank, treated, control, plan))
+    apart = control if truth.courses and truth.is_null else treated
+    rows.append(size_row(blank, apart, control, plan))
     if not (truth.courses or truth.modified) and (
         truth.prognostic_sd or any(set(f.odds_ratios) != {1.0} for f in truth.factors)
     ):
@@ -290,6 +291,8 @@ def theta_of(
     """
     outcome = truth.outcome(plan.endpoint)
     if isinstance(plan.summary, Summary):
+        if truth.courses and truth.is_null and not outcome:
+            return 0.0  # also where more are lost in one arm, and fewer seen in response
         risks = outcome.arms if outcome else truth.risks_on(plan.day)
         return true_effect(risks, plan.summary)
     if isinstance(outcome, LifetimeTruth):
