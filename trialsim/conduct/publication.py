@@ -24,7 +24,7 @@ def published(
     ----------
     flaw : PublicationFilter
     rejected : ndarray of bool, shape (n_reps,)
-        Whether the reported result is significant.
+        Whether the reported result is significant; of a block's first trials.
     z : ndarray of float, shape (n_reps,)
         Positive in favour of treatment.
     n_patients : int
@@ -34,5 +34,7 @@ def published(
     sure = rejected & ((z > 0) if flaw.significant == "benefit" else True)
     if flaw.always_from is not None and n_patients >= flaw.always_from:
         return np.ones(rejected.shape, dtype=bool)
-    strength = luck.strength(Mechanism.PUBLICATION, flaw.strength)
-    return np.asarray(sure | (luck.of_trials(Decision.PUBLICATION) >= strength))
+    dropped = luck.of_trials(Decision.PUBLICATION) < luck.strength(
+        Mechanism.PUBLICATION, flaw.strength
+    )
+    return np.asarray(sure | ~dropped[: len(rejected)])

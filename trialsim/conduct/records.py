@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,17 +32,12 @@ class Records:
         Who is analysed.
     control_risk : float
         True marginal risk of the unfavourable outcome among controls.
-    read_out_day : float
-    event_day : ndarray of float or None
-        When the event happens, as assigned, where the endpoint says; infinity for never.
     """
 
     treated: Bools
     unfavourable: Bools
     included: Bools
     control_risk: float
-    read_out_day: float
-    event_day: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,3 @@ class Luck:
             item = f"{key[1]} trials" if not key[2] else key[1]
             self._drawn[key] = self.streams.generator(key[0], self.block, item).random(shape)
         return self._drawn[key]
-
-
-Acting = Callable[[Records, object, Luck], Records]

@@ -1,4 +1,4 @@
-"""How carefully the trial is carried out: flaws, each with a strength from 0 (absent) to 1."""
+"""How carefully the trial is carried out: the ``conduct:`` part of a file, and its flaws, each with a strength from 0 (absent) to 1."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from enum import StrEnum
 from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import core_schema
+from pydantic import Field, model_validator
 
 from trialsim.protocol.quantities import (
-    Duration,
     Frozen,
     Id,
     Number,
@@ -26,24 +23,27 @@ from trialsim.protocol.quantities import (
 __all__ = [
     "RIGOROUS",
     "Assessment",
-    "BestOf",
-    "BestOfKind",
     "ByArmAndOutcome",
     "CoIntervention",
     "Conduct",
+    "ConductProfile",
     "DifferentialLoss",
     "Exclusion",
-    "Extension",
     "ForeseenAllocation",
     "Foresight",
     "HistoricalControls",
-    "ImmortalTime",
     "Mechanism",
     "NonAdherence",
     "PublicationFilter",
     "Strength",
     "UndeclaredLooks",
 ]
+
+
+class ConductProfile(StrEnum):
+    """What a template's own trial is carried out as; flaws are those of ``trialsim bias``."""
+
+    RIGOROUS = "rigorous"
 
 
 class Mechanism(StrEnum):
@@ -57,10 +57,7 @@ class Mechanism(StrEnum):
     ASSESSMENT = "assessment"
     PER_PROTOCOL = "per-protocol"
     AS_TREATED = "as-treated"
-    IMMORTAL_TIME = "immortal-time"
     UNDECLARED_LOOKS = "undeclared-looks"
-    EXTENSION = "extension"
-    BEST_OF = "best-of"
     PUBLICATION = "publication"
 
     @property
@@ -99,12 +96,6 @@ class _Flaw(Frozen):
     def acts(self) -> bool:
         """Whether it is switched on at all."""
         return self.strength.value > 0
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return handler(schema)
 
 
 _Probability = Annotated[Number, Field(ge=0, le=1)]
@@ -199,15 +190,6 @@ class NonAdherence(_Flaw):
     non_adherent: ByArmAndOutcome
 
 
-class ImmortalTime(_Flaw):
-    """Exposure defined by its duration: who has the event before counts as not exposed.
-
-    `strength` is the share of treated patients whose exposure is so defined.
-    """
-
-    exposed_after: Duration
-
-
 class UndeclaredLooks(_Flaw):
     """Analyses during the trial, each at the level of the last, and an end at the first success.
 
@@ -217,39 +199,6 @@ class UndeclaredLooks(_Flaw):
     looks: Annotated[Whole, Field(ge=2, le=50)]  # evenly spaced, the last one included
 
 
-class Extension(_Flaw):
-    """More patients where the planned ones nearly gave a small P value.
-
-    `strength` is the share of trials that do this.
-    """
-
-    more: Annotated[Number, Field(gt=0, le=2)]  # share of the planned size
-    if_p_below: Annotated[Number, Field(gt=0, le=1)]
-
-
-class BestOfKind(StrEnum):
-    """Among what the best is picked."""
-
-    ENDPOINTS = "endpoints"
-    TIME_POINTS = "time-points"
-    SUBGROUPS = "subgroups"
-    ANALYSES = "analyses"
-
-
-class BestOf(_Flaw):
-    """The best of several results is reported as if it were the only one.
-
-    `strength` is the share of trials that do this. `alike` is the share of patients in whom a
-    further endpoint, time point or analysis says the same as the first; a subgroup is that share
-    of the patients.
-    """
-
-    among: Annotated[BestOfKind, lenient_words(BestOfKind)]
-    results: Annotated[Whole, Field(ge=2, le=50)]  # the planned one included
-    alike: Probability
-    picked: Literal["most favourable", "smallest P"] = "most favourable"
-
-
 class PublicationFilter(_Flaw):
     """Some trials without a significant benefit are not published.
 
@@ -257,14 +206,17 @@ class PublicationFilter(_Flaw):
     """
 
     significant: Literal["benefit", "either direction"] = "benefit"
-    always_from: Annotated[Whole, Field(ge=1)] | None = None  # patients: published whatever is found
+    always_from: Annotated[Whole, Field(ge=1)] | None = (
+        None  # patients: published whatever is found
+    )
 
 
 class Conduct(Frozen):
     """A profile: which flaws a trial has, how strong, and where the numbers come from."""
 
-    id: Id = "own"
-    title: Text = "as stated in the file"
+    schema_version: Literal[1] = 1
+    id: Id
+    title: Text
     note: Text | None = None
     foreseen_allocation: ForeseenAllocation | None = None
     co_intervention: CoIntervention | None = None
@@ -274,10 +226,7 @@ class Conduct(Frozen):
     assessment: Assessment | None = None
     per_protocol: NonAdherence | None = None
     as_treated: NonAdherence | None = None
-    immortal_time: ImmortalTime | None = None
     undeclared_looks: UndeclaredLooks | None = None
-    extension: Extension | None = None
-    best_of: BestOf | None = None
     publication: PublicationFilter | None = None
 
     @model_validator(mode="after")
@@ -319,11 +268,6 @@ _CONTRADICTIONS = (
         Mechanism.HISTORICAL_CONTROLS,
         Mechanism.FORESEEN_ALLOCATION,
         "historical controls are not allocated",
-    ),
-    (
-        Mechanism.UNDECLARED_LOOKS,
-        Mechanism.EXTENSION,
-        "a trial that stops at the first success is not extended for want of one",
     ),
 )
 
