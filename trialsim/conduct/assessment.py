@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trialsim.conduct.records import Luck, Records
 from trialsim.protocol.conduct import Assessment, Mechanism
@@ -32,8 +33,8 @@ def misread(records: Records, flaw: Assessment, luck: Luck) -> Records:
     """
     strength = luck.strength(Mechanism.ASSESSMENT, flaw.strength)
 
-    def missed(treated: float, control: float) -> np.ndarray:  # type: ignore[type-arg]
-        return strength * np.where(records.treated, 1 - treated, 1 - control)
+    def missed(treated: float, control: float) -> NDArray[np.float64]:
+        return np.asarray(strength * np.where(records.treated, 1 - treated, 1 - control))
 
     overlooked = missed(flaw.sensitivity_treated.value, flaw.sensitivity_control.value)
     imagined = missed(flaw.specificity_treated.value, flaw.specificity_control.value)

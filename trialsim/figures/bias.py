@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp
 from typing import TYPE_CHECKING
 
-from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure, ratio_axis
+from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.studies.bias import PlannedBias
 from trialsim.trial import Measure, Row, StudyResult
 
@@ -23,7 +23,7 @@ def bias_figure(planned: PlannedBias, result: StudyResult) -> tuple[Figure, str]
     n = len(planned.scenarios)
     with house_style():
         figure = new_figure(9.6, 1.0 + n * (1.1 + 0.32 * (len(planned.mechanisms) + 2)))
-        every = figure.subplots(n, 1, squeeze=False)[:, 0]
+        every = figure.subplots(n, 1, squeeze=False, sharex=True)[:, 0]
         for axes, scenario in zip(every, planned.scenarios, strict=True):
             rows = [row for row in result.rows if row.scenario == scenario.id]
             axes.set_title(f"{scenario.title} ({scenario.id})", loc="left", fontsize=10.5)
@@ -59,8 +59,8 @@ def _steps(axes: Axes, planned: PlannedBias, rows: Sequence[Row]) -> str:
     words.append(f"published {back(at):.3g}")
     axes.set_yticks(list(range(len(labels) + 1)), [*labels, "published"])
     axes.set_ylim(len(labels) + 0.6, -0.6)
-    if ratio:
-        ratio_axis(axes)
+    axes.axvline(1.0 if ratio else 0.0, color=INK, lw=0.8, ls=":")
+    axes.margins(x=0.06)
     axes.set_xlabel(f"{planned.job.plans[0].summary}, mean of the trials published")
     return ", ".join(words)
 

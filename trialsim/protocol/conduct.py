@@ -1,4 +1,4 @@
-"""How carefully the trial is carried out: the ``conduct:`` part of a file, and its flaws, each with a strength from 0 (absent) to 1."""
+"""How carefully the trial is carried out: flaws, each with a strength from 0 to 1."""
 
 from __future__ import annotations
 

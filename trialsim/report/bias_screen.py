@@ -81,11 +81,7 @@ def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Itera
 
 def _waterfall(planned: PlannedBias, bars: Sequence[Row], rows: Sequence[Row]) -> str:
     """Return the bars, each with where it leads; they add up on the analysis scale."""
-    whole = (
-        next(r for r in rows if r.measure is Measure.ESTIMATE_MEAN and r.mechanism == "all")
-        if (any(r.mechanism == "all" for r in rows))
-        else [r for r in rows if r.measure is Measure.ESTIMATE_MEAN][-1]
-    )
+    whole = [row for row in rows if row.measure is Measure.ESTIMATE_MEAN][-1]  # with every flaw
     assert whole.value is not None
     at = whole.value - sum(row.value or 0.0 for row in bars)
     back = exp if planned.job.plans[0].summary.is_ratio else float

@@ -135,10 +135,15 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         problems.append(
             Problem("does not act beside intercurrent events so far", remedy, "bias", primary.id)
         )
+    foreseen = Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms
+    if foreseen and isinstance(primary, ResponseEndpoint):
+        rule = "foresees the allocation, and nothing of a response is known beforehand to pick by"
+        remedy = "Leave it out of the profile, or look at another flaw with --only."
+        problems.append(Problem(rule, remedy, "--conduct", conduct.id))
     deaths = search(r"\b(death|died|dies|mortality)\b.*\b(any|all)\b|all-cause", primary.event)
     if deaths and Mechanism.ASSESSMENT in conduct.mechanisms:
         rule = f"misreads outcomes, and '{primary.event}' cannot be misread"
-        remedy = "Leave assessment out of the profile, or look at another with --only."
+        remedy = "Leave it out of the profile, or look at another flaw with --only."
         problems.append(Problem(rule, remedy, "--conduct", conduct.id))
     if problems:
         raise RequestError(problems)
@@ -171,8 +176,10 @@ class Reported:
 
     @property
     def influence(self) -> Floats:
-        """How far each trial moves the mean, shape (n_reps,); the mean of their squares over
-        n_reps is its variance (a ratio of two means: Cochran 1977, equation 6.13).
+        """How far each trial moves the mean, shape (n_reps,).
+
+        The mean of their squares over n_reps is its variance: a ratio of two means, Cochran (1977),
+        Sampling Techniques, equation 6.13.
         """
         apart = np.where(self.out, self.results.estimate[:, -1] - self.mean, 0.0)
         return np.asarray(apart / self.out.mean())
