@@ -16,7 +16,7 @@ FLOORS = [
     ["errors", "streams", "__init__"],
     ["protocol", "kernels"],
     ["trial"],
-    ["sizing", "generate"],
+    ["sizing", "generate", "conduct"],
     ["analyse"],
     ["engine"],
     ["characteristics"],

@@ -50,6 +50,16 @@ class Decision(IntEnum):
     IMPUTATION = 24
     CALIBRATION = 27
     FRAILTY = 28
+    FORESIGHT = 30
+    CO_INTERVENTION = 31
+    HISTORICAL_CONTROLS = 32
+    EXCLUSION = 33
+    DIFFERENTIAL_LOSS = 34
+    ASSESSMENT = 35
+    NON_ADHERENCE = 36
+    UNDECLARED_LOOKS = 38
+    PUBLICATION = 41
+    CONDUCT_STRENGTH = 42
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

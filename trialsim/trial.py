@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.protocol.cautions import Caution
+from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.design import Look, Protocol
 from trialsim.protocol.endpoints import (
     AnySummary,
@@ -193,6 +194,8 @@ class AnalysisPlan:
         Where nature has intercurrent events.
     missing : MissingReadOut or None
         How response that is not seen at its visit is dealt with; None for failure.
+    conduct : Conduct or None
+        With what flaws the trial is carried out; None for none.
     """
 
     endpoint: str
@@ -214,6 +217,7 @@ class AnalysisPlan:
     part: InLevel | PerCovariate | None = None
     estimand: PlannedEstimand | None = None
     missing: MissingReadOut | None = None
+    conduct: Conduct | None = None
 
     @property
     def is_main(self) -> bool:
@@ -422,6 +426,9 @@ class Measure(StrEnum):
     P_STAGEWISE = "p_stagewise"  # one-sided, of a trial that ended
     ESTIMATE_MEDIAN_UNBIASED = "estimate_median_unbiased"
     CONDITIONAL_EFFECT = "conditional_effect"
+    RATIO_OF_ODDS_RATIOS = "ratio_of_odds_ratios"  # flawed to rigorous, of the trials published
+    PUBLISHED_SHARE = "published_share"  # of the trials analysed
+    BASELINE_IMBALANCE = "baseline_imbalance"  # prognosis, treated less control, in SD
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
     POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
     POWER_DIFFERENCE = "power_difference"  # from the reference horizon, of the same trials
@@ -484,6 +491,8 @@ class Row:
     headline: bool | None = None
     regimen: str | None = None  # where several are compared
     missing: str | None = None  # how missing read-outs are dealt with
+    mechanism: str | None = None  # flaws of conduct, by their ids; "all" of the profile's
+    strength: float | None = None  # of that mechanism, 0 to 1
     stratum: str | None = None  # "factor" of subgroups, "factor=level" of one of them
     why: str | None = None
 

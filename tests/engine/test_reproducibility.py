@@ -114,6 +114,16 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "IMPUTATION": 24,
         "CALIBRATION": 27,
         "FRAILTY": 28,
+        "FORESIGHT": 30,
+        "CO_INTERVENTION": 31,
+        "HISTORICAL_CONTROLS": 32,
+        "EXCLUSION": 33,
+        "DIFFERENTIAL_LOSS": 34,
+        "ASSESSMENT": 35,
+        "NON_ADHERENCE": 36,
+        "UNDECLARED_LOOKS": 38,
+        "PUBLICATION": 41,
+        "CONDUCT_STRENGTH": 42,
     }
     assert stable_hash("etass-2013") == 4203776647
     assert [block_width(n) for n in (2, 4096, 4097)] == [256, 256, 16]

@@ -740,6 +740,53 @@ def followup(options: argparse.Namespace) -> None:
     _say(f"{time.monotonic() - started:.1f} s")
 
 
+def bias(options: argparse.Namespace) -> None:
+    """Show what flaws of conduct do to an effect."""
+    from trialsim.engine.run import check_request, cpus_available, estimated_seconds
+    from trialsim.figures.bias import bias_figure
+    from trialsim.protocol.load import load_conduct
+    from trialsim.report.bias_screen import bias_screen
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.bias import flaw_from_words, plan_bias, strengths_from_words
+    from trialsim.studies.simulation import plan_simulation
+
+    started = time.monotonic()
+    check_request(options.replicates, options.seed, options.workers or 1)
+    if options.total is not None:
+        options.settings = [*options.settings, f"protocol.sample_size={{total: {options.total}}}"]
+    resolved = _load(options)
+    only = flaw_from_words(options.only) if options.only else None
+    if options.strength and not only:
+        rule, remedy = "needs --only FLAW", "Name the flaw whose dial is turned."
+        raise RequestError(Problem(rule, remedy, "--strength", options.strength))
+    strengths = strengths_from_words(options.strength or "0:1:0.25") if only else ()
+    profile = load_conduct(options.conduct)
+    planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+    long = estimated_seconds([planned.job], options.replicates) > _SECONDS_WORTH_WORKERS
+    result = _with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=options.workers or (cpus_available() if long else 1),
+            on_progress=on_progress,
+        )
+    )
+    given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
+    stated = profile.model_dump(mode="json", exclude_none=True)
+    arguments = _arguments(options, scenario=options.scenarios, conduct=stated, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="bias")
+    shown = bias_screen(planned, result, options.seed, program_name())
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            for path in folder.write(document, {"bias": bias_figure(planned, result)}):
+                _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
+
+
 _USUAL_POWER = 0.8
 
 
@@ -975,6 +1022,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "size": size,
     "followup": followup,
     "calibrate": calibrate,
+    "bias": bias,
     "replay": replay,
     "report": report,
     "demo": demo,

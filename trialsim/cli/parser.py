@@ -80,6 +80,7 @@ class _Commands:
         "size": "how many patients: by formula, exact, with looks, and simulated again",
         "followup": "compare follow-up durations: the same patients read out at several times",
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
+        "bias": "what flaws of conduct do to an effect, from truth to publication",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -312,6 +313,27 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     _run(followup)
 
 
+def _bias(bias: argparse.ArgumentParser) -> None:
+    _common(bias, template=True)
+    bias.add_argument(
+        "--conduct", default="poor", metavar="ID", help="a profile, or a file (default poor)"
+    )
+    bias.add_argument("--total", type=_whole, metavar="N", help="so many patients instead")
+    bias.add_argument("--only", metavar="FLAW", help="one flaw of the profile, as a dial")
+    bias.add_argument(
+        "--strength", metavar="LIST", help="with --only: 0:1:0.1, or 0,0.25,0.5 (default 0:1:0.25)"
+    )
+    _scenarios(bias)
+    bias.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    bias.add_argument("--replicates", type=_whole, default=4_000, metavar="N", help="default 4,000")
+    bias.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    bias.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _calibrate(calibrate: argparse.ArgumentParser) -> None:
     _common(calibrate, template=True)
     calibrate.add_argument(
@@ -442,6 +464,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _size(commands.add("size"))
     _followup(commands.add("followup"))
     _calibrate(commands.add("calibrate"))
+    _bias(commands.add("bias"))
 
     replay = commands.add("replay")
     _common(

@@ -9,6 +9,8 @@ from typing import Any
 from trialsim.analyse.estimands import analyse_estimand
 from trialsim.analyse.missing import analyse_read_outs
 from trialsim.analyse.subgroups import analyse_part
+from trialsim.conduct.records import Luck
+from trialsim.engine.conducted import conducted, steered
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
@@ -16,6 +18,7 @@ from trialsim.generate.historical import with_history
 from trialsim.generate.intercurrent import draw_event_days, eventful
 from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import Selecting, draw_outcome
+from trialsim.protocol.conduct import ForeseenAllocation
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ResponseEndpoint
 from trialsim.protocol.outcomes import MeasuredTruth
@@ -63,6 +66,7 @@ class Job:
     def on_its_shortest_path(self) -> Job:
         """Return the job with counts for patients, where that gives the same distribution."""
         alone = not any(truth.outcomes or truth.intercurrent for truth in self.truths)
+        alone &= not any(plan.conduct for plan in self.plans)
         alone &= not any(plan.part for plan in self.plans)  # counts cannot tell patients apart
         suffices = alone and counts_suffice(self.protocol, self.truths, self.plans[0].looks)
         return replace(self, path=Path.SUFFICIENT_STATISTICS if suffices else Path.PATIENTS)
@@ -94,15 +98,28 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
         looks, streams = job.plans[0].looks, Streams(seed, job.unit)
         counts = draw_counts(job.protocol, job.truths, looks, streams, block)
         return [[kind.analyse(batch, plan) for plan in job.plans] for batch in counts]
-    candidates, batches = draw_patients(job, seed, block, frozenset())
-    streams = Streams(seed, job.unit)
+    streams, shape = Streams(seed, job.unit), (job.protocol.n_total, job.block_width)
+    luck = Luck(streams, block, shape)
+    drawn: dict[ForeseenAllocation | None, Any] = {}
+    for foresight in dict.fromkeys(map(_foresight, job.plans)):
+        drawn[foresight] = draw_patients(job, seed, block, frozenset(), foresight)
 
-    def found(own: dict[str, Any], plan: AnalysisPlan) -> LookResults:
+    def found(truth: int, plan: AnalysisPlan) -> LookResults:
+        candidates, batches = drawn[_foresight(plan)]
+        own = batches[truth]
         if plan.missing:
             return analyse_read_outs(own[plan.endpoint], plan, streams, block)
+        if plan.conduct:
+            return conducted(own[plan.endpoint], plan, job.truths[truth], luck)
         return _analysed(job, own, plan, candidates)
 
-    return [[found(own, plan) for plan in job.plans] for own in batches]
+    return [[found(index, plan) for plan in job.plans] for index in range(len(job.truths))]
+
+
+def _foresight(plan: AnalysisPlan) -> ForeseenAllocation | None:
+    """Return how the plan's trial foresees its allocation; None where it does not."""
+    flaw = plan.conduct.foreseen_allocation if plan.conduct else None
+    return flaw if flaw and flaw.acts else None
 
 
 def _analysed(
@@ -122,7 +139,11 @@ def eventful_id(endpoint: str) -> str:
 
 
 def draw_patients(
-    job: Job, seed: int, block: int, levels_of: frozenset[str]
+    job: Job,
+    seed: int,
+    block: int,
+    levels_of: frozenset[str],
+    foresight: ForeseenAllocation | None = None,
 ) -> tuple[Candidates, Sequence[dict[str, Any]]]:
     """Draw one block of candidates, assign them, and draw what happens to them under each truth.
 
@@ -130,6 +151,8 @@ def draw_patients(
     ----------
     levels_of : set of str
         Factors whose levels are to be kept, besides those that tell patients apart.
+    foresight : ForeseenAllocation or None
+        Where recruiters foresee the allocation, and pick.
 
     Returns
     -------
@@ -151,6 +174,8 @@ def draw_patients(
         covariates={name: slope for name, slope in shared.slopes if slope or name in told_apart},
     )
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
+    if foresight:
+        assigned = steered(job.protocol, candidates, assigned, foresight, streams, block)
     found: list[dict[str, Any]] = [{} for _ in job.truths]
     own = {endpoint.id for endpoint in job.protocol.simulated}
     named = list(dict.fromkeys(plan.endpoint for plan in job.plans))

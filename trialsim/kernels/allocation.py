@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["permuted_blocks", "random_allocation_rule", "simple"]
+__all__ = ["block_openings", "permuted_blocks", "random_allocation_rule", "simple"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -104,3 +104,29 @@ def permuted_blocks(
         left[at] = left_here - 1
         left_treated[at] = left_treated_here - to_treated
     return treated
+
+
+def block_openings(
+    size_uniforms: Floats,
+    strata: NDArray[np.integer],
+    n_strata: int,
+    block_sizes: tuple[int, ...],
+) -> Bools:
+    """Return which patients open a block, given what `permuted_blocks` was given.
+
+    Returns
+    -------
+    opens : ndarray of bool, shape (n_patients, n_reps)
+    """
+    n_patients, n_reps = size_uniforms.shape
+    sizes = np.array(block_sizes, dtype=np.int64)
+    chosen = (size_uniforms * len(sizes)).astype(np.int64)
+    opens = np.empty((n_patients, n_reps), dtype=bool)
+    left = np.zeros(n_strata * n_reps, dtype=np.int64)
+    own_block = strata.astype(np.int64) * n_reps + np.arange(n_reps)
+    for patient in range(n_patients):
+        at = own_block[patient]
+        here = left[at]
+        opens[patient] = here == 0
+        left[at] = np.where(opens[patient], sizes[chosen[patient]], here) - 1
+    return opens

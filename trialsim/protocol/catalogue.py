@@ -17,7 +17,14 @@ from trialsim.protocol.evidence import (
     Trial,
 )
 
-__all__ = ["Evidence", "evidence_paths", "protocols_folder", "schema_paths", "template_paths"]
+__all__ = [
+    "Evidence",
+    "conduct_paths",
+    "evidence_paths",
+    "protocols_folder",
+    "schema_paths",
+    "template_paths",
+]
 
 
 def protocols_folder() -> Path:
@@ -35,6 +42,11 @@ def template_paths() -> dict[str, Path]:
 def evidence_paths() -> list[Path]:
     """Return the shipped evidence files, in alphabetical order."""
     return sorted((protocols_folder() / "evidence").glob("*.yaml"))
+
+
+def conduct_paths() -> dict[str, Path]:
+    """Return the shipped profiles of conduct by id."""
+    return {path.stem: path for path in sorted((protocols_folder() / "conduct").glob("*.yaml"))}
 
 
 def schema_paths() -> dict[str, Path]:

@@ -19,7 +19,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
-from trialsim.protocol.catalogue import Evidence, evidence_paths, template_paths
+from trialsim.protocol.catalogue import (
+    Evidence,
+    conduct_paths,
+    evidence_paths,
+    template_paths,
+)
+from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.estimand_rules import estimand_rules
 from trialsim.protocol.evidence import EvidenceFile
 from trialsim.protocol.modifier_rules import modifier_rules
@@ -53,6 +59,7 @@ __all__ = [
     "check_file",
     "evidence_with",
     "json_schemas",
+    "load_conduct",
     "load_template",
     "shipped_evidence",
 ]
@@ -349,6 +356,29 @@ def _read_evidence(path: Path) -> tuple[EvidenceFile, Node]:
     if found is None or problems:
         raise ProtocolError(_in_order(problems))
     return found, root
+
+
+def load_conduct(name: str) -> Conduct:
+    """Load a profile of conduct: a shipped one by id, or any file by path.
+
+    Raises
+    ------
+    ProtocolError
+        Everything that is wrong with the file, at once.
+    RequestError
+        For an unknown id.
+    """
+    shipped = conduct_paths()
+    path = Path(name)
+    if name not in shipped and not (path.suffix in (".yaml", ".yml") or _exists(path)):
+        remedy = did_you_mean(name, shipped, f"Name {', '.join(shipped)}, or a file by its path.")
+        raise RequestError(Problem("is no profile of conduct", remedy, "--conduct", f"'{name}'"))
+    root = read_file(shipped.get(name, path))
+    found, errors = _structure(root, Conduct)
+    problems = _empty_values(root) + [problem_of(e, root, Conduct) for e in errors]
+    if found is None or problems:
+        raise ProtocolError(_in_order(problems))
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,114 @@
+"""Foreseen allocation (RoB 2, domain 1: the randomisation process)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.conduct.records import Luck
+from trialsim.protocol.conduct import ForeseenAllocation, Foresight, Mechanism
+from trialsim.streams import Decision
+
+__all__ = ["AllocationList", "foreseen", "guesses"]
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class AllocationList:
+    """The lists of many trials, one per stratum. Arrays of shape (n_patients, n_reps).
+
+    Attributes
+    ----------
+    assigned : ndarray of bool
+        As patients would be assigned in order of arrival: in each stratum, its list.
+    opens : ndarray of bool
+        Where a block begins.
+    strata : ndarray of int
+        0 .. `n_strata` - 1.
+    ratio : (treated, control)
+    """
+
+    assigned: Bools
+    opens: Bools
+    strata: Ints
+    n_strata: int
+    ratio: tuple[int, int]
+
+
+def guesses(lists: AllocationList) -> NDArray[np.int8]:
+    """Return the arm guessed at each place of the lists: 1 treated, -1 control, 0 no guess.
+
+    The arm that lags behind its share of the open block, from the assignments made in it so far.
+    With equal arms this is the convergence strategy; in a block of 2b it is right (b + half of
+    (4^b / C(2b, b) - 1)) times, ties decided by a coin (Blackwell and Hodges 1957, Annals of
+    Mathematical Statistics 28:449-460).
+    """
+    n_patients, n_reps = lists.assigned.shape
+    found = np.empty((n_patients, n_reps), dtype=np.int8)
+    lead = np.zeros(lists.n_strata * n_reps, dtype=np.int64)  # of control, in parts of the ratio
+    places = lists.strata * n_reps + np.arange(n_reps)
+    steps = np.where(lists.assigned, -lists.ratio[1], lists.ratio[0])
+    for patient in range(n_patients):
+        at = places[patient]
+        so_far = np.where(lists.opens[patient], 0, lead[at])
+        found[patient] = np.sign(so_far)
+        lead[at] = so_far + steps[patient]
+    return found
+
+
+def foreseen(
+    lists: AllocationList, merit: Floats | float, flaw: ForeseenAllocation, luck: Luck
+) -> Bools:
+    """Return who is treated where the recruiter picks among the waiting.
+
+    At every enrolment the first candidates in the queue wait. If the recruiter acts, the one is
+    enrolled whose prognosis suits the arm guessed for that candidate's stratum best: the best
+    prognosis where treatment is guessed, the worst where control is. Everyone is enrolled in the
+    end, and every list is used in its order.
+
+    Parameters
+    ----------
+    lists : AllocationList
+    merit : ndarray of float, shape (n_patients, n_reps), or float
+        Prognosis, larger is better; a float, where all are alike, leaves nothing to pick by.
+    flaw : ForeseenAllocation
+    luck : Luck
+
+    Returns
+    -------
+    treated : ndarray of bool, shape (n_patients, n_reps)
+    """
+    if isinstance(merit, float):
+        return lists.assigned
+    n_patients, n_reps = lists.assigned.shape
+    known = np.where(lists.assigned, 1, -1).astype(np.int8)
+    guess = known if flaw.knows is Foresight.NEXT_ASSIGNMENT else guesses(lists)
+    acts = luck.of_patients(Decision.FORESIGHT) < luck.strength(
+        Mechanism.FORESEEN_ALLOCATION, flaw.strength
+    )
+    trial = np.arange(n_reps)
+    in_order = np.argsort(lists.strata, axis=0, kind="stable")  # places, stratum after stratum
+    counts = np.stack([(lists.strata == s).sum(axis=0) for s in range(lists.n_strata)])
+    next_place = np.vstack([np.zeros(n_reps, dtype=np.int64), np.cumsum(counts, axis=0)[:-1]])
+    treated = np.empty((n_patients, n_reps), dtype=bool)
+    n_waiting = min(flaw.waiting, n_patients)
+    queue = np.repeat(np.arange(n_waiting)[:, None], n_reps, axis=1)
+    slots = np.arange(n_waiting - 1)[:, None]
+    for turn in range(n_patients):
+        stratum = lists.strata[queue, trial]
+        place = in_order[next_place[stratum, trial], trial]
+        suits = guess[place, trial] * merit[queue, trial]
+        pick = np.where(acts[turn], suits.argmax(axis=0), 0)
+        who, own = queue[pick, trial], stratum[pick, trial]
+        treated[who, trial] = lists.assigned[place[pick, trial], trial]
+        next_place[own, trial] += 1
+        rest = queue[slots[: len(queue) - 1] + (slots[: len(queue) - 1] >= pick), trial]
+        arriving = turn + n_waiting
+        new = np.full((1, n_reps), arriving) if arriving < n_patients else rest[:0]
+        queue = np.concatenate([rest, new])
+    return treated

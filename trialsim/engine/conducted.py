@@ -1,0 +1,141 @@
+"""A trial carried out with flaws: from what happens to what is written down and analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.analyse import binary
+from trialsim.analyse.looks import stop
+from trialsim.analyse.response import responding
+from trialsim.conduct.allocation import AllocationList, foreseen
+from trialsim.conduct.assessment import misread
+from trialsim.conduct.attrition import differential_loss, exclusion
+from trialsim.conduct.deviations import (
+    as_treated,
+    co_intervention,
+    historical_controls,
+    per_protocol,
+)
+from trialsim.conduct.records import Luck, Records
+from trialsim.conduct.reporting import looking_at
+from trialsim.generate.response import ResponseBatch
+from trialsim.kernels.allocation import block_openings
+from trialsim.protocol.conduct import ForeseenAllocation, Mechanism
+from trialsim.protocol.design import AllocationMethod, Protocol
+from trialsim.protocol.endpoints import Better
+from trialsim.protocol.scenario import Truth
+from trialsim.streams import Decision, Streams
+from trialsim.trial import CONTROL, EXPERIMENTAL, AnalysisPlan, Candidates, LookResults, TrialBatch
+
+__all__ = ["conducted", "steered"]
+
+Bools = NDArray[np.bool_]
+
+# In the order they act in; those of the allocation, the plan and publication act elsewhere.
+_ON_RECORDS: tuple[tuple[Mechanism, Callable[[Records, Any, Luck], Records]], ...] = (
+    (Mechanism.CO_INTERVENTION, co_intervention),
+    (Mechanism.HISTORICAL_CONTROLS, historical_controls),
+    (Mechanism.EXCLUSION, exclusion),
+    (Mechanism.DIFFERENTIAL_LOSS, differential_loss),
+    (Mechanism.ASSESSMENT, misread),
+    (Mechanism.PER_PROTOCOL, per_protocol),
+    (Mechanism.AS_TREATED, as_treated),
+)
+
+
+def steered(
+    protocol: Protocol,
+    candidates: Candidates,
+    assigned: Bools,
+    flaw: ForeseenAllocation,
+    streams: Streams,
+    block: int,
+) -> Bools:
+    """Return who is treated where the allocation is foreseen, shape (n_patients, n_reps)."""
+    shape = assigned.shape
+    strata, n_strata = np.zeros(shape, dtype=np.int64), 1
+    opens = np.zeros(shape, dtype=bool)
+    match protocol.allocation_method:
+        case AllocationMethod.SIMPLE:
+            opens[:] = True  # nothing to go by
+        case AllocationMethod.RANDOM_ALLOCATION_RULE:
+            opens[0] = True
+        case AllocationMethod.PERMUTED_BLOCKS:
+            strata, n_strata = candidates.strata, candidates.n_strata
+            sizes = streams.generator(Decision.BLOCK_SIZE, block).random(shape)
+            opens = block_openings(sizes, strata, n_strata, protocol.block_sizes)
+    score = candidates.prognostic_score
+    merit = -score if protocol.primary.better is Better.LOWER else score
+    lists = AllocationList(assigned, opens, strata, n_strata, protocol.ratio)
+    return foreseen(lists, merit, flaw, Luck(streams, block, shape))
+
+
+def conducted(
+    batch: TrialBatch | ResponseBatch, plan: AnalysisPlan, truth: Truth, luck: Luck
+) -> LookResults:
+    """Analyse a read-out as a trial with the plan's conduct would.
+
+    Latent outcomes are read, never changed: flaws act on a copy of the records.
+
+    Parameters
+    ----------
+    batch : TrialBatch or ResponseBatch
+        Drawn with the plan's foreseen allocation.
+    plan : AnalysisPlan
+        With a conduct.
+    truth : Truth
+    luck : Luck
+
+    Returns
+    -------
+    LookResults
+        Arrays of shape (n_reps, 1).
+    """
+    conduct = plan.conduct
+    assert conduct is not None  # the caller looked
+    records = _records(batch, plan, truth)
+    for mechanism, act in _ON_RECORDS:
+        if (flaw := conduct.of(mechanism)) and flaw.acts:
+            records = act(records, flaw, luck)
+    event = records.unfavourable if plan.better is Better.LOWER else ~records.unfavourable
+    entry = getattr(batch, "entry", None)
+    seen = TrialBatch(records.treated, np.stack([event, event]), entry, records.included)
+    plain = replace(plan, conduct=None)
+    if not ((flaw := conduct.undeclared_looks) and flaw.acts):
+        return binary.analyse(seen, plain)
+    peeking = looking_at(plain, flaw)
+    every = binary.analyse(seen, peeking)
+    peeks = luck.of_trials(Decision.UNDECLARED_LOOKS) < luck.strength(
+        Mechanism.UNDECLARED_LOOKS, flaw.strength
+    )
+    stopped = stop(every, peeking).final
+    return LookResults(
+        *(
+            np.where(peeks[:, None], getattr(stopped, f.name), getattr(every, f.name)[:, -1:])
+            for f in fields(LookResults)
+        )
+    )
+
+
+def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
+    """Return what a trial without flaws writes down."""
+    match batch:
+        case TrialBatch():
+            event = np.where(batch.assigned, batch.events[EXPERIMENTAL], batch.events[CONTROL])
+        case ResponseBatch():
+            event = responding(batch, plan)
+        case _:
+            raise AssertionError("refused by studies.bias")
+    lower = plan.better is Better.LOWER
+    risk = truth.risks_on(plan.day)[0]
+    return Records(
+        batch.assigned,
+        event if lower else ~event,
+        np.ones(event.shape, dtype=bool) if batch.included is None else batch.included,
+        risk if lower else 1 - risk,
+    )

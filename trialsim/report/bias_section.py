@@ -1,0 +1,87 @@
+"""The section of a report on flaws of conduct."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import unescape
+from math import exp
+from typing import Any
+
+from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.report.run_reader import FinishedRun
+
+__all__ = ["bias_section"]
+
+_COLUMNS = (
+    ("Mean estimate", "estimate_mean"),
+    ("Ratio of odds ratios", "ratio_of_odds_ratios"),
+    ("Significant", "power"),
+    ("Covers", "coverage"),
+    ("Exaggeration", "type_m"),
+    ("Wrong direction", "type_s"),
+    ("Published", "published_share"),
+)
+
+
+def bias_section(runs: Sequence[FinishedRun]) -> Section | None:
+    """Return the section; None where no run is about flaws."""
+    found = [run for run in runs if run.document["command"] == "bias"]
+    blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
+    return Section("bias", "From truth to publication", tuple(blocks)) if blocks else None
+
+
+def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
+    rows, conduct = run.document["rows"], run.document["arguments"]["conduct"]
+    yield Paragraph(f"Conduct '{conduct['id']}': {conduct['title']}. {conduct.get('note', '')}")
+    drawing = run.svgs.get("bias")
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        own = [row for row in rows if row["scenario"] == scenario]
+        grid = _flaws(scenario, own)
+        if drawing:
+            told = unescape(drawing.partition("</desc>")[0].rpartition(">")[2])
+            yield Drawing(f"bias-{number}", drawing, told, grid)
+            drawing = None
+        else:
+            yield grid
+        bars = [row for row in own if row["measure"] == "attribution"]
+        if bars:
+            lines = tuple((row["mechanism"], _number(row, 3)) for row in bars)
+            yield Grid(
+                f"Shares of the bias, {bars[0]['scale']} [{scenario}]", ("Step", "By"), lines
+            )
+    yield Paragraph(
+        "Estimates are of the trials published; every line has the same simulated patients. The "
+        "ratio of odds ratios is against trials without flaws. Shares are Shapley values: what a "
+        "flaw adds to the mean, averaged over all orders of switching flaws on; they add up to the "
+        "mean published less the truth. +- is one Monte Carlo standard error."
+    )
+    for told in run.document["texts"].values():
+        yield Paragraph(told)
+    for warning in run.document["warnings"]:
+        yield Paragraph(warning["text"].partition(" More: ")[0])
+
+
+def _flaws(scenario: str, rows: Sequence[dict[str, Any]]) -> Grid:
+    lines = []
+    for key in dict.fromkeys((r["mechanism"], r.get("strength")) for r in rows):
+        own = {r["measure"]: r for r in rows if (r["mechanism"], r.get("strength")) == key}
+        if "power" not in own:
+            continue  # a share
+        name = key[0] if key[1] is None else f"{key[0]} at {key[1]:g}"
+        lines.append((name, *(_cell(own.get(measure)) for _, measure in _COLUMNS)))
+    header = ("Flaw", *(words for words, _ in _COLUMNS))
+    return Grid(f"What trials with these flaws publish [{scenario}]", header, tuple(lines))
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    if row["measure"] in ("power", "coverage", "published_share", "type_s"):
+        return f"{100 * row['value']:.1f}% +-{100 * row['mcse']:.1f}"
+    if row["measure"] == "estimate_mean" and "ratio" in row["scale"]:
+        return f"{exp(row['value']):.3f} +-{exp(row['value']) * row['mcse']:.3f}"
+    return _number(row, 2)
+
+
+def _number(row: dict[str, Any], digits: int) -> str:
+    return f"{row['value']:.{digits}f} +-{row['mcse']:.{digits}f}"
