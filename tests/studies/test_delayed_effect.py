@@ -96,7 +96,7 @@ def test_property_both_log_rank_tests_are_shown_of_the_same_trials():
         assert 0 < apart.mcse < one.mcse  # paired
     shown = followup_screen(plan, result, 1, "trialsim")
     assert "\ninterval-censored log-rank " in shown
-    assert "\n- less log-rank " in shown
+    assert "\n  less log-rank " in shown
 
 
 def test_analytic_times_are_those_of_the_first_visit_that_saw_response():

@@ -241,3 +241,61 @@ def test_regression_the_command_line_says_what_the_study_found(trialsim, tmp_pat
     document = json.loads(told.stdout)
     plan = planned("chronic-hepatitis-b", Words("6 mo,12 mo", "end-of-therapy"))
     assert document["rows"] == [row.as_dict() for row in plan.result(replicates=500).rows]
+
+
+def test_regression_the_cost_of_a_horizon_does_not_depend_on_the_others():
+    """Every horizon added a visit, which all later ones paid."""
+    alone = planned("chronic-hepatitis-b", Words("18 mo", "entry"))
+    others = planned("chronic-hepatitis-b", Words("3 mo,5 mo,7 mo,18 mo", "entry"))
+    visits = (
+        7  # of the file: at 3 months, the end of therapy, and 3, 6, 9, 12 months after it; entry
+    )
+    months_running = 12 + 547.875 / 30.4375
+    expected = 64 * (3000 + 250 * visits) + months_running * (6000 + 8 * 400)
+    assert alone.cost(alone.horizons[-1], 64) == pytest.approx(expected, rel=1e-6)
+    assert others.cost(others.horizons[-1], 64) == alone.cost(alone.horizons[-1], 64)
+
+
+def test_regression_the_reference_is_the_last_in_time_whatever_was_typed_first():
+    assert str(planned("chronic-hepatitis-b", Words("12 mo,6 mo", "entry")).reference.time) == str(
+        planned("chronic-hepatitis-b", Words("6 mo,12 mo", "entry")).reference.time
+    )
+    primary = planned("chronic-hepatitis-b", Words("18 mo,21 mo", "entry")).reference
+    assert str(primary.time.after) == "18 mo"  # 12 months after 26 weeks of therapy
+
+
+@pytest.mark.parametrize(
+    ("template", "words", "expected"),
+    [
+        ("sepsis", Words("28,60", "entry"), 'Write --at "28 d" --from entry'),
+        ("sepsis", Words("120 d", "entry"), "{by: 120 d, risk: P}"),
+        ("sepsis", Words("28 d", "entry", "90"), 'Write --reference "90 d" --from entry'),
+        ("sepsis", Words("28 d", "entry", futility=0.0), "Add an earlier time to --at"),
+    ],
+)
+def test_regression_remedies_can_be_typed(template, words, expected):
+    with pytest.raises(RequestError) as caught:
+        planned(template, words)
+    assert any(expected in str(problem) for problem in caught.value.problems)
+
+
+def test_regression_screen_and_report_say_what_was_set_and_what_is_assumed(trialsim, tmp_path):
+    words = ("followup", "chronic-hepatitis-b", "--replicates", "300", "--futility", "0")
+    words += ("--set", "nature.response.loss_per_year=0.2", "--scenario", "chien-1998")
+    done = trialsim(*words, "--choose", "cost", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    shown = " ".join(done.stdout.split())
+    for told in (
+        "nature.response.loss_per_year: set by you: 0.2",
+        "less what 18 mo finds in the same trials: 3 mo -",
+        "Prices are assumed.",
+        "the more are lost, the more of those who stay respond",
+    ):
+        assert told in shown
+    assert trialsim("report", "last", "--markdown", "r.md", cwd=tmp_path).returncode == 0
+    page = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "| loss per year | 0.2 | set by you |" in page
+    assert "If trials were stopped early for futility" in page
+    (document,) = tmp_path.glob("trialsim-runs/*/results/followup.json")
+    assert json.loads(document.read_text())["arguments"]["futility"] == 0

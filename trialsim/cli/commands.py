@@ -107,7 +107,7 @@ def _arguments(options: argparse.Namespace, **more: Any) -> dict[str, Any]:
     if options.evidence_files:  # their content can change the answer, their names cannot
         contents = [sha256(path.read_bytes()).hexdigest() for path in options.evidence_files]
         given["evidence_sha256"] = contents
-    return {key: value for key, value in given.items() if value}
+    return {key: value for key, value in given.items() if value or type(value) in (int, float)}
 
 
 def show(options: argparse.Namespace) -> None:
@@ -670,7 +670,7 @@ def followup(options: argparse.Namespace) -> None:
         rule, remedy = "needs --analyses", "Add it."
         raise RequestError(Problem(rule, remedy, "--lags", options.lags))
     protocol = resolved.template.protocol
-    lags = times_from_words(options.lags, "entry", protocol) if options.lags else ()
+    lags = times_from_words(options.lags, "entry", protocol, "--lags") if options.lags else ()
     handlings = missing_from_words(options.missing) if options.missing else ()
     if handlings:
         check_missing(planned)

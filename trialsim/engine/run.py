@@ -275,7 +275,7 @@ def check_request(
         raise RequestError(
             Problem(
                 f"must be between 1 and {MAX_REPLICATES:,}",
-                "10,000 give a power to half a percentage point.",
+                "10,000 give a share of trials to half a percentage point.",
                 option,
                 f"{n_replicates:,}",
             )

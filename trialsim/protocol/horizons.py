@@ -88,7 +88,7 @@ def horizons_of(
             problems.append(Problem(rule, "Ask for a later time.", "--at", shown))
         elif day > last + _SAME_DAY:
             rule = f"is beyond follow-up, which ends {months(last)} after entry (day {last:.4g})"
-            problems.append(Problem(rule, _longer(protocol), "--at", shown))
+            problems.append(Problem(rule, _longer(protocol, time), "--at", shown))
     if problems:
         raise RequestError(problems)
     ordered = sorted(zip(days, times, strict=True), key=lambda pair: pair[0])
@@ -130,8 +130,10 @@ def read_outs(template: Template) -> tuple[Time, ...]:
     return tuple(by_day[day] for day in sorted(by_day))
 
 
-def times_from_words(words: str, clock: str | None, protocol: Protocol) -> tuple[Time, ...]:
-    """Read "6 mo, 12 mo", counted from the clock named.
+def times_from_words(
+    words: str, clock: str | None, protocol: Protocol, option: str = "--at"
+) -> tuple[Time, ...]:
+    """Read "6 mo, 12 mo", counted from the clock named; `option` is where it was typed.
 
     Raises
     ------
@@ -142,18 +144,20 @@ def times_from_words(words: str, clock: str | None, protocol: Protocol) -> tuple
     if clock == Clock.END_OF_THERAPY and therapy is None:
         rule = "counts from the end of therapy, but the experimental arm has no 'for'"
         problems.append(Problem(rule, "Count from entry.", "--from", clock))
-    units = re.findall(rf"[0-9] ?({'|'.join(DAYS_PER_UNIT)})\b", words) or ["mo"]
+    own = protocol.primary.read_out.after.unit
+    units = re.findall(rf"[0-9] ?({'|'.join(DAYS_PER_UNIT)})\b", words) or [own]
     for word in (part.strip() for part in words.split(",")):
         bare = re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) is not None
         try:
             length = Duration.parse(f"{word} {units[0]}" if bare else word)
         except PydanticCustomError:
-            rule, remedy = "is not a length of time", 'Write for example --at "6 mo,12 mo".'
-            problems.append(Problem(rule, remedy, "--at", f"'{word}'"))
+            rule, remedy = "is not a length of time", f'Write for example {option} "6 mo".'
+            problems.append(Problem(rule, remedy, option, f"'{word}'"))
             continue
         if bare or (clock is None and therapy is not None):
             rule = "has no unit" if bare else "does not say from when it counts"
-            problems.append(Problem(rule, _both_readings(length, therapy), "--at", f"'{word}'"))
+            remedy = _both_readings(length, therapy, option)
+            problems.append(Problem(rule, remedy, option, f"'{word}'"))
             continue
         found.append(Time.model_validate({"after": length, "from": clock or Clock.ENTRY}))
     if problems:
@@ -161,20 +165,22 @@ def times_from_words(words: str, clock: str | None, protocol: Protocol) -> tuple
     return tuple(found)
 
 
-def _both_readings(length: Duration, therapy: Duration | None) -> str:
-    if therapy is None:
-        return f'Write for example --at "{length}".'
+def _both_readings(length: Duration, therapy: Duration | None, option: str) -> str:
+    if therapy is None or option == "--lags":
+        return f'Write for example {option} "{length}".'
     after = months(therapy.days + length.days)
     return (
-        f'Write --at "{length}" --from entry for {length} after randomisation, or --from '
+        f'Write {option} "{length}" --from entry for {length} after randomisation, or --from '
         f"end-of-therapy for {after} after it."
     )
 
 
-def _longer(protocol: Protocol) -> str:
+def _longer(protocol: Protocol, time: Time) -> str:
     if isinstance(protocol.primary, ResponseEndpoint):
         return "Add a visit to protocol.visits, or ask for an earlier time."
-    return "Say what the risk is by then: nature.control_risk_by: [{by: 90 d, risk: 0.3}]."
+    return (
+        f"Say what the risk is by then, in nature.control_risk_by: {{by: {time.after}, risk: P}}."
+    )
 
 
 def _followed(template: Template) -> tuple[float, float]:

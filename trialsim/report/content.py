@@ -9,9 +9,11 @@ from html import unescape
 from typing import Any
 
 from trialsim.protocol.catalogue import template_paths
+from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ContinuousEndpoint, TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
+from trialsim.protocol.scenario import Leaving
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.single_arm import (
     history_rows,
@@ -131,7 +133,8 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:
         synopsis = Section("synopsis", "Synopsis", tuple(_synopsis(all_runs[0])))
-        return [synopsis, *apart]
+        shared = Section("assumptions", "Assumptions and their sources", tuple(_shared(all_runs)))
+        return [synopsis, *apart, shared]
     first = runs[0]
     parts = [
         Section("synopsis", "Synopsis", (*_notices(runs), *_synopsis(first), *_bound(runs))),
@@ -478,8 +481,16 @@ def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         for warning in run.document["warnings"]:
             if warning["code"] == "assumption":
                 yield Paragraph(_without_command(warning["text"]))
-        shared = ("Number", "Value", "Source")
-        yield Grid(f"Shared by all scenarios ({label_of(run)})", shared, tuple(_nature(run)))
+    yield from _shared(runs)
+
+
+def _shared(runs: Sequence[FinishedRun]) -> Iterator[Block]:
+    """Yield what all scenarios of a run share, and what was changed for it."""
+    for run in runs:
+        header = ("Number", "Value", "Source")
+        yield Grid(f"Shared by all scenarios ({label_of(run)})", header, tuple(_nature(run)))
+        if settings := run.document["arguments"].get("set"):
+            yield Paragraph(f"Set by you ({label_of(run)}): {'; '.join(settings)}.")
 
 
 def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
@@ -498,21 +509,12 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
         if factor.equal_levels:
             yield f"levels of {factor.id}, equally large", str(factor.equal_levels), "assumed"
     if nature.response:
-        numbers += [
-            (name.replace("_", " "), getattr(nature.response, name))
-            for name in type(nature.response).model_fields
-            if name not in ("hazard_ratio_by", "loss_hazard_ratios")
-        ]
-        if ratios := nature.response.loss_hazard_ratios:
-            numbers += [
-                (f"hazard ratio of loss, {name}", getattr(ratios, name))
-                for name in type(ratios).model_fields
-            ]
-        if by := nature.response.hazard_ratio_by:
-            numbers += [
-                (f"hazard ratio of response, {by.factor} {level}", ratio)
-                for level, ratio in by.ratios.items()
-            ]
+        numbers += _of_response(nature.response)
+    if run.resolved.template.cost:
+        numbers += _prices(run.resolved.template.cost)
+    if nature.enrolment:
+        stated = nature.enrolment.model_dump(mode="json", exclude_none=True, exclude={"note"})
+        yield "enrolment", "; ".join(f"{how} {over}" for how, over in stated.items()), "assumed"
     for name, number in numbers:
         was_set = any(name.replace(" ", "_") in x for x in run.document["arguments"].get("set", ()))
         origin = number.source or ("set by you" if was_set else "assumed")
@@ -520,6 +522,23 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
     yield from history_rows(run.resolved)
     test = run.resolved.template.protocol.test
     yield "significance level", f"{test.alpha:g}, {test.sides}-sided", "protocol (5%: ICH E9, 5.5)"
+
+
+def _of_response(leaving: Leaving) -> Iterator[tuple[str, SourcedNumber]]:
+    for name in type(leaving).model_fields:
+        if name not in ("hazard_ratio_by", "loss_hazard_ratios"):
+            yield name.replace("_", " "), getattr(leaving, name)
+    if ratios := leaving.loss_hazard_ratios:
+        for name in type(ratios).model_fields:
+            yield f"hazard ratio of loss, {name}", getattr(ratios, name)
+    if by := leaving.hazard_ratio_by:
+        for level, ratio in by.ratios.items():
+            yield f"hazard ratio of response, {by.factor} {level}", ratio
+
+
+def _prices(cost: Cost) -> Iterator[tuple[str, SourcedNumber]]:
+    for name in ("per_patient", "per_visit", "per_month", "per_site_month"):
+        yield f"{name.replace('_', ' ')}, {cost.currency} of {cost.year}", getattr(cost, name)
 
 
 def _characteristics(runs: Sequence[FinishedRun]) -> Iterator[Block]:

@@ -59,7 +59,8 @@ def _head(planned: PlannedFollowUp) -> str:
         f"{template.protocol.primary.event}; {template.protocol.n_total:,} patients, the same at "
         f"every horizon; reference: {planned.in_words(planned.reference)}"
     )
-    return f"{wrapped(title)}\n{wrapped(what)}"
+    told = [title, what, *map(str, planned.resolved.settings)]
+    return "\n".join(map(wrapped, told))
 
 
 def _rows_at(result: StudyResult, scenario: str, horizon: tuple[str, str]) -> dict[_Cell, Row]:
@@ -104,7 +105,23 @@ def _scenario(planned: PlannedFollowUp, result: StudyResult, index: int) -> str:
         "bias",
         "per arm,\n80% / 90%",
     )
-    return f"{told}\n{table(header, lines)}"
+    return f"{told}\n{table(header, lines)}{_against_reference(planned, result, scenario.id)}"
+
+
+def _against_reference(planned: PlannedFollowUp, result: StudyResult, scenario: str) -> str:
+    """Return how much more or less is found than at the reference, in the same trials."""
+    own = (str(planned.reference.time.after), planned.reference.time.clock.value)
+    found = [
+        f"{_names(planned)[row.horizon or '', row.clock or '']} {_apart(row)}"
+        for row in result.rows
+        if (row.measure, row.scenario) == (Measure.POWER_DIFFERENCE, scenario)
+        and (row.analysis or "").startswith("against ")
+        and (row.horizon, row.clock) != own
+    ]
+    if not found:
+        return ""
+    told = f"Found, of 100, less what {_names(planned)[own]} finds in the same trials: "
+    return "\n" + wrapped(told + ", ".join(found))
 
 
 def _futility(planned: PlannedFollowUp, result: StudyResult) -> str:
@@ -130,8 +147,7 @@ def _analyses(
     planned: PlannedFollowUp, rows: tuple[Row, ...], paired: tuple[Row, ...]
 ) -> Iterator[str]:
     """Yield what every analysis of the same patients finds, and what a later start does to it."""
-    horizons = [(str(h.time.after), h.time.clock.value) for h in planned.horizons]
-    header = [after for after, _ in horizons]
+    horizons, header = _names(planned), [*_names(planned).values()]
     tests = list(dict.fromkeys(short_name(row.analysis or "") for row in rows))
     for scenario in dict.fromkeys(row.scenario for row in rows):
         own = {
@@ -142,7 +158,8 @@ def _analyses(
         lines = [(t, *(_percent(own.get((None, t, *h))) for h in horizons)) for t in tests]
         apart = {(row.horizon, row.clock): row for row in paired if row.scenario == scenario}
         if apart:
-            lines.append(("- less log-rank", *(_apart(apart.get(h)) for h in horizons)))
+            less = ("  less log-rank", *(_apart(apart.get(h)) for h in horizons))
+            lines.insert(tests.index(_BETWEEN) + 1, less)
         fits = [own.get((None, str(EstimatingEquations.GEE), *h)) for h in horizons]
         if any(row and row.n_failed for row in fits):
             lines.append(("  of 100 failed", *map(_failed, fits)))
@@ -175,6 +192,16 @@ def _analyses(
             "same of them."
         )
     told = f"Monte Carlo standard errors are at most {100 * worst:.1f} of 100."
+    if any(row.lag is not None for row in rows):
+        said += (
+            " An effect that starts later reaches the same at the reference (assumed): it comes "
+            "the faster, at one constant hazard."
+        )
+    if any(visit.window for visit in planned.resolved.template.protocol.visits):
+        said += (
+            " Times are the days of visits, scattered within their windows (assumed): FH weights "
+            "count on that scatter, and are worth less where visits are kept to the day."
+        )
     yield wrapped(f"{told}{said}{of_times}")
 
 
@@ -249,8 +276,9 @@ def _legend(planned: PlannedFollowUp) -> str:
     plan = planned.jobs[0].plans[0]
     scale = f"log {plan.summary}" if plan.summary.is_ratio else str(plan.summary)
     at = planned.in_words(planned.reference)
+    what = "in response, alive, followed and seen" if planned.truths[0][0].courses else "true"
     return (
-        f"per 1,000: control -> treated, true; found: significant ({plan.in_words}); wrong "
+        f"per 1,000: control -> treated, {what}; found: significant ({plan.in_words}); wrong "
         f"verdict: an effect exists at the reference ({at}) and is not found in its direction, or "
         f"none exists there and one is found; bias: mean {scale} less the true one at the "
         "reference; per arm: pooled-variance formula, 1:1, for the effect at that horizon."
@@ -280,8 +308,11 @@ def _plan(planned: PlannedFollowUp, result: StudyResult) -> str:
         and row.why
     }
     drawn = table((f"{n:,} patients, read at", *(words for _, words, _ in header)), lines)
-    said = f"Not given: {'; '.join(sorted(why))}." if why else ""
-    return f"{drawn}\n{wrapped(said)}" if said else drawn
+    said = [f"Not given: {'; '.join(sorted(why))}."] if why else []
+    if any(row.measure is Measure.LOST for row in result.rows):
+        said.append("Not seen: dead, lost to follow-up, or the visit missed.")
+    said += planned.assumed
+    return f"{drawn}\n{wrapped(' '.join(said))}" if said else drawn
 
 
 def _columns(planned: PlannedFollowUp, result: StudyResult) -> Iterator[tuple[Measure, str, int]]:

@@ -55,6 +55,9 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         several = [row for row in own if row["measure"] == "power"]
         if len({row["analysis"] for row in several}) > 1:
             yield _analyses(f"The same by other analyses [{scenario}]", several)
+        stopped = [row for row in own if row["measure"] == "stop_probability"]
+        if stopped:
+            yield _futility(f"If trials were stopped early for futility [{scenario}]", own)
         late = [row for row in rows if row["scenario"] == scenario and "lag" in row]
         if late:
             grid = _analyses(f"If the effect started later [{scenario}]", late)
@@ -192,13 +195,31 @@ def _horizons(caption: str, rows: Sequence[_Row]) -> Grid:
                 _share(first("power")),
                 _share(first("wrong_verdict")),
                 f"{bias['value']:+.2f} +-{bias['mcse']:.2f}" if bias else "-",
+                _share(first("power_difference")),
                 *(_number(first("n_per_arm", level)) for level in (0.8, 0.9)),
                 *map(_number, planned),
             )
         )
     money = next((row.get("unit") for row in rows if row["measure"] == "cost"), None)
-    header = ("Read", "Treated v control", "Found", "Wrong verdict", "Bias", "For 80%", "For 90%")
-    return Grid(caption, (*header, "Months", f"Cost, {money}" if money else "Cost"), tuple(lines))
+    header = (
+        *("Read", "Treated v control", "Found", "Wrong verdict", "Bias"),
+        *("Found, less the reference's", "For 80%", "For 90%", "Months"),
+        f"Cost, {money}" if money else "Cost",
+    )
+    return Grid(caption, header, tuple(lines))
+
+
+def _futility(caption: str, rows: Sequence[_Row]) -> Grid:
+    """Return how often a look for futility stops, and stops what would have found the effect."""
+    asked = [row for row in rows if row["measure"] in ("stop_probability", "stops_wrongly")]
+    lines = []
+    for at in dict.fromkeys(map(_at, asked)):
+        here = {row["measure"]: row for row in asked if _at(row) == at}
+        stops = here["stop_probability"]
+        shown = (_share(stops), _share(here.get("stops_wrongly")))
+        lines.append((at, stops["analysis"].partition(": ")[2], *shown))
+    header = ("Look", "Stops where", "Stops", "Of trials that would find it")
+    return Grid(caption, header, tuple(lines))
 
 
 def _number(row: _Row | None) -> str:

@@ -249,7 +249,8 @@ def with_gee(
         f"GEE: response at every visit attended by then, of the first {n:,} trials. It could not "
         f"be fitted in {failed:,} of {n * len(rows):,} (at most {most:,} of {n:,} in one cell: "
         "nobody or everybody of an arm responded there, or it did not converge); these are "
-        "failed, and left out. Where no visit is missed it is the Wald test of the odds ratio at "
+        "failed, and left out: the figures of GEE are not those of the trials above. Where no "
+        "visit is missed it is the Wald test of the odds ratio at "
         "the horizon, and earlier visits add nothing."
     )
     return replace(saying(told), rows=(*result.rows, *rows), figure_data=data)
@@ -299,6 +300,8 @@ def _late_courses(planned: PlannedFollowUp, lag: Time) -> Iterator[Truth]:
         _, treated = truth.risks_on(reference.day)
         kept = 1 - leaving.missed_visits.value
         pieces = [Piece(until=reference.time, reaches=Reached(value=treated / kept))]
+        if lag.days_after_entry(therapy) >= reference.day:
+            raise _too_late(scenario, lag, f"it is read {planned.in_words(reference)}")
         if lag.days_after_entry(therapy) > 0:
             pieces.insert(0, Piece(until=lag, as_control=True))
         late = ResponseScenario(control=scenario.response.control, treated=tuple(pieces))

@@ -22,7 +22,12 @@ from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.endpoints import Counted, Summary
 from trialsim.protocol.evidence import Trial
-from trialsim.protocol.horizons import Horizon, horizons_of, read_outs, times_from_words
+from trialsim.protocol.horizons import (
+    Horizon,
+    horizons_of,
+    read_outs,
+    times_from_words,
+)
 from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -45,7 +50,7 @@ __all__ = [
 
 Bools = NDArray[np.bool_]
 _WEAK = ("document", "unverified")
-_SAME_DAY = 0.5
+_SAME_DAY = 1.0  # 18 months, and 12 after 26 weeks of therapy, are 0.6 days apart
 
 
 class Choice(StrEnum):
@@ -150,20 +155,26 @@ def followup_request(resolved: ResolvedTemplate, words: FollowUpWords) -> Follow
         return [t for t in times if abs(t.days_after_entry(therapy) - day) < _SAME_DAY]
 
     if words.reference is not None:
-        (wanted, *_) = times_from_words(words.reference, words.clock, protocol)
+        (wanted, *_) = times_from_words(words.reference, words.clock, protocol, "--reference")
         if not same_day(wanted):
             shown = ", ".join(t.in_words(therapy) for t in times)
             rule, remedy = "is not one of the horizons", f"Name one of them: {shown}."
             raise RequestError(Problem(rule, remedy, "--reference", words.reference))
         reference = same_day(wanted)[0]
     else:
-        reference = (same_day(protocol.primary.read_out) or [times[-1]])[0]
+        latest = max(times, key=lambda time: time.days_after_entry(therapy))
+        reference = (same_day(protocol.primary.read_out) or [latest])[0]
     if not protocol.test.alpha < words.power < 1:
         rule = f"must be between alpha, {protocol.test.alpha:g}, and 1"
         raise RequestError(Problem(rule, "80% is 0.8.", "--power", f"{words.power:g}"))
     choice = Choice(words.choose) if words.choose else None
     if words.futility is not None and not -5 <= words.futility <= 5:
         rule, remedy = "must be a z from -5 to 5", "0 stops a trial whose arms look alike."
+        raise RequestError(Problem(rule, remedy, "--futility", f"{words.futility:g}"))
+    days = [time.days_after_entry(therapy) for time in times]
+    if words.futility is not None and min(days) > reference.days_after_entry(therapy) - _SAME_DAY:
+        rule = f"needs a horizon before the reference ({reference.in_words(therapy)}) to stop at"
+        remedy = "Add an earlier time to --at."
         raise RequestError(Problem(rule, remedy, "--futility", f"{words.futility:g}"))
     return FollowUpRequest(
         times, reference, choice, words.power, words.accept_claim, words.futility
@@ -345,14 +356,30 @@ class PlannedFollowUp:
     def cost(self, horizon: Horizon, n_total: int) -> float | None:
         """Return the cost of a trial that ends there; None where prices or months are not stated.
 
-        Every visit planned by then is paid for each patient (assumed).
+        Every visit the file plans before then is paid for each patient, and the read-out (assumed):
+        a trial read there alone, whatever else is compared.
         """
         template, months = self.resolved.template, self.months(horizon, n_total)
         if template.cost is None or months is None:
             return None
-        visits = [day for day, _ in horizon.resolved.template.protocol.visit_days]
-        made = sum(day <= horizon.day + 0.5 for day in visits)
-        return template.cost.total(n_total, made, months)
+        therapy = template.protocol.therapy
+        days = [visit.at.days_after_entry(therapy) for visit in template.protocol.visits]
+        before = sum(day < horizon.day - _SAME_DAY for day in days)
+        return template.cost.total(n_total, before + 1, months)
+
+    @property
+    def assumed(self) -> list[str]:
+        """What months and cost rest on without a source, in sentences."""
+        nature, cost, told = self.resolved.template.nature, self.resolved.template.cost, []
+        if nature.enrolment:
+            told.append("Enrolment is assumed, at one rate whatever the number of patients.")
+        if nature.enrolment and cost:
+            prices = (cost.per_patient, cost.per_visit, cost.per_month, cost.per_site_month)
+            told.append(
+                ("Prices are assumed. " if not all(p.source for p in prices if p.value) else "")
+                + "Every visit the file plans is paid for each patient (assumed)."
+            )
+        return told
 
     def result(
         self,
@@ -446,7 +473,12 @@ class PlannedFollowUp:
                 n, why = 2 * (per_arm or 0), None if per_arm else "no effect: no size finds it"
             months, money = (f(horizon, n) if n else None for f in (self.months, self.cost))
             for measure, value, shown, missing in (
-                (Measure.DURATION_MONTHS, months, "months", "nature.enrolment is not stated"),
+                (
+                    Measure.DURATION_MONTHS,
+                    months,
+                    "months",
+                    "nature.enrolment is not stated: add {uniform: 12 mo}",
+                ),
                 (Measure.COST, money, unit, "cost is not stated, or enrolment"),
             ):
                 yield replace(
@@ -491,8 +523,11 @@ class PlannedFollowUp:
             f"{s.id}: {self.in_words(d.horizon)}, {_in_short(d, self.resolved.template.cost)}"
             for s, d in found
         )
-        names = {scenario.id for scenario in self.scenarios}
-        out = [self.in_words(h) for h in self.horizons if names & h.extrapolated]
+        out = [
+            f"{self.in_words(horizon)} ({', '.join(whose)})"
+            for horizon in self.horizons
+            if (whose := [s.id for s in self.scenarios if s.id in horizon.extrapolated])
+        ]
         left = f" Left out where nothing published reaches it: {', '.join(out)}." if out else ""
         return {
             "choice": f"{agree}, by {named.get(choice, 'soonest end')} for {power}. {each}.{left}"
@@ -504,6 +539,22 @@ class PlannedFollowUp:
             if scenario.response:
                 pieces = (*scenario.response.control, *(scenario.response.treated or ()))
                 notes += [assumption(piece.note, scenario.id) for piece in pieces if piece.note]
+        leaving = self.resolved.template.nature.response
+        if leaving and any(
+            number.value
+            for number in (leaving.loss_per_year, leaving.death_per_year, leaving.missed_visits)
+        ):
+            fitted = [
+                s.id
+                for s in self.scenarios
+                if s.response
+                and any(p.reaches for p in (*s.response.control, *(s.response.treated or ())))
+            ]
+            said = (
+                "Courses reach the shares stated with the death, loss and missed visits of this "
+                "file in them: the more are lost, the more of those who stay respond."
+            )
+            notes += [assumption(said, *fitted)] if fitted else []
         for scenario in self.scenarios:
             late = [self.in_words(h) for h in self.horizons if scenario.id in h.extrapolated]
             if late:
