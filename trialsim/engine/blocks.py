@@ -110,7 +110,8 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
         if plan.missing:
             return analyse_read_outs(own[plan.endpoint], plan, streams, block)
         if plan.conduct:
-            return conducted(own[plan.endpoint], plan, job.truths[truth], luck)
+            analyse = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint)).analyse
+            return conducted(own[plan.endpoint], plan, job.truths[truth], luck, analyse)
         return _analysed(job, own, plan, candidates)
 
     return [[found(index, plan) for plan in job.plans] for index in range(len(job.truths))]
