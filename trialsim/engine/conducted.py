@@ -37,6 +37,7 @@ from trialsim.trial import AnalysisPlan, Candidates, LookResults, TrialBatch
 __all__ = ["conducted", "steered"]
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 Analyse = Callable[[Any, AnalysisPlan], LookResults]
 
 # In the order they act in; those of the allocation, the plan and publication act elsewhere.
@@ -55,11 +56,18 @@ def steered(
     protocol: Protocol,
     candidates: Candidates,
     assigned: Bools,
+    expected: Floats | float,
     flaw: ForeseenAllocation,
     streams: Streams,
     block: int,
 ) -> Bools:
-    """Return who is treated where the allocation is foreseen, shape (n_patients, n_reps)."""
+    """Return who is treated where the allocation is foreseen, shape (n_patients, n_reps).
+
+    Parameters
+    ----------
+    expected : ndarray of float, shape (n_patients, n_reps), or float
+        Of `generate.prognosis.expected_outcome`.
+    """
     shape = assigned.shape
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
     opens = np.zeros(shape, dtype=bool)
@@ -72,8 +80,7 @@ def steered(
             strata, n_strata = candidates.strata, candidates.n_strata
             sizes = streams.generator(Decision.BLOCK_SIZE, block).random(shape)
             opens = block_openings(sizes, strata, n_strata, protocol.block_sizes)
-    score = candidates.prognostic_score
-    merit = -score if protocol.primary.better is Better.LOWER else score
+    merit = -expected if protocol.primary.better is Better.LOWER else expected
     lists = AllocationList(assigned, opens, strata, n_strata, protocol.ratio)
     return foreseen(lists, merit, flaw, Luck(streams, block, shape))
 
