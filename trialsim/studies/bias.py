@@ -16,7 +16,7 @@ from trialsim.characteristics import MIN_REPLICATES, characteristics, proportion
 from trialsim.conduct.publication import published
 from trialsim.conduct.records import Luck
 from trialsim.engine.blocks import Job
-from trialsim.engine.run import Progress, run
+from trialsim.engine.run import Progress, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
@@ -297,8 +297,11 @@ class PlannedBias:
         SimulationError
             Where too few trials are published to say anything.
         """
+        kernel = kernel_for(self.job, replicates)
+        plans = tuple(replace(plan, kernel=kernel) for plan in self.job.plans)
+        job = replace(self.job, plans=plans, kernel=kernel)
         (simulation,) = run(
-            [self.job], n_replicates=replicates, seed=seed, workers=workers, on_progress=on_progress
+            [job], n_replicates=replicates, seed=seed, workers=workers, on_progress=on_progress
         )
         rows: list[Row] = []
         places = {plan.conduct: index for index, plan in enumerate(self.job.plans)}
