@@ -26,12 +26,13 @@ class Records:
     treated : ndarray of bool
         The arm a patient is counted in.
     unfavourable : ndarray of bool
-        The outcome as recorded: an event that is bad for patients, a response that failed to
-        come; of a measurement, a value worse than the trial's median (only to say who is lost).
+        The outcome as recorded, of what is a yes or no; else whose outcome is worse than
+        `analyse.as_recorded.unfavourable` says, which no flaw rewrites.
     included : ndarray of bool
         Who is analysed.
     control_risk : float
-        True marginal risk of the unfavourable outcome among controls.
+        True marginal risk of the unfavourable outcome among controls; NaN where that is no yes
+        or no.
     """
 
     treated: Bools
