@@ -28,7 +28,8 @@ literature <- function(k, risk, log_or, spread, small_study, n) {
   info <- n1 * n0 * x * (N - x) / (N^2 * (N - 1)); ok <- info > 0
   dl <- confint(fitted("DL", y, v), control = list(tol = 1e-13, maxiter = 10000))$random
   rank <- quiet(ranktest(y, v))
-  mixed <- quiet(regtest(y, v, model = "rma", method = "REML", control = tight))
+  # as regtest(model = "rma"), which keeps its own tolerance
+  mixed <- quiet(rma(y, v, mods = sqrt(v), method = "REML", control = tight))
   loo <- sapply(seq_len(k), function(i) fitted("REML", y[-i], v[-i])$beta)
   cum <- sapply(2:k, function(i) fitted("DL", y[1:i], v[1:i])$beta)
   fills <- expand.grid(method = c("FE", "REML"), estimator = c("L0", "R0", "Q0"),
@@ -38,7 +39,7 @@ literature <- function(k, risk, log_or, spread, small_study, n) {
        knapp_hartung = numbers(fitted("REML", y, v, "knha")),
        q_profile = unname(dl[1, 2:3]),
        egger = line(y, sqrt(v), 1 / v),
-       egger_mixed = list(z = mixed$zval, p = mixed$pval, limit = mixed$est),
+       egger_mixed = list(z = mixed$zval[2], p = mixed$pval[2], limit = mixed$beta[1]),
        harbord = line(((a - x * n1 / N) / info)[ok], (1 / sqrt(info))[ok], info[ok]),
        peters = line(y[ok], (1 / N)[ok], (x * (N - x) / N)[ok]),
        rank = list(tau = unname(rank$tau), p = rank$pval),
