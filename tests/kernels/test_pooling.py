@@ -13,6 +13,7 @@ from literatures import BCG, EFFECTS, METAFOR, SMALL, literature, random_tables
 from trialsim.kernels.pooling import (
     Tables,
     Uninformative,
+    common_odds_ratio,
     effects,
     mantel_haenszel,
     peto,
@@ -48,6 +49,30 @@ NAMES = {
 def test_reference_fixed_pooling_is_that_of_metafor(figure, found):
     for theirs, ours in NAMES.items():
         assert_allclose(getattr(found, ours)[0], METAFOR[figure][theirs], rtol=1e-9, err_msg=theirs)
+
+
+@pytest.mark.parametrize(
+    ("figure", "found"),
+    [("bcg_MH_OR", common_odds_ratio(BCG)), ("small_MH_OR", common_odds_ratio(SMALL))],
+)
+def test_reference_tests_of_a_common_odds_ratio_are_those_of_metafor(figure, found):
+    names = {"MH": "association", "BD": "breslow_day", "TA": "tarone"}
+    for theirs, ours in names.items():
+        assert_allclose(getattr(found, ours)[0], METAFOR[figure][theirs], rtol=1e-9)
+        p_value = getattr(found, f"{ours}_p_value")[0]
+        assert_allclose(p_value, METAFOR[figure][f"{theirs}p"], rtol=1e-9)
+
+
+def test_analytic_trials_of_one_odds_ratio_are_homogeneous_and_undefined_ones_said():
+    """Odds ratio 2 and then 1 in every trial; one informative trial; no estimate."""
+    for trials in ([(20, 40, 20, 60), (40, 60, 10, 20)], [(5, 20, 10, 40), (12, 36, 4, 12)]):
+        found = common_odds_ratio(literature(*trials))
+        assert_allclose([found.breslow_day[0], found.tarone[0]], 0, atol=1e-20)
+        assert found.degrees_of_freedom[0] == 1
+    assert np.isnan(common_odds_ratio(literature((3, 9, 5, 8), (0, 4, 0, 5))).tarone_p_value[0])
+    assert np.isnan(common_odds_ratio(literature((0, 9, 5, 8), (0, 4, 1, 5))).breslow_day[0])
+    nothing = common_odds_ratio(literature((0, 9, 0, 8)))
+    assert np.isnan([nothing.association_p_value[0], nothing.tarone_p_value[0]]).all()
 
 
 @pytest.mark.parametrize("name", ["bcg", "small_rd"])

@@ -16,11 +16,13 @@ from scipy.special import chdtrc, ndtr, ndtri
 from trialsim.kernels.proportions import Scale
 
 __all__ = [
+    "CommonOddsRatio",
     "Difference",
     "Effects",
     "Pooled",
     "Tables",
     "Uninformative",
+    "common_odds_ratio",
     "effects",
     "homogeneity",
     "mantel_haenszel",
@@ -148,6 +150,29 @@ class Pooled:
 
 
 @dataclass(frozen=True)
+class CommonOddsRatio:
+    """Is there an effect, and is it one: chi-square tests of the counts.
+
+    Attributes
+    ----------
+    association, association_p_value : ndarray of float, shape (n_literatures,)
+        Of Cochran, Mantel and Haenszel, with continuity correction, 1 degree of freedom.
+    breslow_day, breslow_day_p_value, tarone, tarone_p_value : ndarray, shape (n_literatures,)
+        Of one odds ratio in all trials, without and with Tarone's correction.
+    degrees_of_freedom : ndarray of int, shape (n_literatures,)
+        Informative trials less 1; P values are NaN where it is below 1.
+    """
+
+    association: Floats
+    association_p_value: Floats
+    breslow_day: Floats
+    breslow_day_p_value: Floats
+    tarone: Floats
+    tarone_p_value: Floats
+    degrees_of_freedom: Ints
+
+
+@dataclass(frozen=True)
 class Difference:
     """How far two pooled estimates are apart, the first less the second.
 
@@ -247,6 +272,49 @@ def _log_odds_ratio(a: Floats, b: Floats, c: Floats, d: Floats, n: Floats) -> tu
         + _sum(differ * s) / (2 * s_sum**2)
     )
     return np.log(r_sum / s_sum), variance
+
+
+def common_odds_ratio(tables: Tables) -> CommonOddsRatio:
+    """Test whether there is an association, and whether the odds ratio of all trials is one.
+
+    Homogeneity is tested at the odds ratio of Mantel and Haenszel: ``sum((a - A)^2 / V)`` with the
+    A to which a margin-preserving table of that odds ratio leads, and ``V = 1 / (1/A + 1/B + 1/C +
+    1/D)``; Tarone takes off ``sum(a - A)^2 / sum(V)``.
+
+    References
+    ----------
+    Mantel and Haenszel (1959), JNCI 22:719-748; Breslow and Day (1980), Statistical Methods in
+    Cancer Research I, equation 4.30; Tarone (1985), Biometrika 72:91-95.
+    """
+    a, b, c, d = tables.cells()
+    n1, n0, events, others = a + b, c + d, a + c, b + d
+    observed, variance = observed_less_expected(tables)
+    psi = np.exp(mantel_haenszel(tables, Scale.ODDS_RATIO).estimate)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess, total = np.maximum(0.0, np.abs(_sum(observed)) - 0.5), _sum(variance)
+        association = np.where(total > 0, excess**2 / total, np.nan)
+        linear = psi * (n1 + events) + n0 - events
+        root = np.sqrt(linear**2 - 4 * n1 * events * psi * (psi - 1))
+        # The other root of the quadratic, free of cancellation, serves psi = 1 as well.
+        fitted = 2 * psi * n1 * events / (linear + root)
+        corners = (fitted, n1 - fitted, events - fitted, n0 - events + fitted)
+        informative = (events > 0) & (others > 0)
+        spread = np.where(informative, 1 / sum(1 / corner for corner in corners), 0.0)
+        away = np.where(informative, a - fitted, 0.0)
+        breslow_day = _sum(np.where(informative, away**2 / spread, 0.0))
+        tarone = np.maximum(0.0, breslow_day - _sum(away) ** 2 / _sum(spread))
+    unknown = np.isnan(psi[:, 0])
+    breslow_day, tarone = (np.where(unknown, np.nan, column) for column in (breslow_day, tarone))
+    n = informative.sum(axis=1)
+    return CommonOddsRatio(
+        association,
+        chdtrc(1, association),
+        breslow_day,
+        homogeneity(breslow_day, n),
+        tarone,
+        homogeneity(tarone, n),
+        n - 1,
+    )
 
 
 def peto(tables: Tables, confidence: float = CONFIDENCE) -> Pooled:
