@@ -53,7 +53,7 @@ literatures <- mapply(
   c(0, -2, 2, -3, -4, 0, 3, 4, -2, 2), list(c(30, 40, 90), 20:200, 30:300, 20:100, 20:60, 15:40,
   20:400, 10:80, c(30, 30, 200), 20:500), SIMPLIFY = FALSE)
 # Ties: the same trials again.
-tied <- list(y = c(.2, .2, -.4, -.1, .5, -.4, .3, .3), v = c(.1, .1, .3, .2, .4, .3, .1, .5))
+tied <- list(y = c(.2, .2, -.4, .2, .5, -.4, .3, -.4), v = c(.1, .1, .3, .1, .4, .3, .1, .3))
 r <- quiet(ranktest(tied$y, tied$v)); tied$tau <- unname(r$tau); tied$p <- r$pval
 # A likelihood with two maxima, of which the lower one is at 0, where Hedges' estimate starts.
 sizes <- c(rep(30, 6), rep(20, 3), 180, 545)

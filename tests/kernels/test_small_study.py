@@ -245,6 +245,15 @@ def test_property_trim_and_fill_alone_as_in_company_in_any_order_and_mirrored(co
         assert_array_equal(alone.pooled.estimate[0], together.pooled.estimate[k])
 
 
+@pytest.mark.parametrize("estimator", [FE, REML])
+def test_analytic_trimming_can_leave_one_trial_whatever_the_estimator(estimator):
+    """One precise trial at 0, two vague ones at 0.1 and 0.11: L0 is (4 * 5 - 12) / 5, so 2."""
+    found = trim_and_fill(np.array([[0, 0.1, 0.11]]), np.array([[1e-4, 1, 1]]), estimator)
+    assert found.n_missing[0] == 2
+    assert_allclose(found.estimates[0, 4:], [-0.1, -0.11], atol=1e-15)
+    assert_allclose(found.pooled.estimate[0], 0, atol=1e-15)
+
+
 def test_property_a_symmetric_funnel_is_left_as_it_is():
     y = np.array([[-0.9, -0.4, -0.1, 0.0, 0.1, 0.4, 0.9]])
     v = np.array([[0.5, 0.2, 0.1, 0.05, 0.1, 0.2, 0.5]])

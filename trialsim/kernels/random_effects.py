@@ -42,7 +42,6 @@ _MOST_STEPS = 200
 _GRID = 24  # values of tau2 at which a likelihood is looked at before its maximum is refined
 _CONVERGED = 1e-11  # of tau2 plus the harmonic mean of the variances
 _ROUNDING = 1e-12  # of a log likelihood
-_CURVED = 0.25  # of the expected information: below it, Fisher scoring is the safer step
 
 
 class Estimator(StrEnum):
@@ -307,9 +306,9 @@ def between_trials(
       2005);
     - PM and EB the root of ``y'Py = k - p`` (Paule and Mandel 1982; Morris 1983): one equation,
       solved by Newton steps for ``1 / y'Py``, which is concave, so that they never overshoot;
-    - ML, REML: the highest maximum of the likelihood (Viechtbauer 2005; Raudenbush 2009), by
-      Newton or Fisher scoring steps between the neighbours of the best of 24 values. metafor climbs
-      from HE and can end on a lower one.
+    - ML, REML: the highest maximum of the likelihood (Viechtbauer 2005; Raudenbush 2009), by Fisher
+      scoring between the neighbours of the best of 24 values, halving the bracket where a step
+      leaves it or does not shrink. metafor climbs from HE and can end on a lower maximum.
 
     Standard errors as in Viechtbauer et al. (2015), Psychological Methods 20:360-374; of PM and EB
     ``sqrt(2 k^2 / (k - p)) / sum(w)``.
@@ -441,7 +440,7 @@ def _grid(data: _Literatures) -> Floats:
 def _root_of_score(
     data: _Literatures, tau2: Floats, lower: Floats, upper: Floats, *, restricted: bool
 ) -> tuple[Floats, Bools]:
-    """Return where the score is 0 (or 0, if it falls there): Newton steps kept in a bracket."""
+    """Return where the score is 0 (or 0, if it falls there): Fisher scoring kept in a bracket."""
     tau2, lower, upper = tau2.copy(), lower.copy(), upper.copy()
     going, scale = np.arange(len(tau2)), data.scale()
     before, converged = upper - lower, np.zeros(len(tau2), dtype=bool)
@@ -463,15 +462,12 @@ def _root_of_score(
 
 
 def _scoring_step(data: _Literatures, p: _Projected, *, restricted: bool) -> Floats:
-    """Score over information: Newton's where the likelihood curves enough, else Fisher's."""
+    """Return Fisher's step: score over expected information."""
     left = p.of(data.y)
-    again = p.of(left)
+    squares = _dot(left, left)
     if restricted:
-        score, expected = _dot(left, left) - p.trace(), p.trace_of_square()
-    else:
-        score, expected = _dot(left, left) - _sum(p.w), _dot(p.w, p.w)
-    observed = 2 * _dot(left, again) - expected
-    return score / np.where(observed > _CURVED * expected, observed, expected)
+        return (squares - p.trace()) / p.trace_of_square()
+    return (squares - _sum(p.w)) / _dot(p.w, p.w)
 
 
 def _log_likelihood(data: _Literatures, tau2: Floats, p: _Projected, *, restricted: bool) -> Floats:
