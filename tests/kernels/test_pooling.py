@@ -225,6 +225,21 @@ def test_reference_strata_of_the_review_differ_as_published():
     assert_allclose(found.z[0], stats.norm.ppf(found.p_value[0] / 2), rtol=1e-9)
 
 
+def test_property_strata_are_the_literatures_of_their_trials():
+    tables = random_tables(20)
+    first = np.arange(11) < 6
+    counts = (tables.events_treated, tables.n_treated, tables.events_control, tables.n_control)
+    strata = [mantel_haenszel(tables.only(chosen), OR) for chosen in (first, ~first)]
+    for stratum, part in zip(strata, (slice(None, 6), slice(6, None)), strict=True):
+        apart = mantel_haenszel(Tables(*(c[:, part] for c in counts)), OR)
+        assert_allclose(stratum.estimate, apart.estimate, rtol=1e-12)
+        assert_array_equal(stratum.n_trials, apart.n_trials)
+    found, turned = pooled_difference(*strata), pooled_difference(*strata[::-1])
+    assert_array_equal(found.estimate, strata[0].estimate - strata[1].estimate)
+    assert_array_equal(found.p_value, turned.p_value)
+    assert_allclose(found.lower, -turned.upper, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("counts", "said"),
     [

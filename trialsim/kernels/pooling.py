@@ -90,6 +90,13 @@ class Tables:
             self.events_treated + self.n_treated + self.events_control + self.n_control
         )
 
+    def only(self, chosen: Bools) -> Tables:
+        """Return the literatures with these trials alone: a stratum, or what was published.
+
+        `chosen` of shape (n_literatures, n_trials) or (n_trials,).
+        """
+        return Tables(*(np.where(chosen, getattr(self, f.name), np.nan) for f in fields(self)))
+
     def cells(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Treated with and without the event, controls with and without; 0 if not published."""
         known = self.published
