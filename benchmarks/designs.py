@@ -26,7 +26,9 @@ from trialsim.engine.run import run
 from trialsim.generate.binary import draw_counts
 from trialsim.kernels import maxcombo, survival, survival_fast
 from trialsim.kernels.hazards import Hazard
-from trialsim.kernels.proportions import pearson_z
+from trialsim.kernels.pooling import Effects, Tables, effects
+from trialsim.kernels.proportions import Scale, pearson_z
+from trialsim.kernels.random_effects import Estimator, RandomEffects, random_effects
 from trialsim.kernels.survival import FlemingHarrington, FollowUp, Reading
 from trialsim.protocol.design import Look, Trigger
 from trialsim.streams import Streams
@@ -180,6 +182,21 @@ def per_second(
             work()
         found.append(times * trials / (time.perf_counter() - start))
     return found
+
+
+@cache
+def literatures(n: int) -> Effects:
+    """Log odds ratios of 11 trials of 40 per arm, a true variance of 0.1 between trials."""
+    rng = np.random.Generator(np.random.SFC64(1))
+    odds = 0.3 / 0.7 * np.exp(rng.normal(-0.2, 0.1**0.5, (n, 11)))
+    size = np.full((n, 11), 40)
+    tables = Tables(rng.binomial(size, odds / (1 + odds)), size, rng.binomial(size, 0.3), size)
+    return effects(tables, Scale.ODDS_RATIO)
+
+
+def reml(own: Effects) -> RandomEffects:
+    """Pool them by REML, with tests and intervals."""
+    return random_effects(own.estimates, own.variances, Estimator.RESTRICTED_MAXIMUM_LIKELIHOOD)
 
 
 def power_of(work: Callable[[], np.ndarray], blocks: int = 200) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from trialsim import load_template
 from trialsim.engine.blocks import Job, simulate_block
-from trialsim.kernels import allocation, proportions, survival
+from trialsim.kernels import allocation, pooling, proportions, small_study, survival
 from trialsim.trial import AnalysisPlan
 
 RNG = np.random.Generator(np.random.SFC64(1))
@@ -75,6 +75,31 @@ class TestPatients:
         u, v = RNG.random((2, *SHAPE))
         strata = RNG.integers(0, 44, SHAPE)
         benchmark(allocation.permuted_blocks, u, v, strata, 44, (1, 1), (4, 6))
+
+
+@pytest.mark.benchmark(group="10,000 literatures of 11 trials")
+class TestPooling:
+    def test_bench_mantel_haenszel(self, benchmark):
+        counts = RNG.binomial(40, 0.3, (2, 10_000, 11))
+        size = np.full((10_000, 11), 40)
+        tables = pooling.Tables(counts[0], size, counts[1], size)
+        benchmark(pooling.mantel_haenszel, tables, proportions.Scale.ODDS_RATIO)
+
+    def test_bench_reml(self, benchmark):
+        benchmark(designs.reml, designs.literatures(10_000))
+
+    def test_bench_egger(self, benchmark):
+        own = designs.literatures(10_000)
+        benchmark(small_study.egger, own.estimates, own.variances)
+
+    def test_bench_rank_test(self, benchmark):
+        own = designs.literatures(10_000)
+        benchmark(small_study.rank_test, own.estimates, own.variances)
+
+    def test_bench_trim_and_fill_reml(self, benchmark):
+        own = designs.literatures(10_000)
+        reml = designs.Estimator.RESTRICTED_MAXIMUM_LIKELIHOOD
+        benchmark(small_study.trim_and_fill, own.estimates, own.variances, reml)
 
 
 def test_bench_fisher_on_10_000_tables(benchmark):

@@ -1,7 +1,7 @@
 """Speed beside the peers', on the same designs, on this machine, in this run: ``make bench-peers``.
 
-Needs R with rpact (Debian: r-cran-rpact); Mediana (r-cran-mediana) where present. Prints a table of
-medians of five runs, one core, warm.
+Needs R with rpact (Debian: r-cran-rpact); Mediana (r-cran-mediana) and metafor (r-cran-metafor)
+where present. Prints a table of medians of five runs, one core, warm.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ def main() -> int:
             power = f"{way.power:.4f} (rpact {seen['power']:.4f})" if way.power and seen else ""
             shown = f"{rate:8,.0f}" if rate else "       -"
             print(f"{name:22} {way.words:14} {way.rate:10,.0f} {shown} {ratio} {asked}  {power}")
+    literatures_pooled(peer("metafor.R", rscript, quick=quick), seconds)
     if mediana:
         rate = designs.middle(mediana["binary"]["trials_per_second"])
         print(f"{'binary, one look':22} {'Mediana':14} {rate:10,.0f}")
@@ -126,6 +127,15 @@ def main() -> int:
     print(f"of the floor, {1e6 * lowest:.2f} us a trial:")
     print(f"  {plain / lowest:4.2f} x  log-rank (asked: at most 1.5)")
     return 0
+
+
+def literatures_pooled(theirs: dict[str, dict[str, object]], seconds: float) -> None:
+    """Print REML fits a second, from effects and variances, beside metafor's."""
+    own = designs.literatures(10_000)
+    rate = designs.middle(designs.per_second(lambda: designs.reml(own), 10_000, seconds))
+    seen = designs.middle(theirs["reml"]["trials_per_second"]) if theirs else None
+    ratio = f"{seen:8,.0f} {rate / seen:6.0f}" if seen else f"{'-':>8} {'-':>6}"
+    print(f"{'REML, 11 trials':22} {'literatures':14} {rate:10,.0f} {ratio} {100:>6}  (metafor)")
 
 
 def interleaved(rng: np.random.Generator, seconds: float) -> tuple[float, ...]:
