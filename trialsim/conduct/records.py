@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,23 @@ class Records:
         Who is analysed.
     control_risk : float
         True marginal risk of the unfavourable outcome among controls.
+    treated_risk : float
+        The same among the treated; NaN where it is not known.
+    day : float
+        Of the read-out, since entry; NaN where it is not known.
     """
 
     treated: Bools
     unfavourable: Bools
     included: Bools
     control_risk: float
+    treated_risk: float = nan
+    day: float = nan
+
+    def first(self, n: int) -> Records:
+        """Return the records of the first n patients."""
+        every = ("treated", "unfavourable", "included")
+        return replace(self, **{name: getattr(self, name)[:n] for name in every})
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from trialsim.characteristics import MIN_REPLICATES, characteristics, proportion, true_effect
 from trialsim.conduct.publication import published
 from trialsim.conduct.records import Luck
+from trialsim.conduct.reporting import evidence
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Progress, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
+from trialsim.protocol.conduct_rules import conduct_problems, recruiting
 from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, Summary
 from trialsim.protocol.quantities import Slope
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -130,6 +132,7 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
     if protocol.looks and Mechanism.UNDECLARED_LOOKS in conduct.mechanisms:
         rule, remedy = "has undeclared looks, and the protocol declares its own", "Leave one out."
         problems.append(Problem(rule, remedy, "--conduct", conduct.id))
+    problems += conduct_problems(protocol, conduct)
     if resolved.template.nature.intercurrent_events:
         remedy = "Choose a variant without them."
         problems.append(
@@ -233,7 +236,7 @@ class PlannedBias:
         before = dict.fromkeys(_before_publication(p) for p in self.profiles)
         plans = tuple(replace(plan, conduct=own) for own in before)
         truths = tuple(self.resolved.truth(scenario) for scenario in self.scenarios)
-        return Job(protocol, plans, truths)
+        return Job(recruiting(protocol, self.conduct), plans, truths)
 
     def result(
         self,
@@ -276,14 +279,16 @@ class PlannedBias:
         out = ~results.failed[:, -1]
         if (flaw := profile.publication) and flaw.acts:
             width, streams = self.job.block_width, Streams(seed)
+            z = evidence(results, self.job.plans[0])
             seen = np.concatenate(
                 [
                     published(
                         flaw,
                         results.rejected[start : start + width, -1],
-                        results.z[start : start + width, -1],
-                        self.job.protocol.n_total,
+                        z[start : start + width, -1],
+                        self.job.plans[0].n_total,
                         Luck(streams, start // width, (0, width)),
+                        results.p_value[start : start + width, -1],
                     )
                     for start in range(0, len(out), width)
                 ]
