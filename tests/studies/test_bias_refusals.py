@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trialsim.errors import ProtocolError, RequestError, SimulationError
+from trialsim.protocol.conduct_rules import conduct_problems
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.studies.bias import plan_bias
 
@@ -39,7 +40,7 @@ def profile(tmp_path, text):
         ("best_of: {strength: 1, among: subgroups, k: 3, correlation: 0.5}", "correlation"),
         ("best_of: {strength: 1, among: analyses}", "Name further `tests`"),
         ("best_of: {strength: 1, among: analyses, tests: [fisher, fisher]}", "each test once"),
-        ("best_of: {strength: 1, among: analyses, tests: [wilcoxon]}", "tests"),
+        ("best_of: {strength: 1, among: analyses, tests: [wilcoxon]}", "chi-square or fisher"),
         (
             "best_of: {strength: 1, among: analyses, tests: [fisher]}\n"
             "undeclared_looks: {strength: 1, looks: 3}",
@@ -112,9 +113,9 @@ def test_property_a_profile_that_contradicts_itself_is_refused_with_a_remedy(tmp
             "the protocol's own",
         ),
         (
-            "best_of: {strength: 1, among: analyses, tests: [exact-binomial]}",
-            (),
-            "Name chi-square or fisher",
+            "undeclared_looks: {strength: 1, looks: 3}",
+            ("protocol.endpoints.mortality-28d.analysis=fisher",),
+            "Analyse by chi-square",
         ),
         (
             "immortal_time: {strength: 1, exposed_after: 28 d, early_deaths: left-out}",
@@ -173,6 +174,15 @@ def test_property_what_cannot_act_on_a_response_is_refused(tmp_path, text, words
     with pytest.raises(RequestError) as refused:
         plan_bias(load_template("chronic-hepatitis-b"), profile(tmp_path, text))
     assert words in str(refused.value)
+
+
+def test_property_outcomes_of_other_kinds_have_no_alternatives_so_far(tmp_path):
+    protocol = load_template("delayed-effect").template.protocol
+    endpoints = "best_of: {strength: 1, among: endpoints, k: 3, correlation: 0.5}"
+    told = [str(p) for p in conduct_problems(protocol, profile(tmp_path, endpoints))]
+    assert any("not of kind time-to-event" in words for words in told)
+    subgroups = profile(tmp_path, "best_of: {strength: 1, among: subgroups, k: 3}")
+    assert not any("kind" in str(p) for p in conduct_problems(protocol, subgroups))
 
 
 def test_property_flaws_that_do_not_act_are_not_refused(tmp_path):

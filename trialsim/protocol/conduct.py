@@ -285,6 +285,9 @@ class BestOfSubgroups(_BestOf):
     k: _Several
 
 
+_OfTwoArms = Literal[BinaryTest.CHI_SQUARE, BinaryTest.FISHER]
+
+
 class BestOfAnalyses(_BestOf):
     """Of the declared analysis and others of the same records, the best.
 
@@ -292,7 +295,7 @@ class BestOfAnalyses(_BestOf):
     """
 
     among: Literal["analyses"]
-    tests: tuple[Annotated[BinaryTest, lenient_words(BinaryTest)], ...] = ()
+    tests: tuple[Annotated[_OfTwoArms, lenient_words(BinaryTest)], ...] = ()
     per_protocol: ByArmAndOutcome | None = None  # probabilities not to adhere
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from trialsim.errors import Problem
 from trialsim.protocol.conduct import (
     AllocationListKind,
     BestOfAnalyses,
+    BestOfSubgroups,
     BestOfTimePoints,
     Conduct,
     Mechanism,
@@ -28,6 +29,7 @@ def conduct_problems(protocol: Protocol, conduct: Conduct) -> list[Problem]:
         *_of_allocation(protocol, conduct),
         *_of_immortal_time(protocol, conduct),
         *_of_best_of(protocol, conduct),
+        *_of_looks(protocol, conduct),
         *_of_extension(protocol, conduct),
     ]
     return [with_changes(p, field="--conduct", value=conduct.id) for p in found]
@@ -93,14 +95,14 @@ def _of_best_of(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
         yield Problem(rule, _ONE_OUT)
     if isinstance(flaw, BestOfTimePoints):
         yield from _of_time_points(protocol, conduct, flaw)
-    if isinstance(flaw, BestOfAnalyses):
-        for test in flaw.tests:
-            if test is BinaryTest.EXACT_BINOMIAL:
-                rule = f"names {test} among its tests, which compares one arm with a known value"
-                yield Problem(rule, f"Name {BinaryTest.CHI_SQUARE} or {BinaryTest.FISHER}.")
-            elif test == getattr(primary, "analysis", None):
-                rule = f"names {test} as a further test, and it is the protocol's own"
-                yield Problem(rule, "Name another, or leave it out.")
+    if isinstance(flaw, BestOfAnalyses) and primary.analysis in flaw.tests:
+        rule = f"names {primary.analysis} as a further test, and it is the protocol's own"
+        yield Problem(rule, "Name another, or leave it out.")
+    if not isinstance(primary, BinaryEndpoint | ResponseEndpoint) and not isinstance(
+        flaw, BestOfSubgroups
+    ):
+        rule = f"chooses among {flaw.among} of binary outcomes, not of kind {primary.kind}"
+        yield Problem(rule, "Choose among subgroups, or leave it out.")
 
 
 def _of_time_points(
@@ -123,6 +125,13 @@ def _of_time_points(
     if _acts(conduct, Mechanism.HISTORICAL_CONTROLS):
         rule = "chooses among time points, and historical controls have the risk of one"
         yield Problem(rule, _ONE_OUT)
+
+
+def _of_looks(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
+    by_p = protocol.primary.analysis is BinaryTest.FISHER and protocol.test.sides == 2
+    if by_p and _acts(conduct, Mechanism.UNDECLARED_LOOKS):
+        rule = "looks at a statistic that Fisher's two-sided test has not got"
+        yield Problem(rule, "Analyse by chi-square, or leave out undeclared_looks.")
 
 
 def _of_extension(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
