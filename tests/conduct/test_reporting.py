@@ -36,8 +36,8 @@ from trialsim.protocol.conduct import (
     Extension,
     UndeclaredLooks,
 )
-from trialsim.protocol.conduct_rules import recruiting
 from trialsim.protocol.endpoints import BinaryTest
+from trialsim.protocol.flaw_rules import recruiting
 from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, LookResults

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trialsim.errors import ProtocolError, RequestError, SimulationError
-from trialsim.protocol.conduct_rules import conduct_problems
+from trialsim.protocol.flaw_rules import conduct_problems
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.studies.bias import plan_bias
 
@@ -181,6 +181,8 @@ def test_property_outcomes_of_other_kinds_have_no_alternatives_so_far(tmp_path):
     endpoints = "best_of: {strength: 1, among: endpoints, k: 3, correlation: 0.5}"
     told = [str(p) for p in conduct_problems(protocol, profile(tmp_path, endpoints))]
     assert any("not of kind time-to-event" in words for words in told)
+    more = profile(tmp_path, "extension: {strength: 1, more: 0.2}")
+    assert any("is not analysed twice" in str(p) for p in conduct_problems(protocol, more))
     subgroups = profile(tmp_path, "best_of: {strength: 1, among: subgroups, k: 3}")
     assert not any("kind" in str(p) for p in conduct_problems(protocol, subgroups))
 

@@ -22,8 +22,8 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
-from trialsim.protocol.conduct_rules import conduct_problems, recruiting
 from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, Summary
+from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.quantities import Slope
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth

@@ -1,4 +1,4 @@
-"""Flaws of conduct that cannot act in a trial: what is wrong with a profile beside a protocol."""
+"""Flaws of conduct whose settings a trial cannot have: a profile beside a protocol."""
 
 from __future__ import annotations
 
@@ -138,6 +138,9 @@ def _of_extension(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     flaw = conduct.extension
     if not (flaw and flaw.acts):
         return
+    if not isinstance(protocol.primary, BinaryEndpoint | ResponseEndpoint):
+        rule = f"recruits more patients, of whom {protocol.primary.kind} is not analysed twice"
+        yield Problem(rule, _WITHOUT)
     if protocol.looks:
         rule = "recruits more patients after the end, and the protocol declares looks"
         yield Problem(rule, _ONE_OUT)
