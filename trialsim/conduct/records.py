@@ -72,6 +72,14 @@ class Luck:
         """Return one uniform per patient, shape (n_patients, n_reps)."""
         return self._once((decision, item, True), self.shape)
 
+    def normals(self, decision: Decision, item: str) -> Floats:
+        """Return one standard normal number per patient, shape (n_patients, n_reps)."""
+        key = (decision, f"{item}, normal", True)
+        if key not in self._drawn:
+            generator = self.streams.generator(decision, self.block, item)
+            self._drawn[key] = generator.standard_normal(self.shape)
+        return self._drawn[key]
+
     def of_trials(self, decision: Decision, item: str = "") -> Floats:
         """Return one uniform per trial, shape (n_reps,)."""
         return self._once((decision, item, False), self.shape[1:])

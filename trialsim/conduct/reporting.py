@@ -110,15 +110,11 @@ def _other_outcomes(records: Records, matrix: Floats, luck: Luck) -> list[Record
     risk = np.where(records.treated, records.treated_risk, records.control_risk)
     place = luck.of_patients(Decision.BEST_OF, "recorded outcome")
     quantile = np.where(records.unfavourable, place * risk, risk + place * (1 - risk))
-    own = _normal(quantile)
-    uniforms = [luck.of_patients(Decision.BEST_OF, f"outcome {j}") for j in range(1, len(matrix))]
-    others = correlated_with(own, matrix, np.stack([_normal(u) for u in uniforms]))
+    own = np.asarray(ndtri(np.clip(quantile, _SMALLEST, 1 - 2 * _SMALLEST)))
+    normals = [luck.normals(Decision.BEST_OF, f"outcome {j}") for j in range(1, len(matrix))]
+    others = correlated_with(own, matrix, np.stack(normals))
     threshold = ndtri(risk)
     return [records, *(replace(records, unfavourable=other < threshold) for other in others)]
-
-
-def _normal(uniforms: Floats) -> Floats:
-    return np.asarray(ndtri(np.clip(uniforms, _SMALLEST, 1 - 2 * _SMALLEST)))
 
 
 def correlated_with(first: Floats, matrix: Floats, normals: Floats) -> Floats:
