@@ -427,6 +427,8 @@ class Measure(StrEnum):
     ESTIMATE_MEDIAN_UNBIASED = "estimate_median_unbiased"
     CONDITIONAL_EFFECT = "conditional_effect"
     RATIO_OF_ODDS_RATIOS = "ratio_of_odds_ratios"  # flawed to rigorous, of the trials published
+    RATIO_OF_RATIOS = "ratio_of_ratios"  # the same of another ratio, in `scale`
+    DIFFERENCE_OF_DIFFERENCES = "difference_of_differences"  # the same of a difference
     PUBLISHED_SHARE = "published_share"  # of the trials analysed
     BASELINE_IMBALANCE = "baseline_imbalance"  # prognosis, treated less control, in SD
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control

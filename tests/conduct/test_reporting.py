@@ -11,6 +11,7 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import multivariate_normal
 
+from trialsim.analyse.binary import analyse
 from trialsim.analyse.looks import stop
 from trialsim.conduct.records import Luck, Records
 from trialsim.conduct.reporting import (
@@ -351,6 +352,8 @@ def test_property_a_new_flaw_moves_no_other_and_no_latent_outcome(name):
     _, (before,) = draw_patients(job(excluding), 7, 0, frozenset())
     _, (after,) = draw_patients(both, 7, 0, frozenset())
     kept = after["mortality-28d"].events.copy()
-    conducted(after["mortality-28d"], both.plans[0], both.truths[0], luck(256, len(kept[0])))
+    conducted(
+        after["mortality-28d"], both.plans[0], both.truths[0], luck(256, len(kept[0])), analyse
+    )
     assert np.array_equal(after["mortality-28d"].events, kept)
     assert np.array_equal(before["mortality-28d"].events, kept[:, :n])

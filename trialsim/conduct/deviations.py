@@ -118,14 +118,16 @@ def as_treated(records: Records, flaw: NonAdherence, luck: Luck) -> Records:
 def days_of_death(records: Records, luck: Luck) -> NDArray[np.float64]:
     """Return when the treated with the outcome had it, in days since entry.
 
-    A constant hazard up to the read-out (assumed): of those with the event, a share
-    (1 - (1 - p)^(t / day)) / p has it by t, p being the true risk among the treated.
+    Where times are not known, a constant hazard up to the read-out (assumed): of those with the
+    event, a share (1 - (1 - p)^(t / day)) / p has it by t, p being the true risk of the treated.
 
     Returns
     -------
     ndarray of float, shape (n_patients, n_reps)
         Infinity for those without the event.
     """
+    if records.event_days is not None:
+        return records.event_days
     uniforms = luck.of_patients(Decision.IMMORTAL_TIME)
     risk = records.treated_risk
     days = records.day * np.log1p(-uniforms * risk) / log1p(-risk)
@@ -143,7 +145,7 @@ def immortal_time(records: Records, flaw: ImmortalTime, luck: Luck) -> Records:
     Parameters
     ----------
     records : Records
-        Of a binary endpoint whose event is death, with `treated_risk` and `day`.
+        Of an event that ends treatment, with `treated_risk` and `day`, or `event_days`.
     flaw : ImmortalTime
     luck : Luck
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import nan
 
 import numpy as np
@@ -27,16 +27,20 @@ class Records:
     treated : ndarray of bool
         The arm a patient is counted in.
     unfavourable : ndarray of bool
-        The outcome as recorded: an event that is bad for patients, a response that failed to
-        come; of a measurement, a value worse than the trial's median (only to say who is lost).
+        The outcome as recorded, of what is a yes or no; else whose outcome is worse than
+        `analyse.as_recorded.unfavourable` says, which no flaw rewrites.
     included : ndarray of bool
         Who is analysed.
     control_risk : float
-        True marginal risk of the unfavourable outcome among controls.
+        True marginal risk of the unfavourable outcome among controls; NaN where that is no yes
+        or no.
     treated_risk : float
-        The same among the treated; NaN where it is not known.
+        The same among the treated.
     day : float
         Of the read-out, since entry; NaN where it is not known.
+    event_days : ndarray of float, or None
+        Since entry, of a time to an event, infinity for none seen; None where only that it came by
+        the read-out is known.
     """
 
     treated: Bools
@@ -45,11 +49,7 @@ class Records:
     control_risk: float
     treated_risk: float = nan
     day: float = nan
-
-    def first(self, n: int) -> Records:
-        """Return the records of the first n patients."""
-        every = ("treated", "unfavourable", "included")
-        return replace(self, **{name: getattr(self, name)[:n] for name in every})
+    event_days: Floats | None = None
 
 
 @dataclass(frozen=True)

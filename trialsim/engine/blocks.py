@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trialsim.analyse.estimands import analyse_estimand
 from trialsim.analyse.missing import analyse_read_outs
 from trialsim.analyse.subgroups import analyse_part
@@ -18,6 +21,7 @@ from trialsim.generate.historical import with_history
 from trialsim.generate.intercurrent import draw_event_days, eventful
 from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import Selecting, draw_outcome
+from trialsim.generate.prognosis import expected_outcome
 from trialsim.protocol.conduct import ForeseenAllocation
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ResponseEndpoint
@@ -110,7 +114,8 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
         if plan.missing:
             return analyse_read_outs(own[plan.endpoint], plan, streams, block)
         if plan.conduct:
-            return conducted(own[plan.endpoint], plan, job.truths[truth], luck)
+            analyse = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint)).analyse
+            return conducted(own[plan.endpoint], plan, job.truths[truth], luck, analyse)
         return _analysed(job, own, plan, candidates)
 
     return [[found(index, plan) for plan in job.plans] for index in range(len(job.truths))]
@@ -175,7 +180,9 @@ def draw_patients(
     )
     assigned = assign(candidates, job.protocol, streams, block, job.kernel)
     if foresight:
-        assigned = steered(job.protocol, candidates, assigned, foresight, streams, block)
+        baseline = _baseline(job, seed, block, levels_of)
+        expected = expected_outcome(job.protocol, shared, candidates, baseline, streams, block)
+        assigned = steered(job.protocol, candidates, assigned, expected, foresight, streams, block)
     found: list[dict[str, Any]] = [{} for _ in job.truths]
     own = {endpoint.id for endpoint in job.protocol.simulated}
     named = list(dict.fromkeys(plan.endpoint for plan in job.plans))
@@ -216,6 +223,19 @@ def draw_patients(
                 own_batch, plan.endpoint, plan.historical, streams, block
             )
     return candidates, found
+
+
+def _baseline(
+    job: Job, seed: int, block: int, levels_of: frozenset[str]
+) -> NDArray[np.float64] | None:
+    """Return what the primary endpoint measures before treatment, whoever is then assigned."""
+    primary = job.protocol.primary
+    outcome = job.truths[0].outcome(primary.id)
+    if not (isinstance(outcome, MeasuredTruth) and outcome.baseline):
+        return None
+    _, batches = draw_patients(replace(job, truths=job.truths[:1]), seed, block, levels_of)
+    found: NDArray[np.float64] = batches[0][primary.id].baseline
+    return found
 
 
 def _selecting(truth: Truth) -> list[str]:

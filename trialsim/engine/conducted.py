@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from math import nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse import binary
+from trialsim.analyse.as_recorded import recorded, rewritten, unfavourable, yes_or_no
 from trialsim.analyse.looks import stop
-from trialsim.analyse.response import responding
 from trialsim.conduct.allocation import AllocationList, foreseen
 from trialsim.conduct.assessment import misread
 from trialsim.conduct.attrition import differential_loss, exclusion
@@ -33,6 +34,7 @@ from trialsim.conduct.reporting import (
 )
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.allocation import block_openings
+from trialsim.kernels.survival import FollowUp, followed
 from trialsim.protocol.conduct import (
     AllocationListKind,
     BestOfTimePoints,
@@ -45,11 +47,13 @@ from trialsim.protocol.design import AllocationMethod, Protocol
 from trialsim.protocol.endpoints import Better
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams
-from trialsim.trial import CONTROL, EXPERIMENTAL, AnalysisPlan, Candidates, LookResults, TrialBatch
+from trialsim.trial import AnalysisPlan, Candidates, LookResults, TrialBatch
 
 __all__ = ["conducted", "steered"]
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Analyse = Callable[[Any, AnalysisPlan], LookResults]
 
 # In the order they act in; those of the allocation, the plan and publication act elsewhere.
 _ON_RECORDS: tuple[tuple[Mechanism, Callable[[Records, Any, Luck], Records]], ...] = (
@@ -68,15 +72,21 @@ def steered(
     protocol: Protocol,
     candidates: Candidates,
     assigned: Bools,
+    expected: Floats | float,
     flaw: ForeseenAllocation,
     streams: Streams,
     block: int,
 ) -> Bools:
-    """Return who is treated where the allocation is foreseen, shape (n_patients, n_reps)."""
+    """Return who is treated where the allocation is foreseen, shape (n_patients, n_reps).
+
+    Parameters
+    ----------
+    expected : ndarray of float, shape (n_patients, n_reps), or float
+        Of `generate.prognosis.expected_outcome`.
+    """
     shape = assigned.shape
     luck = Luck(streams, block, shape)
-    score = candidates.prognostic_score
-    merit = -score if protocol.primary.better is Better.LOWER else score
+    merit = -expected if protocol.primary.better is Better.LOWER else expected
     if flaw.list is AllocationListKind.ALTERNATING:
         return foreseen(AllocationList.alternating(shape, luck), merit, flaw, luck)
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
@@ -95,7 +105,7 @@ def steered(
 
 
 def conducted(
-    batch: TrialBatch | ResponseBatch, plan: AnalysisPlan, truth: Truth, luck: Luck
+    batch: Any, plan: AnalysisPlan, truth: Truth, luck: Luck, analyse: Analyse
 ) -> LookResults:
     """Analyse a read-out as a trial with the plan's conduct would.
 
@@ -103,42 +113,54 @@ def conducted(
 
     Parameters
     ----------
-    batch : TrialBatch or ResponseBatch
+    batch : batch of any kind
         Drawn with the plan's foreseen allocation.
     plan : AnalysisPlan
         With a conduct.
     truth : Truth
     luck : Luck
+    analyse : callable
+        Of the endpoint's kind.
 
     Returns
     -------
     LookResults
-        Arrays of shape (n_reps, 1).
+        Arrays of shape (n_reps, n_looks).
     """
     conduct = plan.conduct
     assert conduct is not None  # the caller looked
-    every = [
-        (_carried_out(own, conduct, luck), how) for own, how in _results(batch, plan, truth, luck)
-    ]
-    entry = getattr(batch, "entry", None)
-    flaw = conduct.undeclared_looks
+    every = _results(batch, plan, truth, luck)
+    declared = every[0][0].unfavourable
+    every = [(_carried_out(own, conduct, luck), how) for own, how in every]
+    if isinstance(batch, ResponseBatch):
+        batch, analyse = yes_or_no(batch, plan), binary.analyse
+    ways = []
+    for own, how in every:
+        seen = recorded(batch, own.treated, own.included)
+        if own.unfavourable is not declared:
+            seen = rewritten(seen, own.unfavourable, plan.better)
+        ways.append((seen, how))
+    flaw, more = conduct.undeclared_looks, conduct.extension
     looks = flaw if flaw and flaw.acts else None
-    found = _reported(every, plan.n_total or None, entry, conduct, looks, luck)
-    if (more := conduct.extension) and more.acts:
+    planned = [(_first(seen, plan.n_total), how) for seen, how in ways]
+    found = _reported(planned, analyse, conduct, looks, luck)
+    if more and more.acts:
         goes_on = extending(found, plan, more, luck)
-        found = replaced(found, _reported(every, None, entry, conduct, None, luck), goes_on)
+        found = replaced(found, _reported(ways, analyse, conduct, None, luck), goes_on)
     return found
 
 
 def _results(batch: Any, plan: AnalysisPlan, truth: Truth, luck: Luck) -> list[Alternative]:
     """Return what a result is chosen from, the declared analysis first."""
     plain = replace(plan, conduct=None)
-    records, flaw = _records(batch, plan, truth), plan.conduct.best_of if plan.conduct else None
+    records = _records(yes_or_no(batch, plan), plan, truth)
+    flaw = plan.conduct.best_of if plan.conduct else None
     if not (flaw and flaw.acts):
         return [(records, plain)]
     if isinstance(flaw, BestOfTimePoints) and isinstance(batch, ResponseBatch):
-        visits = range(plan.visit, plan.visit - flaw.k, -1)
-        return [(_records(batch, replace(plan, visit=v), truth), plain) for v in visits]
+        visits = [replace(plan, visit=plan.visit - back) for back in range(1, flaw.k)]
+        others = [_records(yes_or_no(batch, own), own, truth) for own in visits]
+        return [(own, plain) for own in (records, *others)]
     return alternatives(records, plain, flaw, luck)
 
 
@@ -149,23 +171,25 @@ def _carried_out(records: Records, conduct: Conduct, luck: Luck) -> Records:
     return records
 
 
+def _first(batch: Any, n: int) -> Any:
+    """Return a batch of the first n patients; only what is a yes or no is ever extended."""
+    if not isinstance(batch, TrialBatch) or n in (0, len(batch.assigned)):
+        return batch
+    entry = None if batch.entry is None else batch.entry[:n]
+    included = None if batch.included is None else batch.included[:n]
+    return TrialBatch(batch.assigned[:n], batch.events[:, :n], entry, included)
+
+
 def _reported(
-    every: Sequence[Alternative],
-    n_patients: int | None,
-    entry: NDArray[np.float64] | None,
+    ways: Sequence[tuple[Any, AnalysisPlan]],
+    analyse: Analyse,
     conduct: Conduct,
     looks: UndeclaredLooks | None,
     luck: Luck,
 ) -> LookResults:
-    """Analyse the first patients in every way there is, and return what is reported."""
-    found = []
-    for records, how in every:
-        own = records.first(n_patients) if n_patients else records
-        event = own.unfavourable if how.better is Better.LOWER else ~own.unfavourable
-        entered = entry[:n_patients] if entry is not None else None
-        seen = TrialBatch(own.treated, np.stack([event, event]), entered, own.included)
-        found.append(binary.analyse(seen, looking_at(how, looks) if looks else how))
-    plan, flaw = every[0][1], conduct.best_of
+    """Analyse the records in every way there is, and return what is reported."""
+    found = [analyse(seen, looking_at(how, looks) if looks else how) for seen, how in ways]
+    plan, flaw = ways[0][1], conduct.best_of
     result = best(found, plan, flaw, luck) if flaw and flaw.acts else found[0]
     if not looks:
         return result
@@ -178,20 +202,22 @@ def _reported(
 
 def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
     """Return what a trial without flaws writes down."""
-    match batch:
-        case TrialBatch():
-            event = np.where(batch.assigned, batch.events[EXPERIMENTAL], batch.events[CONTROL])
-        case ResponseBatch():
-            event = responding(batch, plan)
-        case _:
-            raise AssertionError("refused by studies.bias")
-    lower = plan.better is Better.LOWER
-    control, treated = truth.risks_on(plan.day)
+    bad = unfavourable(batch, plan)
+    risks, days = (nan, nan), None
+    if isinstance(batch, TrialBatch):
+        control, treated = truth.risks_on(plan.day)
+        lower = plan.better is Better.LOWER
+        risks = (control, treated) if lower else (1 - control, 1 - treated)
+    if isinstance(batch, FollowUp):
+        time, event = followed(batch)
+        days = np.where(event, time, np.inf)
+    included = getattr(batch, "included", None)
+    everyone = np.ones(bad.shape, dtype=bool)
     return Records(
-        batch.assigned,
-        event if lower else ~event,
-        np.ones(event.shape, dtype=bool) if batch.included is None else batch.included,
-        control if lower else 1 - control,
-        treated if lower else 1 - treated,
-        plan.day,
+        batch.treated if isinstance(batch, FollowUp) else batch.assigned,
+        bad,
+        everyone if included is None else included,
+        *risks,
+        day=plan.day,
+        event_days=days,
     )

@@ -20,7 +20,7 @@ from trialsim.protocol.outcomes import Correlated, cholesky, correlation_matrix
 from trialsim.streams import Decision, Streams
 from trialsim.trial import Candidates
 
-__all__ = ["latents", "uniform_of"]
+__all__ = ["latents", "severity_of", "uniform_of"]
 
 Floats = NDArray[np.float64]
 _LEAST = 2.0**-54  # a uniform of 0 would be minus infinity
@@ -80,6 +80,14 @@ def uniform_of(latent: Floats) -> Floats:
     return uniforms
 
 
+def severity_of(candidates: Candidates, streams: Streams, block: int) -> Floats:
+    """Return latent severity in standard deviations, shape (n_patients, n_reps)."""
+    if candidates.severity is not None:
+        return candidates.severity
+    luck = streams.generator(Decision.SEVERITY, block).random(candidates.strata.shape)
+    return np.asarray(ndtri(np.maximum(luck, _LEAST)))
+
+
 def _own(
     protocol: Protocol,
     name: str,
@@ -91,10 +99,7 @@ def _own(
     primary = protocol.primary
     luck: Any
     if name == "severity":
-        if candidates.severity is not None:
-            return candidates.severity
-        luck = streams.generator(Decision.SEVERITY, block).random(shape)
-        return np.asarray(ndtri(np.maximum(luck, _LEAST)))
+        return severity_of(candidates, streams, block)
     if name == primary.id:
         match primary:
             case BinaryEndpoint():

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from trialsim.kernels.multistate import times_to_event
 from trialsim.protocol.course import Course
 from trialsim.protocol.design import Protocol
-from trialsim.protocol.scenario import Truth
+from trialsim.protocol.scenario import Courses, Truth
 from trialsim.streams import Decision, Streams
 from trialsim.trial import Candidates
 
-__all__ = ["ResponseBatch", "draw_courses"]
+__all__ = ["ResponseBatch", "draw_courses", "frailty_of"]
 
 Floats = NDArray[np.float64]
 
@@ -98,12 +98,7 @@ def draw_courses(
         courses = truth.courses
         assert courses is not None  # a response endpoint's scenario has courses, checked on loading
         arms = (courses.control, courses.treated)
-        times: Floats | float = 1.0
-        if courses.frailty_sd:
-            sd, luck = courses.frailty_sd, streams.generator(Decision.FRAILTY, block)
-            times = np.exp(sd * luck.standard_normal(shape) - sd**2 / 2)
-        if courses.factor:
-            times = times * np.array(courses.ratios)[candidates.levels[courses.factor]]
+        times = frailty_of(courses, candidates, streams, block)
         response = np.stack([times_to_event(u_response, c.breaks, c.response, times) for c in arms])
         relapse = response + times_to_event(u_relapse, (), (courses.control.relapse,))
         again: list[tuple[Floats, Floats]] = []
@@ -128,6 +123,22 @@ def draw_courses(
         batch = ResponseBatch(assigned, response, relapse, leaving, died, visits, attended)
         batches.append(replace(batch, again=tuple(again)))
     return batches
+
+
+def frailty_of(
+    courses: Courses, candidates: Candidates, streams: Streams, block: int
+) -> Floats | float:
+    """Return what multiplies a patient's hazard of response, shape (n_patients, n_reps).
+
+    A float where patients do not differ.
+    """
+    times: Floats | float = 1.0
+    if courses.frailty_sd:
+        sd, luck = courses.frailty_sd, streams.generator(Decision.FRAILTY, block)
+        times = np.exp(sd * luck.standard_normal(candidates.strata.shape) - sd**2 / 2)
+    if courses.factor:
+        times = times * np.array(courses.ratios)[candidates.levels[courses.factor]]
+    return times
 
 
 def _loss_by_state(

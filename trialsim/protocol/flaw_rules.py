@@ -15,7 +15,13 @@ from trialsim.protocol.conduct import (
     Mechanism,
 )
 from trialsim.protocol.design import AllocationMethod, Protocol, SampleSize
-from trialsim.protocol.endpoints import Better, BinaryEndpoint, BinaryTest, ResponseEndpoint
+from trialsim.protocol.endpoints import (
+    Better,
+    BinaryEndpoint,
+    BinaryTest,
+    ResponseEndpoint,
+    TimeToEventEndpoint,
+)
 
 __all__ = ["conduct_problems", "recruiting"]
 
@@ -53,6 +59,11 @@ def _acts(conduct: Conduct, mechanism: Mechanism) -> bool:
     return mechanism in conduct.mechanisms
 
 
+def _decides_early(protocol: Protocol) -> bool:
+    """Whether the protocol declares more than when its one analysis is held."""
+    return len(protocol.looks) > 1 or any(look.efficacy_z is not None for look in protocol.looks)
+
+
 def _of_allocation(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     flaw = conduct.foreseen_allocation
     if not (flaw and flaw.acts and flaw.list is AllocationListKind.ALTERNATING):
@@ -70,10 +81,11 @@ def _of_immortal_time(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]
     flaw, primary = conduct.immortal_time, protocol.primary
     if not (flaw and flaw.acts):
         return
-    if not isinstance(primary, BinaryEndpoint) or primary.better is not Better.LOWER:
+    ends = isinstance(primary, BinaryEndpoint | TimeToEventEndpoint)
+    if not ends or primary.better is not Better.LOWER:
         rule = (
             "counts as treated who lived for so long on treatment, and the primary endpoint is no "
-            "event that ends it: binary, lower is better"
+            "event that ends it: binary or time-to-event, lower is better"
         )
         yield Problem(rule, _WITHOUT)
         return
@@ -90,7 +102,7 @@ def _of_best_of(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     flaw, primary = conduct.best_of, protocol.primary
     if not (flaw and flaw.acts):
         return
-    if protocol.looks:
+    if _decides_early(protocol):
         rule = "chooses among results, and the protocol declares looks, which decide by one"
         yield Problem(rule, _ONE_OUT)
     if isinstance(flaw, BestOfTimePoints):
@@ -141,7 +153,7 @@ def _of_extension(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     if not isinstance(protocol.primary, BinaryEndpoint | ResponseEndpoint):
         rule = f"recruits more patients, of whom {protocol.primary.kind} is not analysed twice"
         yield Problem(rule, _WITHOUT)
-    if protocol.looks:
+    if _decides_early(protocol):
         rule = "recruits more patients after the end, and the protocol declares looks"
         yield Problem(rule, _ONE_OUT)
     if flaw.p_below <= protocol.test.alpha:

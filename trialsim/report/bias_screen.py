@@ -8,8 +8,8 @@ from math import exp
 from trialsim.protocol.endpoints import Summary
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
-from trialsim.studies.bias import PlannedBias
-from trialsim.trial import Measure, Row, StudyResult
+from trialsim.studies.bias import PlannedBias, against_none
+from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
 __all__ = ["bias_screen"]
 
@@ -45,6 +45,8 @@ def bias_screen(planned: PlannedBias, result: StudyResult, seed: int, program: s
 
 
 def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Iterator[str]:
+    plan = planned.job.plans[0]
+    digits = 2 if plan.summary.is_ratio else 3
     lines, seen = (
         [],
         dict.fromkeys(
@@ -52,27 +54,33 @@ def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Itera
         ),
     )
     for key in seen:
-        own = {
+        own: dict[Measure, Row] = {
             row.measure: row
             for row in rows
             if (row.mechanism, row.strength) == key and row.measure is not Measure.ATTRIBUTION
         }
         name = "no flaw" if key[0] == "none" else "all of them" if key[0] == "all" else key[0]
         shown = f"{key[1]:g}" if key[1] is not None else str(name)
-        ratio = own.get(Measure.RATIO_OF_ODDS_RATIOS)
+        apart = own.get(against_none(plan.summary))
         lines.append(
             (
                 shown,
                 _effect(planned, own[Measure.ESTIMATE_MEAN]),
-                "-" if ratio is None else _number(ratio, 2),
+                "-" if apart is None else _number(apart, digits),
                 _share(own[Measure.POWER]),
                 _share(own[Measure.COVERAGE]),
                 _share(own[Measure.PUBLISHED_SHARE]),
             )
         )
-    short = planned.job.plans[0].summary.short
     first = f"{planned.only} at" if planned.only else "flaw"
-    header = (first, f"{short}, mean", "against none", "signif.", "covers", "published")
+    header = (
+        first,
+        f"{plan.summary.short}, mean",
+        "against none",
+        "signif.",
+        "covers",
+        "published",
+    )
     yield f"{wrapped(f'If the truth is {title}')}\n{table(header, lines)}"
     bars = [row for row in rows if row.measure is Measure.ATTRIBUTION]
     if bars:
@@ -85,12 +93,13 @@ def _waterfall(planned: PlannedBias, bars: Sequence[Row], rows: Sequence[Row]) -
     assert whole.value is not None
     at = whole.value - sum(row.value or 0.0 for row in bars)
     back = exp if planned.job.plans[0].summary.is_ratio else float
-    lines = [("the truth", "", f"{back(at):.3f}")]
+    lines = [("the truth", "", f"{round(back(at), 3) + 0.0:.3f}")]
     for row in bars:
         assert row.value is not None
         at += row.value
         lines.append((str(row.mechanism), _number(row, 3), f"{back(at):.3f}"))
-    scale = "log odds ratio" if planned.job.plans[0].summary is Summary.ODDS_RATIO else "effect"
+    summary = planned.job.plans[0].summary
+    scale = f"log {summary}" if summary.is_ratio else str(summary)
     return table(("step", f"moves the {scale} by", "to"), lines)
 
 
@@ -117,13 +126,19 @@ def _share(row: Row) -> str:
 
 def _legend(planned: PlannedBias, result: StudyResult, seed: int) -> str:
     plan = planned.job.plans[0]
-    mean = "the exponential of the mean log ratio" if plan.summary.is_ratio else "the mean"
+    ratio, better = plan.summary.is_ratio, "above" if plan.benefit > 0 else "below"
+    mean = "the exponential of the mean log ratio" if ratio else "the mean"
+    apart = "odds ratios" if plan.summary is Summary.ODDS_RATIO else "estimates"
+    apart = f"a {'ratio' if ratio else 'difference'} of {apart}"
     told = (
-        f"{plan.summary.short}, mean: {mean} of the trials published; against none: its ratio to "
-        "that of trials without flaws, of the same patients (a ratio of odds ratios; below 1 more "
-        f"benefit where events are bad); signif.: significant ({plan.in_words}) among those "
-        "published; covers: their 95% intervals that hold the truth."
+        f"{plan.summary.short}, mean: {mean} of the trials published; against none: "
+        f"{'its ratio to' if ratio else 'less'} that of trials without flaws, of the same patients "
+        f"({apart}; {better} {1 if ratio else 0} more benefit); signif.: significant "
+        f"({plan.in_words}) among those published; covers: their {_level(plan)} intervals that "
+        "hold the truth."
     )
+    if not planned.only and len(plan.looks) > 1:
+        told += " The first step is also of stopping at the protocol's own looks."
     if not planned.only:
         told += (
             " Steps are Shapley shares of the mean: what a flaw adds, averaged over all orders of "
@@ -133,3 +148,7 @@ def _legend(planned: PlannedBias, result: StudyResult, seed: int) -> str:
         f"{told} {result.n_replicates:,} simulated trials per line, the same patients in each, "
         f"seed {seed}; +- is one Monte Carlo standard error."
     )
+
+
+def _level(plan: AnalysisPlan) -> str:
+    return f"{100 * (1 - 2 * plan.one_sided_alpha):g}%"

@@ -12,9 +12,14 @@ from trialsim.report.run_reader import FinishedRun
 
 __all__ = ["bias_section"]
 
+_AGAINST_NONE = (
+    ("Ratio of odds ratios", "ratio_of_odds_ratios"),
+    ("Ratio to no flaw", "ratio_of_ratios"),
+    ("Less no flaw", "difference_of_differences"),
+)
 _COLUMNS = (
     ("Mean estimate", "estimate_mean"),
-    ("Ratio of odds ratios", "ratio_of_odds_ratios"),
+    *_AGAINST_NONE,
     ("Significant", "power"),
     ("Covers", "coverage"),
     ("Exaggeration", "type_m"),
@@ -51,7 +56,7 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             )
     yield Paragraph(
         "Estimates are of the trials published; every line has the same simulated patients. The "
-        "ratio of odds ratios is against trials without flaws. Shares are Shapley values: what a "
+        f"{_against_none(rows)} is against trials without flaws. Shares are Shapley values: what a "
         "flaw adds to the mean, averaged over all orders of switching flaws on; they add up to the "
         "mean published less the truth. +- is one Monte Carlo standard error."
     )
@@ -61,15 +66,27 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         yield Paragraph(warning["text"].partition(" More: ")[0])
 
 
+def _against_none(rows: Sequence[dict[str, Any]]) -> str:
+    """Say what tells an effect with flaws from that without, in lower case."""
+    told = {
+        "ratio_of_odds_ratios": "ratio of odds ratios",
+        "ratio_of_ratios": "ratio of estimates",
+        "difference_of_differences": "difference of estimates",
+    }
+    return next(told[row["measure"]] for row in rows if row["measure"] in told)
+
+
 def _flaws(scenario: str, rows: Sequence[dict[str, Any]]) -> Grid:
+    there = {row["measure"] for row in rows}
+    columns = [c for c in _COLUMNS if c not in _AGAINST_NONE or c[1] in there]
     lines = []
     for key in dict.fromkeys((r["mechanism"], r.get("strength")) for r in rows):
         own = {r["measure"]: r for r in rows if (r["mechanism"], r.get("strength")) == key}
         if "power" not in own:
             continue  # a share
         name = key[0] if key[1] is None else f"{key[0]} at {key[1]:g}"
-        lines.append((name, *(_cell(own.get(measure)) for _, measure in _COLUMNS)))
-    header = ("Flaw", *(words for words, _ in _COLUMNS))
+        lines.append((name, *(_cell(own.get(measure)) for _, measure in columns)))
+    header = ("Flaw", *(words for words, _ in columns))
     return Grid(f"What trials with these flaws publish [{scenario}]", header, tuple(lines))
 
 

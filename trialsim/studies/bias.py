@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain, combinations
-from math import exp, factorial, sqrt
-from re import search
+from math import exp, factorial, prod, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trialsim.characteristics import MIN_REPLICATES, characteristics, proportion, true_effect
+from trialsim.analyse.looks import stop
+from trialsim.characteristics import MIN_REPLICATES, characteristics, proportion
 from trialsim.conduct.publication import published
 from trialsim.conduct.records import Luck
 from trialsim.conduct.reporting import evidence
@@ -22,18 +22,30 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
-from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, Summary
+from trialsim.protocol.conduct_rules import why_not
+from trialsim.protocol.endpoints import (
+    AnySummary,
+    Better,
+    BinaryEndpoint,
+    OutcomeEndpoint,
+    Summary,
+)
 from trialsim.protocol.flaw_rules import conduct_problems, recruiting
+from trialsim.protocol.modifiers import SEVERITY
+from trialsim.protocol.outcomes import Correlated, cholesky, correlation_matrix
 from trialsim.protocol.quantities import Slope
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.scenario import Nature, Scenario, Truth
 from trialsim.streams import Streams
+from trialsim.studies.power import theta_of
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row, StudyResult
 
 __all__ = [
+    "ASSUMED_SEVERITY_CORRELATION",
     "ASSUMED_SEVERITY_SLOPE",
     "MAX_MECHANISMS",
     "PlannedBias",
+    "against_none",
     "flaw_from_words",
     "plan_bias",
     "strengths_from_words",
@@ -45,6 +57,9 @@ Coalition = frozenset[Mechanism]
 
 MAX_MECHANISMS = 8  # a Shapley value of m flaws needs 2^m trials of the same patients
 ASSUMED_SEVERITY_SLOPE = 1.0  # log odds per SD, where a template states no prognosis: assumed
+# Of what is measured, scored or counted: as much as that slope, on the scale of the logistic
+# distribution, whose variance is pi**2 / 3: 1 / sqrt(1 + pi**2 / 3). Assumed.
+ASSUMED_SEVERITY_CORRELATION = 0.48
 _NOTHING: Coalition = frozenset()
 
 
@@ -97,13 +112,8 @@ def plan_bias(
     RequestError
         For a profile without flaws, or flaws that cannot act in this trial.
     """
-    template = resolved.template
-    if template.nature.severity_slope is None and Mechanism.FORESEEN_ALLOCATION in (
-        conduct.mechanisms
-    ):
-        slope = Slope(value=ASSUMED_SEVERITY_SLOPE)
-        nature = template.nature.model_copy(update={"severity_slope": slope})
-        resolved = replace(resolved, template=template.model_copy(update={"nature": nature}))
+    if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
+        resolved = _with_prognosis(resolved)
     if only:
         conduct = conduct.only({only})
     chosen = resolved.scenarios(scenarios)
@@ -111,14 +121,36 @@ def plan_bias(
     return PlannedBias(resolved, conduct, chosen, only, tuple(strengths))
 
 
+def _with_prognosis(resolved: ResolvedTemplate) -> ResolvedTemplate:
+    """Let severity tell the outcome, where nothing a template states does: there is then a choice.
+
+    Of a risk, on the log odds; of what stands under ``outcomes:``, by as strong a correlation. Of a
+    response and a time to an event nothing is assumed.
+    """
+    template, primary = resolved.template, resolved.template.protocol.primary
+    nature, slope = template.nature, Slope(value=ASSUMED_SEVERITY_SLOPE)
+    if isinstance(primary, BinaryEndpoint) and nature.severity_slope is None:
+        nature = nature.model_copy(update={"severity_slope": slope})
+    elif isinstance(primary, OutcomeEndpoint) and not _tells(nature, primary.id):
+        worse = 1 if primary.better is Better.LOWER else -1
+        value = worse * ASSUMED_SEVERITY_CORRELATION
+        pair = Correlated(between=(SEVERITY, primary.id), value=value)
+        nature = nature.model_copy(update={"correlations": (*nature.correlations, pair)})
+    return replace(resolved, template=template.model_copy(update={"nature": nature}))
+
+
+def _tells(nature: Nature, endpoint: str) -> bool:
+    """Whether a baseline or severity says something of an endpoint under ``outcomes:``."""
+    known = correlation_matrix((SEVERITY, endpoint), nature.correlations)[0][1]
+    return bool(known or getattr(nature.outcomes.get(endpoint), "baseline", None))
+
+
 def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None) -> None:
     protocol, problems = resolved.template.protocol, []
     primary = protocol.primary
-    if not isinstance(primary, BinaryEndpoint | ResponseEndpoint) or protocol.is_single_arm:
-        rule = f"acts on two arms and a binary or response endpoint so far, not on {primary.kind}"
-        if protocol.is_single_arm:
-            rule = "acts on two arms, and this trial has one"
-        remedy = "Use a template with such a primary endpoint, for example sepsis."
+    if protocol.is_single_arm:
+        rule = "acts on two arms, and this trial has one"
+        remedy = "Use a template with two arms, for example sepsis."
         raise RequestError(Problem(rule, remedy, "bias", resolved.template.id))
     if only and not conduct.mechanisms:
         remedy = "Name another with --conduct, or give a strength above 0."
@@ -129,27 +161,42 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         problems.append(
             Problem(rule, "Leave some out, or look at one with --only.", "--conduct", conduct.id)
         )
-    if protocol.looks and Mechanism.UNDECLARED_LOOKS in conduct.mechanisms:
-        rule, remedy = "has undeclared looks, and the protocol declares its own", "Leave one out."
-        problems.append(Problem(rule, remedy, "--conduct", conduct.id))
+    refused = [found for m in conduct.mechanisms if (found := why_not(m, protocol))]
+    problems += [Problem(*found, "--conduct", conduct.id) for found in refused]
     problems += conduct_problems(protocol, conduct)
     if resolved.template.nature.intercurrent_events:
         remedy = "Choose a variant without them."
         problems.append(
             Problem("does not act beside intercurrent events so far", remedy, "bias", primary.id)
         )
-    foreseen = Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms
-    if foreseen and isinstance(primary, ResponseEndpoint):
-        rule = "foresees the allocation, and nothing of a response is known beforehand to pick by"
-        remedy = "Leave it out of the profile, or look at another flaw with --only."
-        problems.append(Problem(rule, remedy, "--conduct", conduct.id))
-    deaths = search(r"\b(death|died|dies|mortality)\b.*\b(any|all)\b|all-cause", primary.event)
-    if deaths and Mechanism.ASSESSMENT in conduct.mechanisms:
-        rule = f"misreads outcomes, and '{primary.event}' cannot be misread"
-        remedy = "Leave it out of the profile, or look at another flaw with --only."
-        problems.append(Problem(rule, remedy, "--conduct", conduct.id))
+    if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
+        problems += [Problem(*found, "--conduct", conduct.id) for found in _unforeseen(resolved)]
     if problems:
         raise RequestError(problems)
+
+
+def _unforeseen(resolved: ResolvedTemplate) -> Iterator[tuple[str, str]]:
+    """Find why nobody can pick by prognosis: nothing of an outcome is known beforehand."""
+    nature, primary = resolved.template.nature, resolved.template.protocol.primary
+    rule, leave = (
+        "foresees the allocation, and nothing of {} is known beforehand to pick by",
+        ("or leave it out of the profile."),
+    )
+    truth = resolved.truth(resolved.template.scenarios[0])
+    if truth.courses and not (truth.courses.frailty_sd or truth.courses.factor):
+        remedy = f"State frailty_sd or hazard_ratio_by under nature.response, {leave}"
+        yield rule.format("a response"), remedy
+    if truth.lifetimes and not truth.lifetimes.differs_by:
+        remedy = f"State nature.survival by the levels of a factor, {leave}"
+        yield rule.format("a time to an event"), remedy
+    names = list(dict.fromkeys((SEVERITY, primary.id, *nature.outcomes)))
+    if cholesky(correlation_matrix(names, nature.correlations)) is None:
+        at = ASSUMED_SEVERITY_CORRELATION
+        yield (
+            f"foresees the allocation by severity, and a correlation of {at:g} with {primary.id} "
+            "(assumed) cannot be beside the others",
+            f"State one under nature.correlations: {{between: [severity, {primary.id}], ...}}.",
+        )
 
 
 @dataclass(frozen=True)
@@ -259,10 +306,9 @@ class PlannedBias:
         rows: list[Row] = []
         places = {plan.conduct: index for index, plan in enumerate(self.job.plans)}
         for truth, results in zip(self.job.truths, simulation.results, strict=True):
+            ended = [stop(found, self.job.plans[0]).final for found in results]
             found = {
-                profile: self._reported(
-                    profile, results[places[_before_publication(profile)]], seed
-                )
+                profile: self._reported(profile, ended[places[_before_publication(profile)]], seed)
                 for profile in self.profiles
             }
             rows += self._rows(truth, found)
@@ -301,10 +347,9 @@ class PlannedBias:
         return Reported(results, out)
 
     def _rows(self, truth: Truth, found: Mapping[Conduct, Reported]) -> Iterator[Row]:
-        protocol = self.resolved.template.protocol
-        plan, primary = self.job.plans[0], protocol.primary
-        assert isinstance(plan.summary, Summary)
-        theta = true_effect(truth.risks_on(plan.day), plan.summary)
+        plan, primary = self.job.plans[0], self.resolved.template.protocol.primary
+        scenario = next(s for s in self.scenarios if s.id == truth.scenario)
+        theta = theta_of(self.resolved, plan, scenario, truth)
         blank = Row.about(
             Measure.RISK, truth.scenario, primary.id, primary.read_out, self.resolved.variant
         )
@@ -325,7 +370,7 @@ class PlannedBias:
             yield from self._shares(found, theta, blank)
 
     def _one(
-        self, own: Reported, base: Reported, theta: float, summary: Summary, blank: Row
+        self, own: Reported, base: Reported, theta: float, summary: AnySummary, blank: Row
     ) -> Iterator[Row]:
         """Yield what the trials published with some flaws find, and how far from the rest."""
         failed = int(own.results.failed[:, -1].sum())
@@ -337,14 +382,15 @@ class PlannedBias:
                 yield characteristic.row(here)
         apart = own.mean - base.mean
         error = _error(own.influence - base.influence)
-        if summary is Summary.ODDS_RATIO:
-            yield replace(
-                here,
-                measure=Measure.RATIO_OF_ODDS_RATIOS,
-                value=exp(apart),
-                mcse=exp(apart) * error,
-                n_replicates=own.n,
-            )
+        size = exp(apart) if summary.is_ratio else 1.0
+        yield replace(
+            here,
+            measure=against_none(summary),
+            value=size if summary.is_ratio else apart,
+            mcse=size * error,
+            n_replicates=own.n,
+            scale=None if summary is Summary.ODDS_RATIO else str(summary),
+        )
 
     def _shares(self, found: Mapping[Conduct, Reported], theta: float, blank: Row) -> Iterator[Row]:
         """Yield the bars from truth to publication: small samples, then each flaw's share.
@@ -356,7 +402,8 @@ class PlannedBias:
         flaws = self.mechanisms
         by_set = {frozenset(p.mechanisms): own for p, own in found.items()}
         nothing, everything = by_set[_NOTHING], by_set[frozenset(flaws)]
-        scale = f"log {self.job.plans[0].summary}"
+        summary = self.job.plans[0].summary
+        scale = f"log {summary}" if summary.is_ratio else str(summary)
         bars = [("small-sample bias", nothing.mean - theta, nothing.influence)]
         for flaw in flaws:
             share, influence = 0.0, np.zeros(len(nothing.out))
@@ -383,34 +430,43 @@ class PlannedBias:
         """Say whether flaws together do more than the sum of what each does alone."""
         if self.only or len(self.mechanisms) < 2:
             return ""
-        told = []
+        told, summary = [], self.job.plans[0].summary
         for scenario in self.scenarios:
-            ratios = {
-                row.mechanism: row
+            apart = {
+                row.mechanism: row.value or 0.0
                 for row in rows
-                if row.measure is Measure.RATIO_OF_ODDS_RATIOS and row.scenario == scenario.id
+                if row.measure is against_none(summary) and row.scenario == scenario.id
             }
-            if not ratios:
+            if not apart:
                 continue
-            product = 1.0
-            for flaw in self.mechanisms:
-                product *= ratios[str(flaw)].value or 1.0
-            whole = ratios["all"].value or 1.0
-            told.append(
-                f"{scenario.id}: the ratios of odds ratios of each flaw alone multiply to "
-                f"{product:.2f}; together they give {whole:.2f}."
-            )
+            each, whole = [apart[str(flaw)] for flaw in self.mechanisms], apart["all"]
+            if summary.is_ratio:
+                ratios = "ratios" if summary is not Summary.ODDS_RATIO else "ratios of odds ratios"
+                told.append(
+                    f"{scenario.id}: the {ratios} of each flaw alone multiply to {prod(each):.2f}; "
+                    f"together they give {whole:.2f}."
+                )
+            else:
+                told.append(
+                    f"{scenario.id}: the differences each flaw alone makes add up to "
+                    f"{sum(each):.3g}; together they make {whole:.3g}."
+                )
         return " ".join(told)
 
     def _cautions(self) -> Iterator[Caution]:
         ids = [scenario.id for scenario in self.scenarios]
-        if self.resolved.template.nature.severity_slope and (
-            self.resolved.template.nature.severity_slope.source is None
-        ):
-            slope = self.resolved.template.nature.severity_slope.value
+        nature, primary = self.resolved.template.nature, self.resolved.template.protocol.primary
+        by = ""
+        steered = Mechanism.FORESEEN_ALLOCATION in self.mechanisms
+        if steered and nature.severity_slope and nature.severity_slope.source is None:
+            slope = nature.severity_slope.value
+            by = f"moves the log odds of the outcome by {slope:g} per standard deviation"
+        known = correlation_matrix((SEVERITY, primary.id), nature.correlations)[0][1]
+        if steered and known:
+            by = f"correlates with {primary.id} by {known:g}"
+        if by:
             yield assumption(
-                f"Severity moves the log odds of the outcome by {slope:g} per standard deviation: "
-                "foreseen allocation has nothing to pick by without prognosis.",
+                f"Severity {by}: foreseen allocation has nothing to pick by without prognosis.",
                 *ids,
             )
         yield assumption(
@@ -418,6 +474,13 @@ class PlannedBias:
             f"{self.conduct.note or 'Its strengths are assumed unless sourced.'}",
             *ids,
         )
+
+
+def against_none(summary: AnySummary) -> Measure:
+    """Return what tells an effect with flaws from that without: a ratio of ratios, a difference."""
+    if summary is Summary.ODDS_RATIO:
+        return Measure.RATIO_OF_ODDS_RATIOS
+    return Measure.RATIO_OF_RATIOS if summary.is_ratio else Measure.DIFFERENCE_OF_DIFFERENCES
 
 
 def _subsets(flaws: Sequence[Mechanism]) -> list[Coalition]:

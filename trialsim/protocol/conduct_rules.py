@@ -1,0 +1,67 @@
+"""Which flaw of conduct can act on which kind of endpoint, and why not where it cannot."""
+
+from __future__ import annotations
+
+from re import search
+
+from trialsim.protocol.conduct import Mechanism
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import (
+    BinaryEndpoint,
+    CompetingEndpoint,
+    MaxComboTest,
+    ResponseEndpoint,
+    TimeToEventEndpoint,
+)
+
+__all__ = ["acts_on", "why_not"]
+
+_YES_OR_NO = (BinaryEndpoint, ResponseEndpoint)
+_REWRITE = (Mechanism.CO_INTERVENTION, Mechanism.HISTORICAL_CONTROLS, Mechanism.ASSESSMENT)
+_REMEDY = "Leave it out of the profile, or look at another flaw with --only."
+
+
+def acts_on(mechanism: Mechanism, kind: type) -> bool:
+    """Whether a flaw has a meaning for a kind of primary endpoint.
+
+    Who counts where, who is analysed and what is published are there in every trial; another
+    outcome is written down only where that is a yes or a no.
+    """
+    if mechanism in _REWRITE:
+        return issubclass(kind, _YES_OR_NO)
+    if mechanism is Mechanism.UNDECLARED_LOOKS:
+        return not issubclass(kind, CompetingEndpoint)
+    return True
+
+
+def why_not(mechanism: Mechanism, protocol: Protocol) -> tuple[str, str] | None:
+    """Return the rule a flaw breaks in a protocol and the remedy; None where it can act."""
+    primary = protocol.primary
+    if not acts_on(mechanism, type(primary)):
+        if mechanism is Mechanism.UNDECLARED_LOOKS:
+            return f"has undeclared looks, and {primary.kind} is read once", _REMEDY
+        rule = f"has {mechanism}, which writes down a yes for a no; {primary.kind} is neither"
+        return rule, _REMEDY
+    if mechanism is Mechanism.ASSESSMENT and search(
+        r"\b(death|died|dies|mortality)\b.*\b(any|all)\b|all-cause", primary.event
+    ):
+        return f"misreads outcomes, and '{primary.event}' cannot be misread", _REMEDY
+    if mechanism is Mechanism.UNDECLARED_LOOKS:
+        return _no_more_looks(protocol)
+    return None
+
+
+def _no_more_looks(protocol: Protocol) -> tuple[str, str] | None:
+    primary, looks = protocol.primary, protocol.looks
+    if not isinstance(primary, TimeToEventEndpoint):
+        if looks:
+            return "has undeclared looks, and the protocol declares its own", "Leave one out."
+        return None
+    if len(looks) > 1 or any(look.efficacy_z is not None for look in looks):
+        return "has undeclared looks, and the protocol declares its own", "Leave one out."
+    if isinstance(primary.analysis, MaxComboTest):
+        return "has undeclared looks, and MaxCombo is read once", "Choose another test."
+    if looks[-1].at.enrolled is not None:
+        rule = "has undeclared looks, and the last look waits for patients to enter"
+        return rule, "Let the last look wait for events or a date: {events: 125}."
+    return None
