@@ -10,8 +10,12 @@ import pytest
 
 from trialsim.conduct.deviations import days_of_death, immortal_time
 from trialsim.conduct.records import Luck, Records
-from trialsim.protocol.conduct import EarlyDeaths, ImmortalTime
+from trialsim.engine.blocks import Job, draw_patients, simulate_block
+from trialsim.engine.conducted import _records
+from trialsim.protocol.conduct import Conduct, EarlyDeaths, ImmortalTime
+from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
+from trialsim.trial import AnalysisPlan
 
 N, REPS, DAY = 400, 1_000, 28.0
 
@@ -108,3 +112,41 @@ def test_property_strength_0_changes_nothing():
         after = immortal_time(own, flaw(early, strength=0), luck())
         for name in ("treated", "unfavourable", "included"):
             assert np.array_equal(getattr(own, name), getattr(after, name))
+
+
+@pytest.mark.parametrize("early", EarlyDeaths)
+def test_analytic_times_to_an_event_have_the_rates_of_exponential_times(early):
+    resolved = load_template("delayed-effect")
+    plan = AnalysisPlan.of(resolved.template.protocol)
+    job = Job(resolved.template.protocol, (plan,), (resolved.truth(resolved.scenarios()[0]),))
+    _, (batches,) = draw_patients(job, 5, 0, frozenset())
+    own = _records(batches[plan.endpoint], plan, job.truths[0])
+    hazard, d, end = log(2) / (6 * 30.4375), 90.0, 300.0
+    left = np.where(np.isfinite(own.event_days), own.event_days, 1e9)  # lost: 1%, seen as alive
+    found = immortal_time(own, flaw(early, days=d), Luck(Streams(1), 0, own.treated.shape))
+    rate, events = {}, {}
+    for arm in (True, False):
+        here = found.included & (found.treated == arm)
+        events[arm] = (left[here] < end).sum()
+        rate[arm] = events[arm] / np.minimum(left[here], end).sum()
+    before, after = exp(-hazard * d), exp(-hazard * end)
+    exposed = (before - after) / (d * before + (before - after) / hazard)
+    ratio = own.treated.sum() / (~own.treated).sum() * (early is not EarlyDeaths.LEFT_OUT)
+    deaths = (1 - after) + ratio * (1 - before)
+    time = (1 - after) / hazard + ratio * ((1 - before) / hazard - d * before)
+    error = sqrt(1 / events[True] + 1 / events[False])
+    assert abs(log(rate[True] / rate[False] * deaths / time / exposed)) < 4 * error
+    assert own.treated.sum() == 240 * 256
+
+
+def test_property_immortal_time_is_seen_by_the_analysis_of_a_time_to_an_event():
+    resolved = load_template("delayed-effect")
+    conducts = [
+        Conduct(id="own", title="t", immortal_time=flaw(early, days=90)) for early in EarlyDeaths
+    ]
+    plan = AnalysisPlan.of(resolved.template.protocol)
+    plans = (plan, *(replace(plan, conduct=own) for own in conducts))
+    job = Job(resolved.template.protocol, plans, (resolved.truth(resolved.scenarios()[0]),))
+    none, as_untreated, left_out = simulate_block(job, 5, 0)[0]
+    assert as_untreated.estimate.mean() < left_out.estimate.mean() < none.estimate.mean() - 0.3
+    assert (left_out.information < none.information).all()  # deaths left out
