@@ -41,7 +41,7 @@ from trialsim.protocol.endpoints import BinaryTest
 from trialsim.protocol.flaw_rules import recruiting
 from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
-from trialsim.trial import AnalysisPlan, LookResults
+from trialsim.trial import AnalysisPlan, InLevel, LookResults
 
 C = NormalDist().inv_cdf(0.975)
 NULL = (
@@ -146,7 +146,9 @@ def test_analytic_other_outcomes_keep_each_arms_risk_and_correlate_as_stated(cor
         ),
     }
     for name, flaw in ways.items():
-        every = [own.unfavourable for own, _ in alternatives(records, plan(), flaw, luck(reps, n))]
+        every = [
+            own.unfavourable for own, _ in alternatives(records, plan(), flaw, luck(reps, n), {})
+        ]
         assert every[0] is bad
         for treated, risk in risks.items():
             here = arm == treated
@@ -238,7 +240,7 @@ def test_property_per_protocol_beside_all_patients_leaves_out_who_does_not_adher
     flaw = BestOfAnalyses(strength=1, among="analyses", tests=["fisher"], per_protocol=by)
     n, reps = 400, 50
     arm = np.ones((n, reps), dtype=bool)
-    every = alternatives(Records(arm, arm, arm, 0.3, 0.2, 28.0), plan(), flaw, luck(reps, n))
+    every = alternatives(Records(arm, arm, arm, 0.3, 0.2, 28.0), plan(), flaw, luck(reps, n), {})
     assert [how.test for _, how in every] == [BinaryTest.CHI_SQUARE, BinaryTest.FISHER] * 2
     assert within(every[2][0].included.mean(), 0.75, n * reps)
     assert every[0][0].included.all()
@@ -307,6 +309,22 @@ def test_property_a_trial_that_looks_and_chooses_stops_at_the_first_significant_
     assert found.rejected[found.information < 1000].all()
 
 
+def test_property_levels_of_factors_are_the_subgroups_that_are_declared():
+    resolved = load_template("sepsis")
+    protocol = resolved.template.protocol
+    own = AnalysisPlan.of(protocol)
+    choose = profile(
+        best_of={"strength": 1, "among": "subgroups", "factors": ["age-group", "site"]}
+    )
+    sizes = {f.id: len(f.shares) for f in resolved.truth(resolved.scenarios()[0]).factors}
+    parts = [InLevel(name, level) for name in ("age-group", "site") for level in range(sizes[name])]
+    plans = (own, *(replace(own, part=p) for p in parts), replace(own, conduct=choose))
+    truths = (resolved.truth(resolved.scenarios()[0]),)
+    *each, found = simulate_block(Job(protocol, plans, truths), 3, 0)[0]
+    assert len(each) == 1 + sizes["age-group"] + sizes["site"]
+    assert np.allclose(found.z, np.nanmax(np.stack([one.z for one in each]), axis=0))
+
+
 def test_property_visits_of_a_response_are_time_points_of_the_same_patients():
     resolved = load_template("chronic-hepatitis-b")
     protocol = resolved.template.protocol
@@ -353,7 +371,7 @@ def test_property_a_new_flaw_moves_no_other_and_no_latent_outcome(name):
     _, (after,) = draw_patients(both, 7, 0, frozenset())
     kept = after["mortality-28d"].events.copy()
     conducted(
-        after["mortality-28d"], both.plans[0], both.truths[0], luck(256, len(kept[0])), analyse
+        after["mortality-28d"], both.plans[0], both.truths[0], luck(256, len(kept[0])), analyse, {}
     )
     assert np.array_equal(after["mortality-28d"].events, kept)
     assert np.array_equal(before["mortality-28d"].events, kept[:, :n])

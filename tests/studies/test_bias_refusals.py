@@ -38,6 +38,9 @@ def profile(tmp_path, text):
         ("best_of: {strength: 1, among: luck, k: 3}", "among"),
         ("best_of: {strength: 1, k: 3}", "best_of.among is required"),
         ("best_of: {strength: 1, among: subgroups, k: 3, correlation: 0.5}", "correlation"),
+        ("best_of: {strength: 1, among: subgroups}", "exactly one of 'k' and 'factors'"),
+        ("best_of: {strength: 1, among: subgroups, k: 2, factors: [site]}", "exactly one of"),
+        ("best_of: {strength: 1, among: subgroups, factors: [site, site]}", "each factor once"),
         ("best_of: {strength: 1, among: analyses}", "Name further `tests`"),
         ("best_of: {strength: 1, among: analyses, tests: [fisher, fisher]}", "each test once"),
         ("best_of: {strength: 1, among: analyses, tests: [wilcoxon]}", "chi-square or fisher"),
@@ -101,6 +104,11 @@ def test_property_a_profile_that_contradicts_itself_is_refused_with_a_remedy(tmp
                 "protocol.allocation={stratify_by: []}",
             ),
             "fixed in advance",
+        ),
+        (
+            "best_of: {strength: 1, among: subgroups, factors: [site, ages]}",
+            (),
+            "'ages', which is no factor",
         ),
         (
             "best_of: {strength: 1, among: time-points, k: 3}",

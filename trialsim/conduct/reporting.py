@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from statistics import NormalDist
 
@@ -67,14 +67,18 @@ def _part(whole: Trigger, share: float) -> Trigger:
 
 
 def alternatives(
-    records: Records, plan: AnalysisPlan, flaw: BestOf, luck: Luck
+    records: Records,
+    plan: AnalysisPlan,
+    flaw: BestOf,
+    luck: Luck,
+    levels: Mapping[str, NDArray[np.int64]],
 ) -> list[Alternative]:
     """Return what one of several results is chosen from, the declared analysis first.
 
     Other endpoints and time points are drawn on a latent scale: the number of the recorded outcome
     is normal given on which side of its arm's threshold it lies, and the others are normal given
-    that one, so that every outcome keeps the marginal risk of its arm exactly. Subgroups share out
-    the patients with equal probability, whatever their outcome.
+    that one, so that every outcome keeps the marginal risk of its arm exactly. Subgroups are levels
+    of factors, or share out the patients with equal probability, whatever their outcome.
 
     Parameters
     ----------
@@ -84,6 +88,8 @@ def alternatives(
     flaw : BestOfEndpoints, BestOfTimePoints, BestOfSubgroups or BestOfAnalyses
         Time points only of a binary endpoint; those of a response are its visits.
     luck : Luck
+    levels : mapping of str to ndarray of int, shape (n_patients, n_reps)
+        Of the factors whose levels are subgroups, from 0, by their id.
 
     Returns
     -------
@@ -100,9 +106,14 @@ def alternatives(
             matrix = flaw.correlation.value**apart
             return [(own, plan) for own in _other_outcomes(records, matrix, luck)]
         case BestOfSubgroups():
-            level = (luck.of_patients(Decision.BEST_OF, "subgroup") * flaw.k).astype(np.int64)
-            parts = [records.included & (level == own) for own in range(flaw.k)]
-            return [(records, plan), *((replace(records, included=p), plan) for p in parts)]
+            if flaw.k:
+                own = (luck.of_patients(Decision.BEST_OF, "subgroup") * flaw.k).astype(np.int64)
+                split = {"": own}
+            else:
+                split = {name: levels[name] for name in flaw.factors}
+            parts = [level == own for level in split.values() for own in range(level.max() + 1)]
+            inside = [replace(records, included=records.included & part) for part in parts]
+            return [(records, plan), *((part, plan) for part in inside)]
         case BestOfAnalyses():
             plans = [plan, *(replace(plan, test=test) for test in flaw.tests)]
             every = [(records, own) for own in plans]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from math import nan
 from typing import Any
@@ -105,7 +105,12 @@ def steered(
 
 
 def conducted(
-    batch: Any, plan: AnalysisPlan, truth: Truth, luck: Luck, analyse: Analyse
+    batch: Any,
+    plan: AnalysisPlan,
+    truth: Truth,
+    luck: Luck,
+    analyse: Analyse,
+    levels: Mapping[str, NDArray[np.int64]],
 ) -> LookResults:
     """Analyse a read-out as a trial with the plan's conduct would.
 
@@ -121,6 +126,8 @@ def conducted(
     luck : Luck
     analyse : callable
         Of the endpoint's kind.
+    levels : mapping of str to ndarray of int, shape (n_patients, n_reps)
+        Of the factors that flaws tell patients apart by, by their id.
 
     Returns
     -------
@@ -129,7 +136,7 @@ def conducted(
     """
     conduct = plan.conduct
     assert conduct is not None  # the caller looked
-    every = _results(batch, plan, truth, luck)
+    every = _results(batch, plan, truth, luck, levels)
     declared = every[0][0].unfavourable
     every = [(_carried_out(own, conduct, luck), how) for own, how in every]
     if isinstance(batch, ResponseBatch):
@@ -150,7 +157,13 @@ def conducted(
     return found
 
 
-def _results(batch: Any, plan: AnalysisPlan, truth: Truth, luck: Luck) -> list[Alternative]:
+def _results(
+    batch: Any,
+    plan: AnalysisPlan,
+    truth: Truth,
+    luck: Luck,
+    levels: Mapping[str, NDArray[np.int64]],
+) -> list[Alternative]:
     """Return what a result is chosen from, the declared analysis first."""
     plain = replace(plan, conduct=None)
     records = _records(yes_or_no(batch, plan), plan, truth)
@@ -161,7 +174,7 @@ def _results(batch: Any, plan: AnalysisPlan, truth: Truth, luck: Luck) -> list[A
         visits = [replace(plan, visit=plan.visit - back) for back in range(1, flaw.k)]
         others = [_records(yes_or_no(batch, own), own, truth) for own in visits]
         return [(own, plain) for own in (records, *others)]
-    return alternatives(records, plain, flaw, luck)
+    return alternatives(records, plain, flaw, luck, levels)
 
 
 def _carried_out(records: Records, conduct: Conduct, luck: Luck) -> Records:

@@ -279,10 +279,25 @@ class BestOfTimePoints(_BestOf):
 
 
 class BestOfSubgroups(_BestOf):
-    """Of all patients and `k` subgroups that share them out by chance, the best."""
+    """Of all patients and some subgroups, the best.
+
+    `k` subgroups share patients out by chance; or each level of `factors` of the template is one.
+    """
 
     among: Literal["subgroups"]
-    k: _Several
+    k: _Several | None = None
+    factors: Annotated[tuple[Id, ...], Field(max_length=10)] = ()
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.k is None) == (not self.factors):
+            raise broken(
+                "must have exactly one of 'k' and 'factors'",
+                "State how many subgroups, or the factors whose levels they are.",
+            )
+        if len(set(self.factors)) < len(self.factors):
+            raise broken("must name each factor once", "Remove one of the two.")
+        return self
 
 
 _OfTwoArms = Literal[BinaryTest.CHI_SQUARE, BinaryTest.FISHER]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace as with_changes
 
-from trialsim.errors import Problem
+from trialsim.errors import Problem, did_you_mean
 from trialsim.protocol.conduct import (
     AllocationListKind,
     BestOfAnalyses,
@@ -29,12 +29,21 @@ _ONE_OUT = "Leave one out."
 _WITHOUT = "Leave it out of the profile, or look at another flaw with --only."
 
 
-def conduct_problems(protocol: Protocol, conduct: Conduct) -> list[Problem]:
-    """Return why flaws of a profile cannot act in this trial; empty where all can."""
+def conduct_problems(
+    protocol: Protocol, conduct: Conduct, factors: Collection[str] = ()
+) -> list[Problem]:
+    """Return why flaws of a profile cannot act in this trial; empty where all can.
+
+    Parameters
+    ----------
+    factors : collection of str
+        Ids of the template's factors.
+    """
     found = [
         *_of_allocation(protocol, conduct),
         *_of_immortal_time(protocol, conduct),
         *_of_best_of(protocol, conduct),
+        *_of_subgroups(conduct, factors),
         *_of_looks(protocol, conduct),
         *_of_extension(protocol, conduct),
     ]
@@ -137,6 +146,19 @@ def _of_time_points(
     if _acts(conduct, Mechanism.HISTORICAL_CONTROLS):
         rule = "chooses among time points, and historical controls have the risk of one"
         yield Problem(rule, _ONE_OUT)
+
+
+def _of_subgroups(conduct: Conduct, factors: Collection[str]) -> Iterator[Problem]:
+    flaw = conduct.best_of
+    if not (isinstance(flaw, BestOfSubgroups) and flaw.acts):
+        return
+    for name in flaw.factors:
+        if name not in factors:
+            rule = f"chooses among levels of '{name}', which is no factor of this template"
+            listed = (
+                f"Its factors are {', '.join(factors)}." if factors else "It has none: state k."
+            )
+            yield Problem(rule, did_you_mean(name, list(factors), listed))
 
 
 def _of_looks(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:

@@ -163,7 +163,8 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         )
     refused = [found for m in conduct.mechanisms if (found := why_not(m, protocol))]
     problems += [Problem(*found, "--conduct", conduct.id) for found in refused]
-    problems += conduct_problems(protocol, conduct)
+    factors = [factor.id for factor in resolved.template.nature.factors]
+    problems += conduct_problems(protocol, conduct, factors)
     if resolved.template.nature.intercurrent_events:
         remedy = "Choose a variant without them."
         problems.append(
