@@ -14,6 +14,7 @@ import pytest
 
 from conftest import CORPUS, ROOT
 from trialsim import ProtocolError, load_template, plan_simulation
+from trialsim.analyse.as_recorded import recorded, unfavourable, yes_or_no
 from trialsim.engine.blocks import draw_patients
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS, EndpointKind
 from trialsim.protocol.catalogue import schema_paths
@@ -143,6 +144,18 @@ def scored(kind: type) -> bool:
     return score.shape == treated.shape and bool(np.nanstd(score) > 0)
 
 
+def flawed(kind: type) -> bool:
+    there, row = drawn(kind), registered(kind)
+    if not there or not row:
+        return False
+    batch = yes_or_no(there.batch, there.own)
+    bad = unfavourable(batch, there.own)
+    _, treated = row.score(there.batch, there.own)
+    nobody = recorded(batch, treated, treated & ~treated)
+    analyse = ENDPOINT_KINDS[BinaryEndpoint].analyse if batch is not there.batch else row.analyse
+    return bool(0 < bad.mean() < 1 and analyse(nobody, there.own).failed.all())
+
+
 def in_a_result(kind: type) -> bool:
     there = drawn(kind)
     result = there and there.plan.simulate(replicates=128)
@@ -186,6 +199,7 @@ PARTS = {
     "is not analysed: of its valid file no trial has an estimate": analysed,
     "shows no patients to replay: 'patients' of its analysis": shown,
     "has no number per patient to correlate: 'score' of its analysis": scored,
+    "cannot be carried out with flaws: unfavourable, recorded in analyse/as_recorded.py": flawed,
     "has no power among the rows of a result": in_a_result,
     "is not described in the report: _MECHANISMS in report/content.py": (
         lambda kind: word_of(kind) in _MECHANISMS

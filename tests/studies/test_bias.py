@@ -135,7 +135,7 @@ def test_property_rigorous_trials_are_those_of_simulate():
     [
         ("sepsis", "every-flaw", "cannot be misread"),
         ("sepsis", "rigor", "is no profile of conduct"),
-        ("delayed-effect", "poor", "binary or response"),
+        ("delayed-effect", "poor", "nothing of a time to an event is known beforehand"),
         ("chronic-hepatitis-b", "poor", "nothing of a response is known beforehand"),
     ],
 )

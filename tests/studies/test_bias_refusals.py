@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from trialsim.errors import ProtocolError, RequestError, SimulationError
-from trialsim.protocol.flaw_rules import conduct_problems
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.studies.bias import plan_bias
 
@@ -138,7 +137,7 @@ def test_property_a_profile_that_contradicts_itself_is_refused_with_a_remedy(tmp
         (
             "immortal_time: {strength: 1, exposed_after: 5 d, early_deaths: left-out}",
             ("protocol.endpoints.mortality-28d.better=higher",),
-            "no event that ends it",
+            "the event is a good one",
         ),
         (
             "foreseen_allocation: {strength: 1, list: alternating}",
@@ -184,15 +183,29 @@ def test_property_what_cannot_act_on_a_response_is_refused(tmp_path, text, words
     assert words in str(refused.value)
 
 
-def test_property_outcomes_of_other_kinds_have_no_alternatives_so_far(tmp_path):
-    protocol = load_template("delayed-effect").template.protocol
-    endpoints = "best_of: {strength: 1, among: endpoints, k: 3, correlation: 0.5}"
-    told = [str(p) for p in conduct_problems(protocol, profile(tmp_path, endpoints))]
-    assert any("not of kind time-to-event" in words for words in told)
-    more = profile(tmp_path, "extension: {strength: 1, more: 0.2}")
-    assert any("is not analysed twice" in str(p) for p in conduct_problems(protocol, more))
-    subgroups = profile(tmp_path, "best_of: {strength: 1, among: subgroups, k: 3}")
-    assert not any("kind" in str(p) for p in conduct_problems(protocol, subgroups))
+@pytest.mark.parametrize(
+    ("text", "variant", "words"),
+    [
+        (
+            "best_of: {strength: 1, among: endpoints, k: 3, correlation: 0.5}",
+            "",
+            "not of kind time-to-event",
+        ),
+        ("extension: {strength: 1, more: 0.2}", "", "is not analysed twice"),
+        ("publication: {strength: 1, p_below: 0.1}", "maxcombo", "no P"),
+    ],
+)
+def test_property_what_cannot_act_on_times_to_an_event_is_refused(tmp_path, text, variant, words):
+    resolved = load_template("delayed-effect", variant=variant)
+    with pytest.raises(RequestError) as refused:
+        plan_bias(resolved, profile(tmp_path, text))
+    assert words in str(refused.value)
+    assert all(problem.remedy for problem in refused.value.problems)
+
+
+def test_property_the_best_subgroup_is_there_of_every_kind(tmp_path):
+    own = profile(tmp_path, "best_of: {strength: 1, among: subgroups, k: 3}")
+    assert plan_bias(load_template("delayed-effect"), own).mechanisms
 
 
 def test_property_flaws_that_do_not_act_are_not_refused(tmp_path):

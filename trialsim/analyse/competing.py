@@ -51,7 +51,8 @@ def _contrast(table: CompetingTable, day: float, plan: AnalysisPlan, level: floa
         case _:
             own = [table.cause_specific()]
             tested, cox_fit = weighted_log_rank(own, (LOG_RANK,)), cox(own)
-            z = tested.score[:, 0] / np.sqrt(tested.covariance[:, 0, 0])
+            with np.errstate(divide="ignore", invalid="ignore"):  # of trials without an event
+                z = tested.score[:, 0] / np.sqrt(tested.covariance[:, 0, 0])
             contrast = wald(cox_fit.log_hazard_ratio, cox_fit.standard_error, level)
             return contrast._replace(statistic=z)
 

@@ -110,7 +110,7 @@ def conducted(
     truth: Truth,
     luck: Luck,
     analyse: Analyse,
-    levels: Mapping[str, NDArray[np.int64]],
+    levels: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> LookResults:
     """Analyse a read-out as a trial with the plan's conduct would.
 
@@ -136,7 +136,7 @@ def conducted(
     """
     conduct = plan.conduct
     assert conduct is not None  # the caller looked
-    every = _results(batch, plan, truth, luck, levels)
+    every = _results(batch, plan, truth, luck, levels or {})
     declared = every[0][0].unfavourable
     every = [(_carried_out(own, conduct, luck), how) for own, how in every]
     if isinstance(batch, ResponseBatch):

@@ -19,6 +19,7 @@ from trialsim.protocol.endpoints import (
     Better,
     BinaryEndpoint,
     BinaryTest,
+    MaxComboTest,
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
@@ -46,6 +47,7 @@ def conduct_problems(
         *_of_subgroups(conduct, factors),
         *_of_looks(protocol, conduct),
         *_of_extension(protocol, conduct),
+        *_of_publication(protocol, conduct),
     ]
     return [with_changes(p, field="--conduct", value=conduct.id) for p in found]
 
@@ -90,12 +92,10 @@ def _of_immortal_time(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]
     flaw, primary = conduct.immortal_time, protocol.primary
     if not (flaw and flaw.acts):
         return
-    ends = isinstance(primary, BinaryEndpoint | TimeToEventEndpoint)
-    if not ends or primary.better is not Better.LOWER:
-        rule = (
-            "counts as treated who lived for so long on treatment, and the primary endpoint is no "
-            "event that ends it: binary or time-to-event, lower is better"
-        )
+    if not isinstance(primary, BinaryEndpoint | TimeToEventEndpoint):
+        return  # refused with every flaw that has no meaning for a kind
+    if primary.better is not Better.LOWER:
+        rule = "counts as treated who lived for so long on treatment, and the event is a good one"
         yield Problem(rule, _WITHOUT)
         return
     day = primary.read_out.days_after_entry(protocol.therapy)
@@ -172,9 +172,6 @@ def _of_extension(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     flaw = conduct.extension
     if not (flaw and flaw.acts):
         return
-    if not isinstance(protocol.primary, BinaryEndpoint | ResponseEndpoint):
-        rule = f"recruits more patients, of whom {protocol.primary.kind} is not analysed twice"
-        yield Problem(rule, _WITHOUT)
     if _decides_early(protocol):
         rule = "recruits more patients after the end, and the protocol declares looks"
         yield Problem(rule, _ONE_OUT)
@@ -187,3 +184,11 @@ def _of_extension(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     if protocol.allocation_method is AllocationMethod.RANDOM_ALLOCATION_RULE:
         rule = "recruits more patients, and the arm sizes are fixed in advance"
         yield Problem(rule, "State `sample_size: {total: N}` and permuted blocks.")
+
+
+def _of_publication(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
+    flaw = conduct.publication
+    by_decision = isinstance(protocol.primary.analysis, MaxComboTest)
+    if flaw and flaw.acts and flaw.p_below is not None and by_decision:
+        rule = "states a P, and MaxCombo gives the decision at alpha and no P"
+        yield Problem(rule, "Leave out p_below, or choose another test.")
