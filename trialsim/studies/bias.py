@@ -17,7 +17,7 @@ from trialsim.conduct.publication import published
 from trialsim.conduct.records import Luck
 from trialsim.conduct.reporting import evidence
 from trialsim.engine.blocks import Job
-from trialsim.engine.run import Progress, run
+from trialsim.engine.run import Progress, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
@@ -301,8 +301,11 @@ class PlannedBias:
         SimulationError
             Where too few trials are published to say anything.
         """
+        kernel = kernel_for(self.job, replicates)
+        plans = tuple(replace(plan, kernel=kernel) for plan in self.job.plans)
+        job = replace(self.job, plans=plans, kernel=kernel)
         (simulation,) = run(
-            [self.job], n_replicates=replicates, seed=seed, workers=workers, on_progress=on_progress
+            [job], n_replicates=replicates, seed=seed, workers=workers, on_progress=on_progress
         )
         rows: list[Row] = []
         places = {plan.conduct: index for index, plan in enumerate(self.job.plans)}
