@@ -217,7 +217,7 @@ def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
     """Return what a trial without flaws writes down."""
     bad = unfavourable(batch, plan)
     risks, days = (nan, nan), None
-    if isinstance(batch, TrialBatch):
+    if isinstance(batch, TrialBatch | ResponseBatch):
         control, treated = truth.risks_on(plan.day)
         lower = plan.better is Better.LOWER
         risks = (control, treated) if lower else (1 - control, 1 - treated)
