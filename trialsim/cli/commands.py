@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import shlex
@@ -889,6 +890,8 @@ def replay(options: argparse.Namespace) -> None:
     from trialsim.trial import Kernel
 
     folder = newest_run() if options.template == "last" else Path(options.template)
+    if _replay_flawed(options, folder):
+        return
     seed = 1 if options.seed is None else options.seed
     stored = None
     if (folder / "record.json").is_file():
@@ -916,6 +919,56 @@ def replay(options: argparse.Namespace) -> None:
         _say(f"wrote {written}")
     else:
         print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
+
+
+def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
+    """Show a trial before and after its flaws; False where it is one without flaws."""
+    from trialsim.protocol.load import load_conduct
+    from trialsim.report.flawed_trial import (
+        before_and_after,
+        planned_of_run,
+        tables_of_trial,
+        touched_patients,
+    )
+    from trialsim.report.patients import patients_table, write_patients
+    from trialsim.report.text import wrapped
+    from trialsim.studies.bias import flaw_from_words, plan_bias
+
+    asked = bool(options.conduct or options.only)
+    only = flaw_from_words(options.only) if options.only else None
+    seed = 1 if options.seed is None else options.seed
+    if (folder / "record.json").is_file():
+        planned = planned_of_run(folder, options.conduct, options.replicate, asked=asked)
+        if planned is None:
+            return False
+        _refuse_changes_of_a_run(options)
+        seed = json.loads((folder / "record.json").read_text(encoding="utf-8"))["seed"]
+    elif not asked:
+        return False
+    else:
+        if options.total is not None:
+            options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
+        planned = plan_bias(_load(options), load_conduct(options.conduct or "poor"))
+    scenario = options.scenario or planned.only_scenario()
+    trial = planned.replay(scenario, seed, options.replicate, only=only)
+    written = write_patients(trial, options.out) if options.out else None
+    told = before_and_after(planned, trial, seed)
+    if options.json:
+        stated = trial.conduct.model_dump(mode="json", exclude_none=True)
+        arguments = _arguments(
+            options, scenario=[scenario], replicate=options.replicate, conduct=stated
+        )
+        template, texts = planned.resolved.template.id, {"before and after": told}
+        sha256_, rows = planned.resolved.sha256, tuple(patients_table(trial))
+        found = Document("replay", arguments, template, sha256_, seed, rows=rows, texts=texts)
+        print(found.to_json())
+        return True
+    print(f"{wrapped(told)}\n\n{tables_of_trial(planned, trial)}\n\n{touched_patients(trial)}")
+    if written:
+        _say(f"wrote {written}")
+    else:
+        print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
+    return True
 
 
 def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:
