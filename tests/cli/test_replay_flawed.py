@@ -5,10 +5,27 @@ from __future__ import annotations
 import csv
 import json
 from math import log
+from types import SimpleNamespace
 
 import pytest
 
+from trialsim.cli import main
+
 FAST = ("--total", "120", "--scenario", "or-082", "--replicates", "300", "--seed", "5")
+
+
+@pytest.fixture
+def trialsim(capsys, monkeypatch):
+    """Run a command in this process."""
+
+    def run(*words: str, cwd):
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        status = main(words)
+        told = capsys.readouterr()
+        return SimpleNamespace(returncode=status, stdout=told.out, stderr=told.err)
+
+    return run
 
 
 def run_of(trialsim, folder, *more):
@@ -121,3 +138,32 @@ def test_property_per_1000_of_screen_and_document_agree(trialsim, tmp_path):
     true = {r.get("arm"): r["value"] for r in events if r["mechanism"] == "truth"}
     odds = [p / (1_000 - p) for p in (true["thymalfasin"], true["placebo"])]
     assert log(odds[0] / odds[1]) == pytest.approx(log(0.82))
+
+
+def test_property_figures_are_files_of_the_run_and_in_the_report(trialsim, tmp_path):
+    run_of(trialsim, tmp_path)
+    for name in ("bias", "imbalance", "onetrial"):
+        assert {p.suffix for p in (tmp_path / "run" / "figures").glob(f"{name}.*")} == {
+            ".svg",
+            ".png",
+        }
+    words = ("--out", "r.html", "--markdown", "r.md", "--figures", "figures")
+    done = trialsim("report", "run", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "run" / "results" / "bias.json").read_text())
+    for page in ("r.html", "r.md"):
+        text = (tmp_path / page).read_text(encoding="utf-8")
+        for told in (
+            "Of 1,000 patients: death from any cause",
+            "Baseline imbalance by prognosis",
+            "One trial before and after its flaws",
+            "the same patients before and after",
+        ):
+            assert told in text, (page, told)
+    for line in document["texts"]["one trial"].splitlines():
+        assert line.partition(": ")[2] in (tmp_path / "r.md").read_text(encoding="utf-8")
+    (replayed,) = json.loads(trialsim("replay", "run", "--json", cwd=tmp_path).stdout)[
+        "texts"
+    ].values()
+    assert replayed == document["texts"]["one trial"]
+    assert (tmp_path / "figures" / "onetrial-0.png").exists()

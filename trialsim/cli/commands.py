@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -745,8 +746,10 @@ def bias(options: argparse.Namespace) -> None:
     """Show what flaws of conduct do to an effect."""
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
     from trialsim.figures.bias import bias_figure
+    from trialsim.figures.flawed_patients import flawed_figures
     from trialsim.protocol.load import load_conduct
     from trialsim.report.bias_screen import bias_screen
+    from trialsim.report.flawed_trial import before_and_after
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.bias import flaw_from_words, plan_bias, strengths_from_words
     from trialsim.studies.simulation import plan_simulation
@@ -778,12 +781,17 @@ def bias(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = _arguments(options, scenario=options.scenarios, conduct=stated, **given)
-    document = Document.of_study(resolved, result, arguments, options.seed, command="bias")
+    trial = planned.first_trial(options.seed)
+    texts = {"one trial": before_and_after(planned, trial, options.seed)} if trial else {}
+    kept = replace(result, texts={**result.texts, **texts})
+    document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
     shown = bias_screen(planned, result, options.seed, program_name())
     _print(document.to_json() if options.json else shown)
     if folder:
         with folder.begin():
-            for path in folder.write(document, {"bias": bias_figure(planned, result)}):
+            drawn = {"bias": bias_figure(planned, result)}
+            drawn |= flawed_figures(planned, result, trial)
+            for path in folder.write(document, drawn):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
 
@@ -963,7 +971,8 @@ def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
         found = Document("replay", arguments, template, sha256_, seed, rows=rows, texts=texts)
         print(found.to_json())
         return True
-    print(f"{wrapped(told)}\n\n{tables_of_trial(planned, trial)}\n\n{touched_patients(trial)}")
+    lines = "\n".join(wrapped(line, "  ", "") for line in told.splitlines())
+    print(f"{lines}\n\n{tables_of_trial(planned, trial)}\n\n{touched_patients(trial)}")
     if written:
         _say(f"wrote {written}")
     else:

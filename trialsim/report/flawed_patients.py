@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["header_per_1000", "lines_per_1000", "trials_looked_into"]
+__all__ = ["flaw_in_words", "header_per_1000", "lines_per_1000", "trials_looked_into"]
 
 _OWN = ("events_per_1000", "baseline_imbalance")
 Rows = Sequence[Mapping[str, Any]]
@@ -34,7 +34,7 @@ def lines_per_1000(rows: Rows, arms: tuple[str, str]) -> list[tuple[str, ...]]:
         apart = next((row for row in here if row["measure"] == "baseline_imbalance"), None)
         lines.append(
             (
-                _name(*key),
+                flaw_in_words(*key),
                 _cell(events[arms[1]], 1),
                 _cell(events[arms[0]], 1),
                 _cell(events[None], 1, sign="+"),
@@ -50,7 +50,8 @@ def trials_looked_into(rows: Rows) -> int:
     return max((int(row.get("n_replicates") or 0) for row in found), default=0)
 
 
-def _name(mechanism: str, strength: float | None) -> str:
+def flaw_in_words(mechanism: str, strength: float | None = None) -> str:
+    """Return what a line about a flaw, none or all of them is called."""
     if strength is not None:
         return f"{mechanism} at {strength:g}"
     return {"truth": "the truth", "none": "no flaw", "all": "all of them"}.get(mechanism, mechanism)

@@ -99,27 +99,33 @@ def _planned(run: FinishedRun, replicate: int) -> PlannedBias:
 
 
 def before_and_after(planned: PlannedBias, trial: FlawedTrial, seed: int) -> str:
-    """Return one trial in words: the truth, as planned, what each flaw did, as reported."""
+    """Return one trial in words: the truth, as planned, what each flaw did, as reported.
+
+    Returns
+    -------
+    str
+        Lines of a subject, a colon and a sentence.
+    """
     protocol, plan = planned.job.protocol, planned.job.plans[0]
     what = endpoint_in_words(protocol)
-    parts = [
-        f"{planned.resolved.template.id}, trial {trial.replicate} of seed {seed}, conduct "
-        f"'{trial.conduct.id}'. In truth: {trial.truth.label} ({trial.truth.title}).",
-        f"As planned, of {what}: {_compared(trial.counts_planned)}. {_found(plan, trial.planned)}",
+    lines = [
+        f"{planned.resolved.template.id}: trial {trial.replicate} of seed {seed}, conduct "
+        f"'{trial.conduct.id}'. In truth {trial.truth.label} ({trial.truth.title}).",
+        f"As planned: {_compared(trial.counts_planned)} with {what}. {_found(plan, trial.planned)}",
         *_flaws(protocol, trial),
         f"As reported: {_compared(trial.counts_reported)}. {_found(plan, trial.reported)}",
     ]
     if not trial.counts_are_reported:
-        parts.append("The result reported was chosen among several: it is not that of this table.")
+        lines.append("Chosen: the result reported is one of several, not that of this table.")
     if trial.imbalance_planned is not None and trial.imbalance_reported is not None:
-        parts.append(
-            "Prognosis of the treated less that of controls (larger is better), in standard "
+        lines.append(
+            "Prognosis: of the treated less that of controls (larger is better), in standard "
             f"deviations: {trial.imbalance_planned:+.2f} as planned, "
             f"{trial.imbalance_reported:+.2f} among those analysed."
         )
     if trial.published is not None:
-        parts.append(f"It was {'published' if trial.published else 'not published'}.")
-    return " ".join(parts)
+        lines.append(f"Publication: it was {'' if trial.published else 'not '}published.")
+    return "\n".join(lines)
 
 
 def _compared(counts: Counts) -> str:
@@ -160,9 +166,8 @@ def _flaws(protocol: Protocol, trial: FlawedTrial) -> Iterator[str]:
             if whose[arm.id]
         )
         done = _DONE.get(mechanism, "touched")
-        yield (
-            f"{mechanism}: {n:,} {'was' if n == 1 else 'were'} {done}{f' ({of})' if of else ''}."
-        )
+        who = f"{n:,} were" if n > 1 else f"{n or 'nobody'} was"
+        yield f"{mechanism}: {who} {done}{f' ({of})' if of else ''}."
 
 
 def tables_of_trial(planned: PlannedBias, trial: FlawedTrial) -> str:

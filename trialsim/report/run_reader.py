@@ -27,7 +27,7 @@ __all__ = ["FinishedRun", "flawed_runs", "newest_run", "planned_run", "read_run"
 _NEEDED = {"protocol", "seed", "version", "arguments", "rows", "observed", "texts", "warnings"}
 _DRAWING = {
     *("svg", "g", "path", "rect", "circle", "line", "polyline", "polygon", "text", "tspan"),
-    *("use", "defs", "clipPath", "style", "title", "desc", "metadata"),
+    *("use", "defs", "clipPath", "pattern", "style", "title", "desc", "metadata"),
     *("RDF", "Work", "type", "format", "creator", "Agent"),  # matplotlib's own metadata
 }
 _RUN_AGAIN = "Run the simulation again into a new folder."

@@ -266,12 +266,7 @@ class PlannedBias:
             }
             for results in simulation.results
         ]
-        looked = look_into(
-            self.job,
-            [{p: own.results for p, own in one.items() if self._is_shown(p)} for one in found],
-            seed,
-            min(replicates, LOOKED_INTO),
-        )
+        looked = self._looked_into(found, seed, min(replicates, LOOKED_INTO))
         for truth, own, seen in zip(self.job.truths, found, looked, strict=True):
             rows += self._rows(truth, own, seen)
         cited = [reference.evidence for reference in self.resolved.template.observed]
@@ -308,6 +303,10 @@ class PlannedBias:
             rule = f"is no flaw of conduct '{self.conduct.id}' that acts"
             remedy = f"Its flaws are {', '.join(self.mechanisms)}."
             raise RequestError(Problem(rule, remedy, "--only", f"'{only}'"))
+        if not self._is_counted:
+            kind = self.job.protocol.primary.kind
+            rule = f"shows binary and response endpoints before and after flaws, not {kind}"
+            raise RequestError(Problem(rule, "Replay it without flaws.", "replay", self.conduct.id))
         (chosen,) = self.resolved.scenarios([scenario])
         truth, plan = self.resolved.truth(chosen), self.job.plans[0]
         conduct = self.conduct.only({only}) if only else self.conduct
@@ -322,6 +321,10 @@ class PlannedBias:
             return trial
         out = self._published(conduct, both[1], seed, block)[column] & ~both[1].failed[column, -1]
         return replace(trial, published=bool(out))
+
+    def first_trial(self, seed: int) -> FlawedTrial | None:
+        """Return trial 1 of the first scenario; None where a trial is no 2 x 2 table."""
+        return self.replay(self.scenarios[0].id, seed, 1) if self._is_counted else None
 
     def only_scenario(self) -> str:
         """Return the scenario, where there is one (RequestError)."""
@@ -361,6 +364,20 @@ class PlannedBias:
             Luck(Streams(seed), block, (0, self.job.block_width)),
         )
 
+    def _looked_into(
+        self, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
+    ) -> list[dict[Conduct, LookedInto]]:
+        """Return, per truth, what the records of the first n trials say; empty of other kinds."""
+        if not self._is_counted:
+            return [{} for _ in found]
+        shown = [{p: own.results for p, own in one.items() if self._is_shown(p)} for one in found]
+        return look_into(self.job, shown, seed, n)
+
+    @property
+    def _is_counted(self) -> bool:
+        """Whether a trial is a 2 x 2 table."""
+        return isinstance(self.job.protocol.primary, BinaryEndpoint | ResponseEndpoint)
+
     def _is_shown(self, profile: Conduct) -> bool:
         """Whether it has lines of its own: no flaw, one, or all."""
         return bool(self.only) or len(profile.mechanisms) in (0, 1, len(self.mechanisms))
@@ -374,13 +391,13 @@ class PlannedBias:
         protocol = self.resolved.template.protocol
         plan, primary = self.job.plans[0], protocol.primary
         assert isinstance(plan.summary, Summary)
-        risks = truth.risks_on(plan.day)
-        theta = true_effect(risks, plan.summary)
+        theta = true_effect(truth.risks_on(plan.day), plan.summary)
         blank = Row.about(
             Measure.RISK, truth.scenario, primary.id, primary.read_out, self.resolved.variant
         )
         arms = (protocol.control.id, protocol.experimental.id)
-        yield from true_rows(risks, blank, arms)
+        if looked:
+            yield from true_rows(truth.risks_on(plan.day), blank, arms)
         base = found[self.profiles[0]]
         for profile, own in found.items():
             names = [str(m) for m in profile.mechanisms] if profile is not self.profiles[0] else []
@@ -393,7 +410,8 @@ class PlannedBias:
             label = str(self.only) if strength is not None else label
             here = replace(blank, mechanism=label, strength=strength)
             yield from self._one(own, base, theta, plan.summary, here)
-            yield from looked[profile].rows(own.out, here, arms)
+            if profile in looked:
+                yield from looked[profile].rows(own.out, here, arms)
         if not self.only:
             yield from self._shares(found, theta, blank)
 
