@@ -238,3 +238,13 @@ def test_property_where_nothing_is_known_of_prognosis_it_is_said():
     assert "prognosis" in row.why
     events = rows(result, Measure.EVENTS_PER_1000, "exclusion")
     assert all(r.value is not None and r.mcse > 0 for r in events.values())
+
+
+def test_property_other_kinds_of_endpoint_are_refused_with_a_remedy():
+    resolved = load_template("delayed-effect")
+    conduct = Conduct(id="own", title="t", exclusion=Exclusion(strength=0.2))
+    planned = PlannedBias(resolved, conduct, resolved.scenarios(["at-once"]))
+    assert planned.first_trial(1) is None
+    with pytest.raises(RequestError, match="binary and response") as refused:
+        planned.replay("at-once", 1, 1)
+    assert all(problem.remedy for problem in refused.value.problems)
