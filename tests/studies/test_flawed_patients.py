@@ -12,13 +12,14 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from trialsim.analyse.binary import analyse_counts
+from trialsim.engine.flawed_trials import flawed_trial
 from trialsim.engine.run import run
 from trialsim.errors import RequestError
 from trialsim.protocol.conduct import Conduct, Exclusion, ForeseenAllocation, Mechanism
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.studies.bias import PlannedBias, plan_bias
 from trialsim.studies.flawed_patients import look_into
-from trialsim.trial import Measure
+from trialsim.trial import Measure, Row
 
 SMALL = "protocol.sample_size={total: 120}"
 NOT_DEATH = "protocol.endpoints.mortality-28d.event=organ failure"
@@ -84,6 +85,30 @@ def test_property_a_replayed_trial_is_that_of_the_study_to_the_last_bit(name, re
         assert analyse_counts(*table, plan).estimate[0, 0] == found.estimate[0, -1]
         assert table[1][0] + table[3][0] == found.information[0, -1]
     assert trial.counts_are_reported
+
+
+def test_property_a_result_that_is_not_of_the_table_is_told_from_it():
+    planned, (flawless, flawed) = study("three")
+    truth, job = planned.job.truths[0], planned.job
+    one = slice(6, 7)
+    chosen = replace(
+        flawed.only(one), estimate=flawed.estimate[one] - 0.1, information=np.array([[40.0]])
+    )
+    both = (flawless.only(one), chosen)
+    trial = flawed_trial(job, truth, planned.conduct, SEED, 7, both)
+    assert not trial.counts_are_reported
+    assert counted(planned, trial.patients, "reported") == counted(
+        planned, replayed("three", 7).patients, "reported"
+    )
+    everyone = {planned.conduct: replace(flawed, estimate=flawed.estimate - 0.1)}
+    (looked,) = look_into(job, [everyone], SEED, 256)
+    assert not looked[planned.conduct].complete
+    (plain,) = look_into(job, [{planned.conduct: flawed}], SEED, 256)
+    assert np.array_equal(looked[planned.conduct].imbalance, plain[planned.conduct].imbalance)
+    blank = Row(measure=Measure.RISK, value=None)
+    told = list(looked[planned.conduct].rows(np.ones(256, dtype=bool), blank, ("c", "t")))
+    assert [row.value for row in told if row.measure is Measure.EVENTS_PER_1000] == [None] * 3
+    assert "chosen among several" in told[0].why
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -268,18 +268,19 @@ def flawed_trial(
     first = block.planned(0, plan)
     steps = block.steps(0, plan, conduct)
     before, after = _one(first, column), _one(steps[-1].after if steps else first, column)
-    planned_in, reported_in = (
-        reached(_wide(records), own)[:, 0]
-        for records, own in ((before, results[0]), (after, results[1]))
-    )
-    tables = [
-        Counts.of(_wide(records), who[:, None], plan.better)
-        for records, who in ((before, planned_in), (after, reported_in))
-    ]
+    planned_in = reached(_wide(before), results[0])[:, 0]
+    reported_in = reached(_wide(after), results[1])[:, 0]
+    counts_planned = Counts.of(_wide(before), planned_in[:, None], plan.better)
+    counts_reported = Counts.of(_wide(after), reported_in[:, None], plan.better)
+    recruited = np.arange(len(reported_in)) < plan.n_total
+    are_reported = bool(counts_reported.gives(results[1], plan)[0])
+    if not are_reported:  # how many the chosen result read says nothing of the declared one
+        reported_in = after.included & recruited
+        counts_reported = Counts.of(_wide(after), reported_in[:, None], plan.better)
     arms = (protocol.control.id, protocol.experimental.id)
     touched = {step.mechanism: step.told(column, arms, plan.better) for step in steps}
     if Mechanism.UNDECLARED_LOOKS in conduct.mechanisms:
-        missed = after.included & ~reported_in
+        missed = after.included & ~reported_in & recruited
         touched[Mechanism.UNDECLARED_LOOKS] = np.where(missed, "not reached", "")
     patients = _baseline(
         protocol, truth, candidates, batches[plan.endpoint], column, before.treated
@@ -298,19 +299,20 @@ def flawed_trial(
         None if own is None else _imbalance_of_one(own, records, who)
         for records, who in ((before, planned_in), (after, reported_in))
     ]
+    there = slice(int(np.flatnonzero(recruited | reported_in)[-1]) + 1)
     return FlawedTrial(
         truth=truth,
         replicate=replicate,
         conduct=conduct,
         planned=results[0],
         reported=results[1],
-        counts_planned=tables[0],
-        counts_reported=tables[1],
-        counts_are_reported=bool(tables[1].gives(results[1], plan)[0]),
+        counts_planned=counts_planned,
+        counts_reported=counts_reported,
+        counts_are_reported=are_reported,
         imbalance_planned=apart[0],
         imbalance_reported=apart[1],
-        touched=touched,
-        patients=patients,
+        touched={mechanism: told[there] for mechanism, told in touched.items()},
+        patients={name: values[there] for name, values in patients.items()},
     )
 
 

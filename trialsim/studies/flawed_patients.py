@@ -40,7 +40,8 @@ class LookedInto:
     treated, control : ndarray of float, shape (n_reps,)
         Events per 1,000 of those analysed; NaN where there are none.
     imbalance : ndarray of float, shape (n_reps,), or None
-        Mean prognosis of the treated less that of controls, in SDs of the trial.
+        Mean prognosis of the treated less that of controls, in SDs of the trial; among those of the
+        declared analysis, where the result is chosen among several.
     complete : bool
         Whether every table gives the estimate its trial reports.
     """
@@ -147,12 +148,15 @@ def _of_block(
     records = first_trials(steps[-1].after if steps else block.planned(truth, plan), n)
     who = reached(records, results)
     counts = Counts.of(records, who, plan.better)
+    own = counts.gives(results, plan)
+    declared = records.included & (np.arange(len(who)) < plan.n_total)[:, None]
+    who = np.where(own, who, declared)
     known = prognosis(block.drawn(conduct)[0], plan.better)
     return LookedInto(
         _per_1000(counts.events_treated, counts.n_treated),
         _per_1000(counts.events_control, counts.n_control),
         None if known is None else imbalance(known[:, :n], records.treated, who),
-        bool(counts.gives(results, plan).all()),
+        bool(own.all()),
     )
 
 
