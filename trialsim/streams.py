@@ -57,9 +57,13 @@ class Decision(IntEnum):
     DIFFERENTIAL_LOSS = 34
     ASSESSMENT = 35
     NON_ADHERENCE = 36
+    IMMORTAL_TIME = 37
     UNDECLARED_LOOKS = 38
+    ALTERNATION = 39
+    BEST_OF = 40
     PUBLICATION = 41
     CONDUCT_STRENGTH = 42
+    EXTENSION = 43
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

@@ -431,6 +431,7 @@ class Measure(StrEnum):
     DIFFERENCE_OF_DIFFERENCES = "difference_of_differences"  # the same of a difference
     PUBLISHED_SHARE = "published_share"  # of the trials analysed
     BASELINE_IMBALANCE = "baseline_imbalance"  # prognosis, treated less control, in SD
+    EVENTS_PER_1000 = "events_per_1000"  # in an arm, or treated less control; mean over trials
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
     POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
     POWER_DIFFERENCE = "power_difference"  # from the reference horizon, of the same trials

@@ -21,13 +21,16 @@ from trialsim.kernels import survival
 from trialsim.kernels.survival import followed
 from trialsim.protocol.conduct import (
     Assessment,
+    BestOfSubgroups,
     CoIntervention,
     Conduct,
     DifferentialLoss,
     Exclusion,
+    Extension,
     ForeseenAllocation,
     Foresight,
     HistoricalControls,
+    ImmortalTime,
     Mechanism,
     NonAdherence,
     PublicationFilter,
@@ -112,12 +115,18 @@ def flaws(strength: float) -> dict[Mechanism, Any]:
         ),
         Mechanism.PER_PROTOCOL: NonAdherence(strength=strength, non_adherent=CELLS),
         Mechanism.AS_TREATED: NonAdherence(strength=strength, non_adherent=CELLS),
+        Mechanism.IMMORTAL_TIME: ImmortalTime(
+            strength=strength, exposed_after="5 d", early_deaths="left-out"
+        ),
+        Mechanism.BEST_OF: BestOfSubgroups(strength=strength, among="subgroups", k=3),
         Mechanism.UNDECLARED_LOOKS: UndeclaredLooks(strength=strength, looks=3),
+        Mechanism.EXTENSION: Extension(strength=strength, more=0.5),
         Mechanism.PUBLICATION: PublicationFilter(strength=strength),
     }
 
 
-ON_PATIENTS = [m for m in flaws(0) if m is not Mechanism.PUBLICATION]
+# Not where it acts on results, or on patients that only a plan with it recruits.
+ON_PATIENTS = [m for m in flaws(0) if m not in (Mechanism.PUBLICATION, Mechanism.EXTENSION)]
 
 
 def only(mechanism: Mechanism, strength: float) -> Conduct:

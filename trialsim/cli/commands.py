@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import shlex
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -744,8 +746,10 @@ def bias(options: argparse.Namespace) -> None:
     """Show what flaws of conduct do to an effect."""
     from trialsim.engine.run import check_request, cpus_available, estimated_seconds
     from trialsim.figures.bias import bias_figure
+    from trialsim.figures.flawed_patients import flawed_figures
     from trialsim.protocol.load import load_conduct
     from trialsim.report.bias_screen import bias_screen
+    from trialsim.report.flawed_trial import before_and_after
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.bias import flaw_from_words, plan_bias, strengths_from_words
     from trialsim.studies.simulation import plan_simulation
@@ -777,12 +781,17 @@ def bias(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = _arguments(options, scenario=options.scenarios, conduct=stated, **given)
-    document = Document.of_study(resolved, result, arguments, options.seed, command="bias")
+    trial = planned.first_trial(options.seed)
+    texts = {"one trial": before_and_after(planned, trial, options.seed)} if trial else {}
+    kept = replace(result, texts={**result.texts, **texts})
+    document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
     shown = bias_screen(planned, result, options.seed, program_name())
     _print(document.to_json() if options.json else shown)
     if folder:
         with folder.begin():
-            for path in folder.write(document, {"bias": bias_figure(planned, result)}):
+            drawn = {"bias": bias_figure(planned, result)}
+            drawn |= flawed_figures(planned, result, trial)
+            for path in folder.write(document, drawn):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
 
@@ -889,6 +898,8 @@ def replay(options: argparse.Namespace) -> None:
     from trialsim.trial import Kernel
 
     folder = newest_run() if options.template == "last" else Path(options.template)
+    if _replay_flawed(options, folder):
+        return
     seed = 1 if options.seed is None else options.seed
     stored = None
     if (folder / "record.json").is_file():
@@ -916,6 +927,57 @@ def replay(options: argparse.Namespace) -> None:
         _say(f"wrote {written}")
     else:
         print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
+
+
+def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
+    """Show a trial before and after its flaws; False where it is one without flaws."""
+    from trialsim.protocol.load import load_conduct
+    from trialsim.report.flawed_trial import (
+        before_and_after,
+        planned_of_run,
+        tables_of_trial,
+        touched_patients,
+    )
+    from trialsim.report.patients import patients_table, write_patients
+    from trialsim.report.text import wrapped
+    from trialsim.studies.bias import flaw_from_words, plan_bias
+
+    asked = bool(options.conduct or options.only)
+    only = flaw_from_words(options.only) if options.only else None
+    seed = 1 if options.seed is None else options.seed
+    if (folder / "record.json").is_file():
+        planned = planned_of_run(folder, options.conduct, options.replicate, asked=asked)
+        if planned is None:
+            return False
+        _refuse_changes_of_a_run(options)
+        seed = json.loads((folder / "record.json").read_text(encoding="utf-8"))["seed"]
+    elif not asked:
+        return False
+    else:
+        if options.total is not None:
+            options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
+        planned = plan_bias(_load(options), load_conduct(options.conduct or "poor"))
+    scenario = options.scenario or planned.only_scenario()
+    trial = planned.replay(scenario, seed, options.replicate, only=only)
+    written = write_patients(trial, options.out) if options.out else None
+    told = before_and_after(planned, trial, seed)
+    if options.json:
+        stated = trial.conduct.model_dump(mode="json", exclude_none=True)
+        arguments = _arguments(
+            options, scenario=[scenario], replicate=options.replicate, conduct=stated
+        )
+        template, texts = planned.resolved.template.id, {"before and after": told}
+        sha256_, rows = planned.resolved.sha256, tuple(patients_table(trial))
+        found = Document("replay", arguments, template, sha256_, seed, rows=rows, texts=texts)
+        print(found.to_json())
+        return True
+    lines = "\n".join(wrapped(line, "  ", "") for line in told.splitlines())
+    print(f"{lines}\n\n{tables_of_trial(planned, trial)}\n\n{touched_patients(trial)}")
+    if written:
+        _say(f"wrote {written}")
+    else:
+        print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
+    return True
 
 
 def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:

@@ -482,6 +482,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     replay.add_argument(
         "--out", type=Path, metavar="FILE", help="all patients, as .csv or .parquet; a new file"
     )
+    replay.add_argument(
+        "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
+    )
+    replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")

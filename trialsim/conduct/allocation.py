@@ -31,6 +31,8 @@ class AllocationList:
     strata : ndarray of int
         0 .. `n_strata` - 1.
     ratio : (treated, control)
+    alternates : bool
+        One arm, then the other: known from the second patient on.
     """
 
     assigned: Bools
@@ -38,6 +40,16 @@ class AllocationList:
     strata: Ints
     n_strata: int
     ratio: tuple[int, int]
+    alternates: bool = False
+
+    @classmethod
+    def alternating(cls, shape: tuple[int, int], luck: Luck) -> AllocationList:
+        """Return quasi-random lists, a coin deciding the first arm of every trial."""
+        first = luck.of_trials(Decision.ALTERNATION) < 0.5
+        assigned = (np.arange(shape[0])[:, None] % 2 == 0) == first
+        opens = np.zeros(shape, dtype=bool)
+        strata = np.zeros(shape, dtype=np.int64)
+        return cls(assigned, opens, strata, 1, (1, 1), alternates=True)
 
 
 def guesses(lists: AllocationList) -> NDArray[np.int8]:
@@ -46,9 +58,14 @@ def guesses(lists: AllocationList) -> NDArray[np.int8]:
     The arm that lags behind its share of the open block, from the assignments made in it so far.
     With equal arms this is the convergence strategy; in a block of 2b it is right (b + half of
     (4^b / C(2b, b) - 1)) times, ties decided by a coin (Blackwell and Hodges 1957, Annals of
-    Mathematical Statistics 28:449-460).
+    Mathematical Statistics 28:449-460). Of simple allocation, where everyone opens a block, nothing
+    is known; of an alternating list everything but the first arm.
     """
     n_patients, n_reps = lists.assigned.shape
+    if lists.alternates:
+        known = np.where(lists.assigned, 1, -1).astype(np.int8)
+        known[0] = 0
+        return known
     found = np.empty((n_patients, n_reps), dtype=np.int8)
     lead = np.zeros(lists.n_strata * n_reps, dtype=np.int64)  # of control, in parts of the ratio
     places = lists.strata * n_reps + np.arange(n_reps)

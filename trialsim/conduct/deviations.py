@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import log1p
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trialsim.conduct.attrition import probabilities
 from trialsim.conduct.records import Luck, Records
 from trialsim.protocol.conduct import (
     CoIntervention,
+    EarlyDeaths,
     HistoricalControls,
+    ImmortalTime,
     Mechanism,
     NonAdherence,
 )
 from trialsim.streams import Decision
 
-__all__ = ["as_treated", "co_intervention", "historical_controls", "per_protocol"]
+__all__ = [
+    "as_treated",
+    "co_intervention",
+    "days_of_death",
+    "historical_controls",
+    "immortal_time",
+    "per_protocol",
+]
 
 
 def co_intervention(records: Records, flaw: CoIntervention, luck: Luck) -> Records:
@@ -100,3 +113,51 @@ def as_treated(records: Records, flaw: NonAdherence, luck: Luck) -> Records:
         records, flaw.non_adherent
     )
     return replace(records, treated=records.treated ^ crosses)
+
+
+def days_of_death(records: Records, luck: Luck) -> NDArray[np.float64]:
+    """Return when the treated with the outcome had it, in days since entry.
+
+    Where times are not known, a constant hazard up to the read-out (assumed): of those with the
+    event, a share (1 - (1 - p)^(t / day)) / p has it by t, p being the true risk of the treated.
+
+    Returns
+    -------
+    ndarray of float, shape (n_patients, n_reps)
+        Infinity for those without the event.
+    """
+    if records.event_days is not None:
+        return records.event_days
+    uniforms = luck.of_patients(Decision.IMMORTAL_TIME)
+    risk = records.treated_risk
+    days = records.day * np.log1p(-uniforms * risk) / log1p(-risk)
+    return np.where(records.unfavourable, days, np.inf)
+
+
+def immortal_time(records: Records, flaw: ImmortalTime, luck: Luck) -> Records:
+    """Count as treated only who lived to have had treatment for so long.
+
+    Of exponential times with hazard h, the same in both arms, followed until all have died, those
+    counted as treated after d days have 1 / (1 + h d) times the events per year at risk of controls
+    where early deaths are left out (Suissa 2008, American Journal of Epidemiology 167:492-499, on
+    the bias; the formula is derived in docs/methods.md).
+
+    Parameters
+    ----------
+    records : Records
+        Of an event that ends treatment, with `treated_risk` and `day`, or `event_days`.
+    flaw : ImmortalTime
+    luck : Luck
+
+    Returns
+    -------
+    Records
+    """
+    strength = luck.strength(Mechanism.IMMORTAL_TIME, flaw.strength)
+    acts = luck.of_patients(Decision.IMMORTAL_TIME, "counted") < strength
+    early = acts & records.treated & (days_of_death(records, luck) < flaw.exposed_after.days)
+    match flaw.early_deaths:
+        case EarlyDeaths.LEFT_OUT:
+            return replace(records, included=records.included & ~early)
+        case EarlyDeaths.COUNTED_AS_UNTREATED:
+            return replace(records, treated=records.treated & ~early)

@@ -16,7 +16,12 @@ Floats = NDArray[np.float64]
 
 
 def published(
-    flaw: PublicationFilter, rejected: Bools, z: Floats, n_patients: int, luck: Luck
+    flaw: PublicationFilter,
+    rejected: Bools,
+    z: Floats,
+    n_patients: int,
+    luck: Luck,
+    p_value: Floats | None = None,
 ) -> Bools:
     """Return which trials are published, shape (n_reps,).
 
@@ -30,7 +35,12 @@ def published(
     n_patients : int
         Planned; from `always_from` on a trial is published whatever it finds.
     luck : Luck
+    p_value : ndarray of float, shape (n_reps,)
+        Asked for where the filter states the P below which a result counts.
     """
+    if flaw.p_below is not None:
+        assert p_value is not None
+        rejected = p_value < flaw.p_below
     sure = rejected & ((z > 0) if flaw.significant == "benefit" else True)
     if flaw.always_from is not None and n_patients >= flaw.always_from:
         return np.ones(rejected.shape, dtype=bool)

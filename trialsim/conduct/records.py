@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,22 @@ class Records:
     control_risk : float
         True marginal risk of the unfavourable outcome among controls; NaN where that is no yes
         or no.
+    treated_risk : float
+        The same among the treated.
+    day : float
+        Of the read-out, since entry; NaN where it is not known.
+    event_days : ndarray of float, or None
+        Since entry, of a time to an event, infinity for none seen; None where only that it came by
+        the read-out is known.
     """
 
     treated: Bools
     unfavourable: Bools
     included: Bools
     control_risk: float
+    treated_risk: float = nan
+    day: float = nan
+    event_days: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,14 @@ class Luck:
     def of_patients(self, decision: Decision, item: str = "") -> Floats:
         """Return one uniform per patient, shape (n_patients, n_reps)."""
         return self._once((decision, item, True), self.shape)
+
+    def normals(self, decision: Decision, item: str) -> Floats:
+        """Return one standard normal number per patient, shape (n_patients, n_reps)."""
+        key = (decision, f"{item}, normal", True)
+        if key not in self._drawn:
+            generator = self.streams.generator(decision, self.block, item)
+            self._drawn[key] = generator.standard_normal(self.shape)
+        return self._drawn[key]
 
     def of_trials(self, decision: Decision, item: str = "") -> Floats:
         """Return one uniform per trial, shape (n_reps,)."""

@@ -22,7 +22,7 @@ from trialsim.generate.intercurrent import draw_event_days, eventful
 from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import Selecting, draw_outcome
 from trialsim.generate.prognosis import expected_outcome
-from trialsim.protocol.conduct import ForeseenAllocation
+from trialsim.protocol.conduct import BestOfSubgroups, ForeseenAllocation
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ResponseEndpoint
 from trialsim.protocol.outcomes import MeasuredTruth
@@ -115,7 +115,8 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
             return analyse_read_outs(own[plan.endpoint], plan, streams, block)
         if plan.conduct:
             analyse = kind_of(job.protocol, job.protocol.endpoint(plan.endpoint)).analyse
-            return conducted(own[plan.endpoint], plan, job.truths[truth], luck, analyse)
+            batch, levels = own[plan.endpoint], candidates.levels
+            return conducted(batch, plan, job.truths[truth], luck, analyse, levels)
         return _analysed(job, own, plan, candidates)
 
     return [[found(index, plan) for plan in job.plans] for index in range(len(job.truths))]
@@ -259,6 +260,8 @@ def _told_apart(job: Job) -> frozenset[str]:
         names |= {name for name, _ in truth.lifetimes.differs_by} if truth.lifetimes else set()
         names |= {truth.courses.factor} - {""} if truth.courses else set()
     for plan in job.plans:
+        flaw = plan.conduct.best_of if plan.conduct else None
+        names |= set(flaw.factors) if isinstance(flaw, BestOfSubgroups) and flaw.acts else set()
         match plan.part:
             case InLevel(factor):
                 names.add(factor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from math import nan
 from typing import Any
@@ -20,14 +20,29 @@ from trialsim.conduct.deviations import (
     as_treated,
     co_intervention,
     historical_controls,
+    immortal_time,
     per_protocol,
 )
 from trialsim.conduct.records import Luck, Records
-from trialsim.conduct.reporting import looking_at
+from trialsim.conduct.reporting import (
+    Alternative,
+    alternatives,
+    best,
+    extending,
+    looking_at,
+    replaced,
+)
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.allocation import block_openings
-from trialsim.kernels.survival import FollowUp
-from trialsim.protocol.conduct import ForeseenAllocation, Mechanism
+from trialsim.kernels.survival import FollowUp, followed
+from trialsim.protocol.conduct import (
+    AllocationListKind,
+    BestOfTimePoints,
+    Conduct,
+    ForeseenAllocation,
+    Mechanism,
+    UndeclaredLooks,
+)
 from trialsim.protocol.design import AllocationMethod, Protocol
 from trialsim.protocol.endpoints import Better
 from trialsim.protocol.scenario import Truth
@@ -49,6 +64,7 @@ _ON_RECORDS: tuple[tuple[Mechanism, Callable[[Records, Any, Luck], Records]], ..
     (Mechanism.ASSESSMENT, misread),
     (Mechanism.PER_PROTOCOL, per_protocol),
     (Mechanism.AS_TREATED, as_treated),
+    (Mechanism.IMMORTAL_TIME, immortal_time),
 )
 
 
@@ -69,6 +85,10 @@ def steered(
         Of `generate.prognosis.expected_outcome`.
     """
     shape = assigned.shape
+    luck = Luck(streams, block, shape)
+    merit = -expected if protocol.primary.better is Better.LOWER else expected
+    if flaw.list is AllocationListKind.ALTERNATING:
+        return foreseen(AllocationList.alternating(shape, luck), merit, flaw, luck)
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
     opens = np.zeros(shape, dtype=bool)
     match protocol.allocation_method:
@@ -80,13 +100,17 @@ def steered(
             strata, n_strata = candidates.strata, candidates.n_strata
             sizes = streams.generator(Decision.BLOCK_SIZE, block).random(shape)
             opens = block_openings(sizes, strata, n_strata, protocol.block_sizes)
-    merit = -expected if protocol.primary.better is Better.LOWER else expected
     lists = AllocationList(assigned, opens, strata, n_strata, protocol.ratio)
-    return foreseen(lists, merit, flaw, Luck(streams, block, shape))
+    return foreseen(lists, merit, flaw, luck)
 
 
 def conducted(
-    batch: Any, plan: AnalysisPlan, truth: Truth, luck: Luck, analyse: Analyse
+    batch: Any,
+    plan: AnalysisPlan,
+    truth: Truth,
+    luck: Luck,
+    analyse: Analyse,
+    levels: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> LookResults:
     """Analyse a read-out as a trial with the plan's conduct would.
 
@@ -102,6 +126,8 @@ def conducted(
     luck : Luck
     analyse : callable
         Of the endpoint's kind.
+    levels : mapping of str to ndarray of int, shape (n_patients, n_reps)
+        Of the factors that flaws tell patients apart by, by their id.
 
     Returns
     -------
@@ -110,39 +136,101 @@ def conducted(
     """
     conduct = plan.conduct
     assert conduct is not None  # the caller looked
+    every = _results(batch, plan, truth, luck, levels or {})
+    declared = every[0][0].unfavourable
+    every = [(_carried_out(own, conduct, luck), how) for own, how in every]
     if isinstance(batch, ResponseBatch):
         batch, analyse = yes_or_no(batch, plan), binary.analyse
-    before = records = _records(batch, plan, truth)
+    ways = []
+    for own, how in every:
+        seen = recorded(batch, own.treated, own.included)
+        if own.unfavourable is not declared:
+            seen = rewritten(seen, own.unfavourable, plan.better)
+        ways.append((seen, how))
+    flaw, more = conduct.undeclared_looks, conduct.extension
+    looks = flaw if flaw and flaw.acts else None
+    planned = [(_first(seen, plan.n_total), how) for seen, how in ways]
+    found = _reported(planned, analyse, conduct, looks, luck)
+    if more and more.acts:
+        goes_on = extending(found, plan, more, luck)
+        found = replaced(found, _reported(ways, analyse, conduct, None, luck), goes_on)
+    return found
+
+
+def _results(
+    batch: Any,
+    plan: AnalysisPlan,
+    truth: Truth,
+    luck: Luck,
+    levels: Mapping[str, NDArray[np.int64]],
+) -> list[Alternative]:
+    """Return what a result is chosen from, the declared analysis first."""
+    plain = replace(plan, conduct=None)
+    records = _records(yes_or_no(batch, plan), plan, truth)
+    flaw = plan.conduct.best_of if plan.conduct else None
+    if not (flaw and flaw.acts):
+        return [(records, plain)]
+    if isinstance(flaw, BestOfTimePoints) and isinstance(batch, ResponseBatch):
+        visits = [replace(plan, visit=plan.visit - back) for back in range(1, flaw.k)]
+        others = [_records(yes_or_no(batch, own), own, truth) for own in visits]
+        return [(own, plain) for own in (records, *others)]
+    return alternatives(records, plain, flaw, luck, levels)
+
+
+def _carried_out(records: Records, conduct: Conduct, luck: Luck) -> Records:
     for mechanism, act in _ON_RECORDS:
         if (flaw := conduct.of(mechanism)) and flaw.acts:
             records = act(records, flaw, luck)
-    seen, plain = recorded(batch, records.treated, records.included), replace(plan, conduct=None)
-    if records.unfavourable is not before.unfavourable:
-        seen = rewritten(seen, records.unfavourable, plan.better)
-    if not ((flaw := conduct.undeclared_looks) and flaw.acts):
-        return analyse(seen, plain)
-    peeking = looking_at(plain, flaw)
-    every = analyse(seen, peeking)
+    return records
+
+
+def _first(batch: Any, n: int) -> Any:
+    """Return a batch of the first n patients; only what is a yes or no is ever extended."""
+    if not isinstance(batch, TrialBatch) or n in (0, len(batch.assigned)):
+        return batch
+    entry = None if batch.entry is None else batch.entry[:n]
+    included = None if batch.included is None else batch.included[:n]
+    return TrialBatch(batch.assigned[:n], batch.events[:, :n], entry, included)
+
+
+def _reported(
+    ways: Sequence[tuple[Any, AnalysisPlan]],
+    analyse: Analyse,
+    conduct: Conduct,
+    looks: UndeclaredLooks | None,
+    luck: Luck,
+) -> LookResults:
+    """Analyse the records in every way there is, and return what is reported."""
+    found = [analyse(seen, looking_at(how, looks) if looks else how) for seen, how in ways]
+    plan, flaw = ways[0][1], conduct.best_of
+    result = best(found, plan, flaw, luck) if flaw and flaw.acts else found[0]
+    if not looks:
+        return result
     peeks = luck.of_trials(Decision.UNDECLARED_LOOKS) < luck.strength(
-        Mechanism.UNDECLARED_LOOKS, flaw.strength
+        Mechanism.UNDECLARED_LOOKS, looks.strength
     )
-    stopped = stop(every, peeking).final
-    return LookResults(
-        *(
-            np.where(peeks[:, None], getattr(stopped, f.name), getattr(every, f.name)[:, -1:])
-            for f in fields(LookResults)
-        )
-    )
+    last = LookResults(*(getattr(result, f.name)[:, -1:] for f in fields(LookResults)))
+    return replaced(last, stop(result, looking_at(plan, looks)).final, peeks)
 
 
 def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
     """Return what a trial without flaws writes down."""
     bad = unfavourable(batch, plan)
-    risk = nan
-    if isinstance(batch, TrialBatch):
-        event = truth.risks_on(plan.day)[0]
-        risk = event if plan.better is Better.LOWER else 1 - event
+    risks, days = (nan, nan), None
+    if isinstance(batch, TrialBatch | ResponseBatch):
+        control, treated = truth.risks_on(plan.day)
+        lower = plan.better is Better.LOWER
+        risks = (control, treated) if lower else (1 - control, 1 - treated)
+    if isinstance(batch, FollowUp):
+        time, event = followed(batch)
+        days = np.where(event, time, np.inf)
     included = getattr(batch, "included", None)
     everyone = np.ones(bad.shape, dtype=bool)
-    treated = batch.treated if isinstance(batch, FollowUp) else batch.assigned
-    return Records(treated, bad, everyone if included is None else included, risk)
+    return Records(
+        batch.treated if isinstance(batch, FollowUp) else batch.assigned,
+        bad,
+        everyone if included is None else included,
+        *risks,
+        day=plan.day,
+        event_days=days,
+    )

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from trialsim.protocol.endpoints import BinaryTest
 from trialsim.protocol.quantities import (
+    Duration,
     Frozen,
     Id,
     Number,
@@ -22,16 +24,25 @@ from trialsim.protocol.quantities import (
 
 __all__ = [
     "RIGOROUS",
+    "AllocationListKind",
     "Assessment",
+    "BestOf",
+    "BestOfAnalyses",
+    "BestOfEndpoints",
+    "BestOfSubgroups",
+    "BestOfTimePoints",
     "ByArmAndOutcome",
     "CoIntervention",
     "Conduct",
     "ConductProfile",
     "DifferentialLoss",
+    "EarlyDeaths",
     "Exclusion",
+    "Extension",
     "ForeseenAllocation",
     "Foresight",
     "HistoricalControls",
+    "ImmortalTime",
     "Mechanism",
     "NonAdherence",
     "PublicationFilter",
@@ -57,7 +68,10 @@ class Mechanism(StrEnum):
     ASSESSMENT = "assessment"
     PER_PROTOCOL = "per-protocol"
     AS_TREATED = "as-treated"
+    IMMORTAL_TIME = "immortal-time"
+    BEST_OF = "best-of"
     UNDECLARED_LOOKS = "undeclared-looks"
+    EXTENSION = "extension"
     PUBLICATION = "publication"
 
     @property
@@ -123,6 +137,13 @@ class Foresight(StrEnum):
     NEXT_ASSIGNMENT = "next-assignment"  # an open list, envelopes held against the light
 
 
+class AllocationListKind(StrEnum):
+    """What list patients are assigned from."""
+
+    PROTOCOL = "protocol"
+    ALTERNATING = "alternating"  # quasi-random: one arm, then the other; the first by a coin
+
+
 class ForeseenAllocation(_Flaw):
     """Whoever recruits guesses the next arm, and picks among the waiting by their prognosis.
 
@@ -131,6 +152,9 @@ class ForeseenAllocation(_Flaw):
 
     waiting: Annotated[Whole, Field(ge=2, le=20)] = 2  # candidates; assumed
     knows: Annotated[Foresight, lenient_words(Foresight)] = Foresight.PAST_ASSIGNMENTS
+    list: Annotated[AllocationListKind, lenient_words(AllocationListKind)] = (
+        AllocationListKind.PROTOCOL
+    )
 
 
 class CoIntervention(_Flaw):
@@ -190,6 +214,132 @@ class NonAdherence(_Flaw):
     non_adherent: ByArmAndOutcome
 
 
+class EarlyDeaths(StrEnum):
+    """What becomes of treated patients who die before they count as exposed."""
+
+    COUNTED_AS_UNTREATED = "counted-as-untreated"
+    LEFT_OUT = "left-out"
+
+
+class ImmortalTime(_Flaw):
+    """Who is treated is decided by how long: those who die sooner are not counted as treated.
+
+    `strength` is the share of these patients of whom that is so.
+    """
+
+    exposed_after: Duration  # of treatment; before it, those counted as treated cannot die
+    early_deaths: Annotated[EarlyDeaths, lenient_words(EarlyDeaths)]
+    hazard: Literal["constant"] = "constant"  # of death up to the read-out; assumed
+
+
+class _BestOf(_Flaw):
+    """Base of the ways to choose among results; `strength` is the share of trials that do it."""
+
+    reported: Literal["benefit", "either direction"] = "benefit"  # whose P is the smallest
+
+
+_Several = Annotated[Whole, Field(ge=2, le=20)]
+
+
+class Correlation(SourcedNumber):
+    """A correlation of latent normal numbers."""
+
+    value: Annotated[Number, Field(ge=-1, le=1)]
+
+
+class BestOfEndpoints(_BestOf):
+    """Of `k` endpoints with the same risks, any two with this latent correlation, the best."""
+
+    among: Literal["endpoints"]
+    k: _Several  # the declared one included
+    correlation: Correlation
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        least = -1 / (self.k - 1)
+        if self.correlation.value < least:
+            raise broken(
+                f"has a correlation of {self.correlation.value:g}, below what {self.k} endpoints "
+                "can all have with one another",
+                f"State one from {least:.3g} to 1.",
+            )
+        return self
+
+
+class BestOfTimePoints(_BestOf):
+    """Of `k` time points, the declared one the last, the best.
+
+    Of a response: the visits up to the read-out. Of a binary endpoint: outcomes with the same
+    risks, neighbours with this latent correlation (a first-order autoregression).
+    """
+
+    among: Literal["time-points"]
+    k: _Several
+    correlation: Correlation | None = None
+
+
+class BestOfSubgroups(_BestOf):
+    """Of all patients and some subgroups, the best.
+
+    `k` subgroups share patients out by chance; or each level of `factors` of the template is one.
+    """
+
+    among: Literal["subgroups"]
+    k: _Several | None = None
+    factors: Annotated[tuple[Id, ...], Field(max_length=10)] = ()
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.k is None) == (not self.factors):
+            raise broken(
+                "must have exactly one of 'k' and 'factors'",
+                "State how many subgroups, or the factors whose levels they are.",
+            )
+        if len(set(self.factors)) < len(self.factors):
+            raise broken("must name each factor once", "Remove one of the two.")
+        return self
+
+
+_OfTwoArms = Literal[BinaryTest.CHI_SQUARE, BinaryTest.FISHER]
+
+
+class BestOfAnalyses(_BestOf):
+    """Of the declared analysis and others of the same records, the best.
+
+    Other tests of two proportions, and each of them per protocol: without those who do not adhere.
+    """
+
+    among: Literal["analyses"]
+    tests: tuple[Annotated[_OfTwoArms, lenient_words(BinaryTest)], ...] = ()
+    per_protocol: ByArmAndOutcome | None = None  # probabilities not to adhere
+
+    @model_validator(mode="after")
+    def _are_several(self) -> Self:
+        if not self.tests and self.per_protocol is None:
+            raise broken(
+                "chooses among one analysis", "Name further `tests`, or `per_protocol`, or both."
+            )
+        if len(set(self.tests)) < len(self.tests):
+            raise broken("must name each test once", "Remove one of the two.")
+        return self
+
+
+BestOf = Annotated[
+    BestOfEndpoints | BestOfTimePoints | BestOfSubgroups | BestOfAnalyses,
+    Field(discriminator="among"),
+]
+
+
+class Extension(_Flaw):
+    """A trial that ends just short of significance recruits more patients and analyses again.
+
+    `strength` is the share of such trials that do this.
+    """
+
+    more: Annotated[Number, Field(gt=0, le=2)]  # share of the planned patients
+    p_below: Annotated[Number, Field(gt=0, le=1)] = 0.1  # P in favour, from alpha; assumed
+
+
 class UndeclaredLooks(_Flaw):
     """Analyses during the trial, each at the level of the last, and an end at the first success.
 
@@ -206,6 +356,7 @@ class PublicationFilter(_Flaw):
     """
 
     significant: Literal["benefit", "either direction"] = "benefit"
+    p_below: Annotated[Number, Field(gt=0, le=1)] | None = None  # instead of the protocol's alpha
     always_from: Annotated[Whole, Field(ge=1)] | None = (
         None  # patients: published whatever is found
     )
@@ -226,7 +377,10 @@ class Conduct(Frozen):
     assessment: Assessment | None = None
     per_protocol: NonAdherence | None = None
     as_treated: NonAdherence | None = None
+    immortal_time: ImmortalTime | None = None
+    best_of: BestOf | None = None
     undeclared_looks: UndeclaredLooks | None = None
+    extension: Extension | None = None
     publication: PublicationFilter | None = None
 
     @model_validator(mode="after")
@@ -235,7 +389,20 @@ class Conduct(Frozen):
         for one, other, why in _CONTRADICTIONS:
             if {one, other} <= here:
                 raise broken(f"has both {one.key} and {other.key}: {why}", f"Keep one: {one.key}.")
+        self._analyses_stand_alone(here)
         return self
+
+    def _analyses_stand_alone(self, here: set[Mechanism]) -> None:
+        flaw = self.best_of
+        if not (isinstance(flaw, BestOfAnalyses) and flaw.acts):
+            return
+        if Mechanism.UNDECLARED_LOOKS in here:
+            rule = "chooses among analyses and has undeclared looks: looks are by one test"
+            raise broken(rule, "Keep one: best_of.")
+        twice = {Mechanism.PER_PROTOCOL, Mechanism.AS_TREATED, Mechanism.IMMORTAL_TIME} & here
+        if flaw.per_protocol and twice:
+            rule = f"has per_protocol in best_of and {min(twice).key}: who adheres is asked twice"
+            raise broken(rule, "Keep one: best_of.")
 
     def of(self, mechanism: Mechanism) -> Any:
         """Return what the profile says of one mechanism; None where it has not got it."""
@@ -263,6 +430,16 @@ _CONTRADICTIONS = (
         Mechanism.PER_PROTOCOL,
         Mechanism.AS_TREATED,
         "who does not adhere is left out, or moves to the other arm",
+    ),
+    (
+        Mechanism.PER_PROTOCOL,
+        Mechanism.IMMORTAL_TIME,
+        "who counts as treated is decided by adherence, or by time on treatment",
+    ),
+    (
+        Mechanism.AS_TREATED,
+        Mechanism.IMMORTAL_TIME,
+        "who counts as treated is decided by adherence, or by time on treatment",
     ),
     (
         Mechanism.HISTORICAL_CONTROLS,

@@ -31,6 +31,10 @@ def acts_on(mechanism: Mechanism, kind: type) -> bool:
         return issubclass(kind, _YES_OR_NO)
     if mechanism is Mechanism.UNDECLARED_LOOKS:
         return not issubclass(kind, CompetingEndpoint)
+    if mechanism is Mechanism.IMMORTAL_TIME:
+        return issubclass(kind, BinaryEndpoint | TimeToEventEndpoint)
+    if mechanism is Mechanism.EXTENSION:
+        return issubclass(kind, _YES_OR_NO)
     return True
 
 
@@ -40,6 +44,10 @@ def why_not(mechanism: Mechanism, protocol: Protocol) -> tuple[str, str] | None:
     if not acts_on(mechanism, type(primary)):
         if mechanism is Mechanism.UNDECLARED_LOOKS:
             return f"has undeclared looks, and {primary.kind} is read once", _REMEDY
+        if mechanism is Mechanism.EXTENSION:
+            return f"has an extension, and {primary.kind} is not analysed twice", _REMEDY
+        if mechanism is Mechanism.IMMORTAL_TIME:
+            return f"has immortal time, and {primary.kind} is no event that ends it", _REMEDY
         rule = f"has {mechanism}, which writes down a yes for a no; {primary.kind} is neither"
         return rule, _REMEDY
     if mechanism is Mechanism.ASSESSMENT and search(

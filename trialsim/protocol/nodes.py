@@ -345,7 +345,7 @@ def find(
     """Follow a location down the tree, as far as it exists.
 
     Location parts that name a branch of a tagged union (in angle brackets, or equal to the
-    mapping's own ``kind`` or ``test``) are not in the file and are passed over.
+    mapping's own ``kind``, ``test`` or ``among``) are not in the file and are passed over.
 
     Returns
     -------
@@ -378,7 +378,7 @@ def find(
 
 
 def _is_kind(node: MapNode, part: str | int) -> bool:
-    tags = (node.entries.get(name) for name in ("kind", "test"))
+    tags = (node.entries.get(name) for name in ("kind", "test", "among"))
     return any(isinstance(tag, ScalarNode) and tag.text == part for tag in tags)
 
 

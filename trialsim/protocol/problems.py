@@ -65,14 +65,21 @@ def problem_of(error: ErrorDetails, root: Node, model: type[BaseModel]) -> Probl
     )
     if kind == "extra_forbidden":
         return _unknown_key(location, root, model)
-    by_kind = kind == "union_tag_not_found" and "kind" in str(context.get("discriminator"))
-    if kind == "missing" or by_kind:
-        missing = (*location, "kind") if by_kind else location
+    tag = _tag_of(context) if kind == "union_tag_not_found" else ""
+    if kind == "missing" or tag:
+        missing = (*location, tag) if tag else location
         remedy = "Add 'from: entry' or 'from: end-of-therapy'." if name == "from" else "Add it."
         return problem_at(missing, root, "is required", remedy, show_value=False)
     node, *_ = find(root, location)
     rule, remedy = _rule(kind, context, node, name)
     return problem_at(location, root, rule, remedy)
+
+
+def _tag_of(context: dict[str, Any]) -> str:
+    """Return the key that tells the members of a union apart; empty where a function does."""
+    by = str(context.get("discriminator"))
+    field = re.fullmatch(r"'(\w+)'", by)
+    return "kind" if "kind" in by else field[1] if field else ""
 
 
 def problem_at(
@@ -166,7 +173,8 @@ def _one_effect(node: Node) -> tuple[str, str]:
 
 def _choice(node: Node, choices: list[str], name: str) -> tuple[str, str]:
     if isinstance(node, MapNode):
-        node = node.entries.get("kind", node.entries.get("test", node))
+        tags = (node.entries[name] for name in ("kind", "test", "among") if name in node.entries)
+        node = next(tags, node)
     word = node.text if isinstance(node, ScalarNode) else ""
     if why := refusal(word):
         return why, REMEDY
@@ -214,7 +222,7 @@ def _fields(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
-    tags = (model.model_fields.get(name) for name in ("kind", "test"))
+    tags = (model.model_fields.get(name) for name in ("kind", "test", "among"))
     return tuple(word for tag in tags if tag for word in typing.get_args(tag.annotation))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import exp
 
 from trialsim.protocol.endpoints import Summary
+from trialsim.report.flawed_patients import header_per_1000, lines_per_1000, trials_looked_into
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.bias import PlannedBias, against_none
@@ -50,7 +51,7 @@ def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Itera
     lines, seen = (
         [],
         dict.fromkeys(
-            (row.mechanism, row.strength) for row in rows if row.measure is not Measure.ATTRIBUTION
+            (row.mechanism, row.strength) for row in rows if row.measure is Measure.ESTIMATE_MEAN
         ),
     )
     for key in seen:
@@ -82,9 +83,24 @@ def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Itera
         "published",
     )
     yield f"{wrapped(f'If the truth is {title}')}\n{table(header, lines)}"
+    yield from _per_1000(planned, rows)
     bars = [row for row in rows if row.measure is Measure.ATTRIBUTION]
     if bars:
         yield f"From truth to publication\n{_waterfall(planned, bars, rows)}"
+
+
+def _per_1000(planned: PlannedBias, rows: Sequence[Row]) -> Iterator[str]:
+    protocol, flat = planned.job.protocol, [row.as_dict() for row in rows]
+    arms = (protocol.control.id, protocol.experimental.id)
+    lines = lines_per_1000(flat, arms)
+    if not lines:
+        return
+    title = (
+        f"Of 1,000 patients in the tables published, so many had {protocol.primary.event}; and how "
+        "much better the prognosis of the treated was (means of those published among the first "
+        f"{trials_looked_into(flat):,} trials)"
+    )
+    yield f"{wrapped(title)}\n{table(header_per_1000(arms), lines)}"
 
 
 def _waterfall(planned: PlannedBias, bars: Sequence[Row], rows: Sequence[Row]) -> str:

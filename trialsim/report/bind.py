@@ -97,7 +97,10 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         written += save(figure, folder, "forest", alt_text, size_pixels=_SLIDE_PIXELS)
     for number, run in enumerate(runs):
         drawn = (run.folder / "figures").glob("*.[sp][vn]g")
-        names = ("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens")
+        names = (
+            *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
+            *("bias", "imbalance", "onetrial"),
+        )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"
             if path.suffix == ".png":

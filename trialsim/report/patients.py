@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.engine.flawed_trials import FlawedTrial
 from trialsim.engine.replay import ReplayedTrial
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.design import Protocol
@@ -110,7 +111,7 @@ def _cell(value: object) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def patients_table(trial: ReplayedTrial) -> Iterator[dict[str, Any]]:
+def patients_table(trial: ReplayedTrial | FlawedTrial) -> Iterator[dict[str, Any]]:
     """Yield one row per patient; what is not known is None."""
     columns = {name: _plain(column) for name, column in trial.patients.items()}
     for values in zip(*columns.values(), strict=True):
@@ -126,7 +127,7 @@ def _plain(column: NDArray[Any]) -> list[Any]:
     return list(column.tolist())
 
 
-def write_patients(trial: ReplayedTrial, path: Path) -> Path:
+def write_patients(trial: ReplayedTrial | FlawedTrial, path: Path) -> Path:
     """Write the table to a new file, in the form its name ends in.
 
     Raises

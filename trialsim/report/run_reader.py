@@ -22,12 +22,12 @@ from trialsim.report.document import RESULT_FORMAT, Document
 from trialsim.studies.simulation import PlannedSimulation, plan_simulation
 from trialsim.trial import Kernel
 
-__all__ = ["FinishedRun", "newest_run", "planned_run", "read_run"]
+__all__ = ["FinishedRun", "flawed_runs", "newest_run", "planned_run", "read_run"]
 
 _NEEDED = {"protocol", "seed", "version", "arguments", "rows", "observed", "texts", "warnings"}
 _DRAWING = {
     *("svg", "g", "path", "rect", "circle", "line", "polyline", "polygon", "text", "tspan"),
-    *("use", "defs", "clipPath", "style", "title", "desc", "metadata"),
+    *("use", "defs", "clipPath", "pattern", "style", "title", "desc", "metadata"),
     *("RDF", "Work", "type", "format", "creator", "Agent"),  # matplotlib's own metadata
 }
 _RUN_AGAIN = "Run the simulation again into a new folder."
@@ -148,6 +148,22 @@ def planned_run(folder: Path) -> tuple[PlannedSimulation, ChunkFolder, int]:
     plan = plan_simulation(_resolved(folder, record))
     plan = plan.computed_by(_kernel_of(folder, record), recorded=True)
     return plan, ChunkFolder(folder / "chunks", read_only=True), int(record["seed"])
+
+
+def flawed_runs(folder: Path) -> list[FinishedRun]:
+    """Return the results of ``trialsim bias`` in a run folder, checked as `read_run` does.
+
+    Raises
+    ------
+    RequestError
+        If one is no longer as it was written.
+    """
+    results = sorted((folder / "results").glob("bias*.sha256"))
+    if not results:
+        return []
+    record = _json(folder / "record.json")
+    resolved = _resolved(folder, record)
+    return [_one(folder, record, resolved, sums) for sums in results]
 
 
 def _unfinished(

@@ -15,7 +15,9 @@ from trialsim.analyse.looks import stop
 from trialsim.characteristics import MIN_REPLICATES, characteristics, proportion
 from trialsim.conduct.publication import published
 from trialsim.conduct.records import Luck
-from trialsim.engine.blocks import Job
+from trialsim.conduct.reporting import evidence
+from trialsim.engine.blocks import Job, simulate_block
+from trialsim.engine.flawed_trials import FlawedTrial, flawed_trial
 from trialsim.engine.run import Progress, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
@@ -27,14 +29,17 @@ from trialsim.protocol.endpoints import (
     Better,
     BinaryEndpoint,
     OutcomeEndpoint,
+    ResponseEndpoint,
     Summary,
 )
+from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.outcomes import Correlated, cholesky, correlation_matrix
 from trialsim.protocol.quantities import Slope
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Nature, Scenario, Truth
 from trialsim.streams import Streams
+from trialsim.studies.flawed_patients import LOOKED_INTO, LookedInto, look_into, true_rows
 from trialsim.studies.power import theta_of
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row, StudyResult
 
@@ -161,6 +166,8 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         )
     refused = [found for m in conduct.mechanisms if (found := why_not(m, protocol))]
     problems += [Problem(*found, "--conduct", conduct.id) for found in refused]
+    factors = [factor.id for factor in resolved.template.nature.factors]
+    problems += conduct_problems(protocol, conduct, factors)
     if resolved.template.nature.intercurrent_events:
         remedy = "Choose a variant without them."
         problems.append(
@@ -280,7 +287,7 @@ class PlannedBias:
         before = dict.fromkeys(_before_publication(p) for p in self.profiles)
         plans = tuple(replace(plan, conduct=own) for own in before)
         truths = tuple(self.resolved.truth(scenario) for scenario in self.scenarios)
-        return Job(protocol, plans, truths)
+        return Job(recruiting(protocol, self.conduct), plans, truths)
 
     def result(
         self,
@@ -305,13 +312,18 @@ class PlannedBias:
         )
         rows: list[Row] = []
         places = {plan.conduct: index for index, plan in enumerate(self.job.plans)}
-        for truth, results in zip(self.job.truths, simulation.results, strict=True):
-            ended = [stop(found, self.job.plans[0]).final for found in results]
-            found = {
-                profile: self._reported(profile, ended[places[_before_publication(profile)]], seed)
+        found = [
+            {
+                profile: self._reported(
+                    profile, self._ended(results[places[_before_publication(profile)]]), seed
+                )
                 for profile in self.profiles
             }
-            rows += self._rows(truth, found)
+            for results in simulation.results
+        ]
+        looked = self._looked_into(found, seed, min(replicates, LOOKED_INTO))
+        for truth, own, seen in zip(self.job.truths, found, looked, strict=True):
+            rows += self._rows(truth, own, seen)
         cited = [reference.evidence for reference in self.resolved.template.observed]
         return StudyResult(
             rows=tuple(rows),
@@ -320,42 +332,137 @@ class PlannedBias:
             n_replicates=replicates,
         )
 
+    def replay(
+        self, scenario: str, seed: int, replicate: int, *, only: Mechanism | None = None
+    ) -> FlawedTrial:
+        """Return one trial of the study as it was planned and with all flaws, patient by patient.
+
+        Parameters
+        ----------
+        scenario : str
+        seed : int
+        replicate : int
+            From 1.
+        only : Mechanism, optional
+            With this flaw and no other; the patients and their luck stay.
+
+        Raises
+        ------
+        RequestError
+            If there is no such scenario, replicate or flaw.
+        """
+        if replicate < 1:
+            rule, remedy = "must be at least 1", "The first trial of a run is 1."
+            raise RequestError(Problem(rule, remedy, "--replicate", str(replicate)))
+        if only and only not in self.mechanisms:
+            rule = f"is no flaw of conduct '{self.conduct.id}' that acts"
+            remedy = f"Its flaws are {', '.join(self.mechanisms)}."
+            raise RequestError(Problem(rule, remedy, "--only", f"'{only}'"))
+        if not self._is_counted:
+            kind = self.job.protocol.primary.kind
+            rule = f"shows binary and response endpoints before and after flaws, not {kind}"
+            raise RequestError(Problem(rule, "Replay it without flaws.", "replay", self.conduct.id))
+        (chosen,) = self.resolved.scenarios([scenario])
+        truth, plan = self.resolved.truth(chosen), self.job.plans[0]
+        conduct = self.conduct.only({only}) if only else self.conduct
+        flawed = replace(plan, conduct=_before_publication(conduct))
+        own = replace(self.job, truths=(truth,), plans=(plan, flawed))
+        block, column = divmod(replicate - 1, own.block_width)
+        (found,) = simulate_block(own, seed, block)
+        both = [self._ended(results) for results in found]
+        one = slice(column, column + 1)
+        results = (both[0].only(one), both[1].only(one))
+        trial = flawed_trial(own, truth, conduct, seed, replicate, results)
+        if Mechanism.PUBLICATION not in conduct.mechanisms:
+            return trial
+        out = self._published(conduct, both[1], seed, block)[column] & ~both[1].failed[column, -1]
+        return replace(trial, published=bool(out))
+
+    def first_trial(self, seed: int) -> FlawedTrial | None:
+        """Return trial 1 of the first scenario; None where a trial is no 2 x 2 table."""
+        return self.replay(self.scenarios[0].id, seed, 1) if self._is_counted else None
+
+    def only_scenario(self) -> str:
+        """Return the scenario, where there is one (RequestError)."""
+        if len(self.scenarios) > 1:
+            names = ", ".join(scenario.id for scenario in self.scenarios)
+            remedy = f"Name one with --scenario: {names}."
+            raise RequestError(Problem("has several scenarios", remedy, "replay"))
+        return self.scenarios[0].id
+
     def _reported(self, profile: Conduct, results: LookResults, seed: int) -> Reported:
         """Return which trials are published; the luck is that of the trial, whatever is found."""
         out = ~results.failed[:, -1]
-        if (flaw := profile.publication) and flaw.acts:
-            width, streams = self.job.block_width, Streams(seed)
-            seen = np.concatenate(
-                [
-                    published(
-                        flaw,
-                        results.rejected[start : start + width, -1],
-                        results.z[start : start + width, -1],
-                        self.job.protocol.n_total,
-                        Luck(streams, start // width, (0, width)),
-                    )
-                    for start in range(0, len(out), width)
-                ]
-            )
-            out &= seen
+        width = self.job.block_width
+        out &= np.concatenate(
+            [
+                self._published(
+                    profile, results.only(slice(start, start + width)), seed, start // width
+                )
+                for start in range(0, len(out), width)
+            ]
+        )
         if out.sum() < MIN_REPLICATES:
             rule = f"only {out.sum()} of {len(out):,} trials with this conduct are published"
             remedy = f"At least {MIN_REPLICATES} are needed: more --replicates, a weaker filter."
             raise SimulationError(Problem(rule, remedy, "--conduct", profile.id))
         return Reported(results, out)
 
-    def _rows(self, truth: Truth, found: Mapping[Conduct, Reported]) -> Iterator[Row]:
-        plan, primary = self.job.plans[0], self.resolved.template.protocol.primary
+    def _published(self, profile: Conduct, results: LookResults, seed: int, block: int) -> Bools:
+        """Return which of the first trials of a block are published, shape (n_reps,)."""
+        if not ((flaw := profile.publication) and flaw.acts):
+            return np.ones(len(results.failed), dtype=bool)
+        return published(
+            flaw,
+            results.rejected[:, -1],
+            evidence(results, self.job.plans[0])[:, -1],
+            self.job.plans[0].n_total,
+            Luck(Streams(seed), block, (0, self.job.block_width)),
+            results.p_value[:, -1],
+        )
+
+    def _ended(self, results: LookResults) -> LookResults:
+        """Return what trials find where they end."""
+        return stop(results, self.job.plans[0]).final
+
+    def _looked_into(
+        self, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
+    ) -> list[dict[Conduct, LookedInto]]:
+        """Return, per truth, what the records of the first n trials say; empty of other kinds."""
+        if not self._is_counted:
+            return [{} for _ in found]
+        shown = [{p: own.results for p, own in one.items() if self._is_shown(p)} for one in found]
+        return look_into(self.job, shown, seed, n)
+
+    @property
+    def _is_counted(self) -> bool:
+        """Whether a trial is a 2 x 2 table."""
+        return isinstance(self.job.protocol.primary, BinaryEndpoint | ResponseEndpoint)
+
+    def _is_shown(self, profile: Conduct) -> bool:
+        """Whether it has lines of its own: no flaw, one, or all."""
+        return bool(self.only) or len(profile.mechanisms) in (0, 1, len(self.mechanisms))
+
+    def _rows(
+        self,
+        truth: Truth,
+        found: Mapping[Conduct, Reported],
+        looked: Mapping[Conduct, LookedInto],
+    ) -> Iterator[Row]:
+        protocol = self.resolved.template.protocol
+        plan, primary = self.job.plans[0], protocol.primary
         scenario = next(s for s in self.scenarios if s.id == truth.scenario)
         theta = theta_of(self.resolved, plan, scenario, truth)
         blank = Row.about(
             Measure.RISK, truth.scenario, primary.id, primary.read_out, self.resolved.variant
         )
+        arms = (protocol.control.id, protocol.experimental.id)
+        if looked:
+            yield from true_rows(truth.risks_on(plan.day), blank, arms)
         base = found[self.profiles[0]]
         for profile, own in found.items():
             names = [str(m) for m in profile.mechanisms] if profile is not self.profiles[0] else []
-            shown = self.only or len(names) in (0, 1, len(self.mechanisms))
-            if not shown:
+            if not self._is_shown(profile):
                 continue
             strength = profile.of(self.only).strength.value if self.only and names else None
             if self.only and not names and profile is not self.profiles[0]:
@@ -364,6 +471,8 @@ class PlannedBias:
             label = str(self.only) if strength is not None else label
             here = replace(blank, mechanism=label, strength=strength)
             yield from self._one(own, base, theta, plan.summary, here)
+            if profile in looked:
+                yield from looked[profile].rows(own.out, here, arms)
         if not self.only:
             yield from self._shares(found, theta, blank)
 

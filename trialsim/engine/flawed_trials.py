@@ -1,0 +1,357 @@
+"""Trials carried out with flaws, patient by patient: the same patients before and after each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.analyse.binary import analyse_counts
+from trialsim.conduct.records import Luck, Records
+from trialsim.engine.blocks import Job, draw_patients
+from trialsim.engine.conducted import _ON_RECORDS, _records
+from trialsim.engine.replay import _baseline
+from trialsim.protocol.conduct import RIGOROUS, Conduct, ForeseenAllocation, Mechanism
+from trialsim.protocol.endpoints import Better
+from trialsim.protocol.scenario import Truth
+from trialsim.streams import Streams
+from trialsim.trial import AnalysisPlan, Candidates, LookResults
+
+__all__ = [
+    "Counts",
+    "FlawedBlock",
+    "FlawedTrial",
+    "Step",
+    "first_trials",
+    "flawed_trial",
+    "imbalance",
+    "prognosis",
+    "reached",
+]
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one flaw made of the records of many trials; each flaw takes over from the last."""
+
+    mechanism: Mechanism
+    before: Records
+    after: Records
+
+    def told(self, column: int, arms: tuple[str, str], better: Better) -> NDArray[np.str_]:
+        """Say of each patient of one trial what the flaw did; empty where it did nothing.
+
+        Only of patients who were still in the analysis.
+
+        Parameters
+        ----------
+        column : int
+        arms : (control, experimental)
+            What they are called.
+        better : Better
+            Whether the event is the unfavourable outcome.
+
+        Returns
+        -------
+        ndarray of str, shape (n_patients,)
+        """
+        before, after = _one(self.before, column), _one(self.after, column)
+        other_arm = np.where(after.treated, f"to {arms[1]}", f"to {arms[0]}")
+        event = after.unfavourable if better is Better.LOWER else ~after.unfavourable
+        turned = np.where(event, "to event", "to no event")
+        told = np.where(before.unfavourable != after.unfavourable, turned, "")
+        told = np.where(before.treated != after.treated, other_arm, told)
+        told = np.where(before.included & ~after.included, "left out", told)
+        return np.where(before.included, told, "")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The 2 x 2 tables of many trials, each an array of shape (n_reps,)."""
+
+    events_treated: Ints
+    n_treated: Ints
+    events_control: Ints
+    n_control: Ints
+
+    @classmethod
+    def of(cls, records: Records, who: Bools, better: Better) -> Counts:
+        """Count those in the analysis, shape (n_patients, n_reps), by arm and event."""
+        event = records.unfavourable if better is Better.LOWER else ~records.unfavourable
+        treated, control = who & records.treated, who & ~records.treated
+        groups = (treated & event, treated, control & event, control)
+        return cls(*(group.sum(axis=0) for group in groups))
+
+    def gives(self, results: LookResults, plan: AnalysisPlan) -> Bools:
+        """Where they give the estimate of a result, to the last digit, shape (n_reps,)."""
+        own = (self.events_treated, self.n_treated, self.events_control, self.n_control)
+        again = analyse_counts(*own, replace(plan, looks=(), conduct=None)).estimate[:, 0]
+        there = results.estimate[:, -1]
+        return np.asarray((again == there) | (np.isnan(again) & np.isnan(there)))
+
+
+class FlawedBlock:
+    """One block of trials under every truth of a job, to be carried out with any flaws.
+
+    Patients, and the luck of every flaw, are those the block has in a run.
+
+    Parameters
+    ----------
+    levels_of : set of str
+        Factors whose levels are wanted.
+    """
+
+    def __init__(
+        self, job: Job, seed: int, block: int, levels_of: frozenset[str] = frozenset()
+    ) -> None:
+        self._job, self._seed, self._block, self._levels_of = job, seed, block, levels_of
+        shape = (job.protocol.n_total, job.block_width)
+        self._luck = Luck(Streams(seed, job.unit), block, shape)
+        self._drawn: dict[ForeseenAllocation | None, Any] = {}
+
+    def drawn(self, conduct: Conduct = RIGOROUS) -> tuple[Candidates, Any]:
+        """Return candidates, and per truth batches by endpoint, as `draw_patients` does."""
+        flaw = conduct.foreseen_allocation
+        foresight = flaw if flaw and flaw.acts else None
+        if foresight not in self._drawn:
+            self._drawn[foresight] = draw_patients(
+                self._job, self._seed, self._block, self._levels_of, foresight
+            )
+        candidates, batches = self._drawn[foresight]
+        return candidates, batches
+
+    def planned(self, truth: int, plan: AnalysisPlan) -> Records:
+        """Return the records of trials without flaws."""
+        return self._records(truth, plan, RIGOROUS)
+
+    def steps(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> list[Step]:
+        """Return what each flaw that acts on patients does, in the order they act in."""
+        records, found = self.planned(truth, plan), []
+        if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
+            steered = self._records(truth, plan, conduct)
+            found.append(Step(Mechanism.FORESEEN_ALLOCATION, records, steered))
+            records = steered
+        for mechanism, act in _ON_RECORDS:
+            if (flaw := conduct.of(mechanism)) and flaw.acts:
+                after = act(records, flaw, self._luck)
+                found.append(Step(mechanism, records, after))
+                records = after
+        return found
+
+    def _records(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Records:
+        _, batches = self.drawn(conduct)
+        return _records(batches[truth][plan.endpoint], plan, self._job.truths[truth])
+
+
+def reached(records: Records, results: LookResults) -> Bools:
+    """Return who is in the analysis a trial reports, shape (n_patients, n_reps).
+
+    Of those included the first in order of arrival, as many as the result says it read.
+    """
+    number = np.cumsum(records.included, axis=0)
+    return np.asarray(records.included & ~(number > results.information[:, -1]))
+
+
+def prognosis(candidates: Candidates, better: Better) -> Floats | None:
+    """Return each patient's prognosis in SDs of the trial, larger is better; None where all alike.
+
+    The log odds of the outcome that severity and factors add, less their mean, over their SD among
+    the patients of the trial.
+
+    Returns
+    -------
+    ndarray of float, shape (n_patients, n_reps), or None
+    """
+    score = candidates.prognostic_score
+    if isinstance(score, float):
+        return None
+    merit = -score if better is Better.LOWER else score
+    sd = merit.std(axis=0, ddof=1)
+    return np.asarray((merit - merit.mean(axis=0)) / sd) if (sd > 0).all() else None
+
+
+def imbalance(prognoses: Floats, treated: Bools, who: Bools) -> Floats:
+    """Return mean prognosis of the treated less that of controls, shape (n_reps,).
+
+    Parameters
+    ----------
+    prognoses, treated, who : ndarray, shape (n_patients, n_reps)
+        `who` is analysed. NaN where an arm is empty.
+    """
+    means = []
+    for arm in (who & treated, who & ~treated):
+        n = arm.sum(axis=0)
+        total = np.where(arm, prognoses, 0.0).sum(axis=0)
+        means.append(np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0))
+    return np.asarray(means[0] - means[1])
+
+
+@dataclass(frozen=True)
+class FlawedTrial:
+    """One trial as it was planned and as it is reported.
+
+    Attributes
+    ----------
+    truth : Truth
+    replicate : int
+        From 1.
+    conduct : Conduct
+        Its flaws.
+    planned, reported : LookResults
+        What the trial finds without flaws and with them; arrays of shape (1, 1).
+    counts_planned, counts_reported : Counts
+        Their 2 x 2 tables.
+    counts_are_reported : bool
+        Whether the table gives the estimate reported; not where that is chosen among several.
+    imbalance_planned, imbalance_reported : float or None
+        Prognosis of the treated less that of controls, in SDs, among those analysed.
+    touched : mapping of Mechanism to ndarray of str, shape (n_patients,)
+        What each flaw did to whom; empty where nothing.
+    patients : dict of str to ndarray, shape (n_patients,)
+        In order of arrival.
+    published : bool or None
+        None where nothing is filtered.
+    """
+
+    truth: Truth
+    replicate: int
+    conduct: Conduct
+    planned: LookResults
+    reported: LookResults
+    counts_planned: Counts
+    counts_reported: Counts
+    counts_are_reported: bool
+    imbalance_planned: float | None
+    imbalance_reported: float | None
+    touched: Mapping[Mechanism, NDArray[np.str_]]
+    patients: dict[str, NDArray[Any]]
+    published: bool | None = None
+
+
+def flawed_trial(
+    job: Job,
+    truth: Truth,
+    conduct: Conduct,
+    seed: int,
+    replicate: int,
+    results: tuple[LookResults, LookResults],
+) -> FlawedTrial:
+    """Return one trial of a study of flaws, patient by patient.
+
+    Parameters
+    ----------
+    job : Job
+        Of the study, with a binary or response endpoint.
+    truth : Truth
+        One of its truths.
+    conduct : Conduct
+        The flaws it is carried out with.
+    seed : int
+    replicate : int
+        From 1.
+    results : (planned, reported)
+        Its rows of the study, arrays of shape (1, n_looks).
+    """
+    number, column = divmod(replicate - 1, job.block_width)
+    plan, protocol = job.plans[0], job.protocol
+    block = FlawedBlock(
+        replace(job, truths=(truth,)), seed, number, frozenset(f.id for f in truth.factors)
+    )
+    candidates, (batches,) = block.drawn()
+    first = block.planned(0, plan)
+    steps = block.steps(0, plan, conduct)
+    before, after = _one(first, column), _one(steps[-1].after if steps else first, column)
+    planned_in = reached(_wide(before), results[0])[:, 0]
+    reported_in = reached(_wide(after), results[1])[:, 0]
+    counts_planned = Counts.of(_wide(before), planned_in[:, None], plan.better)
+    counts_reported = Counts.of(_wide(after), reported_in[:, None], plan.better)
+    recruited = np.arange(len(reported_in)) < plan.n_total
+    are_reported = bool(counts_reported.gives(results[1], plan)[0])
+    if not are_reported:  # how many the chosen result read says nothing of the declared one
+        reported_in = after.included & recruited
+        counts_reported = Counts.of(_wide(after), reported_in[:, None], plan.better)
+    arms = (protocol.control.id, protocol.experimental.id)
+    touched = {step.mechanism: step.told(column, arms, plan.better) for step in steps}
+    if Mechanism.UNDECLARED_LOOKS in conduct.mechanisms:
+        missed = after.included & ~reported_in & recruited
+        touched[Mechanism.UNDECLARED_LOOKS] = np.where(missed, "not reached", "")
+    patients = _baseline(
+        protocol, truth, candidates, batches[plan.endpoint], column, before.treated
+    )
+    for name in ("arm", "planned_doses"):
+        patients.pop(name, None)
+    scale = prognosis(candidates, plan.better)
+    own = None if scale is None else scale[:, column]
+    if own is not None:
+        patients["prognosis_sd"] = own
+    patients |= _seen("planned", before, planned_in, arms, plan.better)
+    patients |= _seen("reported", after, reported_in, arms, plan.better)
+    patients |= {mechanism.key: told for mechanism, told in touched.items()}
+    patients["touched_by"] = _joined(touched, len(before.treated))
+    apart = [
+        None if own is None else _imbalance_of_one(own, records, who)
+        for records, who in ((before, planned_in), (after, reported_in))
+    ]
+    there = slice(int(np.flatnonzero(recruited | reported_in)[-1]) + 1)
+    return FlawedTrial(
+        truth=truth,
+        replicate=replicate,
+        conduct=conduct,
+        planned=results[0],
+        reported=results[1],
+        counts_planned=counts_planned,
+        counts_reported=counts_reported,
+        counts_are_reported=are_reported,
+        imbalance_planned=apart[0],
+        imbalance_reported=apart[1],
+        touched={mechanism: told[there] for mechanism, told in touched.items()},
+        patients={name: values[there] for name, values in patients.items()},
+    )
+
+
+def _imbalance_of_one(prognoses: Floats, records: Records, who: Bools) -> float:
+    wide = (prognoses[:, None], records.treated[:, None], who[:, None])
+    return float(imbalance(*wide)[0])
+
+
+def _seen(
+    when: str, records: Records, who: Bools, arms: tuple[str, str], better: Better
+) -> dict[str, NDArray[Any]]:
+    event = records.unfavourable if better is Better.LOWER else ~records.unfavourable
+    return {
+        f"arm_{when}": np.array(arms)[records.treated.astype(int)],
+        f"event_{when}": event,
+        f"analysed_{when}": who,
+    }
+
+
+def _joined(touched: Mapping[Mechanism, NDArray[np.str_]], n: int) -> NDArray[np.str_]:
+    return np.array(
+        ["; ".join(str(m) for m, told in touched.items() if told[i]) for i in range(n)], dtype=str
+    )
+
+
+def first_trials(records: Records, n: int) -> Records:
+    """Return the records of the first n trials of a block."""
+    return replace(records, **{name: getattr(records, name)[:, :n] for name in _BY_PATIENT})
+
+
+def _one(records: Records, column: int) -> Records:
+    """Return one trial's records, arrays of shape (n_patients,)."""
+    parts = {name: getattr(records, name)[:, column] for name in _BY_PATIENT}
+    return replace(records, **parts)
+
+
+def _wide(records: Records) -> Records:
+    """Return the records of one trial as those of many, arrays of shape (n_patients, 1)."""
+    return replace(records, **{name: getattr(records, name)[:, None] for name in _BY_PATIENT})
+
+
+_BY_PATIENT = ("treated", "unfavourable", "included")

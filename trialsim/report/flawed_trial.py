@@ -1,0 +1,210 @@
+"""One trial before and after its flaws: in words, as tables, and the run it is taken from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from trialsim.engine.flawed_trials import Counts, FlawedTrial
+from trialsim.errors import Problem, RequestError
+from trialsim.protocol.conduct import Conduct, Mechanism
+from trialsim.protocol.design import Protocol
+from trialsim.report.patients import patients_table
+from trialsim.report.run_reader import FinishedRun, flawed_runs
+from trialsim.report.text import endpoint_in_words, table
+from trialsim.studies.bias import PlannedBias, flaw_from_words, plan_bias
+from trialsim.trial import AnalysisPlan, LookResults
+
+__all__ = ["before_and_after", "planned_of_run", "tables_of_trial", "touched_patients"]
+
+_PATIENTS_SHOWN = 8
+_DONE = {
+    Mechanism.FORESEEN_ALLOCATION: "steered to the other arm",
+    Mechanism.CO_INTERVENTION: "spared the event by other care",
+    Mechanism.HISTORICAL_CONTROLS: "replaced by one of an earlier time, with another outcome",
+    Mechanism.EXCLUSION: "dropped after randomisation",
+    Mechanism.DIFFERENTIAL_LOSS: "lost, and left out",
+    Mechanism.ASSESSMENT: "misread",
+    Mechanism.PER_PROTOCOL: "left out for not adhering",
+    Mechanism.AS_TREATED: "counted in the other arm",
+    Mechanism.UNDECLARED_LOOKS: "not waited for, as it ended at an undeclared look",
+}
+
+
+def planned_of_run(
+    folder: Path, conduct: str | None, replicate: int, *, asked: bool
+) -> PlannedBias | None:
+    """Return the study of flaws in a run folder; None where trials without flaws are meant.
+
+    Parameters
+    ----------
+    folder : Path
+    conduct : str or None
+        Id of the profile, where the folder holds several.
+    replicate : int
+        Which trial, from 1; the run must have it.
+    asked : bool
+        Whether flaws are asked for; otherwise a folder that also holds simulated trials is theirs.
+
+    Raises
+    ------
+    RequestError
+        If flaws are asked for and there are none, or the profile is not told.
+    """
+    if not asked and any((folder / "results").glob("simulate*.sha256")):
+        return None
+    runs = flawed_runs(folder)
+    if not runs and not asked:
+        return None
+    profiles: dict[str, FinishedRun] = {}
+    for run in sorted(runs, key=_reach):  # the one that reaches furthest is kept
+        profiles[run.document["arguments"]["conduct"]["id"]] = run
+    if conduct and conduct not in profiles:
+        there = f"There are {', '.join(profiles)}." if profiles else "Run 'trialsim bias' first."
+        raise RequestError(Problem("is no conduct of this run", there, "--conduct", f"'{conduct}'"))
+    if not runs:
+        remedy = "Run 'trialsim bias' into it first."
+        raise RequestError(Problem("holds no trials with flaws", remedy, "RUN", str(folder)))
+    if len(profiles) > 1 and not conduct:
+        remedy = f"Name one with --conduct: {', '.join(profiles)}."
+        raise RequestError(Problem("holds several conducts", remedy, "RUN", str(folder)))
+    return _planned(profiles[conduct] if conduct else next(iter(profiles.values())), replicate)
+
+
+def _reach(run: FinishedRun) -> tuple[bool, int]:
+    """Order runs by whether they have all flaws of the profile, then by their trials."""
+    arguments = run.document["arguments"]
+    return "only" not in arguments, int(arguments["replicates"])
+
+
+def _planned(run: FinishedRun, replicate: int) -> PlannedBias:
+    arguments = run.document["arguments"]
+    most = int(arguments["replicates"])
+    if replicate > most:
+        rule = f"must be at most {most:,}, which the run has"
+        raise RequestError(Problem(rule, "Name another.", "--replicate", f"{replicate:,}"))
+    try:
+        conduct = Conduct.model_validate(arguments["conduct"])
+    except ValidationError:
+        remedy = "Run 'trialsim bias' again into a new folder."
+        rule = "holds a conduct this version cannot read"
+        raise RequestError(Problem(rule, remedy, "RUN", str(run.folder))) from None
+    only = flaw_from_words(arguments["only"]) if "only" in arguments else None
+    return plan_bias(run.resolved, conduct, arguments.get("scenario", []), only=only)
+
+
+def before_and_after(planned: PlannedBias, trial: FlawedTrial, seed: int) -> str:
+    """Return one trial in words: the truth, as planned, what each flaw did, as reported.
+
+    Returns
+    -------
+    str
+        Lines of a subject, a colon and a sentence.
+    """
+    protocol, plan = planned.job.protocol, planned.job.plans[0]
+    what = endpoint_in_words(protocol)
+    lines = [
+        f"{planned.resolved.template.id}: trial {trial.replicate} of seed {seed}, conduct "
+        f"'{trial.conduct.id}'. In truth {trial.truth.label} ({trial.truth.title}).",
+        f"As planned: {_compared(trial.counts_planned)} with {what}. {_found(plan, trial.planned)}",
+        *_flaws(protocol, trial),
+        f"As reported: {_compared(trial.counts_reported)}. {_found(plan, trial.reported)}",
+    ]
+    if not trial.counts_are_reported:
+        lines.append("Chosen: the result reported is one of several, not that of this table.")
+    if trial.imbalance_planned is not None and trial.imbalance_reported is not None:
+        lines.append(
+            "Prognosis: of the treated less that of controls (larger is better), in standard "
+            f"deviations: {trial.imbalance_planned:+.2f} as planned, "
+            f"{trial.imbalance_reported:+.2f} among those analysed."
+        )
+    if trial.published is not None:
+        lines.append(f"Publication: it was {'' if trial.published else 'not '}published.")
+    return "\n".join(lines)
+
+
+def _compared(counts: Counts) -> str:
+    arms = (
+        (counts.events_treated, counts.n_treated),
+        (counts.events_control, counts.n_control),
+    )
+    return " v ".join(
+        f"{events[0]}/{n[0]}" + (f" ({100 * events[0] / n[0]:.1f}%)" if n[0] else "")
+        for events, n in arms
+    )
+
+
+def _found(plan: AnalysisPlan, results: LookResults) -> str:
+    if results.failed[0, -1]:
+        return "No analysis was possible."
+    back = np.exp if plan.summary.is_ratio else float
+    estimate, lower, upper = (
+        f"{float(back(x[0, -1])):.3g}" for x in (results.estimate, results.lower, results.upper)
+    )
+    level = 100 * (1 - (plan.alpha if plan.sides == 2 else 2 * plan.alpha))
+    verdict = "significant" if results.rejected[0, -1] else "not significant"
+    return (
+        f"{plan.summary.short[0].upper()}{plan.summary.short[1:]} {estimate} ({level:g}% CI "
+        f"{lower} to {upper}), P = {results.p_value[0, -1]:.2g}: {verdict}."
+    )
+
+
+def _flaws(protocol: Protocol, trial: FlawedTrial) -> Iterator[str]:
+    """Say how many each flaw touched, of which arm as it was planned."""
+    arms = trial.patients["arm_planned"]
+    for mechanism, told in trial.touched.items():
+        whose = Counter(arms[told != ""])
+        n = sum(whose.values())
+        of = " and ".join(
+            f"{whose[arm.id]} assigned to {arm.id}"
+            for arm in (protocol.experimental, protocol.control)
+            if whose[arm.id]
+        )
+        done = _DONE.get(mechanism, "touched")
+        who = f"{n:,} were" if n > 1 else f"{n or 'nobody'} was"
+        yield f"{mechanism}: {who} {done}{f' ({of})' if of else ''}."
+
+
+def tables_of_trial(planned: PlannedBias, trial: FlawedTrial) -> str:
+    """Return the 2 x 2 table as planned beside the one reported, for a terminal."""
+    protocol = planned.job.protocol
+    header = ("arm", "planned: event", "no event", "n", "reported: event", "no event", "n")
+    both = (trial.counts_planned, trial.counts_reported)
+    lines = []
+    for arm, events, n in (
+        (protocol.experimental, "events_treated", "n_treated"),
+        (protocol.control, "events_control", "n_control"),
+    ):
+        cells = []
+        for counts in both:
+            x, total = int(getattr(counts, events)[0]), int(getattr(counts, n)[0])
+            cells += [str(x), str(total - x), str(total)]
+        lines.append((arm.id, *cells))
+    return table(header, lines)
+
+
+def touched_patients(trial: FlawedTrial) -> str:
+    """Return the first patients touched by a flaw as a table that fits a terminal."""
+    rows = [row for row in patients_table(trial) if row["touched_by"]][:_PATIENTS_SHOWN]
+    if not rows:
+        return "No flaw touched a patient of this trial."
+    lines = [
+        (
+            str(row["patient"]),
+            *(_state(row, when) for when in ("planned", "reported")),
+            row["touched_by"],
+        )
+        for row in rows
+    ]
+    return table(("patient", "as planned", "as reported", "touched by"), lines, folding=(1, 2, 3))
+
+
+def _state(row: dict[str, Any], when: str) -> str:
+    event = "event" if row[f"event_{when}"] else "no event"
+    out = "" if row[f"analysed_{when}"] else ", not analysed"
+    return f"{row[f'arm_{when}']}, {event}{out}"
