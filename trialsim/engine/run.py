@@ -45,6 +45,8 @@ _SECONDS_PER_PATIENT_PART = 7e-9  # one subgroup's risks, measured: sepsis, six 
 _SECONDS_PER_PATIENT_ESTIMAND = 150e-9  # without imputing, measured at 200 patients
 _SECONDS_PER_PATIENT_IMPUTED = 200e-9  # once
 _SECONDS_PER_PATIENT_EQUATIONS = 100e-6  # statsmodels, measured: 98 patients at five visits
+_SECONDS_PER_PATIENT_FORESEEN = 330e-9  # another draw, and who is picked; measured: sepsis
+_SECONDS_PER_PATIENT_FLAWED = 20e-9  # any other flaw of conduct
 _SECONDS_WORTH_COMPILING = 5.0
 
 Progress = Callable[[float, float], None]
@@ -130,6 +132,9 @@ def _seconds_per_patient(plan: AnalysisPlan) -> float:
     """Return what an estimand, or a model, costs more than the endpoint alone."""
     if isinstance(plan.test, EstimatingEquations):
         return _SECONDS_PER_PATIENT_EQUATIONS
+    if plan.conduct:
+        foreseen = plan.conduct.foreseen_allocation
+        return _SECONDS_PER_PATIENT_FORESEEN if foreseen else _SECONDS_PER_PATIENT_FLAWED
     if plan.estimand is None:
         return 0.0
     imputed = plan.estimand.imputations if plan.estimand.missing.imputes else 0
