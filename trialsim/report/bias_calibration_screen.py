@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trialsim.report.screen import DISCLAIMER
@@ -45,7 +45,9 @@ def bias_calibration_screen(
     title = f"{template.id.upper()}   {template.title}"
     parts = [f"{wrapped(title)}\n{wrapped(_setting(planned))}"]
     for told in calibration_tables(rows, observed):
-        lines = [(f"{_folded(line[0])}\n ", *map(_folded, line[1:])) for line in told.lines]
+        spaced = any("\n" in cell for line in told.lines for cell in line)
+        below = "\n " if spaced else ""
+        lines = [(f"{_folded(line[0])}{below}", *map(_folded, line[1:])) for line in told.lines]
         parts.append(f"{wrapped(told.caption)}\n{table(told.header, lines, folding=())}")
     parts.append(wrapped(f"{calibration_words()} Seed {seed}."))
     parts += [wrapped(text) for text in result.texts.values()]
@@ -75,14 +77,12 @@ def calibration_words() -> str:
         "strength 1 shows less: the flaw's other numbers, and how much can be foreseen, set how "
         "far it goes. +- is one Monte Carlo standard error; that the published ratio is "
         "itself uncertain stands in the lines of its interval's ends. Strengths are the same in "
-        "every trial. Negative trials published, of those of positive ones, give the strength of "
-        "the filter as 1 - negative / positive; the ends are those of the odds ratio of being "
-        "published."
+        "every trial."
     )
 
 
 def calibration_tables(rows: Sequence[_Row], observed: Sequence[_Row]) -> list[CalibrationTable]:
-    """Return the tables of a result: one per flaw, and what identifies no strength.
+    """Return the tables of a result: all flaws, one per flaw, and what identifies no strength.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def calibration_tables(rows: Sequence[_Row], observed: Sequence[_Row]) -> list[C
         As in the document.
     """
     flaws = dict.fromkeys(r["mechanism"] for r in rows if r["measure"] == "strength_in_profile")
-    found = [_of_flaw(flaw, rows, observed) for flaw in flaws]
+    found = [_side_by_side(flaws, rows), *(_of_flaw(flaw, rows, observed) for flaw in flaws)]
     mixes = [r for r in rows if r["measure"] == "strength_needed" and "mechanism" not in r]
     if mixes:
         lines = tuple(
@@ -100,6 +100,24 @@ def calibration_tables(rows: Sequence[_Row], observed: Sequence[_Row]) -> list[C
         caption, header = "Not identified", ("published ratio", "ratio", "why no strength")
         found.append(CalibrationTable(caption, header, lines))
     return found
+
+
+def _side_by_side(flaws: Iterable[str], rows: Sequence[_Row]) -> CalibrationTable:
+    """Return each flaw's strength in the profile beside those that estimates need."""
+    lines = []
+    for flaw in flaws:
+        own = [r for r in rows if r.get("mechanism") == flaw]
+        (stated,) = (r for r in own if r["measure"] == "strength_in_profile")
+        needed = [
+            r for r in own if r["measure"] == "strength_needed" and r["analysis"] == AT_RATIO[0]
+        ]
+        needed.sort(key=lambda r: (r["value"] is None, r["value"]))
+        basis = stated.get("status") or stated["source"]
+        least, most = _strength(needed[0]), _strength(needed[-1])
+        lines.append((flaw, f"{stated['value']:g} ({basis})", least, most, str(len(needed))))
+    caption = "Strength in the profile v strength that published ratios need"
+    header = ("flaw", "in the profile", "least needed", "most needed", "ratios")
+    return CalibrationTable(caption, header, tuple(lines))
 
 
 def _of_flaw(flaw: str, rows: Sequence[_Row], observed: Sequence[_Row]) -> CalibrationTable:
@@ -184,7 +202,7 @@ def _strength(row: _Row) -> str:
 
 
 def _with_error(row: _Row) -> str:
-    digits = 3 if row["mcse"] >= 0.0005 else 4
+    digits = next(d for d in (3, 4, 5, 6) if d == 6 or row["mcse"] >= 0.5 * 10**-d)
     return f"{row['value']:.{digits}f} +-{row['mcse']:.{digits}f}"
 
 

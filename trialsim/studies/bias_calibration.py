@@ -28,6 +28,13 @@ from trialsim.studies.bias_targets import (
     outcomes_of_endpoint,
     targets,
 )
+from trialsim.studies.bias_together import (
+    at_once,
+    flattering,
+    in_words,
+    jointly,
+    switched_on,
+)
 from trialsim.studies.dial import Dial
 from trialsim.trial import Measure, Row, StudyResult
 
@@ -211,6 +218,17 @@ class PlannedBiasCalibration:
             )
             rows += self._of_dial(dial, found)
             warnings += [w for w in found.warnings if w.code == "assumption"]
+        texts = dict(self._texts())
+        if several := at_once(self.targets):
+            on = switched_on(self.conduct, several, rows)
+            told, seen = None, replace(self._ratio_row(jointly(several)), mechanism="all")
+            if on:
+                plan = plan_bias(self.resolved, on, [self.scenario.id])
+                found = plan.result(replicates=replicates, seed=seed, workers=workers)
+                told = replace(flattering(plan, found.rows)[-1], mechanism="all")
+                rows.append(told)
+            observed.append(seen)
+            texts["domains"] = in_words(several, on, told, seen)
         rows += [
             replace(
                 self._blank,
@@ -227,7 +245,7 @@ class PlannedBiasCalibration:
         return StudyResult(
             rows=tuple(rows),
             observed=tuple(observed),
-            texts=dict(self._texts()),
+            texts=texts,
             warnings=(*about, *dict.fromkeys(warnings)),
             n_replicates=replicates,
         )
@@ -330,6 +348,24 @@ class PlannedBiasCalibration:
                 f"Univariable: {', '.join(named)}. Flaws switched on together at strengths found "
                 "from such ratios count twice what the domains share.",
             )
+        turned = {dial.only for dial in self.dials}
+        if own := self.hopewell:
+            yield (
+                "publication",
+                f"{own.record}: of positive trials {own.positive:.2f} are published, of negative "
+                f"ones {own.negative:.2f}; the filter's strength is 1 - {own.negative:.2f} / "
+                f"{own.positive:.2f} = {own.strength(own.negative):.3f}. The ends move the latter "
+                "by the odds ratio of being published. Positive is taken to be what the filter "
+                "always lets through (assumed).",
+            )
+        if Mechanism.EXCLUSION in turned:
+            yield (
+                "exclusion",
+                "Modified intention to treat is taken as exclusion of patients with the "
+                f"unfavourable outcome from the {self.conduct.of(Mechanism.EXCLUSION).arm} arm "
+                "(assumed); those it excludes whatever their outcome, in both arms alike, move "
+                "nothing.",
+            )
         if self._of_blinding:
             yield (
                 "blinding",
@@ -345,19 +381,8 @@ class PlannedBiasCalibration:
 
 def _dial(planned: PlannedBias, rows: Sequence[Row]) -> tuple[Dial, list[Row]]:
     """Return the dial, and its rows turned so that below 1 flatters."""
-    sign = -planned.job.plans[0].benefit  # -1 where more events are good
-    own = {
-        row.strength: row
-        for row in rows
-        if row.measure is Measure.RATIO_OF_ODDS_RATIOS and row.strength is not None
-    }
-    points = []
-    for strength in sorted(own):
-        row = own[strength]
-        assert row.value is not None
-        assert row.mcse is not None
-        value = row.value**sign
-        points.append(replace(row, value=value, mcse=value * row.mcse / row.value))
+    points = flattering(planned, [row for row in rows if row.strength is not None])
+    points.sort(key=lambda row: row.strength or 0.0)
     numbers = np.array([(p.strength, p.value, p.mcse) for p in points], dtype=float)
     return Dial(numbers[:, 0], numbers[:, 1], numbers[:, 2]), points
 

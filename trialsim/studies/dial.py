@@ -73,5 +73,5 @@ class Dial:
             right += 1  # flat: the next stretch that falls
         steep = self.curve[right] - self.curve[right - 1]
         slope = steep / (self.strengths[right] - self.strengths[right - 1])
-        error = float(np.interp(found, self.strengths, self.errors / self.ratios))
-        return Reached(found, abs(error / slope))
+        variance = np.interp(found, self.strengths, (self.errors / self.ratios) ** 2)
+        return Reached(found, abs(float(np.sqrt(variance)) / slope))
