@@ -752,6 +752,8 @@ def bias(options: argparse.Namespace) -> None:
     from trialsim.studies.simulation import plan_simulation
 
     started = time.monotonic()
+    if options.replicates is None:
+        options.replicates = 2_000 if options.calibrate else 4_000
     check_request(options.replicates, options.seed, options.workers or 1)
     if options.total is not None:
         options.settings = [*options.settings, f"protocol.sample_size={{total: {options.total}}}"]

@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
+from trialsim.protocol.evidence import Status
 from trialsim.studies.bias_calibration import AT_RATIO, PlannedBiasCalibration
 from trialsim.trial import Measure, Row, StudyResult
 
@@ -19,6 +20,7 @@ __all__ = ["bias_calibration_figure"]
 
 _COLUMNS = 3
 _BAND = "#e6e6e6"  # no hatch: a report takes no patterns of a drawing
+_WEAK = tuple(status.value for status in Status if status.is_weak)
 _LOWEST = 0.25  # ratios below are off the page
 
 
@@ -39,7 +41,8 @@ def bias_calibration_figure(
             own = {r.analysis: r for r in needed if (r.mechanism, r.evidence, r.source) == key}
             told.append(_panel(axes, result, own))
         title = "Strength needed for published ratios of odds ratios"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
+        legend = "dots: simulated; dashed line: published ratio; grey: its interval"
+        figure.suptitle(f"{title}\n{legend}", x=0.01, ha="left", fontsize=10.5)
     return figure, (
         f"{title}, conduct {planned.conduct.id}, scenario {planned.scenario.id}. {' '.join(told)}"
     )
@@ -83,13 +86,15 @@ def _panel(axes: Axes, result: StudyResult, needed: dict[str | None, Row]) -> st
     axes.plot([own], [_between(own, x, y)], "s", color=INK, mfc="white", ms=7, zorder=4)
     _scale(axes, y, seen if across else None)
     words = _read_off(needed)
-    axes.set_title(fill(f"{first.evidence}: {first.source}", 38), fontsize=8.5, loc="left")
+    status = (seen.status or "").upper() if seen.status in _WEAK else seen.status
+    named = fill(f"{first.evidence}: {first.source} ({status})", 40)
+    axes.set_title(named, fontsize=8.5, loc="left")
     mark = "" if at is None else " (diamond)"
     shown = f"needed{mark}: {words}\nprofile (square): {own:g}"
     axes.text(0.03, 0.03, shown, transform=axes.transAxes, fontsize=8, va="bottom", bbox=_BOX)
     axes.set_xlabel(f"strength of {first.mechanism}", fontsize=9)
     axes.set_ylabel("ratio of odds ratios", fontsize=9)
-    published = f"published {seen.value:.2f}" if across else "shares published"
+    published = f"{status} {seen.value:.2f}" if across else "shares published"
     return f"{first.mechanism}, {first.evidence} {first.source}, {published}: strength {words}."
 
 

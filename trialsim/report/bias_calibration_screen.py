@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from trialsim.protocol.evidence import Status
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.bias_calibration import AT_RATIO, PlannedBiasCalibration
@@ -189,8 +190,8 @@ def _published(row: _Row, observed: Sequence[_Row]) -> str:
 
 def _status(row: _Row) -> str:
     """Return how far a published number can be relied on; weak ones stand out."""
-    status = str(row["status"])
-    return status.upper() if status in ("unverified", "document") else status
+    status = Status(row["status"])
+    return status.value.upper() if status.is_weak else status.value
 
 
 def _strength(row: _Row) -> str:

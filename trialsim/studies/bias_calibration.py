@@ -40,7 +40,8 @@ from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["AT_RATIO", "STRENGTHS", "PlannedBiasCalibration", "plan_bias_calibration"]
 
-STRENGTHS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # of a dial: assumed fine enough
+# Of a dial: between them the strengths found move by less than their Monte Carlo errors.
+STRENGTHS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _MOST_UNPUBLISHED = 0.8  # stronger filters leave too few trials where nothing is true
 AT_RATIO = ("estimate", "lower end", "upper end")  # of its interval; where a strength is sought
 
@@ -339,7 +340,8 @@ class PlannedBiasCalibration:
                 "together",
                 f"Foreseen allocation stands for two domains of {joint[0].record}, {domains}. Its "
                 f"multivariable ratios are adjusted for each other and multiply: {parts} = "
-                f"{joint[0].ratio:.2f}; the interval is as if they were independent (assumed).",
+                f"{joint[0].ratio:.2f} (derived); the interval is as if they were independent "
+                "(assumed).",
             )
         named = [f"{t.record} {t.source}" for t in self.targets if t.adjustment == "univariable"]
         if named := list(dict.fromkeys(named)):
@@ -350,13 +352,14 @@ class PlannedBiasCalibration:
             )
         turned = {dial.only for dial in self.dials}
         if own := self.hopewell:
+            positive, negative = f"{own.positive:.2f}", f"{own.negative:.2f}"
             yield (
                 "publication",
-                f"{own.record}: of positive trials {own.positive:.2f} are published, of negative "
-                f"ones {own.negative:.2f}; the filter's strength is 1 - {own.negative:.2f} / "
-                f"{own.positive:.2f} = {own.strength(own.negative):.3f}. The ends move the latter "
-                "by the odds ratio of being published. Positive is taken to be what the filter "
-                "always lets through (assumed).",
+                f"{own.record} ({own.status}): of positive trials {positive} are published, of "
+                f"negative ones {negative}; the filter's strength is 1 - {negative} / {positive} = "
+                f"{own.strength(own.negative):.3f}. The ends move the latter by the odds ratio of "
+                "being published. Positive is taken to be what the filter always lets through "
+                "(assumed).",
             )
         if Mechanism.EXCLUSION in turned:
             yield (

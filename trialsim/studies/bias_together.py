@@ -76,7 +76,9 @@ def in_words(targets: Sequence[Target], on: Conduct | None, told: Row | None, se
     product = f"{seen.value:.2f}"
     if seen.lower is not None and seen.upper is not None:
         product += f" ({seen.lower:.2f} to {seen.upper:.2f}, as if independent: assumed)"
-    ratios = f"{targets[0].record}'s multivariable ratios ({seen.source}) multiply to {product}"
+    ratios = (
+        f"{targets[0].record}'s multivariable ratios ({seen.source}) multiply to {product}, derived"
+    )
     if on is None or told is None:
         return f"Together ({names}): {ratios}; not every strength is reached, none is simulated."
     strengths = ", ".join(f"{m} {on.of(m).strength.value:.2f}" for m in on.mechanisms)

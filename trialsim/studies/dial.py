@@ -74,4 +74,4 @@ class Dial:
         steep = self.curve[right] - self.curve[right - 1]
         slope = steep / (self.strengths[right] - self.strengths[right - 1])
         variance = np.interp(found, self.strengths, (self.errors / self.ratios) ** 2)
-        return Reached(found, abs(float(np.sqrt(variance)) / slope))
+        return Reached(found, abs(float(np.sqrt(variance) / slope)))
