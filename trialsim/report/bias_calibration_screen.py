@@ -95,7 +95,11 @@ def calibration_tables(rows: Sequence[_Row], observed: Sequence[_Row]) -> list[C
     mixes = [r for r in rows if r["measure"] == "strength_needed" and "mechanism" not in r]
     if mixes:
         lines = tuple(
-            (f"{r['evidence']}\n{r['source']}\n{_status(r)}", _published(r, observed), r["why"])
+            (
+                f"{r['evidence']}\n{r['source']}\n{_status(r)}",
+                _published(r, observed),
+                r["why"].partition(": ")[2],
+            )
             for r in mixes
         )
         caption, header = "Not identified", ("published ratio", "ratio", "why no strength")
