@@ -766,7 +766,7 @@ def bias(options: argparse.Namespace) -> None:
         rule, remedy = "needs --only FLAW", "Name the flaw whose dial is turned."
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
     strengths = strengths_from_words(options.strength or "0:1:0.25") if only else ()
-    profile = load_conduct(options.conduct)
+    profile = load_conduct(options.conduct, resolved.evidence)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = None
     if not options.json or options.out is not None:

@@ -39,7 +39,7 @@ def course_panel(axes: Axes, planned: PlannedFollowUp, seen: tuple[SeenPoint, ..
     for index, scenario in enumerate(planned.scenarios):
         if courses:
             days = [last * step / 120 for step in range(121)]
-            risks = [planned.truths[0][index].risks_on(day) for day in days]
+            risks = [planned.truths[0][index].risks_on(day, planned.counted) for day in days]
         else:
             days = [0.0, *(horizon.day for horizon in planned.horizons)]
             risks = [(0.0, 0.0), *(planned.risks(h, index) for h in range(len(planned.horizons)))]

@@ -75,13 +75,17 @@ class Course:
 
     def pieces(self, until: float) -> list[tuple[float, float]]:
         """Return (length in days, hazard of response) of each piece up to a day."""
+        return self.stretch(0.0, until)
+
+    def stretch(self, since: float, until: float) -> list[tuple[float, float]]:
+        """Return (length in days, hazard of response) of each piece between two days."""
         starts = (0.0, *self.breaks)
         ends = (*self.breaks, inf)
         hazards = (*self.response, self.response[-1])
         return [
-            (min(end, until) - start, hazard)
+            (min(end, until) - max(start, since), hazard)
             for start, end, hazard in zip(starts, ends, hazards, strict=False)
-            if start < until
+            if start < until and since < end
         ]
 
     def response_at(self, day: float) -> float:
@@ -101,6 +105,42 @@ class Course:
             share * _carried(pieces, times, self.relapse, self.again)[1]
             for share, times in self.mix
         )
+
+    def probability_sustained(self, day: float, visit_days: Sequence[float], kept: float) -> float:
+        """Probability to be in response on a day, and at every visit kept since the first response.
+
+        Parameters
+        ----------
+        day : float
+        visit_days : sequence of float
+            Since start of therapy, rising; those before `day` count.
+        kept : float
+            Probability to keep each of these.
+
+        Notes
+        -----
+        The states are split by whether a visit has seen a response: kept visits move who is seen in
+        response for the first time over, and take out who has been seen and is found without.
+        """
+        losses = self.losses or (0.0, 0.0, 0.0)
+        staying = exp(-(self.death + (0.0 if self.losses else self.loss)) * day)
+        found = 0.0
+        for share, times in self.mix:
+            unseen: StateVector = (1.0, 0.0, 0.0)
+            seen: StateVector = (0.0, 0.0, 0.0)
+            last = 0.0
+            for visit in (*(v for v in visit_days if v < day), day):
+                for length, hazard in self.stretch(last, visit):
+                    rest = (length, times * hazard, self.relapse, self.again, losses)
+                    unseen = carried_by_state(unseen, *rest, whole=True)
+                    seen = carried_by_state(seen, *rest, whole=True)
+                last = visit
+                if visit < day:
+                    missed = 1 - kept
+                    seen = (missed * seen[0], seen[1] + kept * unseen[1], missed * seen[2])
+                    unseen = (unseen[0], missed * unseen[1], unseen[2])
+            found += share * (unseen[1] + seen[1])
+        return staying * found
 
     def probability_followed(self, day: float) -> float:
         """Probability to be alive and not lost on a day."""

@@ -358,8 +358,14 @@ def _read_evidence(path: Path) -> tuple[EvidenceFile, Node]:
     return found, root
 
 
-def load_conduct(name: str) -> Conduct:
+def load_conduct(name: str, evidence: Evidence | None = None) -> Conduct:
     """Load a profile of conduct: a shipped one by id, or any file by path.
+
+    Parameters
+    ----------
+    name : str
+    evidence : Evidence, optional
+        What it may cite; the shipped records unless stated.
 
     Raises
     ------
@@ -375,7 +381,9 @@ def load_conduct(name: str) -> Conduct:
         raise RequestError(Problem("is no profile of conduct", remedy, "--conduct", f"'{name}'"))
     root = read_file(shipped.get(name, path))
     found, errors = _structure(root, Conduct)
-    problems = _empty_values(root) + [problem_of(e, root, Conduct) for e in errors]
+    known = (evidence or shipped_evidence()).known_ids
+    problems = _problems(broken_references(plain(root), known), root) + _empty_values(root)
+    problems += [problem_of(e, root, Conduct) for e in errors]
     if found is None or problems:
         raise ProtocolError(_in_order(problems))
     return found

@@ -20,7 +20,9 @@ from trialsim.protocol.course import (
     log_normal_mix,
 )
 from trialsim.protocol.endpoints import (
+    Counted,
     OutcomeEndpoint,
+    ResponseEndpoint,
     SimulatedEndpoint,
     Summary,
     TimeToEventEndpoint,
@@ -685,6 +687,8 @@ class ResolvedTemplate:
         nature, protocol = self.template.nature, self.template.protocol
         dosing = dosing_of(protocol.experimental.regimen)
         courses = courses_of(response, nature, protocol.therapy, self.evidence, dosing)
+        visit_days = tuple(day for day, _ in protocol.visit_days)
+        courses = replace(courses, visit_days=visit_days)
         day = protocol.primary.read_out.days_after_entry(protocol.therapy)
         pieces = (*response.control, *(response.treated or ()))
         fitted = [p for p in pieces if p.source]
@@ -703,6 +707,8 @@ class ResolvedTemplate:
             tuple(p.reaches.result or "" for p in fitted if p.reaches) if repeats else (),
             courses,
         )
-        control, treated = truth.risks_on(day)
+        primary = protocol.primary
+        counted = primary.counted if isinstance(primary, ResponseEndpoint) else Counted.AT_HORIZON
+        control, treated = truth.risks_on(day, counted)
         words = truth.label if truth.is_null else f"{100 * control:.3g}% -> {100 * treated:.3g}%"
         return replace(truth, label=words, control_risk=control, treated_risk=treated)

@@ -26,7 +26,6 @@ from trialsim.protocol.endpoints import (
     BinaryTest,
     CompetingEndpoint,
     ContinuousEndpoint,
-    Counted,
     Level,
     MeasuredScale,
     OutcomeEndpoint,
@@ -237,7 +236,6 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
             template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
         )
     yield from _unlike_patients(template.nature)
-    yield from _sustained_again(template)
     yield from _later_risks(template, evidence)
     for index, reference in enumerate(template.observed):
         yield from _observed(reference, ("observed", index), template, evidence)
@@ -416,17 +414,6 @@ def _courses(
             why.remedy
             or "Change its end, what it reaches, or relapse, death and loss under nature.response.",
         )
-
-
-def _sustained_again(template: Template) -> Iterator[Broken]:
-    """Refuse sustained response where it may come again: what is true of it is not known here."""
-    own = template.nature.response
-    for index, endpoint in enumerate(template.protocol.endpoints):
-        sustained = isinstance(endpoint, ResponseEndpoint) and endpoint.counted is Counted.SUSTAINED
-        if sustained and own and own.again_per_year.value:
-            at = ("protocol", "endpoints", index, "counted")
-            rule = "cannot be 'sustained' beside nature.response.again_per_year yet"
-            yield Broken(at, rule, "Count response at the horizon, or leave out again_per_year.")
 
 
 def _unlike_patients(nature: Nature) -> Iterator[Broken]:

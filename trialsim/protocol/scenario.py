@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 from typing_extensions import override
 
 from trialsim.protocol.course import Course
+from trialsim.protocol.endpoints import Counted
 from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
@@ -487,6 +488,8 @@ class Courses:
         Whose levels differ in that hazard; empty for none.
     ratios : tuple of float
         Per level of the factor.
+    visit_days : tuple of float
+        Nominal days of the visits since entry, rising.
     """
 
     control: Course
@@ -495,6 +498,17 @@ class Courses:
     frailty_sd: float = 0.0
     factor: str = ""
     ratios: tuple[float, ...] = ()
+    visit_days: tuple[float, ...] = ()
+
+    def risks(self, day: float, counted: Counted) -> tuple[float, float]:
+        """Return the probabilities to be seen in response on a day; a missed visit sees none."""
+        kept, arms = 1 - self.missed_visits, (self.control, self.treated)
+        if counted is Counted.SUSTAINED and self.control.again:  # else relapse is for good
+            days = self.visit_days
+            control, treated = (own.probability_sustained(day, days, kept) for own in arms)
+        else:
+            control, treated = (own.probability_of_response(day) for own in arms)
+        return kept * control, kept * treated
 
 
 @dataclass(frozen=True)
@@ -597,15 +611,13 @@ class Truth:
             return self.lifetimes.control == self.lifetimes.treated
         return self.treated_risk == self.control_risk
 
-    def risks_on(self, day: float) -> tuple[float, float]:
-        """Risk under control and under treatment of a read-out on a day since entry."""
+    def risks_on(self, day: float, counted: Counted = Counted.AT_HORIZON) -> tuple[float, float]:
+        """Risk under control and under treatment of a read-out on a day since entry.
+
+        `counted` matters to a response that may come again.
+        """
         if self.lifetimes:
             return self.lifetimes.risks(day)
         if self.courses is None:
             return self.control_risk, self.treated_risk
-        kept = 1 - self.courses.missed_visits  # a missed visit counts as no response
-        control, treated = self.courses.control, self.courses.treated
-        return (
-            kept * control.probability_of_response(day),
-            kept * treated.probability_of_response(day),
-        )
+        return self.courses.risks(day, counted)

@@ -118,10 +118,10 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
             rule = "acts on two arms, and this trial has one"
         remedy = "Use a template with such a primary endpoint, for example sepsis."
         raise RequestError(Problem(rule, remedy, "bias", resolved.template.id))
-    if not conduct.mechanisms:
-        named = f" of {only}" if only else ""
+    if only and not conduct.mechanisms:
         remedy = "Name another with --conduct, or give a strength above 0."
-        problems.append(Problem(f"has no flaw{named} that acts", remedy, "--conduct", conduct.id))
+        rule = f"has no flaw of {only} that acts"
+        problems.append(Problem(rule, remedy, "--conduct", conduct.id))
     if len(conduct.mechanisms) > MAX_MECHANISMS:
         rule = f"has {len(conduct.mechanisms)} flaws; shares are exact up to {MAX_MECHANISMS}"
         problems.append(

@@ -295,6 +295,7 @@ def _late_courses(planned: PlannedFollowUp, lag: Time) -> Iterator[Truth]:
     leaving, therapy = template.nature.response or Leaving(), template.protocol.therapy
     for _, scenario, truth in _with_effect(planned):
         assert scenario.response is not None  # a response endpoint's scenario has one
+        assert truth.courses is not None
         _, treated = truth.risks_on(reference.day)
         kept = 1 - leaving.missed_visits.value
         pieces = [Piece(until=reference.time, reaches=Reached(value=treated / kept))]
@@ -305,7 +306,7 @@ def _late_courses(planned: PlannedFollowUp, lag: Time) -> Iterator[Truth]:
             courses = courses_of(late, template.nature, therapy, planned.resolved.evidence)
         except ImpossiblePieceError as why:
             raise _too_late(scenario, lag, str(why)) from None
-        yield replace(truth, courses=courses)
+        yield replace(truth, courses=replace(courses, visit_days=truth.courses.visit_days))
 
 
 def _job_of_times(planned: PlannedFollowUp, index: int, lag: Time | None) -> Job:

@@ -246,7 +246,7 @@ def _known(plan: AnalysisPlan, truth: Truth) -> tuple[float, float] | None:
     if plan.summary in (OutcomeSummary.COMMON_ODDS_RATIO, OutcomeSummary.WIN_DIFFERENCE):
         return None
     if outcome is None:
-        return truth.risks_on(plan.day)
+        return truth.risks_on(plan.day, plan.counted)
     if isinstance(outcome, RiskTruth) or plan.summary is OutcomeSummary.RATE_RATIO:
         control, treated = outcome.arms
         per_day = 1.0 if isinstance(outcome, RiskTruth) else 1 / DAYS_PER_YEAR

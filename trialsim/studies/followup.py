@@ -20,7 +20,7 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.cost import Cost
-from trialsim.protocol.endpoints import Summary
+from trialsim.protocol.endpoints import Counted, Summary
 from trialsim.protocol.evidence import Trial
 from trialsim.protocol.horizons import Horizon, horizons_of, read_outs, times_from_words
 from trialsim.protocol.intercurrent import estimands_of
@@ -225,6 +225,11 @@ class PlannedFollowUp:
                 raise RequestError(problem) from None
         return tuple(found)
 
+    @property
+    def counted(self) -> Counted:
+        """When a patient counts as a responder, at every horizon."""
+        return AnalysisPlan.of(self.resolved.template.protocol).counted
+
     def in_words(self, horizon: Horizon) -> str:
         """Return when a horizon is, on both clocks where they differ."""
         words = horizon.time.in_words(self.resolved.template.protocol.therapy)
@@ -261,7 +266,7 @@ class PlannedFollowUp:
         """
         truth = self.truths[horizon][scenario]
         if not truth.intercurrent:
-            return truth.risks_on(self.horizons[horizon].day)
+            return truth.risks_on(self.horizons[horizon].day, self.counted)
         (job,) = self.jobs  # courses share one
         value = estimand_value(job, job.plans[horizon], truth)
         return value.control, value.treated

@@ -280,7 +280,7 @@ def _theta(plan: AnalysisPlan, truth: Truth) -> float:
     if isinstance(outcome, MeasuredTruth):
         return outcome.theta(OutcomeSummary.MEAN_DIFFERENCE)
     assert isinstance(plan.summary, Summary)  # published counts are compared by risks
-    return true_effect(truth.risks_on(plan.day), plan.summary)
+    return true_effect(truth.risks_on(plan.day, plan.counted), plan.summary)
 
 
 def observed_rows(

@@ -104,7 +104,7 @@ def _truth_rows(
         return _estimand_rows(resolved, plan, truth, value, blank)
     if outcome := truth.outcome(plan.endpoint):
         return _outcome_rows(resolved, plan, scenario, outcome, blank)
-    control, treated = truth.risks_on(plan.day)
+    control, treated = truth.risks_on(plan.day, plan.counted)
     theta = theta_of(resolved, plan, scenario, truth)
     here, status = f"scenarios.{scenario.id}", resolved.status_of(scenario, plan.day)
     source = truth.source or None
@@ -293,7 +293,7 @@ def theta_of(
     if isinstance(plan.summary, Summary):
         if truth.courses and truth.is_null and not outcome:
             return 0.0  # also where more are lost in one arm, and fewer seen in response
-        risks = outcome.arms if outcome else truth.risks_on(plan.day)
+        risks = outcome.arms if outcome else truth.risks_on(plan.day, plan.counted)
         return true_effect(risks, plan.summary)
     if isinstance(outcome, LifetimeTruth):
         assert isinstance(plan.summary, SurvivalSummary)

@@ -272,7 +272,7 @@ def _guess(job: Job, truth: Truth, power: float) -> float:
     level, allocation = Level(plan.alpha, plan.sides), Allocation(*protocol.ratio)
     try:
         if not isinstance(protocol.primary, TimeToEventEndpoint):
-            control, treated = truth.risks_on(plan.day)
+            control, treated = truth.risks_on(plan.day, plan.counted)
             design = TwoProportions(treated, control)
             return proportions_size(design, power, level, allocation).total_unrounded
         ratio = truth.lifetimes.constant_ratio if truth.lifetimes else None

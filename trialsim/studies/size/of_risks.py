@@ -46,7 +46,9 @@ class RisksSized(SizedKind):
     def test_of(self, truth: Truth, scenario: Scenario) -> WithLooks:
         """Return size and power of the test under a truth of the template."""
         del scenario
-        return self._test_of_risks(*truth.risks_on(self.question.plan.day))
+        return self._test_of_risks(
+            *truth.risks_on(self.question.plan.day, self.question.plan.counted)
+        )
 
     def _test_of_risks(self, control: float, treated: float) -> WithLooks:
         design = self.two_proportions(control, treated)

@@ -416,7 +416,7 @@ def _blank(protocol: Protocol, plan: AnalysisPlan, point: GridPoint, truth: Trut
 
 
 def _risk_rows(protocol: Protocol, blank: Row, truth: Truth, plan: AnalysisPlan) -> Iterator[Row]:
-    control, treated = truth.risks_on(plan.day)
+    control, treated = truth.risks_on(plan.day, plan.counted)
     for arm, risk in ((protocol.control, control), (protocol.experimental, treated)):
         yield replace(blank, value=risk, arm=arm.id, unit="per patient", analysis=None)
 
@@ -483,7 +483,7 @@ def _course_rows(blank: Row, plan: AnalysisPlan, final: LookResults) -> Iterator
 
 def _theta(protocol: Protocol, plan: AnalysisPlan, truth: Truth) -> float:
     if isinstance(plan.summary, Summary):
-        return true_effect(truth.risks_on(plan.day), plan.summary)
+        return true_effect(truth.risks_on(plan.day, plan.counted), plan.summary)
     assert truth.lifetimes is not None
     assert truth.enrolment is not None  # required by the rules
     treated, control = protocol.arm_sizes

@@ -191,7 +191,7 @@ class SizeQuestion:
     @cached_property
     def risks(self) -> tuple[float, float]:
         """Control and treated risk at the read-out."""
-        return self.truth.risks_on(self.plan.day)
+        return self.truth.risks_on(self.plan.day, self.plan.counted)
 
     @property
     def is_survival(self) -> bool:
