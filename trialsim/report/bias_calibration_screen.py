@@ -118,10 +118,10 @@ def _side_by_side(flaws: Iterable[str], rows: Sequence[_Row]) -> CalibrationTabl
         ]
         needed.sort(key=lambda r: (r["value"] is None, r["value"]))
         basis = stated.get("status") or stated["source"]
-        least, most = _strength(needed[0]), _strength(needed[-1])
-        lines.append((flaw, f"{stated['value']:g} ({basis})", least, most, str(len(needed))))
+        ends = (f"{_strength(r)}\n{r['evidence']}\n{_status(r)}" for r in (needed[0], needed[-1]))
+        lines.append((flaw, f"{stated['value']:g}\n{basis}", *ends))
     caption = "Strength in the profile v strength that published ratios need"
-    header = ("flaw", "in the profile", "least needed", "most needed", "ratios")
+    header = ("flaw", "in the profile", "least needed", "most needed")
     return CalibrationTable(caption, header, tuple(lines))
 
 
