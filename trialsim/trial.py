@@ -433,6 +433,8 @@ class Measure(StrEnum):
     BASELINE_IMBALANCE = "baseline_imbalance"  # prognosis, treated less control, in SD
     EVENTS_PER_1000 = "events_per_1000"  # in an arm, or treated less control; mean over trials
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
+    STRENGTH_NEEDED = "strength_needed"  # of a flaw, to give a published ratio
+    STRENGTH_IN_PROFILE = "strength_in_profile"  # of a flaw, its mean over trials
     POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
     POWER_DIFFERENCE = "power_difference"  # from the reference horizon, of the same trials
     BIAS_FROM_REFERENCE = "bias_from_reference"  # of an earlier estimate for the later effect

@@ -24,6 +24,7 @@ from trialsim.report.document import Document, warnings_as_rows
 if TYPE_CHECKING:
     from trialsim.engine.store import ChunkFolder
     from trialsim.engine.workers import Workers
+    from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.evidence import EvidenceRecord
     from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.report.run_directory import RunDirectory
@@ -755,11 +756,16 @@ def bias(options: argparse.Namespace) -> None:
     from trialsim.studies.simulation import plan_simulation
 
     started = time.monotonic()
+    if options.replicates is None:
+        options.replicates = 2_000 if options.calibrate else 4_000
     check_request(options.replicates, options.seed, options.workers or 1)
     if options.total is not None:
         options.settings = [*options.settings, f"protocol.sample_size={{total: {options.total}}}"]
     resolved = _load(options)
     only = flaw_from_words(options.only) if options.only else None
+    if options.calibrate or options.outcomes:
+        _bias_calibration(options, resolved, only)
+        return
     if options.strength and not only:
         rule, remedy = "needs --only FLAW", "Name the flaw whose dial is turned."
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
@@ -791,6 +797,58 @@ def bias(options: argparse.Namespace) -> None:
         with folder.begin():
             drawn = {"bias": bias_figure(planned, result)}
             drawn |= flawed_figures(planned, result, trial)
+            for path in folder.write(document, drawn):
+                _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
+
+
+def _bias_calibration(
+    options: argparse.Namespace, resolved: ResolvedTemplate, only: Mechanism | None
+) -> None:
+    from trialsim.engine.run import cpus_available, estimated_seconds
+    from trialsim.figures.bias_calibration import bias_calibration_figure
+    from trialsim.protocol.load import load_conduct
+    from trialsim.report.bias_calibration_screen import bias_calibration_screen
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.bias_calibration import plan_bias_calibration
+    from trialsim.studies.simulation import plan_simulation
+
+    started = time.monotonic()
+    if not options.calibrate:
+        rule, remedy = "needs --calibrate", "It says which published ratios are meant."
+        raise RequestError(Problem(rule, remedy, "--outcomes", options.outcomes))
+    if options.strength:
+        rule = "cannot stand beside --calibrate, which turns the whole dial"
+        remedy = "Leave it out; the strengths that published ratios need are the answer."
+        raise RequestError(Problem(rule, remedy, "--strength", options.strength))
+    profile = load_conduct(options.conduct)
+    planned = plan_bias_calibration(
+        resolved, profile, options.scenarios, only=only, outcomes=options.outcomes
+    )
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+    jobs = [dial.job for dial in planned.dials]
+    long = estimated_seconds(jobs, options.replicates) > _SECONDS_WORTH_WORKERS
+    result = _with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=options.workers or (cpus_available() if long else 1),
+            on_progress=on_progress,
+        )
+    )
+    given = {
+        name: getattr(options, name) for name in ("calibrate", "only", "outcomes", "replicates")
+    }
+    stated = profile.model_dump(mode="json", exclude_none=True)
+    arguments = _arguments(options, scenario=options.scenarios, conduct=stated, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="bias")
+    shown = bias_calibration_screen(planned, result, options.seed, program_name())
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            drawn = {"dials": bias_calibration_figure(planned, result)}
             for path in folder.write(document, drawn):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")

@@ -323,11 +323,23 @@ def _bias(bias: argparse.ArgumentParser) -> None:
     bias.add_argument(
         "--strength", metavar="LIST", help="with --only: 0:1:0.1, or 0,0.25,0.5 (default 0:1:0.25)"
     )
+    bias.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="the strength of each flaw that published ratios of odds ratios need",
+    )
+    bias.add_argument(
+        "--outcomes",
+        metavar="KIND",
+        help="with --calibrate: objective or subjective, if not death from any cause",
+    )
     _scenarios(bias)
     bias.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
     )
-    bias.add_argument("--replicates", type=_whole, default=4_000, metavar="N", help="default 4,000")
+    bias.add_argument(
+        "--replicates", type=_whole, metavar="N", help="default 4,000; with --calibrate 2,000"
+    )
     bias.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     bias.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"

@@ -45,7 +45,8 @@ _SECONDS_PER_PATIENT_PART = 7e-9  # one subgroup's risks, measured: sepsis, six 
 _SECONDS_PER_PATIENT_ESTIMAND = 150e-9  # without imputing, measured at 200 patients
 _SECONDS_PER_PATIENT_IMPUTED = 200e-9  # once
 _SECONDS_PER_PATIENT_EQUATIONS = 100e-6  # statsmodels, measured: 98 patients at five visits
-_SECONDS_PER_PATIENT_CONDUCTED = 100e-9  # with flaws: 40 of a risk to 500 of a count, measured
+_SECONDS_PER_PATIENT_FORESEEN = 330e-9  # another draw, and who is picked; measured: sepsis
+_SECONDS_PER_PATIENT_CONDUCTED = 100e-9  # other flaws: 20 of a risk to 500 of a count, measured
 _SECONDS_WORTH_COMPILING = 5.0
 
 Progress = Callable[[float, float], None]
@@ -132,7 +133,8 @@ def _seconds_per_part(plan: AnalysisPlan) -> float:
 def _seconds_per_patient(plan: AnalysisPlan) -> float:
     """Return what an estimand, a model or flaws cost more than the endpoint alone."""
     if plan.conduct:
-        return _SECONDS_PER_PATIENT_CONDUCTED
+        foreseen = plan.conduct.foreseen_allocation
+        return _SECONDS_PER_PATIENT_FORESEEN if foreseen else _SECONDS_PER_PATIENT_CONDUCTED
     if isinstance(plan.test, EstimatingEquations):
         return _SECONDS_PER_PATIENT_EQUATIONS
     if plan.estimand is None:

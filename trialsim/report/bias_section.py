@@ -39,6 +39,7 @@ _COLUMNS = (
 def bias_section(runs: Sequence[FinishedRun]) -> Section | None:
     """Return the section; None where no run is about flaws."""
     found = [run for run in runs if run.document["command"] == "bias"]
+    found = [run for run in found if not run.document["arguments"].get("calibrate")]
     every = [block for number, run in enumerate(found) for block in _of_run(run, number)]
     blocks = list(dict.fromkeys(reversed(every)))[::-1]  # what holds for several runs, once
     return Section("bias", "From truth to publication", tuple(blocks)) if blocks else None

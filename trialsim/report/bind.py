@@ -9,6 +9,7 @@ from pathlib import Path
 from trialsim.errors import Problem, RequestError
 from trialsim.figures.forest import ForestLine, forest_figure
 from trialsim.figures.style import fit_png, save, save_svg
+from trialsim.report.bias_calibration_section import bias_calibration_section
 from trialsim.report.bias_section import bias_section
 from trialsim.report.content import Drawing, Grid, Section, sections_of
 from trialsim.report.estimand_section import estimand_section
@@ -46,6 +47,8 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         sections.insert(after, estimands)
     if followup := followup_section(runs):
         sections.insert(1, followup)
+    if strengths := bias_calibration_section(runs):
+        sections.insert(1, strengths)
     if bias := bias_section(runs):
         sections.insert(1, bias)
     return sections
