@@ -854,6 +854,16 @@ def _bias_calibration(
     _say(f"{time.monotonic() - started:.1f} s")
 
 
+def synthesise(options: argparse.Namespace) -> None:
+    """Simulate a literature, and pool it by stratum."""
+    from trialsim.protocol.load import load_literature
+    from trialsim.report.synthesis_screen import literature_lines
+
+    resolved = _load(options)
+    literature = load_literature(options.literature or "gu-2025-sepsis", resolved.evidence)
+    _print(literature_lines(literature))
+
+
 _USUAL_POWER = 0.8
 
 
@@ -1143,6 +1153,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "followup": followup,
     "calibrate": calibrate,
     "bias": bias,
+    "synthesise": synthesise,
     "replay": replay,
     "report": report,
     "demo": demo,

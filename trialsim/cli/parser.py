@@ -81,6 +81,7 @@ class _Commands:
         "followup": "compare follow-up durations: the same patients read out at several times",
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
+        "synthesise": "simulate a literature of published trials, and pool it by stratum",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -346,6 +347,28 @@ def _bias(bias: argparse.ArgumentParser) -> None:
     )
 
 
+def _synthesise(synthesise: argparse.ArgumentParser) -> None:
+    _common(synthesise, template=True)
+    synthesise.add_argument(
+        "--literature",
+        metavar="ID|FILE",
+        help="a shipped literature, or a file (default: the one of this template)",
+    )
+    synthesise.add_argument("--split", metavar="ID", help="quality, centres, ... (default: first)")
+    synthesise.add_argument(
+        "--true-or",
+        metavar="LIST",
+        help="true odds ratios of all trials, 0.82,0.97,1 (default: those of the literature)",
+    )
+    synthesise.add_argument(
+        "--replicates", type=_whole, default=4_000, metavar="N", help="literatures (default 4,000)"
+    )
+    synthesise.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    synthesise.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _calibrate(calibrate: argparse.ArgumentParser) -> None:
     _common(calibrate, template=True)
     calibrate.add_argument(
@@ -477,6 +500,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _followup(commands.add("followup"))
     _calibrate(commands.add("calibrate"))
     _bias(commands.add("bias"))
+    _synthesise(commands.add("synthesise"))
 
     replay = commands.add("replay")
     _common(

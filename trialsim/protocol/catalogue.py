@@ -21,6 +21,7 @@ __all__ = [
     "Evidence",
     "conduct_paths",
     "evidence_paths",
+    "literature_paths",
     "protocols_folder",
     "schema_paths",
     "template_paths",
@@ -47,6 +48,12 @@ def evidence_paths() -> list[Path]:
 def conduct_paths() -> dict[str, Path]:
     """Return the shipped profiles of conduct by id."""
     return {path.stem: path for path in sorted((protocols_folder() / "conduct").glob("*.yaml"))}
+
+
+def literature_paths() -> dict[str, Path]:
+    """Return the shipped literatures by id."""
+    folder = protocols_folder() / "literatures"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def schema_paths() -> dict[str, Path]:

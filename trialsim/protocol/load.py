@@ -23,11 +23,14 @@ from trialsim.protocol.catalogue import (
     Evidence,
     conduct_paths,
     evidence_paths,
+    literature_paths,
     template_paths,
 )
 from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.estimand_rules import estimand_rules
 from trialsim.protocol.evidence import EvidenceFile
+from trialsim.protocol.literature import Literature
+from trialsim.protocol.literature_rules import literature_rules
 from trialsim.protocol.modifier_rules import modifier_rules
 from trialsim.protocol.nodes import (
     ListNode,
@@ -60,6 +63,7 @@ __all__ = [
     "evidence_with",
     "json_schemas",
     "load_conduct",
+    "load_literature",
     "load_template",
     "shipped_evidence",
 ]
@@ -384,6 +388,37 @@ def load_conduct(name: str, evidence: Evidence | None = None) -> Conduct:
     known = (evidence or shipped_evidence()).known_ids
     problems = _problems(broken_references(plain(root), known), root) + _empty_values(root)
     problems += [problem_of(e, root, Conduct) for e in errors]
+    if found is None or problems:
+        raise ProtocolError(_in_order(problems))
+    return found
+
+
+def load_literature(name: str, evidence: Evidence | None = None) -> Literature:
+    """Load a literature: a shipped one by id, or any file by path.
+
+    Parameters
+    ----------
+    name : str
+    evidence : Evidence, optional
+        What it may cite; the shipped records unless stated.
+
+    Raises
+    ------
+    ProtocolError
+        Everything that is wrong with the file, at once.
+    RequestError
+        For an unknown id.
+    """
+    shipped, path = literature_paths(), Path(name)
+    if name not in shipped and not (path.suffix in (".yaml", ".yml") or _exists(path)):
+        remedy = did_you_mean(name, shipped, f"Name {', '.join(shipped)}, or a file by its path.")
+        raise RequestError(Problem("is no literature", remedy, "--literature", f"'{name}'"))
+    root, evidence = read_file(shipped.get(name, path)), evidence or shipped_evidence()
+    found, errors = _structure(root, Literature)
+    problems = _problems(broken_references(plain(root), evidence.known_ids), root)
+    problems += _empty_values(root) + [problem_of(e, root, Literature) for e in errors]
+    if found is not None:
+        problems += _problems(literature_rules(found, evidence), root)
     if found is None or problems:
         raise ProtocolError(_in_order(problems))
     return found

@@ -1,0 +1,37 @@
+"""What a literature cites must be there, and say an odds ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trialsim.errors import did_you_mean
+from trialsim.protocol.catalogue import Evidence
+from trialsim.protocol.evidence import EffectEstimate, EffectMeasure, Pool
+from trialsim.protocol.literature import Literature
+from trialsim.protocol.rules import Broken
+
+__all__ = ["literature_rules", "pooled_odds_ratio"]
+
+
+def pooled_odds_ratio(name: str, evidence: Evidence) -> EffectEstimate | None:
+    """Return the odds ratio of a pooled record, the first it states; None where there is none."""
+    record = evidence.records.get(name)
+    effects = record.effects if isinstance(record, Pool) else ()
+    return next((e for e in effects if e.measure is EffectMeasure.ODDS_RATIO), None)
+
+
+def literature_rules(literature: Literature, evidence: Evidence) -> Iterator[Broken]:
+    """Find records that are not there, or state no pooled odds ratio."""
+    places: list[tuple[tuple[str | int, ...], str | None]] = [(("evidence",), literature.evidence)]
+    for i, split in enumerate(literature.splits):
+        for j, stratum in enumerate(split.strata):
+            places.append((("splits", i, "strata", j, "evidence"), stratum.evidence))
+    for location, name in places:
+        if name is None:
+            continue
+        if name not in evidence.records:
+            remedy = did_you_mean(name, evidence.known_ids, "'trialsim evidence' lists them.")
+            yield Broken(location, "is not a known evidence id", remedy)
+        elif pooled_odds_ratio(name, evidence) is None:
+            remedy = "Name a pool with an odds ratio, or state it under `effect`."
+            yield Broken(location, "states no pooled odds ratio", remedy)
