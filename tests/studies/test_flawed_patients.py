@@ -17,6 +17,7 @@ from trialsim.engine.run import run
 from trialsim.errors import RequestError
 from trialsim.protocol.conduct import Conduct, Exclusion, ForeseenAllocation, Mechanism
 from trialsim.protocol.load import load_conduct, load_template
+from trialsim.report.flawed_patients import table_per_1000
 from trialsim.studies.bias import PlannedBias, plan_bias
 from trialsim.studies.flawed_patients import look_into
 from trialsim.trial import Measure, Row
@@ -261,6 +262,9 @@ def test_property_where_nothing_is_known_of_prognosis_it_is_said():
     (row,) = rows(result, Measure.BASELINE_IMBALANCE, "exclusion").values()
     assert row.value is None
     assert "prognosis" in row.why
+    header, lines = table_per_1000([r.as_dict() for r in result.rows], ("untreated", "thymalfasin"))
+    assert header == ("flaw", "thymalfasin", "untreated", "difference")
+    assert [line[0] for line in lines] == ["the truth", "no flaw", "exclusion"]
     events = rows(result, Measure.EVENTS_PER_1000, "exclusion")
     assert all(r.value is not None and r.mcse > 0 for r in events.values())
 

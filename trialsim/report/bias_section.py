@@ -10,8 +10,7 @@ from typing import Any
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
 from trialsim.report.flawed_patients import (
     flaw_in_words,
-    header_per_1000,
-    lines_per_1000,
+    table_per_1000,
     trials_looked_into,
 )
 from trialsim.report.run_reader import FinishedRun
@@ -19,6 +18,10 @@ from trialsim.report.run_reader import FinishedRun
 __all__ = ["bias_section"]
 
 _ONE_TRIAL = "one trial"
+_PROGNOSIS = (
+    " Prognosis is the mean of the treated less that of controls among those analysed, in standard "
+    "deviations of the trial; above 0 the treated would have fared better without treatment."
+)
 
 _COLUMNS = (
     ("Mean estimate", "estimate_mean"),
@@ -86,12 +89,13 @@ def _per_1000(run: FinishedRun, number: int) -> Iterator[Block]:
     drawing = run.svgs.get("imbalance")
     shown = False
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
-        lines = lines_per_1000([row for row in rows if row["scenario"] == scenario], arms)
+        own = [row for row in rows if row["scenario"] == scenario]
+        header, lines = table_per_1000(own, arms, "Flaw")
         if not lines:
             continue
         shown = True
         caption = f"Of 1,000 patients: {protocol.primary.event} [{scenario}]"
-        grid = Grid(caption, header_per_1000(arms, "Flaw"), tuple(lines))
+        grid = Grid(caption, header, tuple(lines))
         if drawing:
             yield Drawing(f"imbalance-{number}", drawing, _described(drawing), grid)
             drawing = None
@@ -100,9 +104,8 @@ def _per_1000(run: FinishedRun, number: int) -> Iterator[Block]:
     if shown:
         yield Paragraph(
             "Events are those of 1,000 patients in the tables published: means of the trials "
-            f"published among the first {trials_looked_into(rows):,}. Prognosis is the mean of the "
-            "treated less that of controls among those analysed, in standard deviations of the "
-            "trial; above 0 the treated would have fared better without treatment."
+            f"published among the first {trials_looked_into(rows):,}."
+            + (_PROGNOSIS if "imbalance" in run.svgs else "")
         )
 
 
