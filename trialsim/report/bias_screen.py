@@ -8,8 +8,7 @@ from math import exp
 from trialsim.protocol.endpoints import Summary
 from trialsim.report.flawed_patients import (
     flaw_in_words,
-    header_per_1000,
-    lines_per_1000,
+    table_per_1000,
     trials_looked_into,
 )
 from trialsim.report.screen import DISCLAIMER
@@ -96,15 +95,15 @@ def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Itera
 def _per_1000(planned: PlannedBias, rows: Sequence[Row]) -> Iterator[str]:
     protocol, flat = planned.job.protocol, [row.as_dict() for row in rows]
     arms = (protocol.control.id, protocol.experimental.id)
-    lines = lines_per_1000(flat, arms)
+    header, lines = table_per_1000(flat, arms)
     if not lines:
         return
+    better = "; and how much better the prognosis of the treated was" if len(header) > 4 else ""
     title = (
-        f"Of 1,000 patients in the tables published, so many had {protocol.primary.event}; and how "
-        "much better the prognosis of the treated was (means of those published among the first "
-        f"{trials_looked_into(flat):,} trials)"
+        f"Of 1,000 patients in the tables published, so many had {protocol.primary.event}{better} "
+        f"(means of those published among the first {trials_looked_into(flat):,} trials)"
     )
-    yield f"{wrapped(title)}\n{table(header_per_1000(arms), lines)}"
+    yield f"{wrapped(title)}\n{table(header, lines)}"
 
 
 def _waterfall(planned: PlannedBias, bars: Sequence[Row], rows: Sequence[Row]) -> str:
