@@ -77,11 +77,11 @@ def _decides_early(protocol: Protocol) -> bool:
 
 def _of_allocation(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     flaw = conduct.foreseen_allocation
-    if not (flaw and flaw.acts and flaw.list is AllocationListKind.ALTERNATING):
+    if not (flaw and flaw.acts) or flaw.list is AllocationListKind.PROTOCOL:
         return
     if protocol.ratio != (1, 1):
-        rule = f"alternates between two arms, and this trial allocates {_ratio(protocol)}"
-        yield Problem(rule, "Allocate 1:1, or leave out `list: alternating`.")
+        rule = f"has a list of two equal arms, and this trial allocates {_ratio(protocol)}"
+        yield Problem(rule, f"Allocate 1:1, or leave out `list: {flaw.list}`.")
 
 
 def _ratio(protocol: Protocol) -> str:
