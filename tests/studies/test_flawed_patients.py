@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from trialsim.analyse.binary import analyse_counts
-from trialsim.engine.flawed_trials import flawed_trial
+from trialsim.engine.flawed_trials import BY_ITS_LIST, flawed_trial
 from trialsim.engine.run import run
 from trialsim.errors import RequestError
 from trialsim.protocol.conduct import (
@@ -173,7 +173,8 @@ def test_property_only_the_touched_differ_and_columns_say_how(name, replicate):
                 assert not seen["analysed_reported"][own].any()
             case Mechanism.FORESEEN_ALLOCATION | Mechanism.AS_TREATED:
                 arms = np.char.add("to ", seen["arm_reported"])
-                assert (told[told != ""] == arms[told != ""]).all()
+                plain = np.char.replace(told, BY_ITS_LIST, "")
+                assert (plain[told != ""] == arms[told != ""]).all()
             case Mechanism.CO_INTERVENTION | Mechanism.ASSESSMENT | Mechanism.HISTORICAL_CONTROLS:
                 assert words <= {"to event", "to no event"}
             case Mechanism.UNDECLARED_LOOKS:
@@ -181,6 +182,22 @@ def test_property_only_the_touched_differ_and_columns_say_how(name, replicate):
             case _:
                 assert words <= {"left out"}
         assert (np.char.find(seen["touched_by"], str(mechanism)) >= 0)[told != ""].all()
+
+
+def test_property_who_is_elsewhere_by_the_list_alone_is_not_called_steered():
+    """With a dial at 1e-300 nobody picks; what is left is another list."""
+    sound = load_conduct("poor").only({Mechanism.FORESEEN_ALLOCATION})
+    never = sound.at(Mechanism.FORESEEN_ALLOCATION, 1e-300)
+    resolved = load_template("sepsis", settings=["protocol.sample_size={total: 60}"])
+    counts = []
+    for conduct in (never, sound):
+        planned = plan_bias(resolved, conduct, ["or-082"])
+        told = planned.replay("or-082", 1, 7).touched[Mechanism.FORESEEN_ALLOCATION]
+        listed = np.char.endswith(told, BY_ITS_LIST)
+        counts.append((listed.sum(), ((told != "") & ~listed).sum()))
+    assert counts[0][0] > 0
+    assert counts[0][1] == 0
+    assert counts[1][1] > 0
 
 
 def test_property_every_flaw_touches_somebody_in_some_trial():
