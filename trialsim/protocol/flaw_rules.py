@@ -14,6 +14,7 @@ from trialsim.protocol.conduct import (
     Conduct,
     Mechanism,
 )
+from trialsim.protocol.conduct_rules import WITHOUT_IT
 from trialsim.protocol.design import AllocationMethod, Protocol, SampleSize
 from trialsim.protocol.endpoints import (
     Better,
@@ -27,7 +28,7 @@ from trialsim.protocol.endpoints import (
 __all__ = ["conduct_problems", "recruiting"]
 
 _ONE_OUT = "Leave one out."
-_WITHOUT = "Leave it out of the profile, or look at another flaw with --only."
+_WITHOUT = f"{WITHOUT_IT[0].upper()}{WITHOUT_IT[1:]}"
 
 
 def conduct_problems(
