@@ -39,6 +39,12 @@ def test_property_the_document_is_the_same_again_and_another_for_another_split(t
     document = json.loads(first)
     assert document["command"] == "synthesise"
     assert document["arguments"]["literature"]["id"] == "gu-2025-sepsis"
+    assert set(document["arguments"]["conduct"]) == {
+        "etass-2013",
+        "lower-quality-to-reach-041",
+        "lower-quality-typical",
+        "rigorous",
+    }
     (gap,) = (
         r
         for r in document["rows"]

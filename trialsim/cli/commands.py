@@ -883,7 +883,8 @@ def synthesise(options: argparse.Namespace) -> None:
     )
     given = {name: getattr(options, name) for name in ("split", "true_or", "replicates")}
     stated = literature.model_dump(mode="json", exclude_none=True)
-    arguments = _arguments(options, literature=stated, **given)
+    used = {p.id: p.model_dump(mode="json", exclude_none=True) for p in planned.profiles}
+    arguments = _arguments(options, literature=stated, conduct=used, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
     shown = synthesis_screen(planned, result, options.seed, program_name())
     _print(document.to_json() if options.json else shown)

@@ -266,6 +266,12 @@ class PlannedSynthesis:
         first, second = (np.array([s == stratum.id for s in own]) for stratum in self.split.strata)
         return first, second
 
+    @property
+    def profiles(self) -> tuple[Conduct, ...]:
+        """Profiles of conduct that some trial has, by their id."""
+        found = {t.profile for own in self.trials.values() for t in own}
+        return tuple(sorted(found, key=lambda profile: profile.id))
+
     @cached_property
     def observed(self) -> ObservedGap | None:
         """What was published of both strata; None where that of one is not known."""
@@ -496,15 +502,14 @@ class PlannedSynthesis:
             f"{self.literature.note or 'Its numbers are assumed unless sourced.'}",
             *ids,
         )
-        profiles = {t.profile for own in self.trials.values() for t in own}
-        steered = any(Mechanism.FORESEEN_ALLOCATION in p.mechanisms for p in profiles)
+        steered = any(Mechanism.FORESEEN_ALLOCATION in p.mechanisms for p in self.profiles)
         if steered and self.resolved.template.nature.severity_slope is None:
             yield assumption(
                 f"Severity moves the log odds of the event by {ASSUMED_SEVERITY_SLOPE:g} per "
                 "standard deviation: foreseen allocation has nothing to pick by without prognosis.",
                 *ids,
             )
-        for profile in sorted(profiles, key=lambda p: p.id):
+        for profile in self.profiles:
             if profile.mechanisms:
                 yield assumption(
                     f"Conduct '{profile.id}' ({profile.title}). "
