@@ -88,10 +88,7 @@ def per_protocol(records: Records, flaw: NonAdherence, luck: Luck) -> Records:
     -------
     Records
     """
-    strength = luck.strength(Mechanism.PER_PROTOCOL, flaw.strength)
-    stops = luck.of_patients(Decision.NON_ADHERENCE) < strength * probabilities(
-        records, flaw.non_adherent
-    )
+    stops = _not_adhering(records, Mechanism.PER_PROTOCOL, flaw, luck)
     return replace(records, included=records.included & ~stops)
 
 
@@ -108,11 +105,16 @@ def as_treated(records: Records, flaw: NonAdherence, luck: Luck) -> Records:
     -------
     Records
     """
-    strength = luck.strength(Mechanism.AS_TREATED, flaw.strength)
-    crosses = luck.of_patients(Decision.NON_ADHERENCE) < strength * probabilities(
-        records, flaw.non_adherent
-    )
+    crosses = _not_adhering(records, Mechanism.AS_TREATED, flaw, luck)
     return replace(records, treated=records.treated ^ crosses)
+
+
+def _not_adhering(
+    records: Records, mechanism: Mechanism, flaw: NonAdherence, luck: Luck
+) -> NDArray[np.bool_]:
+    strength = luck.strength(mechanism, flaw.strength)
+    chance = strength * probabilities(records, flaw.non_adherent)
+    return np.asarray(luck.of_patients(Decision.NON_ADHERENCE) < chance)
 
 
 def days_of_death(records: Records, luck: Luck) -> NDArray[np.float64]:

@@ -379,19 +379,28 @@ def load_conduct(name: str, evidence: Evidence | None = None) -> Conduct:
     RequestError
         For an unknown id.
     """
-    shipped = conduct_paths()
-    path = Path(name)
-    if name not in shipped and not (path.suffix in (".yaml", ".yml") or _exists(path)):
-        remedy = did_you_mean(name, shipped, f"Name {', '.join(shipped)}, or a file by its path.")
-        raise RequestError(Problem("is no profile of conduct", remedy, "--conduct", f"'{name}'"))
-    root = read_file(shipped.get(name, path))
-    found, errors = _structure(root, Conduct)
-    known = (evidence or shipped_evidence()).known_ids
-    problems = _problems(broken_references(plain(root), known), root) + _empty_values(root)
-    problems += [problem_of(e, root, Conduct) for e in errors]
+    root = _shipped_or_file(name, conduct_paths(), "is no profile of conduct", "--conduct")
+    found, problems = _citing(root, Conduct, evidence or shipped_evidence())
     if found is None or problems:
         raise ProtocolError(_in_order(problems))
     return found
+
+
+def _shipped_or_file(name: str, shipped: dict[str, Path], rule: str, option: str) -> Node:
+    path = Path(name)
+    if name not in shipped and not (path.suffix in (".yaml", ".yml") or _exists(path)):
+        remedy = did_you_mean(name, shipped, f"Name {', '.join(shipped)}, or a file by its path.")
+        raise RequestError(Problem(rule, remedy, option, f"'{name}'"))
+    return read_file(shipped.get(name, path))
+
+
+def _citing(
+    root: Node, model: type[Model], evidence: Evidence
+) -> tuple[Model | None, list[Problem]]:
+    """Return a file as a model that may cite evidence, and what is wrong with it."""
+    found, errors = _structure(root, model)
+    problems = _problems(broken_references(plain(root), evidence.known_ids), root)
+    return found, problems + _empty_values(root) + [problem_of(e, root, model) for e in errors]
 
 
 def load_literature(name: str, evidence: Evidence | None = None) -> Literature:
@@ -410,14 +419,9 @@ def load_literature(name: str, evidence: Evidence | None = None) -> Literature:
     RequestError
         For an unknown id.
     """
-    shipped, path = literature_paths(), Path(name)
-    if name not in shipped and not (path.suffix in (".yaml", ".yml") or _exists(path)):
-        remedy = did_you_mean(name, shipped, f"Name {', '.join(shipped)}, or a file by its path.")
-        raise RequestError(Problem("is no literature", remedy, "--literature", f"'{name}'"))
-    root, evidence = read_file(shipped.get(name, path)), evidence or shipped_evidence()
-    found, errors = _structure(root, Literature)
-    problems = _problems(broken_references(plain(root), evidence.known_ids), root)
-    problems += _empty_values(root) + [problem_of(e, root, Literature) for e in errors]
+    root = _shipped_or_file(name, literature_paths(), "is no literature", "--literature")
+    evidence = evidence or shipped_evidence()
+    found, problems = _citing(root, Literature, evidence)
     if found is not None:
         problems += _problems(literature_rules(found, evidence), root)
     if found is None or problems:
