@@ -27,6 +27,7 @@ __all__ = [
     "mean",
     "mid_percentile",
     "proportion",
+    "quantile",
     "true_effect",
 ]
 
@@ -208,10 +209,10 @@ def _estimates(
         (Measure.ESTIMATE_MEDIAN, 0.5),
         (Measure.ESTIMATE_Q975, 0.975),
     ):
-        yield _quantile(measure, ordered, q, back, str(summary))
+        yield quantile(measure, ordered, q, back, str(summary))
 
 
-def _quantile(
+def quantile(
     measure: Measure, ordered: Floats, q: float, back: Callable[[float], float], scale: str
 ) -> Characteristic:
     """Return a quantile; its MCSE is half the way between order statistics one SD to each side."""

@@ -464,6 +464,8 @@ class Measure(StrEnum):
     FITTED = "fitted"  # what a fit says of a published number
     RESIDUAL = "residual"  # of a published number, deviance
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
+    P_INTERACTION = "p_interaction"  # two-sided, of two strata's pooled effects; median
+    GAP_AS_LARGE = "gap_as_large"  # share of literatures whose strata differ as published, or more
     POWER_INTERACTION = "power_interaction"  # P(the test of interaction rejects), in any scenario
     INTERACTION = "interaction"  # effect in a subgroup relative to the first; per SD of a covariate
     SUBGROUP_EFFECTIVE = "subgroup_effective"  # P(some subgroup is significant in favour)
@@ -509,7 +511,8 @@ class Row:
     missing: str | None = None  # how missing read-outs are dealt with
     mechanism: str | None = None  # flaws of conduct, by their ids; "all" of the profile's
     strength: float | None = None  # of that mechanism, 0 to 1
-    stratum: str | None = None  # "factor" of subgroups, "factor=level" of one of them
+    stratum: str | None = None  # "factor" of subgroups, "factor=level" of one; a split's alike
+    conduct: str | None = None  # how the trials of a literature were carried out, by its id
     why: str | None = None
 
     @classmethod

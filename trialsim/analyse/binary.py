@@ -23,9 +23,10 @@ from trialsim.trial import (
     TrialBatch,
 )
 
-__all__ = ["analyse", "analyse_counts", "patients", "score"]
+__all__ = ["analyse", "analyse_counts", "patients", "score", "tables"]
 
 Columns = dict[str, NDArray[Any]]  # one entry per patient in each
+Counts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def analyse(batch: TrialBatch | CountsBatch, plan: AnalysisPlan) -> LookResults:
@@ -36,20 +37,34 @@ def analyse(batch: TrialBatch | CountsBatch, plan: AnalysisPlan) -> LookResults:
     LookResults
         Arrays of shape (n_reps, n_looks).
     """
-    if isinstance(batch, CountsBatch):
-        read, short = batch.n_treated + batch.n_control, None
-        counts = (batch.events_treated, batch.n_treated, batch.events_control, batch.n_control)
-    else:
-        treated = batch.assigned
-        happened = np.where(treated, batch.events[EXPERIMENTAL], batch.events[CONTROL])
-        read, short = patient_cuts(plan.looks, plan.day, batch.entry, happened)
-        arms = arm_masks(treated, batch.included)
-        who = (happened & arms[0], arms[0], happened & arms[1], arms[1])
-        x1, n1, x0, n0 = (_counted(group, read, plan) for group in who)
-        counts = (x1, n1, x0, n0)
+    counts, read, short = tables(batch, plan)
     found = analyse_counts(*counts, plan)
     enrolled, day = decided(plan, batch.entry, read)
     return replace(found, enrolled=enrolled, day=day, short=found.short if short is None else short)
+
+
+def tables(
+    batch: TrialBatch | CountsBatch, plan: AnalysisPlan
+) -> tuple[Counts, NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Return what every look counts, of how many read out, and where its trigger never came.
+
+    Returns
+    -------
+    counts : (events_treated, n_treated, events_control, n_control)
+        Arrays of int, shape (n_reps, n_looks).
+    read : ndarray of int, shape (n_reps, n_looks)
+    short : ndarray of bool, shape (n_reps, n_looks), or None for nowhere
+    """
+    if isinstance(batch, CountsBatch):
+        counts = (batch.events_treated, batch.n_treated, batch.events_control, batch.n_control)
+        return counts, batch.n_treated + batch.n_control, None
+    treated = batch.assigned
+    happened = np.where(treated, batch.events[EXPERIMENTAL], batch.events[CONTROL])
+    read, short = patient_cuts(plan.looks, plan.day, batch.entry, happened)
+    arms = arm_masks(treated, batch.included)
+    who = (happened & arms[0], arms[0], happened & arms[1], arms[1])
+    x1, n1, x0, n0 = (_counted(group, read, plan) for group in who)
+    return (x1, n1, x0, n0), read, short
 
 
 def _counted(

@@ -856,12 +856,42 @@ def _bias_calibration(
 
 def synthesise(options: argparse.Namespace) -> None:
     """Simulate a literature, and pool it by stratum."""
-    from trialsim.protocol.load import load_literature
-    from trialsim.report.synthesis_screen import literature_lines
+    from trialsim.engine.run import check_request
+    from trialsim.figures.synthesis import synthesis_figure
+    from trialsim.protocol.load import literature_of, load_literature
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.report.synthesis_screen import synthesis_screen
+    from trialsim.studies.simulation import plan_simulation
+    from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
 
+    started = time.monotonic()
+    check_request(options.replicates, options.seed)
     resolved = _load(options)
-    literature = load_literature(options.literature or "gu-2025-sepsis", resolved.evidence)
-    _print(literature_lines(literature))
+    name = options.literature or literature_of(resolved.template.id)
+    literature = load_literature(name, resolved.evidence)
+    ratios = odds_ratios_from_words(options.true_or) if options.true_or else ()
+    split = options.split or ""
+    planned = plan_synthesis(resolved, literature, split=split, odds_ratios=ratios)
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+    result = _with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates, seed=options.seed, on_progress=on_progress
+        )
+    )
+    given = {name: getattr(options, name) for name in ("split", "true_or", "replicates")}
+    stated = literature.model_dump(mode="json", exclude_none=True)
+    arguments = _arguments(options, literature=stated, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    shown = synthesis_screen(planned, result, options.seed, program_name())
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            drawn = {"gap": synthesis_figure(planned, result)} if planned.observed else {}
+            for path in folder.write(document, drawn):
+                _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
 
 
 _USUAL_POWER = 0.8

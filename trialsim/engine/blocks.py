@@ -38,7 +38,15 @@ from trialsim.trial import (
     PerCovariate,
 )
 
-__all__ = ["Found", "Job", "draw_patients", "eventful_id", "simulate_block", "simulate_chunk"]
+__all__ = [
+    "Found",
+    "Job",
+    "draw_patients",
+    "eventful_id",
+    "foresight_of",
+    "simulate_block",
+    "simulate_chunk",
+]
 
 Found = list[list[LookResults]]  # per truth, one result per plan
 
@@ -105,11 +113,11 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
     streams, shape = Streams(seed, job.unit), (job.protocol.n_total, job.block_width)
     luck = Luck(streams, block, shape)
     drawn: dict[ForeseenAllocation | None, Any] = {}
-    for foresight in dict.fromkeys(map(_foresight, job.plans)):
+    for foresight in dict.fromkeys(map(foresight_of, job.plans)):
         drawn[foresight] = draw_patients(job, seed, block, frozenset(), foresight)
 
     def found(truth: int, plan: AnalysisPlan) -> LookResults:
-        candidates, batches = drawn[_foresight(plan)]
+        candidates, batches = drawn[foresight_of(plan)]
         own = batches[truth]
         if plan.missing:
             return analyse_read_outs(own[plan.endpoint], plan, streams, block)
@@ -122,7 +130,7 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
     return [[found(index, plan) for plan in job.plans] for index in range(len(job.truths))]
 
 
-def _foresight(plan: AnalysisPlan) -> ForeseenAllocation | None:
+def foresight_of(plan: AnalysisPlan) -> ForeseenAllocation | None:
     """Return how the plan's trial foresees its allocation; None where it does not."""
     flaw = plan.conduct.foreseen_allocation if plan.conduct else None
     return flaw if flaw and flaw.acts else None

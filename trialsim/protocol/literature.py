@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trialsim.protocol.conduct import RIGOROUS
+from trialsim.protocol.conduct import RIGOROUS, Conduct
 from trialsim.protocol.evidence import EffectEstimate, EffectMeasure
 from trialsim.protocol.quantities import (
     Frozen,
@@ -121,10 +121,12 @@ class Literature(Frozen):
     id: Id
     title: Text
     note: Text | None = None
+    template: Id | None = None  # which asks for it where none is named
     evidence: Id | None = None  # the pooled result of all its trials
     true_odds_ratios: Annotated[tuple[Ratio, ...], Field(min_length=1, max_length=10)]
     splits: Annotated[tuple[Split, ...], Field(min_length=1, max_length=10)]
     trials: Annotated[tuple[LiteratureTrial, ...], Field(max_length=MOST_TRIALS)]
+    profiles: Annotated[tuple[Conduct, ...], Field(max_length=20)] = ()  # beside those shipped
     conduct: Annotated[tuple[ConductSet, ...], Field(max_length=10)] = ()
 
     @model_validator(mode="after")
@@ -136,6 +138,7 @@ class Literature(Frozen):
         for what, ids in (
             ("split", [split.id for split in self.splits]),
             ("trial", [trial.id for trial in self.trials]),
+            ("profile", [own.id for own in self.profiles]),
             ("set of conduct", [CHANCE.id, *(own.id for own in self.conduct)]),
         ):
             if twice := next((name for name in ids if ids.count(name) > 1), ""):

@@ -1,11 +1,11 @@
-"""What a literature cites must be there, and say an odds ratio."""
+"""What a literature names must be there: profiles of conduct, and records with an odds ratio."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.catalogue import Evidence
+from trialsim.protocol.catalogue import Evidence, conduct_paths
 from trialsim.protocol.evidence import EffectEstimate, EffectMeasure, Pool
 from trialsim.protocol.literature import Literature
 from trialsim.protocol.rules import Broken
@@ -21,7 +21,7 @@ def pooled_odds_ratio(name: str, evidence: Evidence) -> EffectEstimate | None:
 
 
 def literature_rules(literature: Literature, evidence: Evidence) -> Iterator[Broken]:
-    """Find records that are not there, or state no pooled odds ratio."""
+    """Find profiles and records that are not there, and records without a pooled odds ratio."""
     places: list[tuple[tuple[str | int, ...], str | None]] = [(("evidence",), literature.evidence)]
     for i, split in enumerate(literature.splits):
         for j, stratum in enumerate(split.strata):
@@ -35,3 +35,18 @@ def literature_rules(literature: Literature, evidence: Evidence) -> Iterator[Bro
         elif pooled_odds_ratio(name, evidence) is None:
             remedy = "Name a pool with an odds ratio, or state it under `effect`."
             yield Broken(location, "states no pooled odds ratio", remedy)
+    yield from _profiles(literature)
+
+
+def _profiles(literature: Literature) -> Iterator[Broken]:
+    shipped, own = set(conduct_paths()), {profile.id for profile in literature.profiles}
+    for i, profile in enumerate(literature.profiles):
+        if profile.id in shipped:
+            rule = "is the id of a shipped profile"
+            yield Broken(("profiles", i, "id"), rule, "Give yours another.")
+    for i, chosen in enumerate(literature.conduct):
+        for place, name in chosen.conduct.items():
+            if name not in shipped | own:
+                listed = f"Name {', '.join(sorted(shipped | own))}, or add it under `profiles`."
+                remedy = did_you_mean(name, sorted(shipped | own), listed)
+                yield Broken(("conduct", i, "conduct", place), "is no profile of conduct", remedy)

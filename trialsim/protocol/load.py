@@ -63,6 +63,7 @@ __all__ = [
     "evidence_with",
     "json_schemas",
     "load_conduct",
+    "literature_of",
     "load_literature",
     "load_template",
     "shipped_evidence",
@@ -422,6 +423,15 @@ def load_literature(name: str, evidence: Evidence | None = None) -> Literature:
     if found is None or problems:
         raise ProtocolError(_in_order(problems))
     return found
+
+
+def literature_of(template: str) -> str:
+    """Return the id of the shipped literature that a template asks for (RequestError)."""
+    for name in literature_paths():
+        if load_literature(name).template == template:
+            return name
+    remedy = f"Name one: --literature {next(iter(literature_paths()))}, or a file by its path."
+    raise RequestError(Problem("is needed: none ships for this", remedy, "--literature", template))
 
 
 @lru_cache(maxsize=1)

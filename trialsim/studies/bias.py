@@ -49,9 +49,11 @@ __all__ = [
     "MAX_MECHANISMS",
     "PlannedBias",
     "against_none",
+    "before_publication",
     "flaw_from_words",
     "plan_bias",
     "strengths_from_words",
+    "with_prognosis",
 ]
 
 Bools = NDArray[np.bool_]
@@ -116,7 +118,7 @@ def plan_bias(
         For a profile without flaws, or flaws that cannot act in this trial.
     """
     if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
-        resolved = _with_prognosis(resolved)
+        resolved = with_prognosis(resolved)
     if only:
         conduct = conduct.only({only})
     chosen = resolved.scenarios(scenarios)
@@ -124,7 +126,7 @@ def plan_bias(
     return PlannedBias(resolved, conduct, chosen, only, tuple(strengths))
 
 
-def _with_prognosis(resolved: ResolvedTemplate) -> ResolvedTemplate:
+def with_prognosis(resolved: ResolvedTemplate) -> ResolvedTemplate:
     """Let severity tell the outcome, where nothing a template states does: there is then a choice.
 
     Of a risk, on the log odds; of what stands under ``outcomes:``, by as strong a correlation. Of a
@@ -284,7 +286,7 @@ class PlannedBias:
         """One job: every profile is one more plan, so that all share their patients."""
         protocol = self.resolved.template.protocol
         plan = AnalysisPlan.of(protocol)
-        before = dict.fromkeys(_before_publication(p) for p in self.profiles)
+        before = dict.fromkeys(before_publication(p) for p in self.profiles)
         plans = tuple(replace(plan, conduct=own) for own in before)
         truths = tuple(self.resolved.truth(scenario) for scenario in self.scenarios)
         return Job(recruiting(protocol, self.conduct), plans, truths)
@@ -315,7 +317,7 @@ class PlannedBias:
         found = [
             {
                 profile: self._reported(
-                    profile, self._ended(results[places[_before_publication(profile)]]), seed
+                    profile, self._ended(results[places[before_publication(profile)]]), seed
                 )
                 for profile in self.profiles
             }
@@ -365,7 +367,7 @@ class PlannedBias:
         (chosen,) = self.resolved.scenarios([scenario])
         truth, plan = self.resolved.truth(chosen), self.job.plans[0]
         conduct = self.conduct.only({only}) if only else self.conduct
-        flawed = replace(plan, conduct=_before_publication(conduct))
+        flawed = replace(plan, conduct=before_publication(conduct))
         own = replace(self.job, truths=(truth,), plans=(plan, flawed))
         block, column = divmod(replicate - 1, own.block_width)
         (found,) = simulate_block(own, seed, block)
@@ -596,7 +598,7 @@ def _subsets(flaws: Sequence[Mechanism]) -> list[Coalition]:
     return [frozenset(some) for some in chain.from_iterable(sizes)]
 
 
-def _before_publication(profile: Conduct) -> Conduct:
+def before_publication(profile: Conduct) -> Conduct:
     """Return what can be simulated once for trials published and not."""
     return profile.only(set(profile.mechanisms) - {Mechanism.PUBLICATION}).model_copy(
         update={"id": RIGOROUS.id, "title": RIGOROUS.title, "note": None}

@@ -1,0 +1,74 @@
+"""The gap between two strata of simulated literatures, with the published one marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trialsim.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    house_style,
+    new_figure,
+    ratio_axis,
+)
+from trialsim.studies.synthesis import PlannedSynthesis, percent
+from trialsim.trial import Measure, StudyResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["synthesis_figure"]
+
+_BINS = 60
+_LINES = ((BLUE, "-"), (ORANGE, "--"), (INK, ":"), (GREY, "-."))
+
+
+def synthesis_figure(planned: PlannedSynthesis, result: StudyResult) -> tuple[Figure, str]:
+    """Return the histogram of the simulated ratio, one panel per truth, and its alternative text.
+
+    Parameters
+    ----------
+    planned : PlannedSynthesis
+        With what was published of both strata.
+    result : StudyResult
+    """
+    gaps, size = result.figure_data["gaps"], planned.ratio_seen
+    assert size is not None  # the caller looked
+    every = np.concatenate(list(gaps.values()))
+    ends = np.quantile(every, [0.0005, 0.9995])
+    edges = np.linspace(min(ends[0], np.log(size)), max(ends[1], np.log(size)), _BINS + 1)
+    shares = {
+        (row.conduct, row.scenario): row
+        for row in result.rows
+        if row.measure is Measure.GAP_AS_LARGE
+    }
+    more, told = "less" if size < 1 else "more", []
+    with house_style():
+        n = len(planned.scenarios)
+        figure = new_figure(8.0, 0.9 + 2.3 * n)
+        panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
+        for axes, scenario in zip(panels, planned.scenarios, strict=True):
+            for index, own in enumerate(planned.sets):
+                colour, dashes = _LINES[index % len(_LINES)]
+                counts, _ = np.histogram(gaps[own.id, scenario.id], edges)
+                share = percent(shares[own.id, scenario.id])
+                label = f"{own.id}: {size:.2f} or {more} in {share}"
+                axes.stairs(counts, np.exp(edges), color=colour, ls=dashes, lw=1.6, label=label)
+                told.append(f"{scenario.title}, {label}")
+            axes.axvline(size, color=INK, lw=2.0)
+            axes.axvline(1.0, color=GREY, lw=0.8, ls=":")
+            axes.set_title(scenario.title.capitalize(), loc="left", fontsize=10)
+            axes.set_ylabel("literatures", fontsize=9)
+            axes.legend(frameon=False, fontsize=8.5, loc="upper right")
+        ratio_axis(panels[-1])
+        first, second = planned.split.strata
+        panels[-1].set_xlabel(
+            f"ratio of pooled odds ratios: {first.title} over {second.title}", fontsize=9
+        )
+        title = f"Simulated gap by {planned.split.id}; thick line: published, {size:.2f}"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
+    return figure, f"{title}. {'. '.join(told)}."
