@@ -33,6 +33,7 @@ __all__ = [
     "StudyStratum",
     "read_trials",
     "recorded_trials",
+    "split_from_word",
     "strata_of",
 ]
 
@@ -104,6 +105,8 @@ class PublishedTrials:
         The file, or the words for what was taken from the evidence.
     studies : tuple of PublishedStudy
         At least two.
+    recorded : bool
+        Whether they are records of the evidence, by id.
     beside : mapping of str to str
         Id of a pooled record that is shown but not pooled -> why.
     """
@@ -111,6 +114,7 @@ class PublishedTrials:
     name: str
     measure: Summary
     studies: tuple[PublishedStudy, ...]
+    recorded: bool
     beside: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -178,8 +182,36 @@ def _no_split(split: SplitBy, rule: str, remedy: str) -> RequestError:
     return RequestError(Problem(rule, remedy, f"--split {split}"))
 
 
-def read_trials(path: Path, measure: Summary) -> PublishedTrials:
-    """Read a table of trials.
+def split_from_word(word: str | None) -> SplitBy | None:
+    """Return what `word` splits by; None for none.
+
+    Raises
+    ------
+    RequestError
+        If published trials cannot be split so.
+    """
+    if not word:
+        return None
+    try:
+        return SplitBy(word)
+    except ValueError:
+        known = [split.value for split in SplitBy]
+        remedy = did_you_mean(word, known, "Leave it out, or write one of them.")
+        rule = f"must be {' or '.join(known)} for published trials"
+        raise RequestError(Problem(rule, remedy, "--split", repr(word))) from None
+
+
+def _measure(resolved: ResolvedTemplate, option: str) -> Summary:
+    primary = resolved.template.protocol.primary
+    summary = getattr(primary, "summary", None)
+    if not isinstance(summary, Summary) or resolved.template.protocol.is_single_arm:
+        rule = f"pools events of two arms; the primary endpoint '{primary.id}' is no such event"
+        raise RequestError(Problem(rule, "Name a template with a binary endpoint.", option))
+    return summary
+
+
+def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
+    """Read a table of trials, compared as the template's primary endpoint is.
 
     Columns ``study``, `COUNT_COLUMNS`; optional ``centres``, ``quality``, ``rob_*`` (low, some
     concerns, unclear, high); ``yi`` and ``vi`` of an exported table are passed over.
@@ -189,6 +221,7 @@ def read_trials(path: Path, measure: Summary) -> PublishedTrials:
     ProtocolError
         With everything that is wrong, each with its line.
     """
+    measure = _measure(resolved, "--literature")
     rows = list(_rows(path))
     columns = [name.strip().casefold() for name in rows[0][1]] if rows else []
     problems = list(_columns(columns, str(path)))
@@ -225,7 +258,7 @@ def read_trials(path: Path, measure: Summary) -> PublishedTrials:
         problems.append(Problem(rule, remedy, "events", file=str(path)))
     if problems:
         raise ProtocolError(problems)
-    return PublishedTrials(str(path), measure, tuple(studies))
+    return PublishedTrials(str(path), measure, tuple(studies), recorded=False)
 
 
 class _At(NamedTuple):
@@ -394,10 +427,7 @@ def recorded_trials(resolved: ResolvedTemplate, wanted: Sequence[str] = ()) -> P
         Where one is unknown, has no counts or interval, or two rest on the same patients.
     """
     template, evidence = resolved.template, resolved.evidence
-    summary = getattr(template.protocol.primary, "summary", None)
-    if not isinstance(summary, Summary):
-        rule = f"pools events among patients; {template.protocol.primary.id} is of another kind"
-        raise RequestError(Problem(rule, "Name a template with a binary endpoint.", "--observed"))
+    summary = _measure(resolved, "--observed")
     references = [_reference(word) for word in wanted] or list(template.observed)
     problems: list[Problem] = []
     studies: list[PublishedStudy] = []
@@ -424,7 +454,7 @@ def recorded_trials(resolved: ResolvedTemplate, wanted: Sequence[str] = ()) -> P
     if problems:
         raise RequestError(problems)
     name = "records named" if wanted else f"trials observed: names in {template.id}"
-    return PublishedTrials(name, summary, tuple(studies), beside)
+    return PublishedTrials(name, summary, tuple(studies), True, beside)
 
 
 def _trials(references: Sequence[ObservedReference], evidence: Evidence) -> set[str]:

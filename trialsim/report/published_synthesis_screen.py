@@ -10,11 +10,11 @@ from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.published_synthesis import Method, PublishedSynthesis
 from trialsim.trial import StudyResult
 
-__all__ = ["SynthesisTable", "how_to_pool_in_r", "published_synthesis_screen", "synthesis_tables"]
+__all__ = ["NOT_ADVICE", "SynthesisTable", "published_synthesis_screen", "synthesis_tables"]
 
 _Row = Mapping[str, Any]
 _LONG = ("who says so", "why not")
-_NOT_ADVICE = "A summary of published results. Not evidence about a patient, not treatment advice."
+NOT_ADVICE = "A summary of published results. Not evidence about a patient, not treatment advice."
 _SHORT = {"odds ratio": "OR", "risk ratio": "RR", "risk difference": "RD"}
 
 
@@ -53,19 +53,8 @@ def published_synthesis_screen(
     parts += [wrapped(text) for text in result.texts.values()]
     if result.warnings:
         parts.append(caution_lines(result.warnings, program=program))
-    parts.append(wrapped(_NOT_ADVICE))
+    parts.append(wrapped(NOT_ADVICE))
     return "\n\n".join(parts)
-
-
-def how_to_pool_in_r(file: str, scale: str) -> str:
-    """Return one line of R that pools an exported table as the program does."""
-    measure = _SHORT[scale]
-    back = "" if measure == "RD" else ", transf = exp"
-    return (
-        f'library(metafor); d <- read.csv("{file}"); predict(rma(yi, vi, data = d, '
-        f'method = "REML", test = "knha"){back}); rma.mh(ai = events_treated, n1i = n_treated, '
-        f'ci = events_control, n2i = n_control, data = d, measure = "{measure}")'
-    )
 
 
 def synthesis_tables(rows: Sequence[_Row], observed: Sequence[_Row]) -> list[SynthesisTable]:

@@ -41,6 +41,7 @@ from trialsim.kernels.small_study import (
     rank_test,
     trim_and_fill,
 )
+from trialsim.protocol.cautions import cautions_about
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.published_trials import (
     PublishedStudy,
@@ -244,7 +245,14 @@ class PublishedSynthesis:
         rows += _difference_rows(self.split, strata)
         rows += published_strata_rows(self.resolved, self.trials.beside)
         observed = [*_study_rows(self.trials, pooled, self.split, strata), *self._beside()]
-        return StudyResult(tuple(rows), tuple(observed), texts=self._texts(pooled, strata))
+        cited = (*(study.study for study in self.trials.studies), *self.trials.beside)
+        known = [name for name in cited if self.trials.recorded]
+        return StudyResult(
+            tuple(rows),
+            tuple(observed),
+            texts=self._texts(pooled, strata),
+            warnings=cautions_about(known, self.resolved.evidence),
+        )
 
     def _beside(self) -> Iterator[Row]:
         """Yield pools that are shown but not pooled."""
