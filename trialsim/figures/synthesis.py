@@ -49,21 +49,21 @@ def synthesis_figure(planned: PlannedSynthesis, result: StudyResult) -> tuple[Fi
     more, told = "less" if size < 1 else "more", []
     with house_style():
         n = len(planned.scenarios)
-        figure = new_figure(8.0, 0.9 + 2.3 * n)
+        figure = new_figure(10.5, 0.9 + 2.0 * n)
         panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
         for axes, scenario in zip(panels, planned.scenarios, strict=True):
             for index, own in enumerate(planned.sets):
                 colour, dashes = _LINES[index % len(_LINES)]
                 counts, _ = np.histogram(gaps[own.id, scenario.id], edges)
                 share = percent(shares[own.id, scenario.id])
-                label = f"{own.id}: {size:.2f} or {more} in {share}"
+                label = f"{own.id}:\n{size:.2f} or {more} in {share}"
                 axes.stairs(counts, np.exp(edges), color=colour, ls=dashes, lw=1.6, label=label)
-                told.append(f"{scenario.title}, {label}")
+                told.append(f"{scenario.title}, {own.id}, {size:.2f} or {more} in {share}")
             axes.axvline(size, color=INK, lw=2.0)
             axes.axvline(1.0, color=GREY, lw=0.8, ls=":")
             axes.set_title(scenario.title.capitalize(), loc="left", fontsize=10)
             axes.set_ylabel("literatures", fontsize=9)
-            axes.legend(frameon=False, fontsize=8.5, loc="upper right")
+            axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         ratio_axis(panels[-1])
         first, second = planned.split.strata
         panels[-1].set_xlabel(

@@ -329,6 +329,10 @@ class PlannedSynthesis:
             Where a filter publishes hardly anything, or hardly any literature can be pooled.
         """
         check_request(replicates, seed)
+        if replicates < MIN_REPLICATES:
+            remedy = "10,000 give a share of literatures to half a percentage point."
+            rule = f"must be at least {MIN_REPLICATES}"
+            raise RequestError(Problem(rule, remedy, "--replicates", str(replicates)))
         simulated = self.simulate(replicates, seed, on_progress)
         rows: list[Row] = []
         gaps: dict[tuple[str, str], Floats] = {}

@@ -1,0 +1,79 @@
+"""``trialsim synthesise`` at the command line: screen, document, files, refusals."""
+
+from __future__ import annotations
+
+import json
+
+FAST = ("--replicates", "200", "--true-or", "0.82")
+
+
+def test_property_the_screen_places_what_was_published_and_says_what_it_cannot_say(
+    trialsim, tmp_path
+):
+    done = trialsim("synthesise", "sepsis", *FAST, cwd=tmp_path)
+    shown = " ".join(done.stdout.split())
+    for words in (
+        "0.41 (0.24 to 0.68) DOCUMENT gu-2025-lower-quality",
+        "ratio of the two 0.50 (0.28 to 0.88) derived",
+        "P = 0.017",
+        "chance typical to-reach-041",
+        "put 8 of 11 trials on the same side",
+        "cannot say that the trials had these flaws",
+        "CHOSEN to give about 0.41",
+        "200 literatures per column, seed 1",
+        "Not evidence",
+    ):
+        assert words in shown, words
+    assert done.stdout.isascii()
+    folded = [line for line in done.stdout.splitlines() if " more: " not in line]
+    assert max(map(len, folded)) <= 80
+    drawn = sorted(p.name for p in tmp_path.rglob("figures/*"))
+    assert drawn == ["gap.png", "gap.svg"]
+
+
+def test_property_the_document_is_the_same_again_and_another_for_another_split(trialsim, tmp_path):
+    words = ("synthesise", "sepsis", *FAST, "--json")
+    first, again = (trialsim(*words, cwd=tmp_path).stdout for _ in range(2))
+    assert first == again
+    assert not list(tmp_path.iterdir())
+    document = json.loads(first)
+    assert document["command"] == "synthesise"
+    assert document["arguments"]["literature"]["id"] == "gu-2025-sepsis"
+    (gap,) = (
+        r
+        for r in document["rows"]
+        if r["measure"] == "gap_as_large" and r["conduct"] == "to-reach-041"
+    )
+    assert gap["stratum"] == "quality"
+    assert gap["n_replicates"] == 200
+    assert 0.3 < gap["value"] < 0.65
+    centres = json.loads(trialsim(*words, "--split", "centres", cwd=tmp_path).stdout)
+    assert {r["stratum"] for r in centres["rows"]} == {
+        "centres",
+        "centres=single",
+        "centres=multi",
+    }
+
+
+def test_property_refusals_have_a_remedy_and_no_traceback(trialsim, tmp_path):
+    (tmp_path / "one.yaml").write_text(
+        "schema_version: 1\nid: one\ntitle: one\ntrue_odds_ratios: [1]\n"
+        "splits: [{id: s, title: s, strata: [{id: a, title: a}, {id: b, title: b}]}]\n"
+        "trials: [{id: t, n_treated: 30, n_control: 30, control_risk: 0.3, strata: {s: a}}]\n"
+    )
+    for more, words in (
+        (("--split", "center"), "Did you mean 'centres'"),
+        (("--literature", "gu-2026"), "is no literature"),
+        (("--literature", "one.yaml"), "State at least two"),
+        (("--literature", "none.yaml"), "none.yaml"),
+        (("--true-or", "0,1"), "is not a list of odds ratios"),
+        (("--replicates", "0"), "must be between 1"),
+        (("--replicates", "50"), "must be at least 100"),
+    ):
+        done = trialsim("synthesise", "sepsis", *more, cwd=tmp_path, check=False)
+        assert done.returncode in (1, 2), more
+        told = " ".join(done.stderr.split())
+        assert words in told, told
+        assert "Traceback" not in told
+    done = trialsim("synthesise", "delayed-effect", *FAST, cwd=tmp_path, check=False)
+    assert "none ships for this" in done.stderr
