@@ -354,3 +354,17 @@ def test_property_an_exported_table_is_read_back_and_pools_to_the_same(tmp_path)
         write_published_table(planned, path)
     with pytest.raises(RequestError, match=r"must end in \.csv"):
         write_published_table(planned, tmp_path / "out.txt")
+
+
+@pytest.mark.parametrize(("events", "said"), [((30, 31, 30, 31), True), ((10, 50, 25, 60), False)])
+def test_property_a_knapp_hartung_interval_narrower_than_the_normal_one_is_said(
+    tmp_path, events, said
+):
+    lines = [f"S{i},{x},100,35,100" for i, x in enumerate(events)]
+    texts = synthesis(read_trials(file_of(tmp_path, *lines), SEPSIS)).result().texts
+    assert ("narrow" in texts) is said
+
+
+def test_regression_the_forest_shows_published_intervals_as_stated():
+    _, alt_text = pooled_forest_figure(synthesis(recorded_trials(SEPSIS, STRATA)))
+    assert "DOCUMENT 0.41 (0.24 to 0.68)" in alt_text

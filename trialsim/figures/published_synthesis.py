@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 
 _Z95 = 1.959963984540054
 _LARGEST_SQUARE, _SMALLEST_SQUARE = 13.0, 4.0  # points
+_POINTS_PER_LETTER = 6.0  # of the labels, which stand flush left
 _WIDEST = 30.0  # ratios further than this from the pooled one run off the axis
 
 
@@ -82,7 +83,11 @@ def _study_line(
     half = _Z95 * float(np.sqrt(pooled.variances[0, i]))
     ends = (float(y), float(y) - half, float(y) + half)
     weight = float(weights[i])
-    return _Line("study", label, ends, weight, f"{_interval(pooled, ends)}  {100 * weight:.0f} %")
+    words = _interval(pooled, ends)
+    if stated := study.estimate:  # as published, not from its rounded standard error
+        value, low, high = (f"{end:.{2 if _is_ratio(pooled) else 3}f}" for end in stated)
+        words = f"{value} ({low} to {high})"
+    return _Line("study", label, ends, weight, f"{words}  {100 * weight:.0f} %")
 
 
 def _name(study: PublishedStudy) -> str:
@@ -131,9 +136,9 @@ def pooled_forest_panel(axes: Axes, planned: PublishedSynthesis) -> Axes:
             corners = [(low, y), (value, y - 0.3), (high, y), (value, y + 0.3)]
             clipped = [(min(max(x, limits[0]), limits[1]), up) for x, up in corners]
             axes.fill(*zip(*clipped, strict=True), facecolor=colour, edgecolor=INK, lw=1.2)
-            continue
         style = "--" if line.kind == "prediction" else "-"
-        axes.plot(np.clip([low, high], *limits), [y, y], color=INK, lw=1.2, ls=style)
+        if line.kind != "pooled":
+            axes.plot(np.clip([low, high], *limits), [y, y], color=INK, lw=1.2, ls=style)
         for end, beyond, mark in ((0, low < limits[0], "<"), (1, high > limits[1], ">")):
             if beyond:
                 axes.plot([limits[end]], [y], mark, color=INK, ms=5, clip_on=False)
@@ -151,7 +156,8 @@ def pooled_forest_panel(axes: Axes, planned: PublishedSynthesis) -> Axes:
         label.set_fontweight("bold" if line.kind == "heading" else "normal")
         label.set_horizontalalignment("left")
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0, pad=215)
+    widest = max(len(line.label) for line in lines)
+    axes.tick_params(axis="y", length=0, pad=_POINTS_PER_LETTER * widest)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_xlim(*limits)
     if ratio:

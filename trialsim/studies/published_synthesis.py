@@ -284,6 +284,12 @@ class PublishedSynthesis:
                 f"With {n} studies the variance between them is hardly known: by Knapp and Hartung "
                 f"the interval rests on t with {n - 1} degree{'s' * (n > 2)} of freedom."
             )
+        if _narrower(pooled):
+            found["narrow"] = (
+                "By Knapp and Hartung the interval is narrower here than the normal one: these "
+                "studies differ less than chance alone lets expect (Roever et al. 2015). Read it "
+                "beside the others."
+            )
         outcomes = sorted({study.outcome for study in self.trials.studies if study.outcome})
         if len(outcomes) > 1:
             found["outcomes"] = f"Outcomes and times differ: {'; '.join(outcomes)}."
@@ -313,6 +319,13 @@ class PublishedSynthesis:
             "Certainty of the evidence is not rated here: that is for the panel (GRADE)."
         )
         return found
+
+
+def _narrower(pooled: PooledStudies) -> bool:
+    """Whether Knapp and Hartung's interval is narrower than the normal one of the same tau2."""
+    normal = random_effects(pooled.estimates, pooled.variances, _REML)
+    one, other = (x.upper[0] - x.lower[0] for x in (pooled.reml, normal))
+    return bool(one < other)
 
 
 def _sentence(pooled: PooledStudies, n_studies: int) -> str:
