@@ -128,25 +128,9 @@ def pooled_forest_panel(axes: Axes, planned: PublishedSynthesis) -> Axes:
         axes.text(
             1.01, y, line.words, transform=axes.get_yaxis_transform(), va="center", fontsize=9
         )
-        if line.ends is None:
-            continue
-        value, low, high = (whole.natural(end) for end in line.ends)
-        if line.kind == "pooled":
-            colour = INK if "random" not in line.label else "white"
-            corners = [(low, y), (value, y - 0.3), (high, y), (value, y + 0.3)]
-            clipped = [(min(max(x, limits[0]), limits[1]), up) for x, up in corners]
-            axes.fill(*zip(*clipped, strict=True), facecolor=colour, edgecolor=INK, lw=1.2)
-        style = "--" if line.kind == "prediction" else "-"
-        if line.kind != "pooled":
-            axes.plot(np.clip([low, high], *limits), [y, y], color=INK, lw=1.2, ls=style)
-        for end, beyond, mark in ((0, low < limits[0], "<"), (1, high > limits[1], ">")):
-            if beyond:
-                axes.plot([limits[end]], [y], mark, color=INK, ms=5, clip_on=False)
-        if line.kind == "study" and limits[0] <= value <= limits[1]:
-            size = _SMALLEST_SQUARE + (_LARGEST_SQUARE - _SMALLEST_SQUARE) * np.sqrt(
-                line.weight / heaviest
-            )
-            axes.plot([value], [y], "s", color=ORANGE, mec=INK, mew=0.6, ms=size, zorder=3)
+        if line.ends is not None:
+            value, low, high = (whole.natural(end) for end in line.ends)
+            _draw(axes, line, y, (value, low, high), limits, line.weight / heaviest)
     common = float(whole.common.estimate[0])
     axes.axvline(1.0 if ratio else 0.0, color=GREY, lw=0.8)
     if np.isfinite(common):
@@ -163,6 +147,32 @@ def pooled_forest_panel(axes: Axes, planned: PublishedSynthesis) -> Axes:
     if ratio:
         ratio_axis(axes)
     return axes
+
+
+def _draw(
+    axes: Axes,
+    line: _Line,
+    y: int,
+    ends: tuple[float, float, float],
+    limits: tuple[float, float],
+    share: float,
+) -> None:
+    """Draw one line of the forest; `share` is its weight, of the heaviest."""
+    value, low, high = ends
+    if line.kind == "pooled":
+        colour = "white" if "random" in line.label else INK
+        corners = [(low, y), (value, y - 0.3), (high, y), (value, y + 0.3)]
+        clipped = [(min(max(x, limits[0]), limits[1]), up) for x, up in corners]
+        axes.fill(*zip(*clipped, strict=True), facecolor=colour, edgecolor=INK, lw=1.2)
+    else:
+        style = "--" if line.kind == "prediction" else "-"
+        axes.plot(np.clip([low, high], *limits), [y, y], color=INK, lw=1.2, ls=style)
+    for end, beyond, mark in ((0, low < limits[0], "<"), (1, high > limits[1], ">")):
+        if beyond:
+            axes.plot([limits[end]], [y], mark, color=INK, ms=5, clip_on=False)
+    if line.kind == "study" and limits[0] <= value <= limits[1]:
+        size = _SMALLEST_SQUARE + (_LARGEST_SQUARE - _SMALLEST_SQUARE) * np.sqrt(share)
+        axes.plot([value], [y], "s", color=ORANGE, mec=INK, mew=0.6, ms=size, zorder=3)
 
 
 def _limits(pooled: PooledStudies, lines: Sequence[_Line]) -> tuple[float, float]:
