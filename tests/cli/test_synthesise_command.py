@@ -52,6 +52,7 @@ def test_property_the_document_is_the_same_again_and_another_for_another_split(t
         "centres",
         "centres=single",
         "centres=multi",
+        "centres=all",
     }
 
 

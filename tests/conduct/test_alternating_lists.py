@@ -29,6 +29,15 @@ def test_analytic_of_an_alternating_list_only_the_first_arm_is_not_known():
     assert (right.sum(axis=0) == N - 0.5).all()
 
 
+def test_analytic_of_one_list_in_blocks_of_four_17_of_24_guesses_are_right():
+    """2 + (4^2 / C(4, 2) - 1) / 2 of 4, a coin deciding ties (Blackwell and Hodges 1957)."""
+    own = AllocationList.in_blocks_of_4(np.random.default_rng(3).random((40, REPS)))
+    assert (own.assigned.reshape(10, 4, REPS).sum(axis=1) == 2).all()
+    guess = guesses(own)
+    right = np.where(guess == 0, 0.5, guess == np.where(own.assigned, 1, -1)).mean(axis=0)
+    assert abs(right.mean() - 17 / 24) < 4 * right.std() / np.sqrt(REPS)
+
+
 def test_analytic_of_a_simple_list_nothing_is_known():
     rng = np.random.default_rng(1)
     assigned = rng.random((N, REPS)) < 0.5

@@ -121,9 +121,13 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "DIFFERENTIAL_LOSS": 34,
         "ASSESSMENT": 35,
         "NON_ADHERENCE": 36,
+        "IMMORTAL_TIME": 37,
         "UNDECLARED_LOOKS": 38,
+        "ALTERNATION": 39,
+        "BEST_OF": 40,
         "PUBLICATION": 41,
         "CONDUCT_STRENGTH": 42,
+        "EXTENSION": 43,
     }
     assert stable_hash("etass-2013") == 4203776647
     assert [block_width(n) for n in (2, 4096, 4097)] == [256, 256, 16]

@@ -12,11 +12,20 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from trialsim.analyse.binary import analyse_counts
-from trialsim.engine.flawed_trials import flawed_trial
+from trialsim.engine.flawed_trials import BY_ITS_LIST, flawed_trial
 from trialsim.engine.run import run
 from trialsim.errors import RequestError
-from trialsim.protocol.conduct import Conduct, Exclusion, ForeseenAllocation, Mechanism
+from trialsim.protocol.conduct import (
+    Conduct,
+    Exclusion,
+    ForeseenAllocation,
+    HistoricalControls,
+    Mechanism,
+    NonAdherence,
+    PublicationFilter,
+)
 from trialsim.protocol.load import load_conduct, load_template
+from trialsim.report.flawed_patients import table_per_1000
 from trialsim.studies.bias import PlannedBias, plan_bias
 from trialsim.studies.flawed_patients import look_into
 from trialsim.trial import Measure, Row
@@ -42,7 +51,29 @@ def three_flaws() -> PlannedBias:
     return plan_bias(load_template("sepsis", settings=(SMALL,)), load_conduct("poor"), ["or-082"])
 
 
-PLANS = {"eight": eight_flaws, "responses": responses, "three": three_flaws}
+def other_controls() -> PlannedBias:
+    crossing = {
+        "treated_unfavourable": 0.2,
+        "treated_favourable": 0.05,
+        "control_unfavourable": 0.3,
+        "control_favourable": 0.1,
+    }
+    conduct = Conduct(
+        id="own",
+        title="t",
+        historical_controls=HistoricalControls(strength=0.8, drift=0.5),
+        as_treated=NonAdherence(strength=0.5, non_adherent=crossing),
+        publication=PublicationFilter(strength=0.5),
+    )
+    return plan_bias(load_template("chronic-hepatitis-b"), conduct, ["chien-1998"])
+
+
+PLANS = {
+    "eight": eight_flaws,
+    "responses": responses,
+    "three": three_flaws,
+    "controls": other_controls,
+}
 
 
 @cache
@@ -140,10 +171,11 @@ def test_property_only_the_touched_differ_and_columns_say_how(name, replicate):
                 own = told != ""
                 assert words <= {"left out"}
                 assert not seen["analysed_reported"][own].any()
-            case Mechanism.FORESEEN_ALLOCATION:
+            case Mechanism.FORESEEN_ALLOCATION | Mechanism.AS_TREATED:
                 arms = np.char.add("to ", seen["arm_reported"])
-                assert (told[told != ""] == arms[told != ""]).all()
-            case Mechanism.CO_INTERVENTION | Mechanism.ASSESSMENT:
+                plain = np.char.replace(told, BY_ITS_LIST, "")
+                assert (plain[told != ""] == arms[told != ""]).all()
+            case Mechanism.CO_INTERVENTION | Mechanism.ASSESSMENT | Mechanism.HISTORICAL_CONTROLS:
                 assert words <= {"to event", "to no event"}
             case Mechanism.UNDECLARED_LOOKS:
                 assert words <= {"not reached"}
@@ -152,14 +184,38 @@ def test_property_only_the_touched_differ_and_columns_say_how(name, replicate):
         assert (np.char.find(seen["touched_by"], str(mechanism)) >= 0)[told != ""].all()
 
 
-def test_property_all_eight_flaws_touch_somebody_in_some_trial():
+def test_property_who_is_elsewhere_by_the_list_alone_is_not_called_steered():
+    """With a dial at 1e-300 nobody picks; what is left is another list."""
+    sound = load_conduct("poor").only({Mechanism.FORESEEN_ALLOCATION})
+    never = sound.at(Mechanism.FORESEEN_ALLOCATION, 1e-300)
+    resolved = load_template("sepsis", settings=["protocol.sample_size={total: 60}"])
+    counts = []
+    for conduct in (never, sound):
+        planned = plan_bias(resolved, conduct, ["or-082"])
+        told = planned.replay("or-082", 1, 7).touched[Mechanism.FORESEEN_ALLOCATION]
+        listed = np.char.endswith(told, BY_ITS_LIST)
+        counts.append((listed.sum(), ((told != "") & ~listed).sum()))
+    assert counts[0][0] > 0
+    assert counts[0][1] == 0
+    assert counts[1][1] > 0
+
+
+def test_property_every_flaw_touches_somebody_in_some_trial():
     seen = {
         mechanism
         for replicate in CHECKED
         for mechanism, told in replayed("eight", replicate).touched.items()
         if (told != "").any()
     }
-    assert seen == set(eight_flaws().mechanisms) - {Mechanism.PUBLICATION}
+    seen |= {
+        mechanism
+        for replicate in CHECKED
+        for mechanism, told in replayed("controls", replicate).touched.items()
+        if (told != "").any()
+    }
+    both = set(eight_flaws().mechanisms) | set(other_controls().mechanisms)
+    assert len(both) == 10
+    assert seen == both - {Mechanism.PUBLICATION}
 
 
 def test_property_one_flaw_alone_acts_on_the_same_patients():
@@ -177,7 +233,7 @@ def test_property_one_flaw_alone_acts_on_the_same_patients():
         planned.replay("or-041", SEED, 0)
 
 
-@pytest.mark.parametrize("name", ["eight", "responses", "three"])
+@pytest.mark.parametrize("name", PLANS)
 def test_analytic_records_looked_into_are_those_of_replayed_trials_by_brute_force(name):
     planned, (_, flawed) = study(name)
     n = 257
@@ -191,7 +247,7 @@ def test_analytic_records_looked_into_are_those_of_replayed_trials_by_brute_forc
         x1, n1, x0, n0 = counted(planned, trial.patients, "reported")
         assert seen.treated[replicate - 1] == pytest.approx(1_000 * x1 / n1, rel=1e-12)
         assert seen.control[replicate - 1] == pytest.approx(1_000 * x0 / n0, rel=1e-12)
-        if name == "responses":
+        if name in ("responses", "controls"):
             assert seen.imbalance is None
             continue
         score, own = trial.patients["prognosis_sd"], trial.patients["analysed_reported"]
@@ -261,6 +317,9 @@ def test_property_where_nothing_is_known_of_prognosis_it_is_said():
     (row,) = rows(result, Measure.BASELINE_IMBALANCE, "exclusion").values()
     assert row.value is None
     assert "prognosis" in row.why
+    header, lines = table_per_1000([r.as_dict() for r in result.rows], ("untreated", "thymalfasin"))
+    assert header == ("flaw", "thymalfasin", "untreated", "difference")
+    assert [line[0] for line in lines] == ["the truth", "no flaw", "exclusion"]
     events = rows(result, Measure.EVENTS_PER_1000, "exclusion")
     assert all(r.value is not None and r.mcse > 0 for r in events.values())
 

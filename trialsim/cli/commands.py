@@ -750,6 +750,7 @@ def bias(options: argparse.Namespace) -> None:
     from trialsim.figures.flawed_patients import flawed_figures
     from trialsim.protocol.load import load_conduct
     from trialsim.report.bias_screen import bias_screen
+    from trialsim.report.flawed_section import ONE_TRIAL
     from trialsim.report.flawed_trial import before_and_after
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.bias import flaw_from_words, plan_bias, strengths_from_words
@@ -788,7 +789,7 @@ def bias(options: argparse.Namespace) -> None:
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = _arguments(options, scenario=options.scenarios, conduct=stated, **given)
     trial = planned.first_trial(options.seed)
-    texts = {"one trial": before_and_after(planned, trial, options.seed)} if trial else {}
+    texts = {ONE_TRIAL: before_and_after(planned, trial, options.seed)} if trial else {}
     kept = replace(result, texts={**result.texts, **texts})
     document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
     shown = bias_screen(planned, result, options.seed, program_name())

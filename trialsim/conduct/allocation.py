@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.conduct.records import Luck
+from trialsim.kernels.allocation import permuted_blocks
 from trialsim.protocol.conduct import ForeseenAllocation, Foresight, Mechanism
 from trialsim.streams import Decision
 
@@ -41,6 +42,14 @@ class AllocationList:
     n_strata: int
     ratio: tuple[int, int]
     alternates: bool = False
+
+    @classmethod
+    def in_blocks_of_4(cls, uniforms: Floats) -> AllocationList:
+        """Return one list per trial in permuted blocks of four, shapes as `uniforms`."""
+        strata = np.zeros(uniforms.shape, dtype=np.int64)
+        assigned = permuted_blocks(uniforms, uniforms, strata, 1, (1, 1), (4,))
+        opens = np.broadcast_to(np.arange(len(uniforms))[:, None] % 4 == 0, uniforms.shape)
+        return cls(assigned, opens, strata, 1, (1, 1))
 
     @classmethod
     def alternating(cls, shape: tuple[int, int], luck: Luck) -> AllocationList:

@@ -89,6 +89,9 @@ def steered(
     merit = -expected if protocol.primary.better is Better.LOWER else expected
     if flaw.list is AllocationListKind.ALTERNATING:
         return foreseen(AllocationList.alternating(shape, luck), merit, flaw, luck)
+    if flaw.list is AllocationListKind.BLOCKS_OF_4:
+        uniforms = streams.generator(Decision.ASSIGNMENT, block).random(shape)
+        return foreseen(AllocationList.in_blocks_of_4(uniforms), merit, flaw, luck)
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
     opens = np.zeros(shape, dtype=bool)
     match protocol.allocation_method:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,13 +15,20 @@ from trialsim.conduct.records import Luck, Records
 from trialsim.engine.blocks import Job, draw_patients
 from trialsim.engine.conducted import _ON_RECORDS, _records
 from trialsim.engine.replay import _baseline
-from trialsim.protocol.conduct import RIGOROUS, Conduct, ForeseenAllocation, Mechanism
+from trialsim.protocol.conduct import (
+    RIGOROUS,
+    AllocationListKind,
+    Conduct,
+    ForeseenAllocation,
+    Mechanism,
+)
 from trialsim.protocol.endpoints import Better
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, Candidates, LookResults
 
 __all__ = [
+    "BY_ITS_LIST",
     "Counts",
     "FlawedBlock",
     "FlawedTrial",
@@ -36,14 +44,20 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+BY_ITS_LIST = ", by its list"  # in another arm without having been picked
+
 
 @dataclass(frozen=True)
 class Step:
-    """What one flaw made of the records of many trials; each flaw takes over from the last."""
+    """What one flaw made of the records of many trials; each flaw takes over from the last.
+
+    `listed`, of foreseen allocation from a list that is not the protocol's: were nobody picked.
+    """
 
     mechanism: Mechanism
     before: Records
     after: Records
+    listed: Records | None = None
 
     def told(self, column: int, arms: tuple[str, str], better: Better) -> NDArray[np.str_]:
         """Say of each patient of one trial what the flaw did; empty where it did nothing.
@@ -68,6 +82,9 @@ class Step:
         turned = np.where(event, "to event", "to no event")
         told = np.where(before.unfavourable != after.unfavourable, turned, "")
         told = np.where(before.treated != after.treated, other_arm, told)
+        if self.listed is not None:
+            unpicked = _one(self.listed, column).treated == after.treated
+            told = np.where((told != "") & unpicked, np.char.add(told, BY_ITS_LIST), told)
         told = np.where(before.included & ~after.included, "left out", told)
         return np.where(before.included, told, "")
 
@@ -135,8 +152,11 @@ class FlawedBlock:
         """Return what each flaw that acts on patients does, in the order they act in."""
         records, found = self.planned(truth, plan), []
         if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
-            steered = self._records(truth, plan, conduct)
-            found.append(Step(Mechanism.FORESEEN_ALLOCATION, records, steered))
+            steered, listed = self._records(truth, plan, conduct), None
+            if conduct.of(Mechanism.FORESEEN_ALLOCATION).list is not AllocationListKind.PROTOCOL:
+                never = conduct.at(Mechanism.FORESEEN_ALLOCATION, sys.float_info.min)
+                listed = self._records(truth, plan, never)
+            found.append(Step(Mechanism.FORESEEN_ALLOCATION, records, steered, listed))
             records = steered
         for mechanism, act in _ON_RECORDS:
             if (flaw := conduct.of(mechanism)) and flaw.acts:

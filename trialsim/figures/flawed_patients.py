@@ -54,9 +54,9 @@ def imbalance_figure(planned: PlannedBias, result: StudyResult) -> tuple[Figure,
     labels = [_label(*key) for key in keys]
     told = []
     with house_style():
-        figure = new_figure(9.6, 1.5 + 0.36 * len(keys))
-        axes = figure.subplots()
         n = len(planned.scenarios)
+        figure = new_figure(9.6, 1.5 + (0.3 + 0.08 * n) * len(keys))
+        axes = figure.subplots()
         for index, scenario in enumerate(planned.scenarios):
             own = [row for row in rows if row.scenario == scenario.id]
             shift = 0.0 if n == 1 else 0.5 * (index / (n - 1) - 0.5)

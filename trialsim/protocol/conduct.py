@@ -141,6 +141,7 @@ class AllocationListKind(StrEnum):
     """What list patients are assigned from."""
 
     PROTOCOL = "protocol"
+    BLOCKS_OF_4 = "blocks-of-4"  # one for all patients, as a pile of envelopes
     ALTERNATING = "alternating"  # quasi-random: one arm, then the other; the first by a coin
 
 

@@ -14,11 +14,15 @@ from trialsim.protocol.endpoints import (
     TimeToEventEndpoint,
 )
 
-__all__ = ["acts_on", "why_not"]
+__all__ = ["WITHOUT_IT", "acts_on", "why_not"]
 
 _YES_OR_NO = (BinaryEndpoint, ResponseEndpoint)
 _REWRITE = (Mechanism.CO_INTERVENTION, Mechanism.HISTORICAL_CONTROLS, Mechanism.ASSESSMENT)
-_REMEDY = "Leave it out of the profile, or look at another flaw with --only."
+WITHOUT_IT = (
+    "leave it out of the profile, name another (--conduct pragmatic), or look at one flaw that can "
+    "act: --only exclusion."
+)
+_REMEDY = f"{WITHOUT_IT[0].upper()}{WITHOUT_IT[1:]}"
 
 
 def acts_on(mechanism: Mechanism, kind: type) -> bool:

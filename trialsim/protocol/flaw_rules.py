@@ -14,6 +14,7 @@ from trialsim.protocol.conduct import (
     Conduct,
     Mechanism,
 )
+from trialsim.protocol.conduct_rules import WITHOUT_IT
 from trialsim.protocol.design import AllocationMethod, Protocol, SampleSize
 from trialsim.protocol.endpoints import (
     Better,
@@ -27,7 +28,7 @@ from trialsim.protocol.endpoints import (
 __all__ = ["conduct_problems", "recruiting"]
 
 _ONE_OUT = "Leave one out."
-_WITHOUT = "Leave it out of the profile, or look at another flaw with --only."
+_WITHOUT = f"{WITHOUT_IT[0].upper()}{WITHOUT_IT[1:]}"
 
 
 def conduct_problems(
@@ -77,11 +78,11 @@ def _decides_early(protocol: Protocol) -> bool:
 
 def _of_allocation(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     flaw = conduct.foreseen_allocation
-    if not (flaw and flaw.acts and flaw.list is AllocationListKind.ALTERNATING):
+    if not (flaw and flaw.acts) or flaw.list is AllocationListKind.PROTOCOL:
         return
     if protocol.ratio != (1, 1):
-        rule = f"alternates between two arms, and this trial allocates {_ratio(protocol)}"
-        yield Problem(rule, "Allocate 1:1, or leave out `list: alternating`.")
+        rule = f"has a list of two equal arms, and this trial allocates {_ratio(protocol)}"
+        yield Problem(rule, f"Allocate 1:1, or leave out `list: {flaw.list}`.")
 
 
 def _ratio(protocol: Protocol) -> str:

@@ -57,8 +57,9 @@ class Split(Frozen):
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
-        if self.strata[0].id == self.strata[1].id:
-            raise broken("has the same stratum twice", "Give each its own id.")
+        names = [stratum.id for stratum in self.strata]
+        if len({*names, "all"}) < 3:
+            raise broken("has a stratum twice, or one called 'all'", "Give each its own id.")
         return self
 
 

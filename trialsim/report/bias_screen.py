@@ -6,7 +6,11 @@ from collections.abc import Iterator, Sequence
 from math import exp
 
 from trialsim.protocol.endpoints import Summary
-from trialsim.report.flawed_patients import header_per_1000, lines_per_1000, trials_looked_into
+from trialsim.report.flawed_patients import (
+    flaw_in_words,
+    table_per_1000,
+    trials_looked_into,
+)
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.bias import PlannedBias, against_none
@@ -33,7 +37,7 @@ def bias_screen(planned: PlannedBias, result: StudyResult, seed: int, program: s
         f"{protocol.primary.event}; {protocol.n_total:,} patients; conduct '{conduct.id}': "
         f"{conduct.title}"
     )
-    parts = [f"{wrapped(title)}\n{wrapped(what)}"]
+    parts = ["\n".join(map(wrapped, (title, what, *map(str, planned.resolved.settings))))]
     for scenario in planned.scenarios:
         rows = [row for row in result.rows if row.scenario == scenario.id]
         parts += _of_scenario(planned, f"{scenario.title} ({scenario.id})", rows)
@@ -48,41 +52,40 @@ def bias_screen(planned: PlannedBias, result: StudyResult, seed: int, program: s
 def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Iterator[str]:
     plan = planned.job.plans[0]
     digits = 2 if plan.summary.is_ratio else 3
-    lines, seen = (
-        [],
-        dict.fromkeys(
-            (row.mechanism, row.strength) for row in rows if row.measure is Measure.ESTIMATE_MEAN
-        ),
+    effects, verdicts = [], []
+    seen = dict.fromkeys(
+        (row.mechanism, row.strength) for row in rows if row.measure is Measure.ESTIMATE_MEAN
     )
-    for key in seen:
-        own: dict[Measure, Row] = {
+    for mechanism, strength in seen:
+        own = {
             row.measure: row
             for row in rows
-            if (row.mechanism, row.strength) == key and row.measure is not Measure.ATTRIBUTION
+            if (row.mechanism, row.strength) == (mechanism, strength)
         }
-        name = "no flaw" if key[0] == "none" else "all of them" if key[0] == "all" else key[0]
-        shown = f"{key[1]:g}" if key[1] is not None else str(name)
-        apart = own.get(against_none(plan.summary))
-        lines.append(
+        name = flaw_in_words(mechanism or "") if strength is None else f"{strength:g}"
+        effects.append(
             (
-                shown,
+                name,
                 _effect(planned, own[Measure.ESTIMATE_MEAN]),
-                "-" if apart is None else _number(apart, digits),
+                _number(own.get(against_none(plan.summary)), digits),
                 _share(own[Measure.POWER]),
                 _share(own[Measure.COVERAGE]),
+            )
+        )
+        verdicts.append(
+            (
+                name,
+                _number(own[Measure.BIAS], 3, sign="+"),
+                _number(own.get(Measure.TYPE_M), 2),
+                _share(own.get(Measure.TYPE_S)),
                 _share(own[Measure.PUBLISHED_SHARE]),
             )
         )
     first = f"{planned.only} at" if planned.only else "flaw"
-    header = (
-        first,
-        f"{plan.summary.short}, mean",
-        "against none",
-        "signif.",
-        "covers",
-        "published",
-    )
-    yield f"{wrapped(f'If the truth is {title}')}\n{table(header, lines)}"
+    header = (first, f"{plan.summary.short}, mean", "against none", "signif. %", "covers %")
+    yield f"{wrapped(f'If the truth is {title}')}\n{table(header, effects)}"
+    bias = "bias, log" if plan.summary.is_ratio else "bias"
+    yield table((first, bias, "exaggerated", "wrong way %", "published %"), verdicts)
     yield from _per_1000(planned, rows)
     bars = [row for row in rows if row.measure is Measure.ATTRIBUTION]
     if bars:
@@ -92,15 +95,15 @@ def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Itera
 def _per_1000(planned: PlannedBias, rows: Sequence[Row]) -> Iterator[str]:
     protocol, flat = planned.job.protocol, [row.as_dict() for row in rows]
     arms = (protocol.control.id, protocol.experimental.id)
-    lines = lines_per_1000(flat, arms)
+    header, lines = table_per_1000(flat, arms)
     if not lines:
         return
+    better = "; and how much better the prognosis of the treated was" if len(header) > 4 else ""
     title = (
-        f"Of 1,000 patients in the tables published, so many had {protocol.primary.event}; and how "
-        "much better the prognosis of the treated was (means of those published among the first "
-        f"{trials_looked_into(flat):,} trials)"
+        f"Of 1,000 patients in the tables published, so many had {protocol.primary.event}{better} "
+        f"(means of those published among the first {trials_looked_into(flat):,} trials)"
     )
-    yield f"{wrapped(title)}\n{table(header_per_1000(arms), lines)}"
+    yield f"{wrapped(title)}\n{table(header, lines)}"
 
 
 def _waterfall(planned: PlannedBias, bars: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -128,16 +131,16 @@ def _effect(planned: PlannedBias, row: Row) -> str:
     return _number(row, 3)
 
 
-def _number(row: Row, digits: int) -> str:
-    if row.value is None:
+def _number(row: Row | None, digits: int, *, sign: str = "") -> str:
+    if row is None or row.value is None:
         return "-"
-    return f"{row.value:.{digits}f} +-{row.mcse or 0.0:.{digits}f}"
+    return f"{row.value:{sign}.{digits}f} +-{row.mcse or 0.0:.{digits}f}"
 
 
-def _share(row: Row) -> str:
-    if row.value is None:
+def _share(row: Row | None) -> str:
+    if row is None or row.value is None:
         return "-"
-    return f"{100 * row.value:.1f} % +-{100 * (row.mcse or 0.0):.1f}"
+    return f"{100 * row.value:.1f} +-{100 * (row.mcse or 0.0):.1f}"
 
 
 def _legend(planned: PlannedBias, result: StudyResult, seed: int) -> str:
@@ -150,8 +153,9 @@ def _legend(planned: PlannedBias, result: StudyResult, seed: int) -> str:
         f"{plan.summary.short}, mean: {mean} of the trials published; against none: "
         f"{'its ratio to' if ratio else 'less'} that of trials without flaws, of the same patients "
         f"({apart}; {better} {1 if ratio else 0} more benefit); signif.: significant "
-        f"({plan.in_words}) among those published; covers: their {_level(plan)} intervals that "
-        "hold the truth."
+        f"({plan.in_words}) among those published, without an effect the type I error; covers: "
+        f"their {_level(plan)} intervals that hold the truth; exaggerated: how many times the true "
+        "effect those significant show on average; wrong way: significant ones against it."
     )
     if not planned.only and len(plan.looks) > 1:
         told += " The first step is also of stopping at the protocol's own looks."

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import unescape
 from math import exp
 from typing import Any
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
-from trialsim.report.flawed_patients import (
-    flaw_in_words,
-    header_per_1000,
-    lines_per_1000,
-    trials_looked_into,
-)
+from trialsim.report.flawed_patients import flaw_in_words
+from trialsim.report.flawed_section import ONE_TRIAL, described, one_trial, patients_per_1000
 from trialsim.report.run_reader import FinishedRun
 
 __all__ = ["bias_section"]
@@ -23,8 +18,6 @@ _AGAINST_NONE = (
     ("Ratio to no flaw", "ratio_of_ratios"),
     ("Less no flaw", "difference_of_differences"),
 )
-_ONE_TRIAL = "one trial"
-
 _COLUMNS = (
     ("Mean estimate", "estimate_mean"),
     *_AGAINST_NONE,
@@ -56,7 +49,7 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         own = [row for row in rows if row["scenario"] == scenario]
         grid = _flaws(scenario, own)
         if drawing:
-            yield Drawing(f"bias-{number}", drawing, _described(drawing), grid)
+            yield Drawing(f"bias-{number}", drawing, described(drawing), grid)
             drawing = None
         else:
             yield grid
@@ -72,10 +65,10 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         "flaw adds to the mean, averaged over all orders of switching flaws on; they add up to the "
         "mean published less the truth. +- is one Monte Carlo standard error."
     )
-    yield from _per_1000(run, number)
-    yield from _one_trial(run, number)
+    yield from patients_per_1000(run, number)
+    yield from one_trial(run, number)
     for subject, told in run.document["texts"].items():
-        if subject != _ONE_TRIAL:
+        if subject != ONE_TRIAL:
             yield Paragraph(told)
     for warning in run.document["warnings"]:
         yield Paragraph(warning["text"].partition(" More: ")[0])
@@ -89,54 +82,6 @@ def _against_none(rows: Sequence[dict[str, Any]]) -> str:
         "difference_of_differences": "difference of estimates",
     }
     return next(told[row["measure"]] for row in rows if row["measure"] in told)
-
-
-def _described(drawing: str) -> str:
-    return unescape(drawing.partition("</desc>")[0].rpartition(">")[2])
-
-
-def _per_1000(run: FinishedRun, number: int) -> Iterator[Block]:
-    """Yield events per 1,000 and prognosis by arm, under every scenario."""
-    protocol, rows = run.resolved.template.protocol, run.document["rows"]
-    arms = (protocol.control.id, protocol.experimental.id)
-    drawing = run.svgs.get("imbalance")
-    shown = False
-    for scenario in dict.fromkeys(row["scenario"] for row in rows):
-        lines = lines_per_1000([row for row in rows if row["scenario"] == scenario], arms)
-        if not lines:
-            continue
-        shown = True
-        caption = f"Of 1,000 patients: {protocol.primary.event} [{scenario}]"
-        grid = Grid(caption, header_per_1000(arms, "Flaw"), tuple(lines))
-        if drawing:
-            yield Drawing(f"imbalance-{number}", drawing, _described(drawing), grid)
-            drawing = None
-        else:
-            yield grid
-    if shown:
-        yield Paragraph(
-            "Events are those of 1,000 patients in the tables published: means of the trials "
-            f"published among the first {trials_looked_into(rows):,}. Prognosis is the mean of the "
-            "treated less that of controls among those analysed, in standard deviations of the "
-            "trial; above 0 the treated would have fared better without treatment."
-        )
-
-
-def _one_trial(run: FinishedRun, number: int) -> Iterator[Block]:
-    """Yield the trial that was drawn before and after its flaws."""
-    told, drawing = run.document["texts"].get(_ONE_TRIAL), run.svgs.get("onetrial")
-    if told is None:
-        return
-    lines = tuple((who, words) for who, _, words in (t.partition(": ") for t in told.splitlines()))
-    grid = Grid("One trial before and after its flaws", ("", ""), lines)
-    if drawing is None:
-        yield grid
-        return
-    yield Drawing(f"onetrial-{number}", drawing, _described(drawing), grid)
-    yield Paragraph(
-        "Every mark is a patient, in the same place in both panels but for the row; its shape is "
-        "that of the first flaw that touched it. 'trialsim replay' shows any other trial."
-    )
 
 
 def _flaws(scenario: str, rows: Sequence[dict[str, Any]]) -> Grid:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["flaw_in_words", "header_per_1000", "lines_per_1000", "trials_looked_into"]
+__all__ = ["flaw_in_words", "table_per_1000", "trials_looked_into"]
 
 _OWN = ("events_per_1000", "baseline_imbalance")
 Rows = Sequence[Mapping[str, Any]]
 
 
-def header_per_1000(arms: tuple[str, str], first: str = "flaw") -> tuple[str, ...]:
-    """Return the header; arms are the ids of (control, experimental)."""
-    return first, arms[1], arms[0], "difference", "prognosis, SD"
+def table_per_1000(
+    rows: Rows, arms: tuple[str, str], first: str = "flaw"
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and lines under one truth, the truth first; no lines where there are none.
 
-
-def lines_per_1000(rows: Rows, arms: tuple[str, str]) -> list[tuple[str, ...]]:
-    """Return the lines under one truth, the truth first; empty where rows say nothing of these.
+    Prognosis is the last column, where it is known.
 
     Parameters
     ----------
@@ -25,7 +24,16 @@ def lines_per_1000(rows: Rows, arms: tuple[str, str]) -> list[tuple[str, ...]]:
         In the form of the document.
     arms : (control, experimental)
         Their ids.
+    first : str
+        What lines are about.
     """
+    header = (first, arms[1], arms[0], "difference", "prognosis, SD")
+    lines = _lines(rows, arms)
+    known = any(line[-1] != "-" for line in lines)
+    return (header, lines) if known else (header[:-1], [line[:-1] for line in lines])
+
+
+def _lines(rows: Rows, arms: tuple[str, str]) -> list[tuple[str, ...]]:
     own = [row for row in rows if row["measure"] in _OWN]
     lines: list[tuple[str, ...]] = []
     for key in dict.fromkeys((row["mechanism"], row.get("strength")) for row in own):

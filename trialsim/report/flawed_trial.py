@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from trialsim.engine.flawed_trials import Counts, FlawedTrial
+from trialsim.engine.flawed_trials import BY_ITS_LIST, Counts, FlawedTrial
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.design import Protocol
@@ -32,7 +32,8 @@ _DONE = {
     Mechanism.ASSESSMENT: "misread",
     Mechanism.PER_PROTOCOL: "left out for not adhering",
     Mechanism.AS_TREATED: "counted in the other arm",
-    Mechanism.UNDECLARED_LOOKS: "not waited for, as it ended at an undeclared look",
+    Mechanism.UNDECLARED_LOOKS: "left out by an end at an undeclared look",
+    Mechanism.IMMORTAL_TIME: "not counted as treated, for having died too soon",
 }
 
 
@@ -158,7 +159,8 @@ def _flaws(protocol: Protocol, trial: FlawedTrial) -> Iterator[str]:
     """Say how many each flaw touched, of which arm as it was planned."""
     arms = trial.patients["arm_planned"]
     for mechanism, told in trial.touched.items():
-        whose = Counter(arms[told != ""])
+        listed = np.char.endswith(told, BY_ITS_LIST)
+        whose = Counter(arms[(told != "") & ~listed])
         n = sum(whose.values())
         of = " and ".join(
             f"{whose[arm.id]} assigned to {arm.id}"
@@ -166,8 +168,11 @@ def _flaws(protocol: Protocol, trial: FlawedTrial) -> Iterator[str]:
             if whose[arm.id]
         )
         done = _DONE.get(mechanism, "touched")
-        who = f"{n:,} were" if n > 1 else f"{n or 'nobody'} was"
-        yield f"{mechanism}: {who} {done}{f' ({of})' if of else ''}."
+        who = f"{n:,} were" if n > 1 else "1 was" if n else "nobody was"
+        assigned = f" ({of})" if of else ""
+        if listed.any():
+            assigned += f"; {listed.sum():,} are in the other arm by its own list alone"
+        yield f"{mechanism}: {who} {done}{assigned}."
 
 
 def tables_of_trial(planned: PlannedBias, trial: FlawedTrial) -> str:

@@ -9,7 +9,7 @@ from trialsim.protocol.literature import Literature
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
-from trialsim.studies.synthesis import MANTEL_HAENSZEL, REML, PlannedSynthesis, percent
+from trialsim.studies.synthesis import ALL, MANTEL_HAENSZEL, REML, PlannedSynthesis, percent
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["literature_lines", "synthesis_screen"]
@@ -76,6 +76,7 @@ def _origin(number: SourcedNumber) -> str:
 
 def _published(planned: PlannedSynthesis, rows: Sequence[Row]) -> str:
     titles = {f"{planned.split.id}={s.id}": s.title for s in planned.split.strata}
+    titles[f"{planned.split.id}={ALL}"] = "all trials"
     lines = []
     for row in rows:
         if row.measure is not Measure.ESTIMATE:
@@ -115,6 +116,8 @@ def _column(planned: PlannedSynthesis, rows: Sequence[Row]) -> list[tuple[str, s
         middle = next(r for r in own if r.analysis == REML and r.measure is Measure.ESTIMATE_MEDIAN)
         found.append(("  by REML", f"{middle.value:.3f} +-{middle.mcse:.3f}"))
         found.append(("  published, of trials", percent(share) if share.value != 1 else "all"))
+    own = [row for row in rows if row.stratum == f"{split.id}={ALL}"]
+    found += _distribution("all: OR", own, planned.whole.value if planned.whole else None)
     own = [row for row in rows if row.stratum == split.id]
     size = planned.ratio_seen
     found += _distribution("ratio", own, size)

@@ -23,7 +23,7 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
-from trialsim.protocol.conduct_rules import why_not
+from trialsim.protocol.conduct_rules import WITHOUT_IT, why_not
 from trialsim.protocol.endpoints import (
     AnySummary,
     Better,
@@ -184,10 +184,8 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
 def _unforeseen(resolved: ResolvedTemplate) -> Iterator[tuple[str, str]]:
     """Find why nobody can pick by prognosis: nothing of an outcome is known beforehand."""
     nature, primary = resolved.template.nature, resolved.template.protocol.primary
-    rule, leave = (
-        "foresees the allocation, and nothing of {} is known beforehand to pick by",
-        ("or leave it out of the profile."),
-    )
+    rule = "foresees the allocation, and nothing of {} is known beforehand to pick by"
+    leave = f"or {WITHOUT_IT}"
     truth = resolved.truth(resolved.template.scenarios[0])
     if truth.courses and not (truth.courses.frailty_sd or truth.courses.factor):
         remedy = f"State frailty_sd or hazard_ratio_by under nature.response, {leave}"

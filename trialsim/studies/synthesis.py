@@ -57,10 +57,15 @@ from trialsim.protocol.quantities import Ratio
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import OddsRatio, Scenario
 from trialsim.streams import Streams
-from trialsim.studies.bias import before_publication, with_prognosis
+from trialsim.studies.bias import (
+    ASSUMED_SEVERITY_SLOPE,
+    before_publication,
+    with_prognosis,
+)
 from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
 __all__ = [
+    "ALL",
     "MANTEL_HAENSZEL",
     "REML",
     "ObservedGap",
@@ -77,6 +82,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MANTEL_HAENSZEL, REML = "Mantel-Haenszel", "REML"
+ALL = "all"  # the name beside a split's strata
 _FEWEST_PUBLISHED = 0.005  # share: below it a literature would need 200 trials for each in it
 _TRIED = 2_000  # trials of which that is read
 
@@ -274,6 +280,12 @@ class PlannedSynthesis:
         return ObservedGap((one, other), (name, other_name))
 
     @property
+    def whole(self) -> EffectEstimate | None:
+        """What was published of all trials together; None where that is not known."""
+        name = self.literature.evidence
+        return pooled_odds_ratio(name, self.resolved.evidence) if name else None
+
+    @property
     def ratio_seen(self) -> float | None:
         """The published ratio of both strata's odds ratios."""
         return exp(self.observed.log_ratio) if self.observed else None
@@ -373,13 +385,12 @@ class PlannedSynthesis:
             here = replace(blank, stratum=f"{self.split.id}={stratum.id}")
             members = self.members[place]
             yield _share_published(n * int(members.sum()), own.carried_out[members], here)
-            at = log(seen.strata[place].value) if seen else None
-            ways = ((MANTEL_HAENSZEL, found.strata[place]), (REML, found.random[place]))
-            for way, pooled in ways:
-                where = replace(here, analysis=way)
-                drawn = _distribution(found.known(pooled.estimate), at, "odds ratio", where)
-                name = (seen.names[place] or None) if seen else None
-                yield from (replace(row, evidence=name) if _places(row) else row for row in drawn)
+            effect, name = (seen.strata[place], seen.names[place]) if seen else (None, "")
+            yield from _pooled(
+                found, (found.strata[place], found.random[place]), effect, name, here
+            )
+        here = replace(blank, stratum=f"{self.split.id}={ALL}")
+        yield from _pooled(found, found.whole, self.whole, self.literature.evidence or "", here)
         here = replace(blank, stratum=self.split.id, analysis=MANTEL_HAENSZEL)
         gap, at = found.known(found.gap.estimate), seen.log_ratio if seen else None
         yield from _distribution(gap, at, "ratio of odds ratios", here)
@@ -402,13 +413,17 @@ class PlannedSynthesis:
         seen = self.observed
         if not seen:
             return
-        for stratum, effect, name in zip(self.split.strata, seen.strata, seen.names, strict=True):
+        ids = [stratum.id for stratum in self.split.strata]
+        published = list(zip(ids, seen.strata, seen.names, strict=True))
+        if self.whole:
+            published.append((ALL, self.whole, self.literature.evidence or ""))
+        for stratum_id, effect, name in published:
             low, high = effect.ci or (None, None)
             yield Row(
                 measure=Measure.ESTIMATE,
                 value=effect.value,
                 evidence=name or None,
-                stratum=f"{self.split.id}={stratum.id}",
+                stratum=f"{self.split.id}={stratum_id}",
                 analysis="pooled",
                 lower=low,
                 upper=high,
@@ -482,6 +497,13 @@ class PlannedSynthesis:
             *ids,
         )
         profiles = {t.profile for own in self.trials.values() for t in own}
+        steered = any(Mechanism.FORESEEN_ALLOCATION in p.mechanisms for p in profiles)
+        if steered and self.resolved.template.nature.severity_slope is None:
+            yield assumption(
+                f"Severity moves the log odds of the event by {ASSUMED_SEVERITY_SLOPE:g} per "
+                "standard deviation: foreseen allocation has nothing to pick by without prognosis.",
+                *ids,
+            )
         for profile in sorted(profiles, key=lambda p: p.id):
             if profile.mechanisms:
                 yield assumption(
@@ -493,18 +515,20 @@ class PlannedSynthesis:
 
 @dataclass(frozen=True)
 class Pooling:
-    """Literatures pooled by stratum, and how far the strata are apart."""
+    """Literatures pooled by stratum, how far the strata are apart, and all trials together."""
 
     strata: tuple[Pooled, Pooled]
     random: tuple[RandomEffects, RandomEffects]
     gap: Difference
+    whole: tuple[Pooled, RandomEffects]
 
     @classmethod
     def of(cls, own: Simulated, members: tuple[Bools, Bools]) -> Pooling:
         """Pool both strata of every literature."""
         first, second = (own.stratum(part) for part in members)
         strata = mantel_haenszel(first, Scale.ODDS_RATIO), mantel_haenszel(second, Scale.ODDS_RATIO)
-        return cls(strata, (_reml(first), _reml(second)), pooled_difference(*strata))
+        whole = mantel_haenszel(own.tables, Scale.ODDS_RATIO), _reml(own.tables)
+        return cls(strata, (_reml(first), _reml(second)), pooled_difference(*strata), whole)
 
     @property
     def ok(self) -> Bools:
@@ -527,8 +551,21 @@ def _reml(tables: Tables) -> RandomEffects:
     return random_effects(own.estimates, own.variances, Estimator.RESTRICTED_MAXIMUM_LIKELIHOOD)
 
 
-def _places(row: Row) -> bool:
-    return row.measure is Measure.PERCENTILE
+def _pooled(
+    found: Pooling,
+    by: tuple[Pooled, RandomEffects],
+    seen: EffectEstimate | None,
+    name: str,
+    blank: Row,
+) -> Iterator[Row]:
+    """Yield the distribution of a pooled odds ratio, in both ways to pool."""
+    at = log(seen.value) if seen else None
+    fixed, random = by
+    for way, estimate in ((MANTEL_HAENSZEL, fixed.estimate), (REML, random.estimate)):
+        here = replace(blank, analysis=way)
+        for row in _distribution(found.known(estimate), at, "odds ratio", here):
+            places = row.measure is Measure.PERCENTILE
+            yield replace(row, evidence=name or None) if places else row
 
 
 def _share_published(n_published: int, carried_out: Ints, blank: Row) -> Row:
