@@ -433,6 +433,17 @@ class Measure(StrEnum):
     BASELINE_IMBALANCE = "baseline_imbalance"  # prognosis, treated less control, in SD
     EVENTS_PER_1000 = "events_per_1000"  # in an arm, or treated less control; mean over trials
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
+    N_EVENTS = "n_events"  # published, in an arm
+    N_PATIENTS = "n_patients"  # published, in an arm or in all
+    WEIGHT = "weight"  # of a study in a pooled estimate, a share of 1
+    P_VALUE = "p_value"  # two-sided, of what `analysis` says
+    HETEROGENEITY_Q = "heterogeneity_q"  # Cochran's, of published studies
+    I2 = "i2"  # percent of the variance that is between studies
+    TAU2 = "tau2"  # variance between studies, of logarithms where a ratio
+    PREDICTION = "prediction"  # where the true effect of a further study lies
+    ESTIMATE_WITHOUT = "estimate_without"  # pooled without the study in `evidence`
+    STUDIES_MISSING = "studies_missing"  # as trim and fill has it
+    CERTAINTY = "certainty"  # of the evidence; never rated here
     STRENGTH_NEEDED = "strength_needed"  # of a flaw, to give a published ratio
     STRENGTH_IN_PROFILE = "strength_in_profile"  # of a flaw, its mean over trials
     POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does

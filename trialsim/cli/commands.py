@@ -865,6 +865,12 @@ def synthesise(options: argparse.Namespace) -> None:
     from trialsim.studies.simulation import plan_simulation
     from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
 
+    if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
+        _published_synthesis(options)
+        return
+    if options.export:
+        rule, remedy = "is of published trials", "Add --observed, or --literature FILE.csv."
+        raise RequestError(Problem(rule, remedy, "--export", str(options.export)))
     started = time.monotonic()
     check_request(options.replicates, options.seed)
     resolved = _load(options)
@@ -894,6 +900,59 @@ def synthesise(options: argparse.Namespace) -> None:
             for path in folder.write(document, drawn):
                 _say(f"wrote {path}")
     _say(f"{time.monotonic() - started:.1f} s")
+
+
+def _published_synthesis(options: argparse.Namespace) -> None:
+    """Pool published trials as they are."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.published_synthesis import funnel_figure, pooled_forest_figure
+    from trialsim.protocol.published_trials import read_trials, recorded_trials, split_from_word
+    from trialsim.report.published_synthesis_screen import published_synthesis_screen
+    from trialsim.report.published_table import how_to_pool_in_r, write_published_table
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.published_synthesis import PublishedSynthesis
+    from trialsim.studies.simulation import plan_simulation
+
+    check_request(1, options.seed)
+    _refuse_beside_published(options)
+    resolved = _load(options)
+    table = Path(options.literature) if options.literature else None
+    found = read_trials(table, resolved) if table else recorded_trials(resolved, options.records)
+    planned = PublishedSynthesis(resolved, found, split_from_word(options.split))
+    result = planned.result()
+    folder = None
+    if not options.json or options.out is not None:
+        folder = RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+    given: dict[str, Any] = {"observed": table is None, "record": options.records}
+    if table:
+        given |= {"table": table.name, "table_sha256": sha256(table.read_bytes()).hexdigest()}
+    arguments = _arguments(options, split=options.split, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    if options.export:
+        _say(f"wrote {write_published_table(planned, options.export)}")
+    shown = published_synthesis_screen(planned, result, program_name())
+    _print(document.to_json() if options.json else shown)
+    if options.export and not options.json:
+        print(f"\nin R:  {how_to_pool_in_r(options.export, planned)}")
+    if folder:
+        drawn = {"pooled": pooled_forest_figure(planned), "funnel": funnel_figure(planned)}
+        with folder.begin():
+            for path in folder.write(document, drawn):
+                _say(f"wrote {path}")
+
+
+def _refuse_beside_published(options: argparse.Namespace) -> None:
+    """Refuse what is about simulated literatures, and two sources at once."""
+    problems = []
+    if options.true_or:
+        rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
+        problems.append(Problem(rule, remedy, "--true-or", str(options.true_or)))
+    if options.literature and (options.observed or options.records):
+        rule = "names another source beside published records"
+        remedy = "Keep --literature, or --observed and --record."
+        problems.append(Problem(rule, remedy, "--literature", str(options.literature)))
+    if problems:
+        raise RequestError(problems)
 
 
 _USUAL_POWER = 0.8

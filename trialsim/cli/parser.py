@@ -352,7 +352,27 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     synthesise.add_argument(
         "--literature",
         metavar="ID|FILE",
-        help="a shipped literature, or a file (default: the one of this template)",
+        help="a shipped literature, or a file (default: the one of this template); FILE.csv: pool "
+        "its published trials as they are",
+    )
+    synthesise.add_argument(
+        "--observed",
+        action="store_true",
+        help="pool the published trials of the file's observed: as they are, without simulation",
+    )
+    synthesise.add_argument(
+        "--record",
+        action="append",
+        default=[],
+        metavar="ID",
+        dest="records",
+        help="with --observed: these records instead, RECORD or RECORD:RESULT; may be repeated",
+    )
+    synthesise.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="with published trials: a new .csv file with their effects, as R's metafor reads it",
     )
     synthesise.add_argument("--split", metavar="ID", help="quality, centres, ... (default: first)")
     synthesise.add_argument(

@@ -14,6 +14,7 @@ from trialsim.report.bias_section import bias_section
 from trialsim.report.content import Drawing, Grid, Section, sections_of
 from trialsim.report.estimand_section import estimand_section
 from trialsim.report.followup_section import followup_section
+from trialsim.report.published_synthesis_section import published_synthesis_section
 from trialsim.report.run_reader import FinishedRun
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
@@ -51,6 +52,8 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         sections.insert(1, strengths)
     if bias := bias_section(runs):
         sections.insert(1, bias)
+    if published := published_synthesis_section(runs):
+        sections.insert(1, published)
     return sections
 
 
@@ -102,7 +105,7 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         drawn = (run.folder / "figures").glob("*.[sp][vn]g")
         names = (
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
-            *("bias", "imbalance", "onetrial"),
+            *("bias", "imbalance", "onetrial", "pooled", "funnel"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"
