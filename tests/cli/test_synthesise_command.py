@@ -84,3 +84,21 @@ def test_property_refusals_have_a_remedy_and_no_traceback(trialsim, tmp_path):
         assert "Traceback" not in told
     done = trialsim("synthesise", "delayed-effect", *FAST, cwd=tmp_path, check=False)
     assert "none ships for this" in done.stderr
+
+
+def test_regression_a_simulated_literature_has_its_section_of_the_report(trialsim, tmp_path):
+    words = ("synthesise", "sepsis", "--replicates", "300", "--true-or", "0.82", "--out", "run")
+    assert trialsim(*words, cwd=tmp_path).returncode == 0
+    done = trialsim("report", "run", "--markdown", "r.md", "--out", "r.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "## Simulated literatures" in page
+    document = json.loads((tmp_path / "run" / "results" / "synthesise.json").read_text())
+    found = [
+        row
+        for row in document["rows"]
+        if (row["measure"], row.get("scale")) == ("estimate_median", "ratio of odds ratios")
+    ]
+    (line,) = [one for one in page.splitlines() if "| ratio of the two: median" in one]
+    assert [f"{row['value']:.3f} +-" in line for row in found] == [True] * 3
+    assert "0.41 (0.24 to 0.68)" in page

@@ -16,6 +16,7 @@ from trialsim.report.estimand_section import estimand_section
 from trialsim.report.followup_section import followup_section
 from trialsim.report.published_synthesis_section import published_synthesis_section
 from trialsim.report.run_reader import FinishedRun
+from trialsim.report.synthesis_section import synthesis_section
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
 
@@ -52,6 +53,8 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         sections.insert(1, strengths)
     if bias := bias_section(runs):
         sections.insert(1, bias)
+    if literatures := synthesis_section(runs):
+        sections.insert(1, literatures)
     if published := published_synthesis_section(runs):
         sections.insert(1, published)
     return sections
