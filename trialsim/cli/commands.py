@@ -22,6 +22,8 @@ from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document, warnings_as_rows
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from trialsim.engine.store import ChunkFolder
     from trialsim.engine.workers import Workers
     from trialsim.protocol.conduct import Mechanism
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 Found = TypeVar("Found")
+Figures = dict[str, tuple["Figure", str]]  # by name, each with its alternative text
 
 _SECONDS_WORTH_WORKERS = 3.0
 _SECONDS_WORTH_ASKING = 3600.0
@@ -111,6 +114,23 @@ def _arguments(options: argparse.Namespace, **more: Any) -> dict[str, Any]:
         contents = [sha256(path.read_bytes()).hexdigest() for path in options.evidence_files]
         given["evidence_sha256"] = contents
     return {key: value for key, value in given.items() if value or type(value) in (int, float)}
+
+
+def _hand_over(
+    options: argparse.Namespace,
+    document: Document,
+    shown: str,
+    folder: RunDirectory | None,
+    figures: Callable[[], Figures],
+    started: float,
+) -> None:
+    """Print a result, write it where there is a folder, and say how long it took."""
+    _print(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            for path in folder.write(document, figures()):
+                _say(f"wrote {path}")
+    _say(f"{time.monotonic() - started:.1f} s")
 
 
 def show(options: argparse.Namespace) -> None:
@@ -611,13 +631,11 @@ def _sized(options: argparse.Namespace) -> None:
     arguments = _size_arguments(options)
     document = Document.of_study(resolved, result, arguments, options.seed, command="size")
     shown = size_screen(planned, result, options.seed, program_name())
-    _print(document.to_json() if options.json else shown)
-    if folder:
-        with folder.begin():
-            figures = _size_figures(planned) if isinstance(planned, PlannedSize) else {}
-            for path in folder.write(document, figures):
-                _say(f"wrote {path}")
-    _say(f"{time.monotonic() - started:.1f} s")
+
+    def figures() -> Figures:
+        return _size_figures(planned) if isinstance(planned, PlannedSize) else {}
+
+    _hand_over(options, document, shown, folder, figures, started)
 
 
 def _size_figures(planned: PlannedSize) -> dict[str, Any]:
@@ -730,17 +748,16 @@ def followup(options: argparse.Namespace) -> None:
     arguments = _arguments(options, scenario=options.scenarios, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="followup")
     shown = followup_screen(planned, result, options.seed, program_name())
-    _print(document.to_json() if options.json else shown)
-    if folder:
-        with folder.begin():
-            drawn = {"followup": followup_figure(planned, result)}
-            drawn |= {"lags": lag_figure(planned, result)} if lags else {}
-            drawn["frontier"] = frontier_figure(planned)
-            for index in range(with_swimmers(planned)):
-                drawn[f"swimmer{index + 1}"] = swimmer_figure(planned, index, options.seed)
-            for path in folder.write(document, drawn):
-                _say(f"wrote {path}")
-    _say(f"{time.monotonic() - started:.1f} s")
+
+    def figures() -> Figures:
+        drawn = {"followup": followup_figure(planned, result)}
+        drawn |= {"lags": lag_figure(planned, result)} if lags else {}
+        drawn["frontier"] = frontier_figure(planned)
+        for index in range(with_swimmers(planned)):
+            drawn[f"swimmer{index + 1}"] = swimmer_figure(planned, index, options.seed)
+        return drawn
+
+    _hand_over(options, document, shown, folder, figures, started)
 
 
 def bias(options: argparse.Namespace) -> None:
@@ -793,14 +810,14 @@ def bias(options: argparse.Namespace) -> None:
     kept = replace(result, texts={**result.texts, **texts})
     document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
     shown = bias_screen(planned, result, options.seed, program_name())
-    _print(document.to_json() if options.json else shown)
-    if folder:
-        with folder.begin():
-            drawn = {"bias": bias_figure(planned, result)}
-            drawn |= flawed_figures(planned, result, trial)
-            for path in folder.write(document, drawn):
-                _say(f"wrote {path}")
-    _say(f"{time.monotonic() - started:.1f} s")
+
+    def figures() -> Figures:
+        return {
+            "bias": bias_figure(planned, result),
+            **flawed_figures(planned, result, trial),
+        }
+
+    _hand_over(options, document, shown, folder, figures, started)
 
 
 def _bias_calibration(
@@ -846,13 +863,11 @@ def _bias_calibration(
     arguments = _arguments(options, scenario=options.scenarios, conduct=stated, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="bias")
     shown = bias_calibration_screen(planned, result, options.seed, program_name())
-    _print(document.to_json() if options.json else shown)
-    if folder:
-        with folder.begin():
-            drawn = {"dials": bias_calibration_figure(planned, result)}
-            for path in folder.write(document, drawn):
-                _say(f"wrote {path}")
-    _say(f"{time.monotonic() - started:.1f} s")
+
+    def figures() -> Figures:
+        return {"dials": bias_calibration_figure(planned, result)}
+
+    _hand_over(options, document, shown, folder, figures, started)
 
 
 def synthesise(options: argparse.Namespace) -> None:
@@ -893,13 +908,11 @@ def synthesise(options: argparse.Namespace) -> None:
     arguments = _arguments(options, literature=stated, conduct=used, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
     shown = synthesis_screen(planned, result, options.seed, program_name())
-    _print(document.to_json() if options.json else shown)
-    if folder:
-        with folder.begin():
-            drawn = {"gap": synthesis_figure(planned, result)} if planned.observed else {}
-            for path in folder.write(document, drawn):
-                _say(f"wrote {path}")
-    _say(f"{time.monotonic() - started:.1f} s")
+
+    def figures() -> Figures:
+        return {"gap": synthesis_figure(planned, result)} if planned.observed else {}
+
+    _hand_over(options, document, shown, folder, figures, started)
 
 
 def _published_synthesis(options: argparse.Namespace) -> None:
@@ -995,12 +1008,11 @@ def _regimens(options: argparse.Namespace) -> None:
     arguments = _arguments(options, scenario=options.scenarios, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="followup")
     shown = regimens_screen(planned, result, options.seed, program_name())
-    _print(document.to_json() if options.json else shown)
-    if folder:
-        with folder.begin():
-            for path in folder.write(document, {"regimens": regimens_figure(planned)}):
-                _say(f"wrote {path}")
-    _say(f"{time.monotonic() - started:.1f} s")
+
+    def figures() -> Figures:
+        return {"regimens": regimens_figure(planned)}
+
+    _hand_over(options, document, shown, folder, figures, started)
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -1034,13 +1046,11 @@ def calibrate(options: argparse.Namespace) -> None:
     arguments = _arguments(options, **{name: getattr(options, name) for name in names})
     document = Document.of_study(resolved, result, arguments, options.seed, command="calibrate")
     shown = calibration_screen(planned, result, options.seed, program_name())
-    _print(document.to_json() if options.json else shown)
-    if folder:
-        with folder.begin():
-            drawn = {"calibration": calibration_figure(planned)}
-            for path in folder.write(document, drawn):
-                _say(f"wrote {path}")
-    _say(f"{time.monotonic() - started:.1f} s")
+
+    def figures() -> Figures:
+        return {"calibration": calibration_figure(planned)}
+
+    _hand_over(options, document, shown, folder, figures, started)
 
 
 def replay(options: argparse.Namespace) -> None:
