@@ -432,6 +432,7 @@ class Measure(StrEnum):
     PUBLISHED_SHARE = "published_share"  # of the trials analysed
     BASELINE_IMBALANCE = "baseline_imbalance"  # prognosis, treated less control, in SD
     EVENTS_PER_1000 = "events_per_1000"  # in an arm, or treated less control; mean over trials
+    FLAW_INTERACTION = "flaw_interaction"  # of all flaws together, beyond the sum of each alone
     ATTRIBUTION = "attribution"  # how far one thing moves a single arm from its control
     N_EVENTS = "n_events"  # published, in an arm
     N_PATIENTS = "n_patients"  # published, in an arm or in all

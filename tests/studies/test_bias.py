@@ -188,3 +188,45 @@ def test_property_words_of_the_command_line():
             strengths_from_words(words)
     with pytest.raises(RequestError, match="is no flaw"):
         flaw_from_words("exlusion")
+
+
+@pytest.mark.parametrize(
+    ("words", "strengths"),
+    [
+        ("0:0.5:0.3", (0.0, 0.3)),  # a step that does not end at the last
+        ("0:1:0.6", (0.0, 0.6)),
+        ("0:1:0.25", (0.0, 0.25, 0.5, 0.75, 1.0)),
+        ("0.2:0.5:0.1", (0.2, 0.3, 0.4, 0.5)),
+    ],
+)
+def test_regression_a_dial_never_goes_beyond_its_end(words, strengths):
+    assert strengths_from_words(words) == strengths
+
+
+@pytest.mark.parametrize("words", ["0:inf:0.1", "nan:1:0.1", "0:1:nan", "0:1e300:0.1", "1:0:0.1"])
+def test_regression_a_dial_that_is_none_has_a_remedy(words):
+    with pytest.raises(RequestError, match="is not a list of strengths"):
+        strengths_from_words(words)
+
+
+def test_property_the_interaction_is_what_single_flaws_leave_and_has_an_error():
+    study = plan_bias(
+        load_template("sepsis", settings=["protocol.sample_size={total: 120}"]),
+        load_conduct("poor"),
+        ["or-082"],
+    )
+    rows = study.result(replicates=1_000, seed=3).rows
+    mean = {r.mechanism: r.value for r in rows if r.measure is Measure.ESTIMATE_MEAN}
+    (row,) = [r for r in rows if r.measure is Measure.FLAW_INTERACTION]
+    singles = sum(mean[str(flaw)] - mean["none"] for flaw in study.mechanisms)
+    assert row.value == pytest.approx(mean["all"] - mean["none"] - singles, abs=1e-12)
+    values = [
+        next(
+            r.value
+            for r in study.result(replicates=1_000, seed=seed).rows
+            if r.measure is Measure.FLAW_INTERACTION
+        )
+        for seed in range(10, 40)
+    ]
+    spread = float(np.std(values, ddof=1))
+    assert 0.6 * spread < row.mcse < 1.6 * spread  # 30 runs know a spread to 13%

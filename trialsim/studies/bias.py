@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain, combinations
-from math import exp, factorial, prod, sqrt
+from math import exp, factorial, floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from trialsim.engine.flawed_trials import FlawedTrial, flawed_trial
 from trialsim.engine.run import Progress, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
+from trialsim.protocol.catalogue import conduct_paths
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
 from trialsim.protocol.conduct_rules import WITHOUT_IT, why_not
@@ -33,6 +34,7 @@ from trialsim.protocol.endpoints import (
     Summary,
 )
 from trialsim.protocol.flaw_rules import conduct_problems, recruiting
+from trialsim.protocol.load import load_conduct
 from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.outcomes import Correlated, cholesky, correlation_matrix
 from trialsim.protocol.quantities import Slope
@@ -85,11 +87,11 @@ def strengths_from_words(words: str) -> tuple[float, ...]:
     try:
         if ":" in words:
             first, last, step = (float(part) for part in words.split(":"))
-            count = round((last - first) / step) + 1 if 0.001 <= step <= 1 else 0
+            count = floor((last - first) / step + 1e-9) + 1 if 0.001 <= step <= 1 else 0
             found = tuple(round(first + k * step, 6) for k in range(min(count, 1000)))
         else:
             found = tuple(float(part) for part in words.split(","))
-    except ValueError:
+    except (OverflowError, ValueError):
         raise RequestError(problem) from None
     if not 1 <= len(found) <= 101 or not all(0 <= s <= 1 for s in found):
         raise RequestError(problem)
@@ -158,7 +160,7 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         remedy = "Use a template with two arms, for example sepsis."
         raise RequestError(Problem(rule, remedy, "bias", resolved.template.id))
     if only and not conduct.mechanisms:
-        remedy = "Name another with --conduct, or give a strength above 0."
+        remedy = f"Name another with --conduct: {', '.join(_with_flaw(only)) or 'a file'}."
         rule = f"has no flaw of {only} that acts"
         problems.append(Problem(rule, remedy, "--conduct", conduct.id))
     if len(conduct.mechanisms) > MAX_MECHANISMS:
@@ -179,6 +181,11 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         problems += [Problem(*found, "--conduct", conduct.id) for found in _unforeseen(resolved)]
     if problems:
         raise RequestError(problems)
+
+
+def _with_flaw(mechanism: Mechanism) -> list[str]:
+    """Return the shipped profiles that have a flaw."""
+    return [name for name in conduct_paths() if mechanism in load_conduct(name).mechanisms]
 
 
 def _unforeseen(resolved: ResolvedTemplate) -> Iterator[tuple[str, str]]:
@@ -521,44 +528,38 @@ class PlannedBias:
                 share += weight * (with_it.mean - without.mean)
                 influence += weight * (with_it.influence - without.influence)
             bars.append((str(flaw), share, influence))
+        blank = replace(
+            blank,
+            n_replicates=everything.n,
+            n_failed=int(everything.results.failed[:, -1].sum()),
+            scale=scale,
+        )
         for name, value, influence in bars:
-            yield replace(
-                blank,
-                measure=Measure.ATTRIBUTION,
-                mechanism=name,
-                value=value,
-                mcse=_error(influence),
-                n_replicates=everything.n,
-                n_failed=int(everything.results.failed[:, -1].sum()),
-                scale=scale,
-            )
+            here = replace(blank, measure=Measure.ATTRIBUTION, mechanism=name)
+            yield replace(here, value=value, mcse=_error(influence))
+        if len(flaws) > 1:
+            alone = [by_set[frozenset((flaw,))] for flaw in flaws]
+            beyond = everything.mean - sum(own.mean for own in alone)
+            influence = everything.influence - sum(own.influence for own in alone)
+            beyond += (len(flaws) - 1) * nothing.mean
+            influence += (len(flaws) - 1) * nothing.influence
+            here = replace(blank, measure=Measure.FLAW_INTERACTION, mechanism="all")
+            yield replace(here, value=beyond, mcse=_error(influence))
 
     def _interactions(self, rows: Sequence[Row]) -> str:
         """Say whether flaws together do more than the sum of what each does alone."""
-        if self.only or len(self.mechanisms) < 2:
-            return ""
         told, summary = [], self.job.plans[0].summary
-        for scenario in self.scenarios:
-            apart = {
-                row.mechanism: row.value or 0.0
-                for row in rows
-                if row.measure is against_none(summary) and row.scenario == scenario.id
-            }
-            if not apart:
+        for row in rows:
+            if row.measure is not Measure.FLAW_INTERACTION or row.value is None or not row.mcse:
                 continue
-            each, whole = [apart[str(flaw)] for flaw in self.mechanisms], apart["all"]
+            size, error = row.value, row.mcse
             if summary.is_ratio:
-                ratios = "ratios" if summary is not Summary.ODDS_RATIO else "ratios of odds ratios"
-                told.append(
-                    f"{scenario.id}: the {ratios} of each flaw alone multiply to {prod(each):.2f}; "
-                    f"together they give {whole:.2f}."
-                )
+                by = f"{exp(size):.3f} +-{exp(size) * error:.3f} times the product"
             else:
-                told.append(
-                    f"{scenario.id}: the differences each flaw alone makes add up to "
-                    f"{sum(each):.3g}; together they make {whole:.3g}."
-                )
-        return " ".join(told)
+                by = f"{size:+.3g} +-{error:.2g} from the sum"
+            shown = "beyond chance" if abs(size) > 2 * error else "no more than chance"
+            told.append(f"{row.scenario}: together they do {by} of what each does alone, {shown}.")
+        return f"Interaction. {' '.join(told)}" if told else ""
 
     def _cautions(self) -> Iterator[Caution]:
         ids = [scenario.id for scenario in self.scenarios]
