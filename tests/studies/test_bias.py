@@ -7,9 +7,10 @@ from math import exp, log, sqrt
 import numpy as np
 import pytest
 
+from trialsim.engine.flawed_trials import FlawedBlock
 from trialsim.engine.run import run
 from trialsim.errors import ProtocolError, RequestError, SimulationError
-from trialsim.protocol.conduct import Conduct, Mechanism
+from trialsim.protocol.conduct import Conduct, HistoricalControls, Mechanism
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.studies.bias import flaw_from_words, plan_bias, strengths_from_words
 from trialsim.trial import Measure
@@ -230,3 +231,25 @@ def test_property_the_interaction_is_what_single_flaws_leave_and_has_an_error():
     ]
     spread = float(np.std(values, ddof=1))
     assert 0.6 * spread < row.mcse < 1.6 * spread  # 30 runs know a spread to 13%
+
+
+def test_regression_the_truth_of_a_sustained_response_that_may_come_again_is_its_own():
+    """Records and events per 1,000 took response at the horizon alone."""
+    settings = [
+        "nature.response.relapse_per_year=1.5",
+        "nature.response.again_per_year=2",
+        "protocol.endpoints.response-12mo-after.counted=sustained",
+    ]
+    resolved = load_template("chronic-hepatitis-b", settings=settings)
+    conduct = Conduct(
+        id="own", title="t", historical_controls=HistoricalControls(strength=1, drift=1)
+    )
+    study = plan_bias(resolved, conduct, ["chien-1998"])
+    truth, plan = study.job.truths[0], study.job.plans[0]
+    control, treated = truth.control_risk, truth.treated_risk
+    assert control < truth.risks_on(plan.day)[0]
+    records = FlawedBlock(study.job, 1, 0).planned(0, plan)
+    assert (records.control_risk, records.treated_risk) == (1 - control, 1 - treated)
+    rows = study.result(replicates=512).rows
+    told = [r.value for r in rows if (r.measure, r.mechanism) == (Measure.EVENTS_PER_1000, "truth")]
+    assert told[:2] == pytest.approx([1000 * treated, 1000 * control])

@@ -221,7 +221,7 @@ def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
     bad = unfavourable(batch, plan)
     risks, days = (nan, nan), None
     if isinstance(batch, TrialBatch | ResponseBatch):
-        control, treated = truth.risks_on(plan.day)
+        control, treated = truth.risks_on(plan.day, plan.counted)
         lower = plan.better is Better.LOWER
         risks = (control, treated) if lower else (1 - control, 1 - treated)
     if isinstance(batch, FollowUp):

@@ -465,7 +465,7 @@ class PlannedBias:
         )
         arms = (protocol.control.id, protocol.experimental.id)
         if looked:
-            yield from true_rows(truth.risks_on(plan.day), blank, arms)
+            yield from true_rows(truth.risks_on(plan.day, plan.counted), blank, arms)
         base = found[self.profiles[0]]
         for profile, own in found.items():
             names = [str(m) for m in profile.mechanisms] if profile is not self.profiles[0] else []

@@ -36,7 +36,7 @@ from trialsim.studies.bias_together import (
     switched_on,
 )
 from trialsim.studies.dial import Dial
-from trialsim.trial import Measure, Row, StudyResult
+from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
 __all__ = ["AT_RATIO", "STRENGTHS", "PlannedBiasCalibration", "plan_bias_calibration"]
 
@@ -135,11 +135,9 @@ def _strengths(conduct: Conduct, flaw: Mechanism, hopewell: FilterTarget | None)
 def _reference(resolved: ResolvedTemplate, scenarios: Sequence[str]) -> Scenario:
     """Return the scenario asked for; without, the first without an effect, else the first."""
     chosen = resolved.scenarios(scenarios)
-    day = resolved.template.protocol.primary.read_out.days_after_entry(
-        resolved.template.protocol.therapy
-    )
+    plan = AnalysisPlan.of(resolved.template.protocol)
     for scenario in chosen:
-        control, treated = resolved.truth(scenario).risks_on(day)
+        control, treated = resolved.truth(scenario).risks_on(plan.day, plan.counted)
         if control == treated:
             return scenario
     return chosen[0]
@@ -185,8 +183,8 @@ class PlannedBiasCalibration:
     @cached_property
     def risks(self) -> tuple[float, float]:
         """True risks of the event under control and under treatment."""
-        truth = self.dials[0].job.truths[0]
-        return truth.risks_on(self.dials[0].job.plans[0].day)
+        job = self.dials[0].job
+        return job.truths[0].risks_on(job.plans[0].day, job.plans[0].counted)
 
     def result(
         self,

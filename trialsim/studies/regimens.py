@@ -324,7 +324,8 @@ class PlannedRegimens:
     def risks(self, regimen: int, scenario: int) -> tuple[tuple[float, float], ...]:
         """Return the true (control, treated) risks at the two readings."""
         own = self.regimens[regimen]
-        return tuple(own.truths[scenario].risks_on(day) for day in own.days)
+        counted = own.job.plans[0].counted
+        return tuple(own.truths[scenario].risks_on(day, counted) for day in own.days)
 
     @cached_property
     def held_against(self) -> tuple[HeldAgainst, ...]:

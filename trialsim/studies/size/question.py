@@ -236,7 +236,7 @@ class SizeQuestion:
         if own and not isinstance(own, RiskTruth | LifetimeTruth):  # a lifetime is never primary
             assert isinstance(summary, OutcomeSummary)
             return own.theta(summary) * self.plan.benefit
-        control, treated = truth.risks_on(self.plan.day)
+        control, treated = truth.risks_on(self.plan.day, self.plan.counted)
         return (treated - control) * (1 if self.plan.better.value == "higher" else -1)
 
     def arms_of(self, total: int) -> tuple[int, int]:
