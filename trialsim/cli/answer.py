@@ -1,0 +1,129 @@
+"""What every command does with its request and its answer: load, watch, print, keep."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from trialsim.engine.blocks import Job
+    from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.report.document import Document
+    from trialsim.report.run_directory import RunDirectory
+
+Found = TypeVar("Found")
+Figures = dict[str, tuple["Figure", str]]  # by name, each with its alternative text
+
+SECONDS_WORTH_WORKERS = 3.0
+
+
+def run_folder(resolved: ResolvedTemplate, options: argparse.Namespace) -> RunDirectory | None:
+    """Return the folder that keeps the answer; None where only a document is printed."""
+    from trialsim.report.run_directory import RunDirectory
+    from trialsim.studies.simulation import plan_simulation
+
+    if options.json and options.out is None:
+        return None
+    return RunDirectory(plan_simulation(resolved).record(options.seed), options.out)
+
+
+def workers_for(jobs: Sequence[Job], options: argparse.Namespace) -> int:
+    """Return how many processes are worth their start, or were asked for."""
+    from trialsim.engine.run import cpus_available, estimated_seconds
+
+    if options.workers:
+        return int(options.workers)
+    long = estimated_seconds(jobs, options.replicates) > SECONDS_WORTH_WORKERS
+    return cpus_available() if long else 1
+
+
+def say(text: str = "") -> None:
+    """Print what is not the answer: progress, warnings, files written."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_out(text: str) -> None:
+    """Print a result; a reader who has had enough does not keep the files from being written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
+def load(options: argparse.Namespace) -> ResolvedTemplate:
+    """Read the named protocol with its variant, settings and further evidence."""
+    from trialsim.protocol.load import load_template
+
+    return load_template(
+        options.template,
+        variant=options.variant,
+        settings=options.settings,
+        evidence_files=options.evidence_files,
+    )
+
+
+def arguments_of(options: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """Return the arguments that can change the answer, those at rest left out."""
+    given = {"variant": options.variant, "set": list(options.settings), **more}
+    if options.evidence_files:  # their content can change the answer, their names cannot
+        contents = [sha256(path.read_bytes()).hexdigest() for path in options.evidence_files]
+        given["evidence_sha256"] = contents
+    return {key: value for key, value in given.items() if value or type(value) in (int, float)}
+
+
+def with_progress(simulate: Callable[[Callable[[float, float], None] | None], Found]) -> Found:
+    """Show how far a simulation is, on a terminal."""
+    if not sys.stderr.isatty():
+        return simulate(None)
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("simulating"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[left]}"),
+    )
+    started, before = time.monotonic(), 0.0
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("simulating", total=None, left="")
+
+        def on_progress(done: float, total: float) -> None:
+            nonlocal started, before
+            if done < before:  # more replicates are needed than were begun with
+                started = time.monotonic()
+            before = done
+            left = (time.monotonic() - started) * (total - done) / done
+            progress.update(task, completed=done, total=total, left=f"{_clock(left)} left")
+
+        return simulate(on_progress)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def hand_over(
+    options: argparse.Namespace,
+    document: Document,
+    shown: str,
+    folder: RunDirectory | None,
+    figures: Callable[[], Figures],
+    started: float,
+) -> None:
+    """Print a result, write it where there is a folder, and say how long it took."""
+    print_out(document.to_json() if options.json else shown)
+    if folder:
+        with folder.begin():
+            for path in folder.write(document, figures()):
+                say(f"wrote {path}")
+    say(f"{time.monotonic() - started:.1f} s")

@@ -1,0 +1,180 @@
+"""Commands that hand on what was run: `replay`, `report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trialsim.cli.answer import arguments_of, load, say
+from trialsim.errors import Problem, RequestError
+from trialsim.report.document import Document
+
+if TYPE_CHECKING:
+    pass
+
+
+def replay(options: argparse.Namespace) -> None:
+    """Show one trial of a run: an abstract, and its patients."""
+    from trialsim.report.patients import (
+        abstract,
+        first_patients,
+        patients_table,
+        write_patients,
+    )
+    from trialsim.report.run_reader import newest_run, planned_run
+    from trialsim.report.text import wrapped
+    from trialsim.studies.simulation import plan_simulation
+    from trialsim.trial import Kernel
+
+    folder = newest_run() if options.template == "last" else Path(options.template)
+    if _replay_flawed(options, folder):
+        return
+    seed = 1 if options.seed is None else options.seed
+    stored = None
+    if (folder / "record.json").is_file():
+        _refuse_changes_of_a_run(options)
+        plan, stored, seed = planned_run(folder)
+    else:
+        if options.total is not None:
+            options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
+        plan = plan_simulation(load(options)).computed_by(Kernel(options.kernel or "numpy"))
+    scenario = options.scenario or plan.only_scenario()
+    trial = plan.replay(scenario, seed, options.replicate, stored)
+    written = write_patients(trial, options.out) if options.out else None
+    told = abstract(plan.resolved, plan.jobs[0].plans[0], trial, seed)
+    if options.json:
+        arguments = arguments_of(options, scenario=[scenario], replicate=options.replicate)
+        rows, texts = tuple(patients_table(trial)), {"abstract": told}
+        template = plan.resolved.template.id
+        found = Document(
+            "replay", arguments, template, plan.resolved.sha256, seed, rows=rows, texts=texts
+        )
+        print(found.to_json())
+        return
+    print(f"{wrapped(told)}\n\n{first_patients(trial)}")
+    if written:
+        say(f"wrote {written}")
+    else:
+        print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
+
+
+def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
+    """Show a trial before and after its flaws; False where it is one without flaws."""
+    from trialsim.protocol.load import load_conduct
+    from trialsim.report.flawed_trial import (
+        before_and_after,
+        planned_of_run,
+        tables_of_trial,
+        touched_patients,
+    )
+    from trialsim.report.patients import patients_table, write_patients
+    from trialsim.report.text import wrapped
+    from trialsim.studies.bias import flaw_from_words, plan_bias
+
+    asked = bool(options.conduct or options.only)
+    only = flaw_from_words(options.only) if options.only else None
+    seed = 1 if options.seed is None else options.seed
+    if (folder / "record.json").is_file():
+        planned = planned_of_run(folder, options.conduct, options.replicate, asked=asked)
+        if planned is None:
+            return False
+        _refuse_changes_of_a_run(options)
+        seed = json.loads((folder / "record.json").read_text(encoding="utf-8"))["seed"]
+    elif not asked:
+        return False
+    else:
+        if options.total is not None:
+            options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
+        planned = plan_bias(load(options), load_conduct(options.conduct or "poor"))
+    scenario = options.scenario or planned.only_scenario()
+    trial = planned.replay(scenario, seed, options.replicate, only=only)
+    written = write_patients(trial, options.out) if options.out else None
+    told = before_and_after(planned, trial, seed)
+    if options.json:
+        stated = trial.conduct.model_dump(mode="json", exclude_none=True)
+        arguments = arguments_of(
+            options, scenario=[scenario], replicate=options.replicate, conduct=stated
+        )
+        template, texts = planned.resolved.template.id, {"before and after": told}
+        sha256_, rows = planned.resolved.sha256, tuple(patients_table(trial))
+        found = Document("replay", arguments, template, sha256_, seed, rows=rows, texts=texts)
+        print(found.to_json())
+        return True
+    lines = "\n".join(wrapped(line, "  ", "") for line in told.splitlines())
+    print(f"{lines}\n\n{tables_of_trial(planned, trial)}\n\n{touched_patients(trial)}")
+    if written:
+        say(f"wrote {written}")
+    else:
+        print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
+    return True
+
+
+def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:
+    """Refuse options that would make it another run (RequestError)."""
+    for name, given in (
+        ("--seed", options.seed is not None),
+        ("--total", options.total is not None),
+        ("--set", bool(options.settings)),
+        ("--variant", bool(options.variant)),
+        ("--kernel", options.kernel is not None),
+        ("--evidence", bool(options.evidence_files)),
+    ):
+        if given:
+            rule, remedy = "cannot change a run", "Leave it out, or replay the template instead."
+            raise RequestError(Problem(rule, remedy, name))
+
+
+def report(options: argparse.Namespace) -> None:
+    """Bind finished runs of one protocol into a report."""
+    from trialsim.report.bind import bound_sections, report_title, write_figures
+    from trialsim.report.html import as_html
+    from trialsim.report.markdown import as_markdown
+    from trialsim.report.run_reader import newest_run, read_run
+    from trialsim.report.word import write_word
+
+    folders = [newest_run() if name == "last" else Path(name) for name in options.runs or ["last"]]
+    once = list(dict.fromkeys(folder.resolve() for folder in folders))
+    runs = [run for folder in once for run in read_run(folder)]
+    sections, title = bound_sections(runs), report_title(runs)
+    html = options.out or Path(f"{runs[0].document['protocol']}-report.html")
+    written = [html]
+    _check_targets([html, options.markdown, options.docx], once)
+    html.write_text(as_html(title, sections), encoding="utf-8", newline="\n")
+    if options.markdown:
+        options.markdown.write_text(as_markdown(title, sections), encoding="utf-8", newline="\n")
+        written.append(options.markdown)
+    if options.docx:
+        write_word(options.docx, title, sections)
+        written.append(options.docx)
+    if options.figures:
+        written += write_figures(runs, options.figures)
+    if options.json:
+        rows = tuple({"file": str(path)} for path in written)
+        print(Document("report", {}, runs[0].document["protocol"], rows=rows).to_json())
+        return
+    for path in written:
+        print(f"wrote {path}")
+
+
+def _check_targets(targets: list[Path | None], runs: list[Path]) -> None:
+    """Refuse to write into a run, twice to one place, or over what is no report of ours."""
+    given = [path for path in targets if path]
+    for path in given:
+        rule = ""
+        if any(path.resolve().is_relative_to(run) for run in runs):
+            rule = "lies inside a run, which stays as it was written"
+        elif sum(path.resolve() == other.resolve() for other in given) > 1:
+            rule = "is named twice"
+        elif path.exists() and not _is_our_report(path):
+            rule = "exists already and is not a report of this program"
+        if rule:
+            raise RequestError(Problem(rule, "Name another file.", value=str(path), field="--out"))
+
+
+def _is_our_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    start = path.read_bytes()[:600]
+    return b'name="generator" content="trialsim' in start or b"generator: trialsim" in start

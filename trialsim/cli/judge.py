@@ -1,0 +1,220 @@
+"""Commands that judge trials and literatures: `bias`, `synthesise`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trialsim.cli.answer import (
+    Figures,
+    arguments_of,
+    hand_over,
+    load,
+    print_out,
+    run_folder,
+    say,
+    with_progress,
+    workers_for,
+)
+from trialsim.cli.parser import program_name
+from trialsim.errors import Problem, RequestError
+from trialsim.report.document import Document
+
+if TYPE_CHECKING:
+    from trialsim.protocol.conduct import Mechanism
+    from trialsim.protocol.resolved import ResolvedTemplate
+
+
+def bias(options: argparse.Namespace) -> None:
+    """Show what flaws of conduct do to an effect."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.bias import bias_figure
+    from trialsim.figures.flawed_patients import flawed_figures
+    from trialsim.protocol.load import load_conduct
+    from trialsim.report.bias_screen import bias_screen
+    from trialsim.report.flawed_section import ONE_TRIAL
+    from trialsim.report.flawed_trial import before_and_after
+    from trialsim.studies.bias import flaw_from_words, plan_bias, strengths_from_words
+
+    started = time.monotonic()
+    if options.replicates is None:
+        options.replicates = 2_000 if options.calibrate else 4_000
+    check_request(options.replicates, options.seed, options.workers or 1)
+    if options.total is not None:
+        options.settings = [*options.settings, f"protocol.sample_size={{total: {options.total}}}"]
+    resolved = load(options)
+    only = flaw_from_words(options.only) if options.only else None
+    if options.calibrate or options.outcomes:
+        _bias_calibration(options, resolved, only)
+        return
+    if options.strength and not only:
+        rule, remedy = "needs --only FLAW", "Name the flaw whose dial is turned."
+        raise RequestError(Problem(rule, remedy, "--strength", options.strength))
+    strengths = strengths_from_words(options.strength or "0:1:0.25") if only else ()
+    profile = load_conduct(options.conduct, resolved.evidence)
+    planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
+    folder = run_folder(resolved, options)
+    workers = workers_for([planned.job], options)
+    result = with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    )
+    given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
+    stated = profile.model_dump(mode="json", exclude_none=True)
+    arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
+    trial = planned.first_trial(options.seed)
+    texts = {ONE_TRIAL: before_and_after(planned, trial, options.seed)} if trial else {}
+    kept = replace(result, texts={**result.texts, **texts})
+    document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
+    shown = bias_screen(planned, result, options.seed, program_name())
+
+    def figures() -> Figures:
+        return {
+            "bias": bias_figure(planned, result),
+            **flawed_figures(planned, result, trial),
+        }
+
+    hand_over(options, document, shown, folder, figures, started)
+
+
+def _bias_calibration(
+    options: argparse.Namespace, resolved: ResolvedTemplate, only: Mechanism | None
+) -> None:
+    from trialsim.figures.bias_calibration import bias_calibration_figure
+    from trialsim.protocol.load import load_conduct
+    from trialsim.report.bias_calibration_screen import bias_calibration_screen
+    from trialsim.studies.bias_calibration import plan_bias_calibration
+
+    started = time.monotonic()
+    if not options.calibrate:
+        rule, remedy = "needs --calibrate", "It says which published ratios are meant."
+        raise RequestError(Problem(rule, remedy, "--outcomes", options.outcomes))
+    if options.strength:
+        rule = "cannot stand beside --calibrate, which turns the whole dial"
+        remedy = "Leave it out; the strengths that published ratios need are the answer."
+        raise RequestError(Problem(rule, remedy, "--strength", options.strength))
+    profile = load_conduct(options.conduct)
+    planned = plan_bias_calibration(
+        resolved, profile, options.scenarios, only=only, outcomes=options.outcomes
+    )
+    folder = run_folder(resolved, options)
+    jobs = [dial.job for dial in planned.dials]
+    workers = workers_for(jobs, options)
+    result = with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    )
+    given = {
+        name: getattr(options, name) for name in ("calibrate", "only", "outcomes", "replicates")
+    }
+    stated = profile.model_dump(mode="json", exclude_none=True)
+    arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="bias")
+    shown = bias_calibration_screen(planned, result, options.seed, program_name())
+
+    def figures() -> Figures:
+        return {"dials": bias_calibration_figure(planned, result)}
+
+    hand_over(options, document, shown, folder, figures, started)
+
+
+def synthesise(options: argparse.Namespace) -> None:
+    """Simulate a literature, and pool it by stratum."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.synthesis import synthesis_figure
+    from trialsim.protocol.load import literature_of, load_literature
+    from trialsim.report.synthesis_screen import synthesis_screen
+    from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
+
+    if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
+        _published_synthesis(options)
+        return
+    if options.export:
+        rule, remedy = "is of published trials", "Add --observed, or --literature FILE.csv."
+        raise RequestError(Problem(rule, remedy, "--export", str(options.export)))
+    started = time.monotonic()
+    check_request(options.replicates, options.seed)
+    resolved = load(options)
+    name = options.literature or literature_of(resolved.template.id)
+    literature = load_literature(name, resolved.evidence)
+    ratios = odds_ratios_from_words(options.true_or) if options.true_or else ()
+    split = options.split or ""
+    planned = plan_synthesis(resolved, literature, split=split, odds_ratios=ratios)
+    folder = run_folder(resolved, options)
+    result = with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates, seed=options.seed, on_progress=on_progress
+        )
+    )
+    given = {name: getattr(options, name) for name in ("split", "true_or", "replicates")}
+    stated = literature.model_dump(mode="json", exclude_none=True)
+    used = {p.id: p.model_dump(mode="json", exclude_none=True) for p in planned.profiles}
+    arguments = arguments_of(options, literature=stated, conduct=used, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    shown = synthesis_screen(planned, result, options.seed, program_name())
+
+    def figures() -> Figures:
+        return {"gap": synthesis_figure(planned, result)} if planned.observed else {}
+
+    hand_over(options, document, shown, folder, figures, started)
+
+
+def _published_synthesis(options: argparse.Namespace) -> None:
+    """Pool published trials as they are."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.published_synthesis import funnel_figure, pooled_forest_figure
+    from trialsim.protocol.published_trials import read_trials, recorded_trials, split_from_word
+    from trialsim.report.published_synthesis_screen import published_synthesis_screen
+    from trialsim.report.published_table import how_to_pool_in_r, write_published_table
+    from trialsim.studies.published_synthesis import PublishedSynthesis
+
+    check_request(1, options.seed)
+    _refuse_beside_published(options)
+    resolved = load(options)
+    table = Path(options.literature) if options.literature else None
+    found = read_trials(table, resolved) if table else recorded_trials(resolved, options.records)
+    planned = PublishedSynthesis(resolved, found, split_from_word(options.split))
+    result = planned.result()
+    folder = run_folder(resolved, options)
+    given: dict[str, Any] = {"observed": table is None, "record": options.records}
+    if table:
+        given |= {"table": table.name, "table_sha256": sha256(table.read_bytes()).hexdigest()}
+    arguments = arguments_of(options, split=options.split, **given)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    if options.export:
+        say(f"wrote {write_published_table(planned, options.export)}")
+    shown = published_synthesis_screen(planned, result, program_name())
+    print_out(document.to_json() if options.json else shown)
+    if options.export and not options.json:
+        print(f"\nin R:  {how_to_pool_in_r(options.export, planned)}")
+    if folder:
+        drawn = {"pooled": pooled_forest_figure(planned), "funnel": funnel_figure(planned)}
+        with folder.begin():
+            for path in folder.write(document, drawn):
+                say(f"wrote {path}")
+
+
+def _refuse_beside_published(options: argparse.Namespace) -> None:
+    """Refuse what is about simulated literatures, and two sources at once."""
+    problems = []
+    if options.true_or:
+        rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
+        problems.append(Problem(rule, remedy, "--true-or", str(options.true_or)))
+    if options.literature and (options.observed or options.records):
+        rule = "names another source beside published records"
+        remedy = "Keep --literature, or --observed and --record."
+        problems.append(Problem(rule, remedy, "--literature", str(options.literature)))
+    if problems:
+        raise RequestError(problems)

@@ -1,0 +1,270 @@
+"""Commands that read: the shipped protocols, a file of one's own, the evidence."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from trialsim.cli.answer import arguments_of, load
+from trialsim.cli.parser import program_name
+from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
+from trialsim.report.document import Document, warnings_as_rows
+
+if TYPE_CHECKING:
+    from trialsim.protocol.evidence import EvidenceRecord
+    from trialsim.protocol.resolved import ResolvedTemplate
+
+
+def questions(_: argparse.Namespace) -> None:
+    """Print three questions, each with its command."""
+    name = program_name()
+    print(f"""trialsim turns a clinical-trial protocol into something you can run.
+
+How many patients does it need, and how likely is it to find the effect, if there is one?
+    {name} size sepsis
+    {name} simulate sepsis
+How does a published result sit among trials simulated under a stated truth?
+    {name} simulate sepsis --scenario or-082 --scenario or-041
+Where do the sources disagree, and which is used?
+    {name} evidence show tests-2025
+
+The tour: {name} demo
+A protocol of your own: {name} new my-trial.yaml
+All commands: {name} --help""")
+
+
+def list_templates(options: argparse.Namespace) -> None:
+    """Print the shipped protocols."""
+    from trialsim.protocol.catalogue import template_paths
+    from trialsim.protocol.nodes import plain, read_file
+
+    rows = []
+    for name, path in template_paths().items():
+        content = plain(read_file(path))
+        rows.append(
+            {
+                "template": name,
+                "title": content["title"],
+                "n_scenarios": len(content["scenarios"]),
+                "n_variants": len(content.get("variants", [])),
+                "n_observed": len(content.get("observed", [])),
+                "setting": content.get("setting", "current"),
+            }
+        )
+    if options.json:
+        print(Document("list", {}, rows=tuple(rows)).to_json())
+        return
+    for row in rows:
+        print(
+            f"{row['template']:20} {row['title']}"
+            f"{' (historical)' if row['setting'] == 'historical' else ''}: "
+            f"{row['n_scenarios']} scenarios, "
+            f"{row['n_variants']} variants, {row['n_observed']} published results"
+        )
+    print(f"\nmore: {program_name()} show {rows[0]['template']}")
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print one protocol in words."""
+    resolved = load(options)
+    if options.json:
+        rows = tuple(_flat(resolved.document))
+        document = Document(
+            "show", arguments_of(options), resolved.template.id, resolved.sha256, rows=rows
+        )
+        print(document.to_json())
+        return
+    from trialsim.report.screen import template_lines
+
+    print(template_lines(resolved))
+    print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
+
+
+def _flat(content: Any, path: str = "") -> Iterator[dict[str, Any]]:
+    """Yield every value of a document with its dotted path, list items by id."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _flat(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(content, list):
+        for index, item in enumerate(content):
+            named = item.get("id") if isinstance(item, dict) else None
+            yield from _flat(item, f"{path}.{named}" if named else f"{path}[{index}]")
+    else:
+        yield {"field": path, "value": content}
+
+
+def new(options: argparse.Namespace) -> None:
+    """Write a protocol to start from."""
+    import re
+
+    from trialsim.protocol.starter import STARTER
+
+    path = options.file
+    name = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower())[:64].strip("-") or "my-trial"
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(STARTER.replace("my-trial", name, 1))
+    except FileExistsError:
+        raise RequestError(
+            Problem(
+                "exists already; nothing was changed",
+                "Choose another name.",
+                value=str(path),
+                field="FILE",
+            )
+        ) from None
+    except OSError as error:
+        raise RequestError(
+            Problem(
+                f"cannot be written ({error.strerror})",
+                "Choose another place.",
+                value=str(path),
+                field="FILE",
+            )
+        ) from None
+    shown = path if path.suffix in (".yaml", ".yml") else f"./{path}"
+    print(f"wrote {path}\nedit it, then: {program_name()} check {shlex.quote(str(shown))}")
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check protocol files; everything that is wrong, at once."""
+    from trialsim.protocol.load import check_file
+
+    problems: list[Problem] = []
+    rows = []
+    for name in options.files:
+        try:
+            resolved = check_file(name, options.evidence_files)
+        except (ProtocolError, RequestError) as error:
+            problems += error.problems
+            continue
+        template, protocol = resolved.template, resolved.template.protocol
+        rows.append({"file": name, "verdict": "right", "protocol_sha256": resolved.sha256})
+        if not options.json:
+            print(
+                f"{name}: right. {template.title}: {len(protocol.arms)} arms, "
+                f"{protocol.n_total:,} patients, {len(template.scenarios)} scenarios, "
+                f"{len(template.variants)} variants, {len(template.observed)} published results."
+            )
+            assumed = _assumed(resolved)
+            if assumed:
+                print(f"  assumed, without a source: {', '.join(assumed)}")
+    if problems:
+        raise ProtocolError(problems)
+    if options.json:
+        print(Document("check", {}, rows=tuple(rows)).to_json())
+    return 0
+
+
+def _assumed(resolved: ResolvedTemplate) -> list[str]:
+    template = resolved.template
+    risk = template.nature.control_risk
+    found = [f"control risk {risk}"] if risk and risk.source is None else []
+    found += [f"control arm of {name}" for name in template.nature.outcomes]
+    found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
+    found += [
+        f"historical {name} {value.number}"
+        for name, value in (template.protocol.control.historical or {}).items()
+        if value.number.source is None
+    ]
+    found += [
+        f"{key.replace('_', ' ')} of {name}"
+        for name, departures in (template.nature.historical or {}).items()
+        for key, shift in departures.stated
+        if getattr(shift, shift.stated).source is None
+    ]
+    found += [
+        f"correlation of {' and '.join(pair.between)} {pair.value:g}"
+        for pair in template.nature.correlations
+        if pair.source is None
+    ]
+    found += [
+        f"{s.id} ({resolved.truth(s).label})"
+        for s in template.scenarios
+        if resolved.status_of(s) == "assumed"
+    ]
+    return found + [
+        f"{s.id}, {name} ({effect.label})"
+        for s in template.scenarios
+        for name, effect in s.outcomes.items()
+        if name != template.protocol.primary.id and resolved.status_of_outcome(s, name) == "assumed"
+    ]
+
+
+def evidence(options: argparse.Namespace) -> None:
+    """Print the catalogue of published results, or one record of it."""
+    from trialsim.protocol.cautions import caution_of, cautions_about
+    from trialsim.protocol.load import evidence_with
+    from trialsim.report.records import evidence_rows, record_lines
+    from trialsim.report.text import caution_lines, table
+
+    found = evidence_with(options.evidence_files)
+    records = list(found.records.values())
+    if options.action == "show" and options.id is None:
+        remedy = f"'{program_name()} evidence' lists them."
+        raise RequestError(Problem("needs the id of a record", remedy, field="evidence show"))
+    if options.action == "show":
+        if options.id not in found.records:
+            raise RequestError(
+                Problem(
+                    "is not a known evidence id",
+                    did_you_mean(
+                        options.id or "", found.records, f"'{program_name()} evidence' lists them."
+                    ),
+                    value=f"'{options.id or ''}'",
+                    field="ID",
+                )
+            )
+        records = [found.records[options.id]]
+        cautions = cautions_about([options.id], found)
+    else:
+        records = _filtered(records, options)
+        kept = {record.id for record in records}
+        touching = (c for c in found.conflicts if kept.intersection(c.touches))
+        cautions = tuple(caution_of(conflict, found) for conflict in touching)
+    if options.json:
+        document = Document(
+            f"evidence {options.action or ''}".strip(),
+            {"id": options.id} if options.id else {},
+            rows=tuple(evidence_rows(records)),
+            warnings=warnings_as_rows(cautions),
+        )
+        print(document.to_json())
+    elif options.action == "show":
+        print(record_lines(records[0]))
+        if cautions:
+            print(f"\n{caution_lines(cautions, program=program_name(), in_full=True)}")
+    else:
+        print(
+            table(
+                ("id", "kind", "condition", "title"),
+                [(r.id, r.kind, r.condition, r.title) for r in records],
+                folding=(3,),
+            )
+        )
+        if cautions:
+            print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
+        print(f"\nmore: {program_name()} evidence show tests-2025")
+
+
+def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> list[EvidenceRecord]:
+    """Keep the records asked for; a word that fits none is a mistake, not an empty answer."""
+    from trialsim.report.records import evidence_rows
+
+    narrowed = False
+    statuses = {r.id: {row["status"] for row in evidence_rows([r])} for r in records}
+    for name in ("condition", "kind", "status"):
+        wanted = getattr(options, name)
+        if wanted is None:
+            continue
+        every = {r.id: statuses[r.id] if name == "status" else {getattr(r, name)} for r in records}
+        known = set().union(*every.values())
+        if wanted not in known:
+            remedy = did_you_mean(wanted, known, f"There are {', '.join(sorted(known))}.")
+            rule = "fits no record" + (" left" if narrowed else "")
+            raise RequestError(Problem(rule, remedy, field=f"--{name}", value=f"'{wanted}'"))
+        records = [r for r in records if wanted in every[r.id]]
+        narrowed = True
+    return records
