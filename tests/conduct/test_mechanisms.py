@@ -210,6 +210,45 @@ def test_property_knowing_the_next_assignment_sends_the_better_prognosis_to_trea
     assert gap[Foresight.NEXT_ASSIGNMENT] > gap[Foresight.PAST_ASSIGNMENTS] > 0.1
 
 
+@given(st.integers(1, 5), st.integers(0, 999), st.floats(-100, 100), st.sampled_from(Foresight))
+def test_regression_the_origin_of_prognosis_picks_nobody(n_strata, seed, origin, knows):
+    own = lists(n_strata, seed)
+    merit = np.random.default_rng(seed + 1).integers(-50, 50, size=own.assigned.shape) / 8
+    merit -= merit.mean(axis=0)
+    flaw = ForeseenAllocation(strength=1, waiting=3, knows=knows)
+    chance = Luck(Streams(seed), 0, own.assigned.shape)
+    here, there = (foreseen(own, m, flaw, chance) for m in (merit, merit + origin))
+    assert (here == there).mean() > 0.99  # all but ties that rounding breaks
+
+
+def test_regression_blocks_of_several_sizes_open_where_the_lists_open(monkeypatch):
+    seen = []
+
+    def looked_at(own, merit, flaw, luck):
+        seen.append(own)
+        return foreseen(own, merit, flaw, luck)
+
+    monkeypatch.setattr("trialsim.engine.conducted.foreseen", looked_at)
+    whole = job("sepsis", RIGOROUS)  # blocks of 4 and 6 in 44 strata
+    few = "protocol.allocation={method: permuted-blocks, block_sizes: [2, 6]}"
+    one_list = job("sepsis", RIGOROUS, settings=(*SMALL, few))
+    for own in (whole, one_list):
+        draw_patients(own, 1, 0, frozenset(), ForeseenAllocation(strength=0.5))
+    for own in seen:
+        for stratum in range(own.n_strata):
+            here = own.strata == stratum
+            lead = np.cumsum(np.where(here, np.where(own.assigned, 1, -1), 0), axis=0)
+            before = np.vstack([np.zeros_like(lead[:1]), lead[:-1]])
+            assert (before[here & own.opens] == 0).all()
+        guess = guesses(own)
+        right = np.where(guess == 0, 0.5, guess == np.where(own.assigned, 1, -1)).mean()
+        assert right > 0.55
+    whole_blocks = [b + (4**b / comb(2 * b, b) - 1) / 2 for b in (1, 3)]
+    # Sizes are drawn alike, so of 8 patients in blocks of 2 and 6 as many guesses are right.
+    expected = sum(whole_blocks) / 8
+    assert right == pytest.approx(expected, abs=0.01)  # the last block may be cut
+
+
 @given(st.floats(0.05, 0.95), st.floats(0.01, 0.2))
 def test_property_strengths_between_trials_have_the_mean_and_sd_stated(mean, sd):
     if sd >= sqrt(mean * (1 - mean)):
