@@ -39,8 +39,9 @@ from trialsim.protocol.conduct import (
     Strength,
     UndeclaredLooks,
 )
-from trialsim.protocol.load import load_template
+from trialsim.protocol.load import load_conduct, load_template
 from trialsim.streams import Streams
+from trialsim.studies.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults
 
 CELLS = {
@@ -150,6 +151,13 @@ def test_analytic_expected_odds_ratio_of_each_flaw(mechanism, strength):
     expected = expected_cells(mechanism, strength, 0.2, 0.3)
     error = sqrt((1 / found).sum())
     assert abs(log(odds_ratio(found) / odds_ratio(expected))) < 4 * error
+
+
+@pytest.mark.parametrize("risk", [0.0, 1.0])
+def test_regression_a_certain_outcome_does_not_drift(risk):
+    whole = replace(records(), control_risk=risk)
+    flaw = HistoricalControls(strength=1, drift=1.5)
+    assert historical_controls(whole, flaw, luck()) is whole
 
 
 def test_analytic_excluding_a_share_of_events_multiplies_the_odds_ratio_by_the_rest():
@@ -270,6 +278,18 @@ def test_analytic_the_filter_publishes_what_it_should():
     always = PublicationFilter(strength=1, always_from=100)
     assert published(always, rejected, z, 100, many).all()
     assert not published(always, rejected, z, 99, many)[~rejected].any()
+
+
+def test_regression_every_block_of_trials_has_its_own_luck_of_being_published():
+    planned = plan_bias(load_template("sepsis"), load_conduct("poor"), only=Mechanism.PUBLICATION)
+    filtered = planned.conduct.at(Mechanism.PUBLICATION, 0.5)
+    found, *_ = simulate_block(planned.job, 1, 0)
+    none = replace(found[0], rejected=np.zeros_like(found[0].rejected))
+    first, second, other = (
+        planned._published(filtered, none, seed, block) for seed, block in ((1, 0), (1, 1), (2, 0))
+    )
+    for one in (second, other):
+        assert abs((first == one).mean() - 0.5) < 4 * sqrt(0.25 / len(first))
 
 
 def profile(strength: float) -> Conduct:

@@ -354,7 +354,7 @@ class PlannedBias:
         cited = [reference.evidence for reference in self.resolved.template.observed]
         return StudyResult(
             rows=tuple(rows),
-            texts={"interactions": told} if (told := self._interactions(rows)) else {},
+            texts=dict(self._texts(rows)),
             warnings=(*cautions_about(cited, self.resolved.evidence), *self._cautions()),
             n_replicates=replicates,
         )
@@ -572,6 +572,12 @@ class PlannedBias:
             influence += (len(flaws) - 1) * nothing.influence
             here = replace(blank, measure=Measure.FLAW_INTERACTION, mechanism="all")
             yield replace(here, value=beyond, mcse=_error(influence))
+
+    def _texts(self, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+        if told := self.conduct.in_words(strengths=not self.strengths):
+            yield "profile", f"Conduct '{self.conduct.id}'. {told}. Settings are assumed."
+        if told := self._interactions(rows):
+            yield "interactions", told
 
     def _interactions(self, rows: Sequence[Row]) -> str:
         """Say whether flaws together do more than the sum of what each does alone."""
