@@ -51,10 +51,11 @@ def bias(options: argparse.Namespace) -> None:
     if options.calibrate or options.outcomes:
         _bias_calibration(options, resolved, only)
         return
-    if options.strength and not only:
+    if options.strength is not None and not only:
         rule, remedy = "needs --only FLAW", "Name the flaw whose dial is turned."
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
-    strengths = strengths_from_words(options.strength or "0:1:0.25") if only else ()
+    words = "0:1:0.25" if options.strength is None else options.strength
+    strengths = strengths_from_words(words) if only else ()
     profile = load_conduct(options.conduct, resolved.evidence)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = run_folder(resolved, options)
@@ -97,11 +98,11 @@ def _bias_calibration(
     if not options.calibrate:
         rule, remedy = "needs --calibrate", "It says which published ratios are meant."
         raise RequestError(Problem(rule, remedy, "--outcomes", options.outcomes))
-    if options.strength:
+    if options.strength is not None:
         rule = "cannot stand beside --calibrate, which turns the whole dial"
         remedy = "Leave it out; the strengths that published ratios need are the answer."
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
-    profile = load_conduct(options.conduct)
+    profile = load_conduct(options.conduct, resolved.evidence)
     planned = plan_bias_calibration(
         resolved, profile, options.scenarios, only=only, outcomes=options.outcomes
     )

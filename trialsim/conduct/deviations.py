@@ -54,7 +54,8 @@ def historical_controls(records: Records, flaw: HistoricalControls, luck: Luck) 
     """Replace some controls by patients of an earlier time, with other odds of the outcome.
 
     Their marginal odds are those of concurrent controls times the drift: outcomes are turned to
-    the unfavourable one, or from it, with the one probability that does this.
+    the unfavourable one, or from it, with the one probability that does this. Odds of 0 or infinity
+    drift nowhere.
 
     Parameters
     ----------
@@ -67,6 +68,8 @@ def historical_controls(records: Records, flaw: HistoricalControls, luck: Luck) 
     Records
     """
     risk, odds_ratio = records.control_risk, flaw.drift.value
+    if risk in (0.0, 1.0):
+        return records
     then = risk * odds_ratio / (1 - risk + risk * odds_ratio)
     share = (then - risk) / (1 - risk) if then >= risk else (risk - then) / risk
     strength = luck.strength(Mechanism.HISTORICAL_CONTROLS, flaw.strength)

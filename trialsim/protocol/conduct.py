@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from math import sqrt
 from typing import Annotated, Any, Literal, Self
@@ -363,6 +364,23 @@ class PublicationFilter(_Flaw):
     )
 
 
+def _numbers(of: Frozen, without: Collection[str] = ()) -> Iterator[str]:
+    """Yield what a flaw states: numbers with a source or assumed, and settings."""
+    for name, value in of:
+        words = name.replace("_", " ")
+        if name in without or value is None or value == ():
+            continue
+        if isinstance(value, ByArmAndOutcome):
+            yield f"{words} {' / '.join(_numbers(value))}"
+        elif isinstance(value, SourcedNumber):
+            apart = f" (SD {value.sd:g})" if isinstance(value, Strength) and value.sd else ""
+            yield f"{words} {value.value:g}{apart} [{value.source or 'assumed'}]"
+        elif isinstance(value, tuple):
+            yield f"{words} {' and '.join(map(str, value))}"
+        else:
+            yield f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
+
+
 class Conduct(Frozen):
     """A profile: which flaws a trial has, how strong, and where the numbers come from."""
 
@@ -413,6 +431,20 @@ class Conduct(Frozen):
     def mechanisms(self) -> tuple[Mechanism, ...]:
         """Those that act, in the order they act in."""
         return tuple(m for m in Mechanism if (flaw := self.of(m)) is not None and flaw.acts)
+
+    def in_words(self, *, strengths: bool = True) -> str:
+        """Say every number of the flaws that act, each with its source or as assumed.
+
+        Parameters
+        ----------
+        strengths : bool
+            Whether those of the flaws are among them.
+        """
+        told = []
+        for mechanism in self.mechanisms:
+            own = ", ".join(_numbers(self.of(mechanism), () if strengths else ("strength",)))
+            told.append(f"{mechanism}: {own}" if own else str(mechanism))
+        return "; ".join(told)
 
     def only(self, mechanisms: frozenset[Mechanism] | set[Mechanism]) -> Conduct:
         """Return the profile with these mechanisms and no other."""
