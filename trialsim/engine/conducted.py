@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from math import nan
 from typing import Any
@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse import binary
-from trialsim.analyse.as_recorded import recorded, rewritten, unfavourable, yes_or_no
+from trialsim.analyse.as_recorded import (
+    event_days,
+    recorded,
+    rewritten,
+    unfavourable,
+    value_of,
+    written_down,
+    yes_or_no,
+)
 from trialsim.analyse.looks import stop
 from trialsim.conduct.allocation import AllocationList, foreseen
 from trialsim.conduct.assessment import misread
@@ -25,7 +33,6 @@ from trialsim.conduct.deviations import (
 )
 from trialsim.conduct.records import Luck, Records
 from trialsim.conduct.reporting import (
-    Alternative,
     alternatives,
     best,
     extending,
@@ -34,7 +41,7 @@ from trialsim.conduct.reporting import (
 )
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.allocation import block_openings
-from trialsim.kernels.survival import FollowUp, followed
+from trialsim.kernels.survival import FollowUp
 from trialsim.protocol.conduct import (
     AllocationListKind,
     BestOfTimePoints,
@@ -49,7 +56,7 @@ from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams
 from trialsim.trial import AnalysisPlan, Candidates, LookResults, TrialBatch
 
-__all__ = ["conducted", "steered"]
+__all__ = ["carried_out", "conducted", "seen_in", "steered"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -140,16 +147,14 @@ def conducted(
     conduct = plan.conduct
     assert conduct is not None  # the caller looked
     every = _results(batch, plan, truth, luck, levels or {})
-    declared = every[0][0].unfavourable
-    every = [(_carried_out(own, conduct, luck), how) for own, how in every]
     if isinstance(batch, ResponseBatch):
-        batch, analyse = yes_or_no(batch, plan), binary.analyse
+        analyse = binary.analyse
     ways = []
-    for own, how in every:
-        seen = recorded(batch, own.treated, own.included)
-        if own.unfavourable is not declared:
-            seen = rewritten(seen, own.unfavourable, plan.better)
-        ways.append((seen, how))
+    for drawn, first, how in every:
+        own = first
+        for _, own in carried_out(drawn, first, plan, truth, luck):
+            pass
+        ways.append((seen_in(drawn, own, plan, truth, every[0][1]), how))
     flaw, more = conduct.undeclared_looks, conduct.extension
     looks = flaw if flaw and flaw.acts else None
     planned = [(_first(seen, plan.n_total), how) for seen, how in ways]
@@ -166,25 +171,73 @@ def _results(
     truth: Truth,
     luck: Luck,
     levels: Mapping[str, NDArray[np.int64]],
-) -> list[Alternative]:
+) -> list[tuple[Any, Records, AnalysisPlan]]:
     """Return what a result is chosen from, the declared analysis first."""
-    plain = replace(plan, conduct=None)
-    records = _records(yes_or_no(batch, plan), plan, truth)
+    plain, drawn = replace(plan, conduct=None), yes_or_no(batch, plan)
+    records = _records(drawn, plan, truth)
     flaw = plan.conduct.best_of if plan.conduct else None
     if not (flaw and flaw.acts):
-        return [(records, plain)]
+        return [(drawn, records, plain)]
     if isinstance(flaw, BestOfTimePoints) and isinstance(batch, ResponseBatch):
         visits = [replace(plan, visit=plan.visit - back) for back in range(1, flaw.k)]
         others = [_records(yes_or_no(batch, own), own, truth) for own in visits]
-        return [(own, plain) for own in (records, *others)]
-    return alternatives(records, plain, flaw, luck, levels)
+        return [(drawn, own, plain) for own in (records, *others)]
+    return [(drawn, *own) for own in alternatives(records, plain, flaw, luck, levels)]
 
 
-def _carried_out(records: Records, conduct: Conduct, luck: Luck) -> Records:
+def carried_out(
+    batch: Any, records: Records, plan: AnalysisPlan, truth: Truth, luck: Luck
+) -> Iterator[tuple[Mechanism, Records]]:
+    """Let the flaws of the plan's conduct act on records, and yield these after each of them.
+
+    Parameters
+    ----------
+    batch : batch of any kind but response
+        What `records` were written of.
+    records : Records
+    plan : AnalysisPlan
+        With a conduct.
+    truth : Truth
+    luck : Luck
+    """
+    assert plan.conduct is not None  # the caller looked
     for mechanism, act in _ON_RECORDS:
-        if (flaw := conduct.of(mechanism)) and flaw.acts:
-            records = act(records, flaw, luck)
-    return records
+        if not ((flaw := plan.conduct.of(mechanism)) and flaw.acts):
+            continue
+        before, records = records, act(records, flaw, luck)
+        other = records.worse_by is not before.worse_by or records.reading is not before.reading
+        if other and records.is_rewritten:  # later flaws see the outcome as it is written down
+            seen = written_down(batch, records, plan, truth.outcome(plan.endpoint))
+            records = replace(
+                records,
+                unfavourable=unfavourable(seen, plan),
+                event_days=event_days(seen),
+                value=value_of(seen),
+            )
+        yield mechanism, records
+
+
+def seen_in(
+    batch: Any, records: Records, plan: AnalysisPlan, truth: Truth, declared: Records
+) -> Any:
+    """Return the batch that records let an analysis see.
+
+    Parameters
+    ----------
+    batch : batch of any kind but response
+    records : Records
+        After all flaws.
+    plan : AnalysisPlan
+    truth : Truth
+    declared : Records
+        Of the declared endpoint without flaws.
+    """
+    if records.worse_by is None:
+        seen = recorded(batch, records.treated, records.included)
+        own = records.unfavourable is declared.unfavourable
+        return seen if own else rewritten(seen, records.unfavourable, plan.better)
+    seen = written_down(batch, records, plan, truth.outcome(plan.endpoint))
+    return recorded(seen, records.treated, records.included)
 
 
 def _first(batch: Any, n: int) -> Any:
@@ -219,14 +272,13 @@ def _reported(
 def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
     """Return what a trial without flaws writes down."""
     bad = unfavourable(batch, plan)
-    risks, days = (nan, nan), None
+    risks, worse_by = (nan, nan), None
     if isinstance(batch, TrialBatch | ResponseBatch):
         control, treated = truth.risks_on(plan.day, plan.counted)
         lower = plan.better is Better.LOWER
         risks = (control, treated) if lower else (1 - control, 1 - treated)
-    if isinstance(batch, FollowUp):
-        time, event = followed(batch)
-        days = np.where(event, time, np.inf)
+    else:
+        worse_by = np.zeros(bad.shape)
     included = getattr(batch, "included", None)
     everyone = np.ones(bad.shape, dtype=bool)
     return Records(
@@ -235,5 +287,7 @@ def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
         everyone if included is None else included,
         *risks,
         day=plan.day,
-        event_days=days,
+        event_days=event_days(batch),
+        worse_by=worse_by,
+        value=value_of(batch),
     )

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.analyse.as_recorded import yes_or_no
 from trialsim.analyse.binary import analyse_counts
 from trialsim.conduct.records import Luck, Records
 from trialsim.engine.blocks import Job, draw_patients
-from trialsim.engine.conducted import _ON_RECORDS, _records
+from trialsim.engine.conducted import _records, carried_out
 from trialsim.engine.replay import _baseline
 from trialsim.protocol.conduct import (
     RIGOROUS,
@@ -158,16 +159,20 @@ class FlawedBlock:
                 listed = self._records(truth, plan, never)
             found.append(Step(Mechanism.FORESEEN_ALLOCATION, records, steered, listed))
             records = steered
-        for mechanism, act in _ON_RECORDS:
-            if (flaw := conduct.of(mechanism)) and flaw.acts:
-                after = act(records, flaw, self._luck)
-                found.append(Step(mechanism, records, after))
-                records = after
+        own, drawn = replace(plan, conduct=conduct), self.batch(truth, plan, conduct)
+        under = self._job.truths[truth]
+        for mechanism, after in carried_out(drawn, records, own, under, self._luck):
+            found.append(Step(mechanism, records, after))
+            records = after
         return found
 
-    def _records(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Records:
+    def batch(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Any:
+        """Return what happens to patients in the arms of trials with these flaws."""
         _, batches = self.drawn(conduct)
-        return _records(batches[truth][plan.endpoint], plan, self._job.truths[truth])
+        return yes_or_no(batches[truth][plan.endpoint], plan)
+
+    def _records(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Records:
+        return _records(self.batch(truth, plan, conduct), plan, self._job.truths[truth])
 
 
 def reached(records: Records, results: LookResults) -> Bools:
