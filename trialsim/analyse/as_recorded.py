@@ -226,7 +226,9 @@ def written_down(
                 other = count_of(batch.luck, mean * np.exp(up), truth.dispersion)
                 count = np.where(moved, other, count)
             if reading:
-                read = binom.ppf(reading.luck, count, reading.sensitivity).astype(np.int64)
+                read = np.asarray(
+                    binom.ppf(reading.luck, count, reading.sensitivity), dtype=np.int64
+                )
                 count = np.where(reading.sensitivity < 1, np.clip(read, 0, count), count)
             return replace(batch, count=count)
         case CompetingBatch(), CompetingTruth():

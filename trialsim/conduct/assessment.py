@@ -41,10 +41,9 @@ def misread(records: Records, flaw: Assessment, luck: Luck) -> Records:
     if (better := flaw.better_by) is not None:
         assert records.worse_by is not None  # refused by the rules
         return replace(records, worse_by=records.worse_by - by_arm(*better))
-    assert flaw.sensitivity_treated and flaw.sensitivity_control  # one of the forms
-    assert flaw.specificity_treated and flaw.specificity_control
-    overlooked = by_arm(1 - flaw.sensitivity_treated.value, 1 - flaw.sensitivity_control.value)
-    imagined = by_arm(1 - flaw.specificity_treated.value, 1 - flaw.specificity_control.value)
+    sees, clears = flaw.of_events
+    overlooked = by_arm(1 - sees[0], 1 - sees[1])
+    imagined = by_arm(1 - clears[0], 1 - clears[1])
     uniforms = luck.of_patients(Decision.ASSESSMENT)
     if records.worse_by is not None:
         place = luck.of_patients(Decision.ASSESSMENT, "place")

@@ -82,7 +82,7 @@ class Records:
 
     @property
     def is_rewritten(self) -> bool:
-        """Whether another outcome than what happened may be recorded of one that is no yes or no."""
+        """Whether what is no yes or no may be recorded otherwise than it happened."""
         return self.reading is not None or (self.worse_by is not None and bool(self.worse_by.any()))
 
 

@@ -39,6 +39,7 @@ from trialsim.conduct.reporting import (
     looking_at,
     replaced,
 )
+from trialsim.generate.outcomes import CompetingBatch
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.allocation import block_openings
 from trialsim.kernels.survival import FollowUp
@@ -56,7 +57,7 @@ from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams
 from trialsim.trial import AnalysisPlan, Candidates, LookResults, TrialBatch
 
-__all__ = ["carried_out", "conducted", "seen_in", "steered"]
+__all__ = ["carried_out", "conducted", "first_patients", "seen_in", "steered"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -151,13 +152,11 @@ def conducted(
         analyse = binary.analyse
     ways = []
     for drawn, first, how in every:
-        own = first
-        for _, own in carried_out(drawn, first, plan, truth, luck):
-            pass
-        ways.append((seen_in(drawn, own, plan, truth, every[0][1]), how))
+        steps = [first, *(own for _, own in carried_out(drawn, first, plan, truth, luck))]
+        ways.append((seen_in(drawn, steps[-1], plan, truth, every[0][1]), how))
     flaw, more = conduct.undeclared_looks, conduct.extension
     looks = flaw if flaw and flaw.acts else None
-    planned = [(_first(seen, plan.n_total), how) for seen, how in ways]
+    planned = [(first_patients(seen, plan.n_total), how) for seen, how in ways]
     found = _reported(planned, analyse, conduct, looks, luck)
     if more and more.acts:
         goes_on = extending(found, plan, more, luck)
@@ -208,12 +207,9 @@ def carried_out(
         other = records.worse_by is not before.worse_by or records.reading is not before.reading
         if other and records.is_rewritten:  # later flaws see the outcome as it is written down
             seen = written_down(batch, records, plan, truth.outcome(plan.endpoint))
-            records = replace(
-                records,
-                unfavourable=unfavourable(seen, plan),
-                event_days=event_days(seen),
-                value=value_of(seen),
-            )
+            days, bad = event_days(seen), unfavourable(seen, plan)
+            value = value_of(seen) if days is None else days
+            records = replace(records, unfavourable=bad, event_days=days, value=value)
         yield mechanism, records
 
 
@@ -240,13 +236,21 @@ def seen_in(
     return recorded(seen, records.treated, records.included)
 
 
-def _first(batch: Any, n: int) -> Any:
-    """Return a batch of the first n patients; only what is a yes or no is ever extended."""
-    if not isinstance(batch, TrialBatch) or n in (0, len(batch.assigned)):
+def first_patients(batch: Any, n: int) -> Any:
+    """Return a batch of the first n patients; a time to an event is never extended."""
+    if isinstance(batch, FollowUp) or n in (0, len(batch.assigned)):
         return batch
-    entry = None if batch.entry is None else batch.entry[:n]
-    included = None if batch.included is None else batch.included[:n]
-    return TrialBatch(batch.assigned[:n], batch.events[:, :n], entry, included)
+    if isinstance(batch, TrialBatch):
+        return replace(_patients_of(batch, n), events=batch.events[:, :n])
+    if isinstance(batch, CompetingBatch) and batch.luck is not None:
+        total, which, end = (column[:n] for column in batch.luck)
+        return replace(_patients_of(batch, n), luck=(total, which, end))
+    return _patients_of(batch, n)
+
+
+def _patients_of(batch: Any, n: int) -> Any:
+    arrays = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(batch, **{k: a[:n] for k, a in arrays.items() if isinstance(a, np.ndarray)})
 
 
 def _reported(
@@ -279,7 +283,7 @@ def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
         risks = (control, treated) if lower else (1 - control, 1 - treated)
     else:
         worse_by = np.zeros(bad.shape)
-    included = getattr(batch, "included", None)
+    days, included = event_days(batch), getattr(batch, "included", None)
     everyone = np.ones(bad.shape, dtype=bool)
     return Records(
         batch.treated if isinstance(batch, FollowUp) else batch.assigned,
@@ -287,7 +291,7 @@ def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
         everyone if included is None else included,
         *risks,
         day=plan.day,
-        event_days=event_days(batch),
+        event_days=days,
         worse_by=worse_by,
-        value=value_of(batch),
+        value=value_of(batch) if days is None else days,
     )

@@ -273,6 +273,13 @@ class Assessment(_Flaw):
         return self
 
     @property
+    def of_events(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Sensitivities and specificities, each of the treated and of controls; 1 left out."""
+        of = (1.0 if own is None else own.value for own in (getattr(self, n) for n in _FORMS[0]))
+        sees_treated, sees_control, clears_treated, clears_control = of
+        return (sees_treated, sees_control), (clears_treated, clears_control)
+
+    @property
     def better_by(self) -> tuple[float, float] | None:
         """How much better the treated and controls are read: SDs or log odds; None of events."""
         if self.better_sd_treated and self.better_sd_control:

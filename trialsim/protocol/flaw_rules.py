@@ -107,7 +107,11 @@ def _of_sizes(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
             rule = f"states {name} on a scale that {primary.kind} has not got"
             both = f"{key} and {key.replace('treated', 'control')}" if "treated" in key else key
             yield Problem(rule, f"State {both} instead, or {WITHOUT_IT}")
-    reads = conduct.assessment
+    given, reads = conduct.co_intervention, conduct.assessment
+    yes_or_no = isinstance(primary, BinaryEndpoint | ResponseEndpoint)
+    if given and given.acts and given.averts and given.averts.value == 1 and not yes_or_no:
+        rule = f"averts all of {primary.kind}, which leaves no rate to multiply"
+        yield Problem(rule, "State averts below 1.")
     if isinstance(primary, CountEndpoint) and reads and reads.acts:
         clears = (reads.specificity_treated, reads.specificity_control)
         if any(own is not None and own.value < 1 for own in clears):
