@@ -72,7 +72,7 @@ def bias(options: argparse.Namespace) -> None:
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
     trial = planned.first_trial(options.seed)
-    texts = {ONE_TRIAL: before_and_after(planned, trial, options.seed)} if trial else {}
+    texts = {ONE_TRIAL: before_and_after(planned, trial, options.seed)}
     kept = replace(result, texts={**result.texts, **texts})
     document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
     shown = bias_screen(planned, result, options.seed, program_name())

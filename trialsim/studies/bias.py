@@ -385,10 +385,6 @@ class PlannedBias:
             rule = f"is no flaw of conduct '{self.conduct.id}' that acts"
             remedy = f"Its flaws are {', '.join(self.mechanisms)}."
             raise RequestError(Problem(rule, remedy, "--only", f"'{only}'"))
-        if not self._is_counted:
-            kind = self.job.protocol.primary.kind
-            rule = f"shows binary and response endpoints before and after flaws, not {kind}"
-            raise RequestError(Problem(rule, "Replay it without flaws.", "replay", self.conduct.id))
         (chosen,) = self.resolved.scenarios([scenario])
         truth, plan = self.resolved.truth(chosen), self.job.plans[0]
         conduct = self.conduct.only({only}) if only else self.conduct
@@ -405,9 +401,9 @@ class PlannedBias:
         out = self._published(conduct, both[1], seed, block)[column] & ~both[1].failed[column, -1]
         return replace(trial, published=bool(out))
 
-    def first_trial(self, seed: int) -> FlawedTrial | None:
-        """Return trial 1 of the first scenario; None where a trial is no 2 x 2 table."""
-        return self.replay(self.scenarios[0].id, seed, 1) if self._is_counted else None
+    def first_trial(self, seed: int) -> FlawedTrial:
+        """Return trial 1 of the first scenario."""
+        return self.replay(self.scenarios[0].id, seed, 1)
 
     def only_scenario(self) -> str:
         """Return the scenario, where there is one (RequestError)."""
