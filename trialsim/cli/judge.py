@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trialsim.cli.answer import (
     Figures,
     arguments_of,
+    flaws_of,
     hand_over,
     load,
     print_out,
@@ -138,6 +140,11 @@ def synthesise(options: argparse.Namespace) -> None:
     from trialsim.report.synthesis_screen import synthesis_screen
     from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
 
+    if options.students is not None:
+        _class_synthesis(options)
+        return
+    _refuse_without_class(options)
+    options.replicates = 4_000 if options.replicates is None else options.replicates
     if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
         _published_synthesis(options)
         return
@@ -169,6 +176,86 @@ def synthesise(options: argparse.Namespace) -> None:
         return {"gap": synthesis_figure(planned, result)} if planned.observed else {}
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def _class_synthesis(options: argparse.Namespace) -> None:
+    """Pool the trials that the students of a class replay."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.classroom import class_figure
+    from trialsim.report.class_screen import class_screen
+    from trialsim.studies.classroom import plan_class
+
+    started = time.monotonic()
+    check_request(1, options.seed)
+    _refuse_beside_class(options)
+    if options.total is not None:
+        options.settings = [*options.settings, f"protocol.sample_size={{total: {options.total}}}"]
+    resolved = load(options)
+    profile, only = flaws_of(options, resolved)
+    planned = plan_class(
+        resolved, options.students, conduct=profile, only=only, scenarios=options.scenarios
+    )
+    folder = run_folder(resolved, options)
+    trials = planned.trials(options.seed)
+    result = planned.result(trials)
+    stated = planned.conduct.model_dump(mode="json", exclude_none=True)
+    arguments = arguments_of(options, scenario=[planned.scenario.id], conduct=stated)
+    arguments["class"] = options.students
+    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    command = _students_command(options, planned.scenario.id)
+    shown = class_screen(planned, result, command, program_name())
+
+    def figures() -> Figures:
+        return {"class": class_figure(planned, trials)}
+
+    hand_over(options, document, shown, folder, figures, started)
+
+
+def _students_command(options: argparse.Namespace, scenario: str) -> str:
+    """Return what a student types; ``i`` stands for the student's number."""
+    words = ["replay", options.template]
+    words += ["--variant", options.variant] if options.variant else []
+    settings = options.settings[:-1] if options.total is not None else options.settings
+    for name, values in (("--set", settings), ("--evidence", options.evidence_files)):
+        words += [word for value in values for word in (name, str(value))]
+    for name in ("total", "conduct", "only", "strength"):
+        value = getattr(options, name)
+        words += [f"--{name}", f"{value:g}" if name == "strength" else str(value)] if value else []
+    words += ["--scenario", scenario, "--seed", str(options.seed)]
+    return f"{program_name()} {shlex.join(words)} --replicate i"
+
+
+def _refuse_without_class(options: argparse.Namespace) -> None:
+    problems = [
+        Problem("is of a class", "Add --class 40, or leave it out.", f"--{name}", str(value))
+        for name, value in (
+            ("total", options.total),
+            ("conduct", options.conduct),
+            ("only", options.only),
+            ("strength", options.strength),
+            ("scenario", ", ".join(options.scenarios) or None),
+        )
+        if value is not None
+    ]
+    if problems:
+        raise RequestError(problems)
+
+
+def _refuse_beside_class(options: argparse.Namespace) -> None:
+    problems = [
+        Problem("cannot stand beside --class", f"{why}: leave it out.", f"--{name}", str(value))
+        for name, value, why in (
+            ("literature", options.literature, "A class has trials of its own"),
+            ("observed", options.observed or None, "A class has trials of its own"),
+            ("record", ", ".join(options.records) or None, "A class has trials of its own"),
+            ("split", options.split, "Its trials are all of one kind"),
+            ("true-or", options.true_or, "--scenario names the truth"),
+            ("replicates", options.replicates, "There are as many trials as students"),
+        )
+        if value is not None
+    ]
+    if problems:
+        raise RequestError(problems)
 
 
 def _published_synthesis(options: argparse.Namespace) -> None:
