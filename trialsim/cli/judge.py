@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +30,7 @@ from trialsim.report.document import Document
 if TYPE_CHECKING:
     from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.studies.literature_trials import OneLiterature
 
 
 def bias(options: argparse.Namespace) -> None:
@@ -137,7 +139,9 @@ def synthesise(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.synthesis import synthesis_figure
     from trialsim.protocol.load import literature_of, load_literature
+    from trialsim.report.literature_table import check_place
     from trialsim.report.synthesis_screen import synthesis_screen
+    from trialsim.studies.literature_trials import simulated_literatures
     from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
 
     if options.students is not None:
@@ -148,11 +152,10 @@ def synthesise(options: argparse.Namespace) -> None:
     if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
         _published_synthesis(options)
         return
-    if options.export:
-        rule, remedy = "is of published trials", "Add --observed, or --literature FILE.csv."
-        raise RequestError(Problem(rule, remedy, "--export", str(options.export)))
     started = time.monotonic()
     check_request(options.replicates, options.seed)
+    if options.export:
+        check_place(options.export)
     resolved = load(options)
     name = options.literature or literature_of(resolved.template.id)
     literature = load_literature(name, resolved.evidence)
@@ -171,6 +174,9 @@ def synthesise(options: argparse.Namespace) -> None:
     arguments = arguments_of(options, literature=stated, conduct=used, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
     shown = synthesis_screen(planned, result, options.seed, program_name())
+    if options.export:
+        literatures = simulated_literatures(planned, options.replicates, options.seed)
+        shown += _exported(literatures, options)
 
     def figures() -> Figures:
         return {"gap": synthesis_figure(planned, result)} if planned.observed else {}
@@ -183,11 +189,15 @@ def _class_synthesis(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.classroom import class_figure
     from trialsim.report.class_screen import class_screen
+    from trialsim.report.literature_table import check_place
     from trialsim.studies.classroom import plan_class
+    from trialsim.studies.literature_trials import class_literatures
 
     started = time.monotonic()
     check_request(1, options.seed)
     _refuse_beside_class(options)
+    if options.export:
+        check_place(options.export)
     if options.total is not None:
         options.settings = [*options.settings, f"protocol.sample_size={{total: {options.total}}}"]
     resolved = load(options)
@@ -204,11 +214,30 @@ def _class_synthesis(options: argparse.Namespace) -> None:
     document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
     command = _students_command(options, planned.scenario.id)
     shown = class_screen(planned, result, command, program_name())
+    if options.export:
+        shown += _exported(class_literatures(planned, trials), options)
 
     def figures() -> Figures:
         return {"class": class_figure(planned, trials)}
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def _exported(literatures: Iterable[OneLiterature], options: argparse.Namespace) -> str:
+    """Write literatures as --export asks; return how R pools the first, and where it is cut."""
+    from trialsim.report.literature_table import how_to_pool_one_in_r, write_literatures
+    from trialsim.report.text import wrapped
+    from trialsim.studies.literature_trials import MOST_EXPORTED
+
+    written = write_literatures(literatures, options.export)
+    say(f"wrote {written.path}: {written.n:,} literatures")
+    cut = ""
+    if (options.replicates or 0) > MOST_EXPORTED:
+        cut = wrapped(
+            f"Exported: the first {MOST_EXPORTED} of {options.replicates:,} literatures of each "
+            "conduct and truth."
+        )
+    return f"\n\n{cut}\nin R:  {how_to_pool_one_in_r(written)}".replace("\n\n\n", "\n\n")
 
 
 def _students_command(options: argparse.Namespace, scenario: str) -> str:

@@ -371,8 +371,9 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     synthesise.add_argument(
         "--export",
         type=Path,
-        metavar="FILE",
-        help="with published trials: a new .csv file with their effects, as R's metafor reads it",
+        metavar="FILE|DIR",
+        help="a new .csv file with the trials and their effects, as R's metafor and --literature "
+        "read them; DIR: each simulated literature in a file of its own",
     )
     synthesise.add_argument("--split", metavar="ID", help="quality, centres, ... (default: first)")
     synthesise.add_argument(

@@ -39,7 +39,8 @@ __all__ = [
 
 COUNT_COLUMNS = ("events_treated", "n_treated", "events_control", "n_control")
 _REQUIRED = ("study", *COUNT_COLUMNS)
-_OPTIONAL = ("centres", "quality", "yi", "vi")  # and rob_*
+_WHICH = ("literature", "scenario", "conduct")  # of simulated literatures: one a file
+_OPTIONAL = ("centres", "quality", "yi", "vi", *_WHICH)  # and rob_*
 _JUDGEMENTS = ("low", "some concerns", "unclear", "high")
 _MAX_BYTES, _MAX_TRIALS, _MAX_PATIENTS, _MAX_TEXT = 1_000_000, 1_000, 10_000_000, 80
 _FORMULA = ("=", "+", "-", "@")
@@ -214,7 +215,8 @@ def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
     """Read a table of trials, compared as the template's primary endpoint is.
 
     Columns ``study``, `COUNT_COLUMNS`; optional ``centres``, ``quality``, ``rob_*`` (low, some
-    concerns, unclear, high); ``yi`` and ``vi`` of an exported table are passed over.
+    concerns, unclear, high); ``yi`` and ``vi`` of an exported table are passed over. Its
+    ``literature``, ``scenario`` and ``conduct`` must be the same on every line.
 
     Raises
     ------
@@ -227,6 +229,8 @@ def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
     problems = list(_columns(columns, str(path)))
     if len(set(columns)) < len(columns) or "study" not in columns:
         raise ProtocolError(problems)
+    if several := _several(columns, rows[1:], str(path)):
+        raise ProtocolError([*problems, several])
     studies: list[PublishedStudy] = []
     seen: dict[str, int] = {}
     for line, cells in rows[1:]:
@@ -342,8 +346,26 @@ def _columns(columns: Sequence[str], file: str) -> Iterator[Problem]:
             yield at.problem("header", "is not a known column", remedy, name or "(no name)")
 
 
+def _several(
+    columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], file: str
+) -> Problem | None:
+    """Find the first line of another simulated literature: one file is one."""
+    places = [columns.index(name) for name in _WHICH if name in columns]
+    first: list[str] | None = None
+    for line, cells in rows:
+        if len(cells) != len(columns):
+            continue  # said of the line
+        own = [cells[place].strip() for place in places]
+        first = own if first is None else first
+        if own != first:
+            rule = f"begins another literature ({', '.join(own)}) beside ({', '.join(first)})"
+            remedy = "Keep the lines of one; '--export DIR' writes each to a file of its own."
+            return _At(file, line).problem("literature", rule, remedy)
+    return None
+
+
 def _wrong_words(row: Mapping[str, str], at: _At) -> Iterator[Problem]:
-    for name in ("study", "quality"):
+    for name in ("study", "quality", "conduct"):
         text = row.get(name, "")
         if name == "study" and not text:
             yield at.problem(name, "is required", "Name the trial: Wu 2013.")
