@@ -31,6 +31,7 @@ __all__ = [
     "PublishedStudy",
     "SplitBy",
     "StudyStratum",
+    "read_studies",
     "read_trials",
     "recorded_trials",
     "split_from_word",
@@ -214,6 +215,20 @@ def _measure(resolved: ResolvedTemplate, option: str) -> Summary:
 def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
     """Read a table of trials, compared as the template's primary endpoint is.
 
+    Raises
+    ------
+    ProtocolError
+        With everything that is wrong, each with its line.
+    RequestError
+        If the primary endpoint is no event of two arms.
+    """
+    measure = _measure(resolved, "--literature")
+    return PublishedTrials(str(path), measure, read_studies(path), recorded=False)
+
+
+def read_studies(path: Path) -> tuple[PublishedStudy, ...]:
+    """Read the studies of a table.
+
     Columns ``study``, `COUNT_COLUMNS`; optional ``centres``, ``quality``, ``rob_*`` (low, some
     concerns, unclear, high); ``yi`` and ``vi`` of an exported table are passed over. Its
     ``literature``, ``scenario`` and ``conduct`` must be the same on every line.
@@ -223,7 +238,6 @@ def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
     ProtocolError
         With everything that is wrong, each with its line.
     """
-    measure = _measure(resolved, "--literature")
     rows = list(_rows(path))
     columns = [name.strip().casefold() for name in rows[0][1]] if rows else []
     problems = list(_columns(columns, str(path)))
@@ -262,7 +276,7 @@ def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
         problems.append(Problem(rule, remedy, "events", file=str(path)))
     if problems:
         raise ProtocolError(problems)
-    return PublishedTrials(str(path), measure, tuple(studies), recorded=False)
+    return tuple(studies)
 
 
 class _At(NamedTuple):
