@@ -467,6 +467,9 @@ class Measure(StrEnum):
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
     P_INTERACTION = "p_interaction"  # two-sided, of two strata's pooled effects; median
     GAP_AS_LARGE = "gap_as_large"  # share of literatures whose strata differ as published, or more
+    HANDS = "hands"  # trials of a class that are significant in favour
+    HANDS_AGAINST = "hands_against"  # the same, in favour of the worse arm
+    PUBLISHED = "published"  # trials of a class
     POWER_INTERACTION = "power_interaction"  # P(the test of interaction rejects), in any scenario
     INTERACTION = "interaction"  # effect in a subgroup relative to the first; per SD of a covariate
     SUBGROUP_EFFECTIVE = "subgroup_effective"  # P(some subgroup is significant in favour)
