@@ -76,7 +76,7 @@ def show(options: argparse.Namespace) -> None:
         )
         print(document.to_json())
         return
-    from trialsim.report.screen import template_lines
+    from trialsim.report.protocol_screen import template_lines
 
     print(template_lines(resolved))
     print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")

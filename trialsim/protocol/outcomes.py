@@ -282,9 +282,13 @@ class Competing(Frozen):
 
 
 class FurtherRisk(Frozen):
-    """The control arm's risk of a binary endpoint that is not the primary one."""
+    """The control arm's risk of a binary endpoint that is not the primary one.
+
+    `treated` is the other arm's, in every scenario that states no effect: of safety endpoints only.
+    """
 
     risk: Risk
+    treated: Risk | None = None
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ def lifetimes_of(scenario: SurvivalScenario, nature: Nature) -> Lifetimes:
 
 
 def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, OutcomeTruth], ...]:
-    """Resolve every endpoint that stands under ``nature.outcomes`` (ImpossibleOutcomeError)."""
+    """Resolve every endpoint drawn as ``nature.outcomes`` says (ImpossibleOutcomeError)."""
     protocol = template.protocol
     by_id = {endpoint.id: endpoint for endpoint in protocol.endpoints}
     share = protocol.ratio[0] / sum(protocol.ratio)
@@ -225,7 +225,7 @@ def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, Outc
                 share,
             ),
         )
-        for name, model in template.nature.outcomes.items()
+        for name, model in template.simulated_outcomes.items()
     )
 
 
@@ -497,7 +497,7 @@ class ResolvedTemplate:
         """The endpoints that are simulated, the primary first."""
         protocol = self.template.protocol
         own = protocol.simulated
-        stated = self.template.nature.outcomes
+        stated = self.template.simulated_outcomes
         return (*own, *(e for e in protocol.endpoints if e.id in stated and e not in own))
 
     def endpoint(self, name: str) -> SimulatedEndpoint:

@@ -11,9 +11,10 @@ from pydantic_core import core_schema
 from trialsim.protocol.conduct import ConductProfile
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import Summary
+from trialsim.protocol.endpoints import BinaryEndpoint, Level, Summary
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.modifiers import ObservedSubgroups
+from trialsim.protocol.outcomes import AnyOutcome
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
 from trialsim.protocol.ties import kind_ties
@@ -135,3 +136,13 @@ class Template(Frozen):
     variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()
     evidence: Annotated[tuple[EvidenceRecord, ...], Field(max_length=200)] = ()
     conflicts: Annotated[tuple[Conflict, ...], Field(max_length=200)] = ()
+
+    @property
+    def simulated_outcomes(self) -> dict[str, AnyOutcome]:
+        """What ``nature.outcomes`` states of endpoints that are drawn: not of safety events."""
+        exact = {
+            endpoint.id
+            for endpoint in self.protocol.endpoints
+            if endpoint.level is Level.SAFETY and isinstance(endpoint, BinaryEndpoint)
+        }
+        return {name: own for name, own in self.nature.outcomes.items() if name not in exact}

@@ -15,6 +15,7 @@ from trialsim.protocol.endpoints import ContinuousEndpoint, TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.scenario import Leaving
 from trialsim.report.run_reader import FinishedRun
+from trialsim.report.safety import SAFETY_METHOD, safety_tables
 from trialsim.report.single_arm import (
     history_rows,
     single_arm_sentences,
@@ -145,6 +146,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         Section("assumptions", "Assumptions and their sources", tuple(_assumptions(runs))),
         Section("characteristics", "Operating characteristics", tuple(_characteristics(runs))),
         *_single_arm(runs),
+        *_safety(runs),
         Section("observed", "Observed v simulated", tuple(_observed(runs))),
     ]
     if subgroups := tuple(_subgroups(runs)):
@@ -346,6 +348,19 @@ def _notices(runs: Sequence[FinishedRun]) -> Iterator[Block]:
             )
 
 
+def _safety(runs: Sequence[FinishedRun]) -> Iterator[Section]:
+    """Yield what the trials can see of rare harm, where a file states any."""
+    blocks: list[Block] = []
+    for run in runs:
+        chosen = run.resolved.scenarios(list(_by_scenario(run)))
+        blocks += [
+            Grid(f"{told.caption} ({label_of(run)})", told.header, told.rows)
+            for told in safety_tables(run.resolved, chosen)
+        ]
+    if blocks:
+        yield Section("safety", "Safety: what can be seen", (*blocks, Paragraph(SAFETY_METHOD)))
+
+
 def _synopsis(run: FinishedRun) -> Iterator[Block]:
     template = run.resolved.template
     protocol = template.protocol
@@ -460,7 +475,8 @@ def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
                 if row["measure"] in ("risk", "arm_mean", "true_effect"):
                     seen = "risk" if row["measure"] == "risk" else row.get("unit", "")
                     what = f"{seen}, {row['arm']}" if "arm" in row else row.get("scale", "effect")
-                    what = f"{row['endpoint']}: {what}" if len(endpoints) > 1 else what
+                    several = len(endpoints) > 1 or row["endpoint"] != endpoints[0].id
+                    what = f"{row['endpoint']}: {what}" if several else what
                     status = row.get("set_by") or _status(row.get("status", ""))
                     read = f"{row.get('horizon', '')} from {row.get('clock', '')}"
                     rows.append(

@@ -7,9 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trialsim.protocol.cautions import Caution
 from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import TimeToEventEndpoint
+from trialsim.protocol.endpoints import SimulatedEndpoint, TimeToEventEndpoint
+from trialsim.protocol.historical import HistoricalValue
+from trialsim.protocol.quantities import Duration
 
-__all__ = ["WIDTH", "caution_lines", "endpoint_in_words", "table", "wrapped"]
+__all__ = [
+    "WIDTH",
+    "caution_lines",
+    "endpoint_in_words",
+    "historical_in_words",
+    "per_1000",
+    "read_out_in_words",
+    "table",
+    "wrapped",
+]
 
 WIDTH = 80
 
@@ -131,3 +142,25 @@ def _sides(caution: Caution) -> Iterator[str]:
             yield lead.rstrip()
             lead = under
         yield wrapped(what, under, lead)
+
+
+def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> str:
+    """Return when an endpoint is read: "end of therapy" where nothing has passed since."""
+    words = endpoint.read_out.in_words(therapy)
+    return (
+        words.replace("0 d after therapy", "end of therapy") if words.startswith("0 d") else words
+    )
+
+
+def per_1000(risk: float) -> str:
+    """Return a risk per 1,000, with two digits where it is small."""
+    return f"{1000 * risk:.0f}" if risk >= 0.001 else f"{1000 * risk:.2g}"
+
+
+def historical_in_words(value: HistoricalValue | None) -> str:
+    """Return what historical patients showed, with its source."""
+    if value is None:
+        return "no change from baseline"
+    seen = f"seen in {value.n:,} patients" if value.n else "taken as known"
+    name = value.stated.replace("_", " ")
+    return f"{name} {value.number} ({value.number.source or 'assumed'}), {seen}"

@@ -35,6 +35,7 @@ from trialsim.studies.observed import (
     sentence,
 )
 from trialsim.studies.power import power_rows, survival_curves
+from trialsim.studies.safety import safety_rows
 from trialsim.studies.subgroups import subgroup_findings, subgroup_plans, subgroup_rows
 from trialsim.studies.together import correlation_rows, multiplicity_rows
 from trialsim.trial import Kernel, Row, StudyResult
@@ -277,6 +278,7 @@ class PlannedSimulation:
                 *correlation_rows(self.resolved, own),
                 *moved,
                 *subgroups,
+                *safety_rows(self.resolved, self.scenarios),
             ),
             observed=tuple(observed_rows(trials, pools, self.resolved)),
             findings=(
