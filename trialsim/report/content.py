@@ -14,6 +14,7 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.scenario import Leaving
+from trialsim.report.imbalance import imbalance_tables
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.safety import SAFETY_METHOD, safety_tables
 from trialsim.report.schedule import schedule_of
@@ -147,6 +148,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         Section("assumptions", "Assumptions and their sources", tuple(_assumptions(runs))),
         Section("characteristics", "Operating characteristics", tuple(_characteristics(runs))),
         *_single_arm(runs),
+        *_imbalance(runs),
         *_safety(runs),
         Section("observed", "Observed v simulated", tuple(_observed(runs))),
     ]
@@ -347,6 +349,17 @@ def _notices(runs: Sequence[FinishedRun]) -> Iterator[Block]:
                 f"Partial run: {there}. It was stopped before its end; every number here rests on "
                 "these alone.",
             )
+
+
+def _imbalance(runs: Sequence[FinishedRun]) -> Iterator[Section]:
+    """Yield what analyses make of arms that differed at entry, where a file names such a trial."""
+    blocks: list[Block] = []
+    for run in runs:
+        for told in imbalance_tables(run.resolved, run.document["rows"]):
+            grid = Grid(f"{told.caption} ({label_of(run)})", told.header, told.rows)
+            blocks += [grid, Paragraph(told.legend)]
+    if blocks:
+        yield Section("imbalance", "Arms that differed at entry", tuple(blocks))
 
 
 def _safety(runs: Sequence[FinishedRun]) -> Iterator[Section]:
