@@ -39,33 +39,14 @@ All commands: {name} --help""")
 
 def list_templates(options: argparse.Namespace) -> None:
     """Print the shipped protocols."""
-    from trialsim.protocol.catalogue import template_paths
-    from trialsim.protocol.nodes import plain, read_file
+    from trialsim.report.catalogue import catalogue_lines, catalogue_rows
     from trialsim.report.literature_words import literature_rows, literatures_listed
 
-    rows = []
-    for name, path in template_paths().items():
-        content = plain(read_file(path))
-        rows.append(
-            {
-                "template": name,
-                "title": content["title"],
-                "n_scenarios": len(content["scenarios"]),
-                "n_variants": len(content.get("variants", [])),
-                "n_observed": len(content.get("observed", [])),
-                "setting": content.get("setting", "current"),
-            }
-        )
+    rows = catalogue_rows()
     if options.json:
         print(Document("list", {}, rows=(*rows, *literature_rows())).to_json())
         return
-    for row in rows:
-        print(
-            f"{row['template']:20} {row['title']}"
-            f"{' (historical)' if row['setting'] == 'historical' else ''}: "
-            f"{row['n_scenarios']} scenarios, "
-            f"{row['n_variants']} variants, {row['n_observed']} published results"
-        )
+    print(catalogue_lines(rows))
     print(f"\n{literatures_listed(program_name())}")
     print(f"\nmore: {program_name()} show {rows[0]['template']}")
 
@@ -82,9 +63,9 @@ def show(options: argparse.Namespace) -> None:
         )
         print(document.to_json())
         return
-    from trialsim.report.screen import template_lines
+    from trialsim.report.protocol_screen import template_lines
 
-    print(template_lines(resolved))
+    print(template_lines(resolved, program_name()))
     print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
 
 

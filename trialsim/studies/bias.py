@@ -220,7 +220,7 @@ def _unforeseen(resolved: ResolvedTemplate) -> Iterator[tuple[str, str]]:
     if truth.lifetimes and not truth.lifetimes.differs_by:
         remedy = f"State nature.survival by the levels of a factor, {leave}"
         yield rule.format("a time to an event"), remedy
-    names = list(dict.fromkeys((SEVERITY, primary.id, *nature.outcomes)))
+    names = list(dict.fromkeys((SEVERITY, primary.id, *resolved.template.simulated_outcomes)))
     if cholesky(correlation_matrix(names, nature.correlations)) is None:
         at = ASSUMED_SEVERITY_CORRELATION
         yield (
