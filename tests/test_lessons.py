@@ -91,6 +91,7 @@ def test_property_the_dial_falls_from_one_and_no_outcome_is_falsified(told):
     assert all(lower.value < higher.value for higher, lower in pairwise(dial))
     assert dial[0].value - dial[-1].value > 4 * (dial[0].mcse + dial[-1].mcse)
     assert answers["students_lower"] > 20
+    assert near(answers["students_guessed_percent"], 100 * float(exact.guessed_right(4)))
     commands = lessons.Commands(HERE / "1-concealment")
     patients = commands.run("one-trial", 7).document["rows"]
     assert len(patients) == sum(p["analysed_reported"] for p in patients) == 200
@@ -138,6 +139,7 @@ def test_analytic_small_trials_give_what_counting_every_possible_trial_gives(tol
     assert near(answers["significant_small"], answers["exact_significant"])
     assert near(answers["wrong_way_small"], answers["exact_wrong_way"])
     assert answers["exact_published"] == pytest.approx(0.22, abs=0.005)
+    assert near(answers["all_small"], answers["exact_all"])
     assert answers["one_in"] == pytest.approx(6, abs=0.1)
     assert answers["published_large"].value > 0.65
 

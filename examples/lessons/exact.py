@@ -110,6 +110,7 @@ class SmallTrials(NamedTuple):
     power: float
     wrong_way: float  # share of the significant ones
     favourable: float  # the exponential of the mean log odds ratio of significant benefits
+    every: float  # the same of all trials
     weakest: float  # odds ratio nearest to 1 among significant benefits
 
 
@@ -123,9 +124,9 @@ def small_trials(n_arm: int, risk: float, odds_ratio: float) -> SmallTrials:
     power = float(for_it.sum() + against.sum())
     found = _log_or(a, n_arm, c, n_arm)
     mean = float((for_it * found).sum() / for_it.sum())
-    return SmallTrials(
-        power, float(against.sum()) / power, exp(mean), exp(float(found[z < -Z].max()))
-    )
+    every = exp(float((weights * found).sum()))
+    weakest = exp(float(found[z < -Z].max()))
+    return SmallTrials(power, float(against.sum()) / power, exp(mean), every, weakest)
 
 
 def central_hands(n: int, share: float) -> tuple[int, int]:

@@ -32,6 +32,7 @@ _COMMAND = re.compile(r"```console (\S+)\n(.*?)```", flags=re.DOTALL)
 _FOUND = re.compile(
     r"As (planned|reported): (\d+)/(\d+) .*?v (\d+)/(\d+).*?OR ([0-9.e-]+).*?: (not )?significant"
 )
+_GUESSED = re.compile(r"Of its list ([0-9.]+)% could be guessed")
 _HEADING = re.compile(r"^## (.+?)( \{slide\})?$", flags=re.MULTILINE)
 YOUR_NUMBER = "YOUR-NUMBER"  # what a student replaces by the number of the laptop
 
@@ -90,6 +91,13 @@ class Answer:
         """Of a replay: odds ratio, and whether significant, as `planned` and as `reported`."""
         text = self.document["texts"]["before and after"].replace("\n", " ")
         return {found[1]: (float(found[6]), not found[7]) for found in _FOUND.finditer(text)}
+
+    @property
+    def guessed_right(self) -> float:
+        """Of a replay with foreseen allocation: percentage of its list guessed right."""
+        found = _GUESSED.search(self.document["texts"]["before and after"].replace("\n", " "))
+        assert found is not None
+        return float(found[1])
 
 
 class Commands:

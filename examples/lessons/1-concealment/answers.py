@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import exact
-from lessons import Commands, main
+from lessons import Commands, Number, main
 
 
 def answers(commands: Commands) -> dict[str, Any]:
@@ -17,12 +18,15 @@ def answers(commands: Commands) -> dict[str, Any]:
     dial = commands.run("dial")
     flaw = {"mechanism": "foreseen-allocation"}
     strengths = (0.0, 0.25, 0.5, 0.75, 1.0)
-    class_of_40 = [answer.before_and_after for answer in commands.students("one-trial").values()]
+    students = commands.students("one-trial").values()
+    class_of_40 = [answer.before_and_after for answer in students]
+    guessed = [answer.guessed_right for answer in students]
     return {
         "certain": exact.certain_share(4),
         "guessed_right": exact.guessed_right(4),
         "certain_6": exact.certain_share(6),
         "guessed_right_percent": float(100 * exact.guessed_right(4)),
+        "students_guessed_percent": Number(mean(guessed), stdev(guessed) / 40**0.5, 40),
         **{
             f"odds_ratio_{100 * s:.0f}": dial.number("estimate_mean", strength=s, **flaw).ratio
             for s in strengths

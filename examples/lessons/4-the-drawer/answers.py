@@ -27,6 +27,7 @@ def answers(commands: Commands) -> dict[str, Any]:
         "published_share_small": small.number("published_share", mechanism="publication").percent,
         "published_large": large.number("estimate_mean", mechanism="publication").ratio,
         "significant_large": large.number("power", mechanism="none").percent,
+        "exact_all": counted.every,
         "exact_published": counted.favourable,
         "exact_wrong_way": 100 * counted.wrong_way,
         "one_in": 1 / counted.wrong_way,

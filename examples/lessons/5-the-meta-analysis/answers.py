@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,12 @@ def answers(commands: Commands) -> dict[str, Any]:
         for row in dials.document["observed"]
         if row.get("evidence") == "abraha-2015" and row.get("source") == "mitt"
     )
+    told = quality.document["texts"]["quality or centres"]
+    same = re.search(r"put (\d+) of (\d+) trials on the same side", told)
+    assert same is not None
     return {
+        "same_side": same[1],
+        "all_trials": same[2],
         "six": observed(quality, "quality=lower"),
         "five": observed(quality, "quality=higher"),
         "ratio": observed(quality, "quality"),
