@@ -12,7 +12,7 @@ from trialsim.kernels.allocation import permuted_blocks
 from trialsim.protocol.conduct import ForeseenAllocation, Foresight, Mechanism
 from trialsim.streams import Decision
 
-__all__ = ["AllocationList", "foreseen", "guesses"]
+__all__ = ["AllocationList", "foreseen", "guessed_right", "guesses"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -85,6 +85,16 @@ def guesses(lists: AllocationList) -> NDArray[np.int8]:
         found[patient] = np.sign(so_far)
         lead[at] = so_far + steps[patient]
     return found
+
+
+def guessed_right(lists: AllocationList) -> Floats:
+    """Return the share of each trial's assignments that were guessed right, shape (n_reps,).
+
+    Where there is no guess a coin is right half the time.
+    """
+    guess = guesses(lists)
+    right = np.where(guess == 0, 0.5, (guess > 0) == lists.assigned)
+    return np.asarray(right.mean(axis=0))
 
 
 def foreseen(

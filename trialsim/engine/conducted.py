@@ -92,14 +92,27 @@ def steered(
     expected : ndarray of float, shape (n_patients, n_reps), or float
         Of `generate.prognosis.expected_outcome`.
     """
-    shape = assigned.shape
-    luck = Luck(streams, block, shape)
+    luck = Luck(streams, block, assigned.shape)
     merit = -expected if protocol.primary.better is Better.LOWER else expected
+    lists = allocation_list(protocol, candidates, assigned, flaw, streams, block)
+    return foreseen(lists, merit, flaw, luck)
+
+
+def allocation_list(
+    protocol: Protocol,
+    candidates: Candidates,
+    assigned: Bools,
+    flaw: ForeseenAllocation,
+    streams: Streams,
+    block: int,
+) -> AllocationList:
+    """Return the lists that recruiters foresee; `assigned` is in order of arrival."""
+    shape = assigned.shape
     if flaw.list is AllocationListKind.ALTERNATING:
-        return foreseen(AllocationList.alternating(shape, luck), merit, flaw, luck)
+        return AllocationList.alternating(shape, Luck(streams, block, shape))
     if flaw.list is AllocationListKind.BLOCKS_OF_4:
         uniforms = streams.generator(Decision.ASSIGNMENT, block).random(shape)
-        return foreseen(AllocationList.in_blocks_of_4(uniforms), merit, flaw, luck)
+        return AllocationList.in_blocks_of_4(uniforms)
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
     opens = np.zeros(shape, dtype=bool)
     match protocol.allocation_method:
@@ -111,8 +124,7 @@ def steered(
             strata, n_strata = candidates.strata, candidates.n_strata
             sizes = streams.generator(Decision.BLOCK_SIZE, block).random(shape)
             opens = block_openings(sizes, strata, n_strata, protocol.block_sizes)
-    lists = AllocationList(assigned, opens, strata, n_strata, protocol.ratio)
-    return foreseen(lists, merit, flaw, luck)
+    return AllocationList(assigned, opens, strata, n_strata, protocol.ratio)
 
 
 def conducted(

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from trialsim.analyse.as_recorded import recorded, written_down, yes_or_no
 from trialsim.analyse.binary import analyse_counts
+from trialsim.conduct.allocation import guessed_right
 from trialsim.conduct.records import Luck, Records
 from trialsim.conduct.reporting import looking_at
 from trialsim.engine.blocks import Job, draw_patients
-from trialsim.engine.conducted import _records, carried_out, first_patients
+from trialsim.engine.conducted import _records, allocation_list, carried_out, first_patients
 from trialsim.engine.endpoint_kinds import EndpointKind, kind_of
 from trialsim.engine.replay import _baseline
 from trialsim.protocol.conduct import (
@@ -23,6 +24,7 @@ from trialsim.protocol.conduct import (
     AllocationListKind,
     Conduct,
     ForeseenAllocation,
+    Foresight,
     Mechanism,
 )
 from trialsim.protocol.endpoints import Better
@@ -352,6 +354,8 @@ class FlawedTrial:
         In order of arrival.
     published : bool or None
         None where nothing is filtered.
+    guessed_right : float or None
+        Share of its list guessed right from past assignments, where these are foreseen.
     """
 
     truth: Truth
@@ -367,6 +371,7 @@ class FlawedTrial:
     touched: Mapping[Mechanism, NDArray[np.str_]]
     patients: dict[str, NDArray[Any]]
     published: bool | None = None
+    guessed_right: float | None = None
 
 
 def flawed_trial(
@@ -466,7 +471,20 @@ def flawed_trial(
         imbalance_reported=apart[1],
         touched={mechanism: told[there] for mechanism, told in touched.items()},
         patients={name: values[there] for name, values in patients.items()},
+        guessed_right=_guessed_right(job, seed, replicate, conduct, candidates, first),
     )
+
+
+def _guessed_right(
+    job: Job, seed: int, replicate: int, conduct: Conduct, candidates: Candidates, planned: Records
+) -> float | None:
+    flaw = conduct.foreseen_allocation
+    if not (flaw and flaw.acts and flaw.knows is Foresight.PAST_ASSIGNMENTS):
+        return None
+    number, column = divmod(replicate - 1, job.block_width)
+    streams = Streams(seed, job.unit)
+    lists = allocation_list(job.protocol, candidates, planned.treated, flaw, streams, number)
+    return float(guessed_right(lists)[column])
 
 
 def _imbalance_of_one(prognoses: Floats, records: Records, who: Bools) -> float:

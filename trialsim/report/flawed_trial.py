@@ -207,7 +207,14 @@ def _flaws(protocol: Protocol, trial: FlawedTrial) -> Iterator[str]:
         assigned = f" ({of})" if of else ""
         if listed.any():
             assigned += f"; {listed.sum():,} are in the other arm by its own list alone"
-        yield f"{mechanism}: {who} {done}{assigned}."
+        yield f"{mechanism}: {who} {done}{assigned}.{_guesses(mechanism, trial)}"
+
+
+def _guesses(mechanism: Mechanism, trial: FlawedTrial) -> str:
+    if mechanism is not Mechanism.FORESEEN_ALLOCATION or trial.guessed_right is None:
+        return ""
+    share = f"{100 * trial.guessed_right:.1f}%"
+    return f" Of its list {share} could be guessed from past assignments, a coin where unclear."
 
 
 def tables_of_trial(planned: PlannedBias, trial: FlawedTrial) -> str:

@@ -1,0 +1,44 @@
+"""Lesson 1: what a recruiter who counts the block does to a drug that does nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import exact
+from lessons import Commands, Number, main
+
+
+def answers(commands: Commands) -> dict[str, Any]:
+    """Return the answers of the sheets."""
+    dial = commands.run("dial")
+    flaw = {"mechanism": "foreseen-allocation"}
+    strengths = (0.0, 0.25, 0.5, 0.75, 1.0)
+    students = commands.students("one-trial").values()
+    class_of_40 = [answer.before_and_after for answer in students]
+    guessed = [answer.guessed_right for answer in students]
+    return {
+        "certain": exact.certain_share(4),
+        "guessed_right": exact.guessed_right(4),
+        "certain_6": exact.certain_share(6),
+        "guessed_right_percent": float(100 * exact.guessed_right(4)),
+        "students_guessed_percent": Number(mean(guessed), stdev(guessed) / 40**0.5, 40),
+        **{
+            f"odds_ratio_{100 * s:.0f}": dial.number("estimate_mean", strength=s, **flaw).ratio
+            for s in strengths
+        },
+        "significant_0": dial.number("power", strength=0.0, **flaw).percent,
+        "significant_100": dial.number("power", strength=1.0, **flaw).percent,
+        "students_lower": sum(one["reported"][0] < one["planned"][0] for one in class_of_40),
+        "students_below_1_before": sum(one["planned"][0] < 1 for one in class_of_40),
+        "students_below_1_after": sum(one["reported"][0] < 1 for one in class_of_40),
+        "picture": dial.picture("bias"),
+    }
+
+
+if __name__ == "__main__":
+    main(answers, Path(__file__).parent)
