@@ -559,6 +559,9 @@ class PlannedBias:
         )
         for name, value, influence in bars:
             here = replace(blank, measure=Measure.ATTRIBUTION, mechanism=name)
+            if name == bars[0][0]:  # of the trials without flaws alone
+                failed = int(nothing.results.failed[:, -1].sum())
+                here = replace(here, n_replicates=nothing.n, n_failed=failed)
             yield replace(here, value=value, mcse=_error(influence))
         if len(flaws) > 1:
             alone = [by_set[frozenset((flaw,))] for flaw in flaws]
