@@ -23,12 +23,13 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.catalogue import conduct_paths
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
-from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
+from trialsim.protocol.conduct import RIGOROUS, BestOfAnalyses, Conduct, Mechanism
 from trialsim.protocol.conduct_rules import WITHOUT_IT, why_not
 from trialsim.protocol.endpoints import (
     AnySummary,
     Better,
     BinaryEndpoint,
+    MeasuredTest,
     OutcomeEndpoint,
     ResponseEndpoint,
     Summary,
@@ -172,6 +173,9 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
     problems += [Problem(*found, "--conduct", conduct.id) for found in refused]
     factors = [factor.id for factor in resolved.template.nature.factors]
     problems += conduct_problems(protocol, conduct, factors)
+    problems += [
+        Problem(*found, "--conduct", conduct.id) for found in _unmeasured(resolved, conduct)
+    ]
     if resolved.template.nature.intercurrent_events:
         remedy = "Choose a variant without them."
         problems.append(
@@ -181,6 +185,17 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         problems += [Problem(*found, "--conduct", conduct.id) for found in _unforeseen(resolved)]
     if problems:
         raise RequestError(problems)
+
+
+def _unmeasured(resolved: ResolvedTemplate, conduct: Conduct) -> Iterator[tuple[str, str]]:
+    """Find a further test that needs a baseline where none is measured."""
+    flaw, primary = conduct.best_of, resolved.template.protocol.primary
+    own = resolved.template.nature.outcomes.get(primary.id)
+    if isinstance(flaw, BestOfAnalyses) and flaw.acts and not getattr(own, "baseline", None):
+        needs = [t for t in flaw.tests if isinstance(t, MeasuredTest) and t.needs_baseline]
+        if needs:
+            rule = f"names {', '.join(needs)}, which needs a baseline"
+            yield rule, f"State one under nature.outcomes.{primary.id}, or leave it out."
 
 
 def _with_flaw(mechanism: Mechanism) -> list[str]:
@@ -419,7 +434,7 @@ class PlannedBias:
             flaw,
             results.rejected[:, -1],
             evidence(results, self.job.plans[0])[:, -1],
-            self.job.plans[0].n_total,
+            results.enrolled[:, -1],
             Luck(Streams(seed), block, (0, self.job.block_width)),
             results.p_value[:, -1],
         )

@@ -197,7 +197,7 @@ class PlannedTrial:
             flaw,
             found.results.rejected[:, -1],
             evidence(found.results, plan)[:, -1],
-            plan.n_total,
+            found.results.enrolled[:, -1],
             luck,
             found.results.p_value[:, -1],
         )
