@@ -29,10 +29,12 @@ from trialsim.protocol.endpoints import (
     AnySummary,
     Better,
     BinaryEndpoint,
+    CompetingEndpoint,
     MeasuredTest,
     OutcomeEndpoint,
     ResponseEndpoint,
     Summary,
+    TimeToEventEndpoint,
 )
 from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.load import load_conduct
@@ -349,7 +351,7 @@ class PlannedBias:
         cited = [reference.evidence for reference in self.resolved.template.observed]
         return StudyResult(
             rows=tuple(rows),
-            texts={"interactions": told} if (told := self._interactions(rows)) else {},
+            texts=self._texts(rows),
             warnings=(*cautions_about(cited, self.resolved.evidence), *self._cautions()),
             n_replicates=replicates,
         )
@@ -446,16 +448,18 @@ class PlannedBias:
     def _looked_into(
         self, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
     ) -> list[dict[Conduct, LookedInto]]:
-        """Return, per truth, what the records of the first n trials say; empty of other kinds."""
-        if not self._is_counted:
+        """Return, per truth, what the records of the first n trials say; empty without events."""
+        if not self._has_events:
             return [{} for _ in found]
         shown = [{p: own.results for p, own in one.items() if self._is_shown(p)} for one in found]
         return look_into(self.job, shown, seed, n)
 
     @property
-    def _is_counted(self) -> bool:
-        """Whether a trial is a 2 x 2 table."""
-        return isinstance(self.job.protocol.primary, BinaryEndpoint | ResponseEndpoint)
+    def _has_events(self) -> bool:
+        """Whether so many of 1,000 patients have an event by the read-out."""
+        primary = self.job.protocol.primary
+        events = BinaryEndpoint | ResponseEndpoint | TimeToEventEndpoint | CompetingEndpoint
+        return isinstance(primary, events)
 
     def _is_shown(self, profile: Conduct) -> bool:
         """Whether it has lines of its own: no flaw, one, or all."""
@@ -476,7 +480,7 @@ class PlannedBias:
         )
         arms = (protocol.control.id, protocol.experimental.id)
         if looked:
-            yield from true_rows(truth.risks_on(plan.day, plan.counted), blank, arms)
+            yield from true_rows(self._true_risks(truth), blank, arms)
         base = found[self.profiles[0]]
         for profile, own in found.items():
             names = [str(m) for m in profile.mechanisms] if profile is not self.profiles[0] else []
@@ -493,6 +497,12 @@ class PlannedBias:
                 yield from looked[profile].rows(own.out, here, arms)
         if not self.only:
             yield from self._shares(found, theta, blank)
+
+    def _true_risks(self, truth: Truth) -> tuple[float, float]:
+        """Return those of the event by the read-out, under control and under treatment."""
+        plan = self.job.plans[0]
+        outcome = truth.outcome(plan.endpoint)
+        return outcome.arms if outcome else truth.risks_on(plan.day, plan.counted)
 
     def _one(
         self, own: Reported, base: Reported, theta: float, summary: AnySummary, blank: Row
@@ -556,6 +566,21 @@ class PlannedBias:
             influence += (len(flaws) - 1) * nothing.influence
             here = replace(blank, measure=Measure.FLAW_INTERACTION, mechanism="all")
             yield replace(here, value=beyond, mcse=_error(influence))
+
+    def _texts(self, rows: Sequence[Row]) -> dict[str, str]:
+        texts = {"interactions": told} if (told := self._interactions(rows)) else {}
+        primary, day = self.job.protocol.primary, self.job.plans[0].day
+        if isinstance(primary, TimeToEventEndpoint | CompetingEndpoint):
+            texts["per 1,000"] = (
+                f"Per 1,000: events by day {day:g}, estimated with censoring (Kaplan-Meier; Aalen-"
+                "Johansen where another event may preclude it) from what each trial read."
+            )
+        elif not self._has_events:
+            texts["per 1,000"] = (
+                f"Per 1,000: no events, since {primary.kind} is no event that a patient has or has "
+                "not by a day."
+            )
+        return texts
 
     def _interactions(self, rows: Sequence[Row]) -> str:
         """Say whether flaws together do more than the sum of what each does alone."""
