@@ -137,11 +137,13 @@ def _bias_calibration(
 def synthesise(options: argparse.Namespace) -> None:
     """Simulate a literature, and pool it by stratum."""
     from trialsim.engine.run import check_request
+    from trialsim.figures.one_literature import literature_figures
     from trialsim.figures.synthesis import synthesis_figure
     from trialsim.protocol.load import literature_of, load_literature
     from trialsim.report.literature_table import check_place
     from trialsim.report.synthesis_screen import synthesis_screen
     from trialsim.studies.literature_trials import simulated_literatures
+    from trialsim.studies.one_literature import ONE_LITERATURE, one_literature
     from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
 
     if options.students is not None:
@@ -172,14 +174,18 @@ def synthesise(options: argparse.Namespace) -> None:
     stated = literature.model_dump(mode="json", exclude_none=True)
     used = {p.id: p.model_dump(mode="json", exclude_none=True) for p in planned.profiles}
     arguments = arguments_of(options, literature=stated, conduct=used, **given)
-    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    two = one_literature(planned, options.seed) if len(planned.sets) > 1 else None
+    texts = {ONE_LITERATURE: two.in_words()} if two else {}
+    kept = replace(result, texts={**result.texts, **texts})
+    document = Document.of_study(resolved, kept, arguments, options.seed, command="synthesise")
     shown = synthesis_screen(planned, result, options.seed, program_name())
     if options.export:
         literatures = simulated_literatures(planned, options.replicates, options.seed)
         shown += _exported(literatures, options)
 
     def figures() -> Figures:
-        return {"gap": synthesis_figure(planned, result)} if planned.observed else {}
+        drawn = {"gap": synthesis_figure(planned, result)} if planned.observed else {}
+        return {**drawn, **literature_figures(two)} if two else drawn
 
     hand_over(options, document, shown, folder, figures, started)
 
