@@ -300,6 +300,7 @@ def _published_synthesis(options: argparse.Namespace) -> None:
     from trialsim.protocol.published_trials import read_trials, recorded_trials, split_from_word
     from trialsim.report.published_synthesis_screen import published_synthesis_screen
     from trialsim.report.published_table import how_to_pool_in_r, write_published_table
+    from trialsim.studies.published_models import with_models
     from trialsim.studies.published_synthesis import PublishedSynthesis
 
     check_request(1, options.seed)
@@ -308,7 +309,7 @@ def _published_synthesis(options: argparse.Namespace) -> None:
     table = Path(options.literature) if options.literature else None
     found = read_trials(table, resolved) if table else recorded_trials(resolved, options.records)
     planned = PublishedSynthesis(resolved, found, split_from_word(options.split))
-    result = planned.result()
+    result = with_models(planned)
     folder = run_folder(resolved, options)
     given: dict[str, Any] = {"observed": table is None, "record": options.records}
     if table:
