@@ -443,6 +443,9 @@ class Measure(StrEnum):
     TAU2 = "tau2"  # variance between studies, of logarithms where a ratio
     PREDICTION = "prediction"  # where the true effect of a further study lies
     ESTIMATE_WITHOUT = "estimate_without"  # pooled without the study in `evidence`
+    ESTIMATE_BY_MODEL = "estimate_by_model"  # pooled, by the estimator and interval in `analysis`
+    TAU2_BY_MODEL = "tau2_by_model"  # by the estimator in `analysis`
+    ESTIMATE_CUMULATIVE = "estimate_cumulative"  # pooled up to and with the study in `evidence`
     STUDIES_MISSING = "studies_missing"  # as trim and fill has it
     CERTAINTY = "certainty"  # of the evidence; never rated here
     STRENGTH_NEEDED = "strength_needed"  # of a flaw, to give a published ratio

@@ -28,7 +28,8 @@ def test_property_the_screen_places_what_was_published_and_says_what_it_cannot_s
     folded = [line for line in done.stdout.splitlines() if " more: " not in line]
     assert max(map(len, folded)) <= 80
     drawn = sorted(p.name for p in tmp_path.rglob("figures/*"))
-    assert drawn == ["gap.png", "gap.svg"]
+    names = ("gap", "literature", "literatureforest")
+    assert drawn == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
 
 
 def test_property_the_document_is_the_same_again_and_another_for_another_split(trialsim, tmp_path):
@@ -102,6 +103,11 @@ def test_regression_a_simulated_literature_has_its_section_of_the_report(trialsi
     (line,) = [one for one in page.splitlines() if "| ratio of the two: median" in one]
     assert [f"{row['value']:.3f} +-" in line for row in found] == [True] * 3
     assert "0.41 (0.24 to 0.68)" in page
+    lines = document["texts"]["one literature"].splitlines()
+    assert len(lines) == 11
+    for line in lines:
+        trial, _, found = line.partition(": ")
+        assert f"| {trial} | {' | '.join(found.split('; '))} |" in page
 
 
 def test_property_literatures_are_exported_with_how_r_pools_one(trialsim, tmp_path):

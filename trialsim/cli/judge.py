@@ -138,11 +138,13 @@ def _bias_calibration(
 def synthesise(options: argparse.Namespace) -> None:
     """Simulate a literature, and pool it by stratum."""
     from trialsim.engine.run import check_request
+    from trialsim.figures.one_literature import literature_figures
     from trialsim.figures.synthesis import synthesis_figure
     from trialsim.protocol.load import literature_of, load_literature
     from trialsim.report.literature_table import check_place
     from trialsim.report.synthesis_screen import synthesis_screen
     from trialsim.studies.literature_trials import simulated_literatures
+    from trialsim.studies.one_literature import ONE_LITERATURE, one_literature
     from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
 
     if options.students is not None:
@@ -173,14 +175,18 @@ def synthesise(options: argparse.Namespace) -> None:
     stated = literature.model_dump(mode="json", exclude_none=True)
     used = {p.id: p.model_dump(mode="json", exclude_none=True) for p in planned.profiles}
     arguments = arguments_of(options, literature=stated, conduct=used, **given)
-    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    two = one_literature(planned, options.seed) if len(planned.sets) > 1 else None
+    texts = {ONE_LITERATURE: two.in_words()} if two else {}
+    kept = replace(result, texts={**result.texts, **texts})
+    document = Document.of_study(resolved, kept, arguments, options.seed, command="synthesise")
     shown = synthesis_screen(planned, result, options.seed, program_name())
     if options.export:
         literatures = simulated_literatures(planned, options.replicates, options.seed)
         shown += _exported(literatures, options)
 
     def figures() -> Figures:
-        return {"gap": synthesis_figure(planned, result)} if planned.observed else {}
+        drawn = {"gap": synthesis_figure(planned, result)} if planned.observed else {}
+        return {**drawn, **literature_figures(two)} if two else drawn
 
     hand_over(options, document, shown, folder, figures, started)
 
@@ -295,6 +301,7 @@ def _published_synthesis(options: argparse.Namespace) -> None:
     from trialsim.protocol.published_trials import read_trials, recorded_trials, split_from_word
     from trialsim.report.published_synthesis_screen import published_synthesis_screen
     from trialsim.report.published_table import how_to_pool_in_r, write_published_table
+    from trialsim.studies.published_models import with_models
     from trialsim.studies.published_synthesis import PublishedSynthesis
 
     check_request(1, options.seed)
@@ -303,7 +310,7 @@ def _published_synthesis(options: argparse.Namespace) -> None:
     table = Path(options.literature) if options.literature else None
     found = read_trials(table, resolved) if table else recorded_trials(resolved, options.records)
     planned = PublishedSynthesis(resolved, found, split_from_word(options.split))
-    result = planned.result()
+    result = with_models(planned)
     folder = run_folder(resolved, options)
     given: dict[str, Any] = {"observed": table is None, "record": options.records}
     if table:

@@ -50,7 +50,7 @@ def _lines(planned: PublishedSynthesis) -> list[_Line]:
     weights = whole.weights()[0]
     found: list[_Line] = []
     for stratum, own in planned.strata:
-        found.append(_Line("heading", f"{planned.split}: {stratum.label}"))
+        found.append(_Line("heading", f"{planned.split_name}: {stratum.label}"))
         chosen = [i for i, inside in enumerate(stratum.chosen) if inside]
         found += [_study_line(planned, whole, i, weights) for i in chosen]
         found.append(_pooled_line(f"  {own.main}", own, own.common))
@@ -213,8 +213,8 @@ def _title(planned: PublishedSynthesis) -> str:
     one = whole.common
     ends = (float(one.estimate[0]), float(one.lower[0]), float(one.upper[0]))
     if not np.isfinite(ends).all():
-        return f"{n} published studies; no pooled estimate."
-    return f"{n} published studies, pooled by {whole.main}: {_interval(whole, ends)}."
+        return f"{n} {planned.what} studies; no pooled estimate."
+    return f"{n} {planned.what} studies, pooled by {whole.main}: {_interval(whole, ends)}."
 
 
 def funnel_panel(axes: Axes, planned: PublishedSynthesis) -> Axes:
@@ -242,7 +242,7 @@ def funnel_panel(axes: Axes, planned: PublishedSynthesis) -> Axes:
     axes.set_ylim(deepest, 0.0)
     axes.set_ylabel("standard error" + (" of the logarithm" if _is_ratio(whole) else ""))
     if len(groups) > 1:
-        axes.legend(title=str(planned.split), frameon=False, loc="upper left", fontsize=9)
+        axes.legend(title=planned.split_name, frameon=False, loc="upper left", fontsize=9)
     if _is_ratio(whole):
         ratio_axis(axes)
     return axes

@@ -10,7 +10,13 @@ from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.published_synthesis import Method, PublishedSynthesis
 from trialsim.trial import StudyResult
 
-__all__ = ["NOT_ADVICE", "SynthesisTable", "published_synthesis_screen", "synthesis_tables"]
+__all__ = [
+    "NOT_ADVICE",
+    "SynthesisTable",
+    "model_tables",
+    "published_synthesis_screen",
+    "synthesis_tables",
+]
 
 _Row = Mapping[str, Any]
 _LONG = ("who says so", "why not")
@@ -87,6 +93,45 @@ def synthesis_tables(rows: Sequence[_Row], observed: Sequence[_Row]) -> list[Syn
     return found
 
 
+def model_tables(rows: Sequence[_Row]) -> list[SynthesisTable]:
+    """Return what a screen has no room for: every model, and the studies added one by one.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As in the document.
+    """
+    by_model = [r for r in rows if r["measure"] == "estimate_by_model"]
+    if not by_model:
+        return []
+    scale = by_model[0]["scale"]
+    tau2 = {r["analysis"]: r for r in rows if r["measure"] == "tau2_by_model"}
+    lines = []
+    for row in by_model:
+        estimator, _, interval = row["analysis"].partition(", ")
+        between = tau2.get(estimator, {}).get("value")
+        lines.append(
+            (
+                estimator,
+                "-" if between is None else _short(between),
+                interval,
+                row.get("why") or _interval(row),
+            )
+        )
+    header = ("variance between", "tau2", "interval", f"{_SHORT[scale]} (95% CI)")
+    found = [SynthesisTable("Every model", header, tuple(lines))]
+    added = [r for r in rows if r["measure"] == "estimate_cumulative"]
+    methods = list(dict.fromkeys(r["analysis"] for r in added))
+    by = {(r["evidence"], r["analysis"]): r for r in added}
+    lines_added = tuple(
+        (name, *(_interval(by[name, method]) for method in methods))
+        for name in dict.fromkeys(r["evidence"] for r in added)
+    )
+    caption = f"Studies added one by one, in the order given: {scale} (95% CI)"
+    own_header = ("up to and with", *(_brief(method) for method in methods))
+    return [*found, SynthesisTable(caption, own_header, lines_added)]
+
+
 def _studies(observed: Sequence[_Row], scale: str) -> SynthesisTable:
     lines: list[tuple[str, ...]] = []
     for name in dict.fromkeys(r["evidence"] for r in observed if r["measure"] == "weight"):
@@ -127,6 +172,7 @@ def _status(row: _Row) -> str:
 
 def _pooled(rows: Sequence[_Row], scale: str) -> SynthesisTable:
     lines = []
+    reasons: dict[str, list[str]] = {}
     for method in Method:
         own = [r for r in rows if r.get("analysis") == method]
         estimate = next((r for r in own if r["measure"] == "estimate"), None)
@@ -134,9 +180,15 @@ def _pooled(rows: Sequence[_Row], scale: str) -> SynthesisTable:
             continue
         p = next(r for r in own if r["measure"] == "p_value")
         why = estimate.get("why")
-        lines.append((method.value, why or _interval(estimate), "" if why else _p(p["value"])))
+        lines.append((method.value, _interval(estimate), "-" if why else _p(p["value"])))
+        if why:
+            reasons.setdefault(why, []).append(method.value)
+    notes = [f"No estimate by {'; '.join(names)}: {why}." for why, names in reasons.items()]
     return SynthesisTable(
-        "Pooled", ("method", f"{_SHORT[scale]} (95% CI)", "P"), tuple(lines), tuple(_spread(rows))
+        "Pooled",
+        ("method", f"{_SHORT[scale]} (95% CI)", "P"),
+        tuple(lines),
+        (*notes, *_spread(rows)),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import unescape
 
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
-from trialsim.report.published_synthesis_screen import NOT_ADVICE, synthesis_tables
+from trialsim.report.published_synthesis_screen import NOT_ADVICE, model_tables, synthesis_tables
 from trialsim.report.run_reader import FinishedRun
 
 __all__ = ["published_synthesis_section"]
@@ -40,6 +40,8 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             yield grid
         for note in one.notes:
             yield Paragraph(note)
+    for one in model_tables(run.document["rows"]):
+        yield Grid(one.caption, one.header, one.lines)
     for text in run.document["texts"].values():
         yield Paragraph(text)
     for warning in run.document["warnings"]:

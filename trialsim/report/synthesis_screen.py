@@ -136,5 +136,17 @@ def _legend(result: StudyResult, seed: int) -> str:
         "'below' is where what was published falls among simulated literatures, ties counting "
         "half. A trial that is not published is followed by another of its kind, so that every "
         f"literature has as many. {result.n_replicates:,} literatures per column, seed {seed}; "
-        "+- is one Monte Carlo standard error."
+        f"+- is one Monte Carlo standard error.{_without_estimate(result)}"
     )
+
+
+def _without_estimate(result: StudyResult) -> str:
+    """Say in how many literatures nothing could be pooled, at worst; they are left out."""
+    worst: dict[str, int] = {}
+    for row in result.rows:
+        if row.analysis in (MANTEL_HAENSZEL, REML) and row.n_failed:
+            worst[row.analysis] = max(worst.get(row.analysis, 0), row.n_failed)
+    if not worst:
+        return " Every literature could be pooled."
+    told = "; ".join(f"by {way} up to {n:,}" for way, n in worst.items())
+    return f" Without a pooled estimate, and left out of a column: {told}."

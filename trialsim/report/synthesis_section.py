@@ -52,8 +52,10 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             drawing = None
         else:
             yield grid
-    for told in run.document["texts"].values():
-        yield Paragraph(told)
+    yield from _one_literature(run, number)
+    for about, told in run.document["texts"].items():
+        if about != _ONE_LITERATURE:
+            yield Paragraph(told)
     yield Paragraph(
         f"{rows[-1]['n_replicates']:,} literatures per column; +- is one Monte Carlo standard "
         "error. Odds ratios are pooled over the trials published; a trial that is not published is "
@@ -94,6 +96,24 @@ def _lines(rows: Sequence[_Row], sets: Sequence[str]) -> Iterator[tuple[str, ...
                 yield f"{name}: {words}", *cells(told)
 
 
+def _one_literature(run: FinishedRun, number: int) -> Iterator[Block]:
+    """Yield the first literature without flaws and with, as funnels and a forest."""
+    told = run.document["texts"].get(_ONE_LITERATURE)
+    if not told:
+        return
+    lines = []
+    for line in told.splitlines():
+        trial, _, found = line.partition(": ")
+        lines.append((trial, *found.split("; ")))
+    header = ("Trial", "Rigorous: events/patients", "With flaws", "Before it, not published")
+    grid = Grid("One literature twice, the same luck", header, tuple(lines))
+    for name in ("literature", "literatureforest"):
+        if drawing := run.svgs.get(name):
+            words = unescape(drawing.partition("</desc>")[0].rpartition(">")[2])
+            yield Drawing(f"{name}-{number}", drawing, words, grid)
+
+
+_ONE_LITERATURE = "one literature"
 _PARTS = ("median", "q025", "q975")
 
 

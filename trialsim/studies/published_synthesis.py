@@ -216,6 +216,16 @@ class PublishedSynthesis:
     split: SplitBy | None = None
 
     @property
+    def split_name(self) -> str:
+        """What it is split by; empty where it is not."""
+        return str(self.split or "")
+
+    @property
+    def what(self) -> str:
+        """What its studies are."""
+        return "published"
+
+    @property
     def pooled(self) -> PooledStudies:
         """All studies."""
         return pool_studies(self.trials)

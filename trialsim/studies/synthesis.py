@@ -577,8 +577,9 @@ def _pooled(
     at = log(seen.value) if seen else None
     fixed, random = by
     for way, estimate in ((MANTEL_HAENSZEL, fixed.estimate), (REML, random.estimate)):
-        here = replace(blank, analysis=way)
-        for row in _distribution(found.known(estimate), at, "odds ratio", here):
+        known = found.known(estimate)
+        here = replace(blank, analysis=way, n_failed=len(estimate) - len(known))
+        for row in _distribution(known, at, "odds ratio", here):
             places = row.measure is Measure.PERCENTILE
             yield replace(row, evidence=name or None) if places else row
 
