@@ -120,6 +120,10 @@ def test_analytic_hands_are_two_six_and_eight(told):
     for looks in ("1", "5", "10"):
         assert near(answers[f"significant_{looks}"], answers[f"exact_{looks}"])
     assert [round(answers[f"expected_hands_{k}"]) for k in ("1", "5", "10")] == [2, 6, 8]
+    hands = [answers[f"hands_{looks}"] for looks in ("1", "5", "10")]
+    assert hands == sorted(hands)  # who stops at one of five looks stops at one of ten
+    shown = (HERE / "sheets" / "3-peeking-teacher.html").read_text(encoding="utf-8")
+    assert re.findall(r"<td><strong>(\d+)</strong>", shown) == [str(n) for n in hands]
     fewest, most = map(int, answers["spread_5"].split(" to "))
     assert fewest <= answers["hands_5"] <= most
 
@@ -170,7 +174,7 @@ def test_property_a_sheet_asks_before_it_answers(name, told):
     assert "<h2>Answers" not in student
     assert student.index('class="guess"') < student.index("<pre>")
     assert "<h2>Answers" in slides
-    for heading in ("Time plan", "What to say", "What classes answer", "Answers", "Misunderst"):
+    for heading in ("Time plan", "What to say", "Guesses to expect", "Answers", "Misunderst"):
         assert f"<h2>{heading}" in teacher
     assert "cannot" in teacher
     assert "±" in teacher
