@@ -210,6 +210,15 @@ def test_property_a_lesson_uses_no_shell(name):
         assert not any("/" in word or "\\" in word for word in words)
 
 
+def test_regression_a_lesson_runs_as_a_script_from_anywhere(tmp_path):
+    script = HERE / "2-early-deaths" / "answers.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert re.search(r"^half_left_out: 0\.49\d* . 0\.002\d* \(4,000 trials\)$", done.stdout, re.M)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("page", "width", "height"),
     [("student", 210, 297), ("teacher", 210, 297), ("slides", 338.7, 190.5)],

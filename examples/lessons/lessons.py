@@ -80,11 +80,11 @@ class Answer:
         (row,) = rows
         return Number(row["value"], row.get("mcse") or 0.0, row.get("n_replicates") or 0)
 
-    def picture(self, name: str) -> str:
-        """Return a figure as an image that is part of the page."""
+    def picture(self, name: str, what: str) -> str:
+        """Return a figure as an image that is part of the page; `what` says what it shows."""
         (svg,) = (found for key, found in self.figures.items() if key.startswith(name))
         coded = base64.b64encode(svg).decode("ascii")
-        return f'<img class="figure" alt="{name}" src="data:image/svg+xml;base64,{coded}">'
+        return f'<img class="figure" alt="{what}" src="data:image/svg+xml;base64,{coded}">'
 
     @property
     def before_and_after(self) -> dict[str, tuple[float, bool]]:

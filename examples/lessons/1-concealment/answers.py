@@ -36,7 +36,7 @@ def answers(commands: Commands) -> dict[str, Any]:
         "students_lower": sum(one["reported"][0] < one["planned"][0] for one in class_of_40),
         "students_below_1_before": sum(one["planned"][0] < 1 for one in class_of_40),
         "students_below_1_after": sum(one["reported"][0] < 1 for one in class_of_40),
-        "picture": dial.picture("bias"),
+        "picture": dial.picture("bias", "The odds ratio falls as the dial turns from 0 to 1"),
     }
 
 

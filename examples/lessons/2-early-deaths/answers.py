@@ -27,7 +27,7 @@ def answers(commands: Commands) -> dict[str, Any]:
         "exact_mean": exp(exact.log_odds_ratio_after_exclusion(200, 0.3, 0.5)),
         "students_significant_before": sum(one["planned"][1] for one in class_of_40),
         "students_significant_after": sum(one["reported"][1] for one in class_of_40),
-        "picture": dial.picture("bias"),
+        "picture": dial.picture("bias", "The odds ratio falls with the share left out"),
     }
 
 
