@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from trialsim.protocol.catalogue import schema_paths
@@ -52,7 +53,7 @@ WALKED = [ROOT / "docs" / "contribute" / "a-template.md", ROOT / "docs" / "dosin
 _FENCE = re.compile(r"```(\w+)(?: (\S+))?\n(.*?)```", flags=re.DOTALL)
 
 
-def retold(page: Path) -> str:
+def retold(page: Path, run: Callable[[list[str], str], str] | None = None) -> str:
     """Return a page as its own commands tell it now.
 
     Blocks that name a file are written, blocks of a console are run, one after another in an empty
@@ -67,15 +68,16 @@ def retold(page: Path) -> str:
             if language != "console":
                 return block[0]
             commands = [line for line in text.splitlines() if line.startswith("$ ")]
-            told = "".join(f"{line}\n{_printed(line[2:], folder)}" for line in commands)
+            tell = run or printed
+            told = "".join(f"{c}\n{tell(shlex.split(c[2:]), folder)}" for c in commands)
             return f"```console\n{told}```"
 
         return _FENCE.sub(again, page.read_text(encoding="utf-8"))
 
 
-def _printed(command: str, folder: str) -> str:
+def printed(words: list[str], folder: str) -> str:
     """Return what a command prints; of one that is refused, why."""
-    program, *words = shlex.split(command)
+    program, *words = words
     there = Path(sys.executable)
     there = there if program == "python" else there.with_name(program)
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -42,13 +43,39 @@ def needs(what: str, present: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def trialsim():
-    """Run the installed command in a process of its own."""
-    command = Path(sys.executable).with_name("trialsim")
+def trialsim(tmp_path_factory):
+    """Run a command in a process of its own, from a program that has imported already."""
+    command = str(Path(sys.executable).with_name("trialsim"))
+    if not hasattr(os, "fork"):
+        return lambda *words, cwd, **more: _started(command, words, cwd, more)
+    at = tmp_path_factory.mktemp("commands")
+    out, err = at / "stdout", at / "stderr"
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "warm_start.py"), command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        requests, answers = server.stdin, server.stdout
 
-    def run(*words: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(command), *words], cwd=cwd, capture_output=True, text=True, timeout=300, **more
-        )
+        def run(*words: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+            if more.keys() - {"check"}:  # another environment is known only to a new process
+                return _started(command, words, cwd, more)
+            given = {"words": words, "cwd": str(cwd), "stdout": str(out), "stderr": str(err)}
+            print(json.dumps(given), file=requests, flush=True)
+            status = int(answers.readline())
+            told = (path.read_text(encoding="utf-8") for path in (out, err))
+            return subprocess.CompletedProcess([command, *words], status, *told)
 
-    return run
+        yield run
+        requests.close()
+
+
+def _started(
+    command: str, words: tuple[str, ...], cwd: Path, more: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [command, *words], cwd=cwd, capture_output=True, text=True, timeout=300, **more
+    )

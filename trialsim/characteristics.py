@@ -177,6 +177,16 @@ def _scale(summary: AnySummary) -> str:
     return f"log {summary}" if summary.is_ratio else str(summary)
 
 
+def _model_se(se: Floats, scale: str) -> Characteristic:
+    n, variances = len(se), se**2
+    if n < 2:  # of a rank test where every treated patient beats every control, none is known
+        why = f"{n} of the replicates have a standard error"
+        return Characteristic(Measure.MODEL_SE, None, None, n, scale=scale, why=why)
+    model = sqrt(float(variances.mean()))
+    error = sqrt(float(variances.var(ddof=1)) / (4 * n * model**2)) if model else 0.0
+    return Characteristic(Measure.MODEL_SE, model, error, n, scale=scale)
+
+
 def _estimates(
     results: LookResults, ok: NDArray[np.bool_], theta: float, summary: AnySummary
 ) -> Iterator[Characteristic]:
@@ -188,10 +198,7 @@ def _estimates(
     yield Characteristic(
         Measure.EMPIRICAL_SE, empirical, empirical / sqrt(2 * (n - 1)), n, scale=scale
     )
-    variances = se**2
-    model = sqrt(float(variances.mean()))
-    model_mcse = sqrt(float(variances.var(ddof=1)) / (4 * n * model**2)) if model else 0.0
-    yield Characteristic(Measure.MODEL_SE, model, model_mcse, n, scale=scale)
+    yield _model_se(se[np.isfinite(se)], scale)
     covered = (results.lower[ok, -1] <= theta) & (theta <= results.upper[ok, -1])
     yield proportion(Measure.COVERAGE, covered)
     squared = (estimate - theta) ** 2

@@ -460,6 +460,11 @@ class Measure(StrEnum):
     RISK_WITHOUT_LOSS = "risk_without_loss"  # true, were nobody lost and no visit missed
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
     COST = "cost"  # in `unit`
+    ESTIMATE_IMBALANCED = "estimate_imbalanced"  # mean, of trials whose arms differ at entry
+    POWER_IMBALANCED = "power_imbalanced"  # P(reject in favour of treatment) in such trials
+    EVENT_CHANCE = "event_chance"  # that at least one patient has a safety event; exact
+    EVENTS_EXPECTED = "events_expected"  # of a safety endpoint; exact
+    UPPER_IF_NONE = "upper_if_none"  # limit of a safety risk if no patient has the event; exact
     HAZARD = "hazard"  # fitted to published points, with its profile interval
     DELAY = "delay"  # the same, in `unit`
     FITTED = "fitted"  # what a fit says of a published number
@@ -467,6 +472,9 @@ class Measure(StrEnum):
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
     P_INTERACTION = "p_interaction"  # two-sided, of two strata's pooled effects; median
     GAP_AS_LARGE = "gap_as_large"  # share of literatures whose strata differ as published, or more
+    HANDS = "hands"  # trials of a class that are significant in favour
+    HANDS_AGAINST = "hands_against"  # the same, in favour of the worse arm
+    PUBLISHED = "published"  # trials of a class
     POWER_INTERACTION = "power_interaction"  # P(the test of interaction rejects), in any scenario
     INTERACTION = "interaction"  # effect in a subgroup relative to the first; per SD of a covariate
     SUBGROUP_EFFECTIVE = "subgroup_effective"  # P(some subgroup is significant in favour)

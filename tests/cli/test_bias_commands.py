@@ -44,6 +44,7 @@ def test_property_refusals_have_a_remedy_and_no_traceback(trialsim, tmp_path):
         (("--only", "fate"), "The flaws are"),
         (("--strength", "0:1:0.1"), "needs --only"),
         (("--only", "exclusion", "--strength", "0:2:1"), "each from 0 to 1"),
+        (("--only", "exclusion", "--strength", ""), "each from 0 to 1"),
         (("--only", "as-treated"), "has no flaw of as-treated"),
     ):
         done = trialsim("bias", "sepsis", *more, cwd=tmp_path, check=False)

@@ -68,7 +68,6 @@ def test_property_what_pools_in_r_is_said(trialsim, tmp_path, table):
         (("--observed", "--split", "region"), "must be quality or centres"),
         (("--observed", "--split", "centres"), "all multi-centre"),
         (("--literature", "none.csv"), "does not exist"),
-        (("--export", "x.csv"), "is of published trials"),
     ],
 )
 def test_property_what_cannot_be_pooled_is_refused(

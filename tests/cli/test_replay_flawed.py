@@ -160,6 +160,10 @@ def test_property_figures_are_files_of_the_run_and_in_the_report(trialsim, tmp_p
             "the same patients before and after",
         ):
             assert told in text, (page, told)
+    published = [r for r in document["rows"] if r["measure"] == "estimate_mean"]
+    assert len({row["n_replicates"] for row in published}) > 1
+    for row in published:  # every line with the number of trials it is of
+        assert f" | {row['n_replicates']:,} |\n" in (tmp_path / "r.md").read_text(encoding="utf-8")
     for line in document["texts"]["one trial"].splitlines():
         assert line.partition(": ")[2] in (tmp_path / "r.md").read_text(encoding="utf-8")
     (replayed,) = json.loads(trialsim("replay", "run", "--json", cwd=tmp_path).stdout)[

@@ -102,3 +102,24 @@ def test_regression_a_simulated_literature_has_its_section_of_the_report(trialsi
     (line,) = [one for one in page.splitlines() if "| ratio of the two: median" in one]
     assert [f"{row['value']:.3f} +-" in line for row in found] == [True] * 3
     assert "0.41 (0.24 to 0.68)" in page
+
+
+def test_property_literatures_are_exported_with_how_r_pools_one(trialsim, tmp_path):
+    words = ("synthesise", "sepsis", "--replicates", "150", "--true-or", "0.82", "--out", "run")
+    done = trialsim(*words, "--export", "some.csv", cwd=tmp_path)
+    assert "first 100 of 150 literatures" in done.stdout
+    assert 'read.csv("some.csv")' in done.stdout
+    lines = (tmp_path / "some.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * 100 * 11
+    done = trialsim(*words, "--export", "some.csv", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+    trialsim(*words[:-2], "--export", "each", "--json", cwd=tmp_path)
+    found = trialsim(
+        *("synthesise", "sepsis", "--literature", "each/or-0-82-typical-007.csv", "--json"),
+        cwd=tmp_path,
+    )
+    own = [line for line in lines if line.startswith("7,or-0-82,typical,")]
+    rows = json.loads(found.stdout)["observed"]
+    counts = [row["value"] for row in rows if row["measure"] in ("n_events", "n_patients")]
+    assert counts == [int(cell) for line in own for cell in line.split(",")[4:8]]

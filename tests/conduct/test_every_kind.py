@@ -37,7 +37,15 @@ from trialsim.protocol.conduct import (
     UndeclaredLooks,
 )
 from trialsim.protocol.conduct_rules import acts_on, why_not
-from trialsim.protocol.endpoints import Better, Endpoint
+from trialsim.protocol.endpoints import (
+    Better,
+    BinaryEndpoint,
+    ContinuousEndpoint,
+    CountEndpoint,
+    DaysAliveEndpoint,
+    Endpoint,
+    OrdinalEndpoint,
+)
 from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
 from trialsim.studies.bias import plan_bias
@@ -98,21 +106,44 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def flaws(strength: float) -> dict[Mechanism, Any]:
-    """Every flaw, at one strength."""
-    return {
-        Mechanism.FORESEEN_ALLOCATION: ForeseenAllocation(strength=strength, waiting=3),
-        Mechanism.CO_INTERVENTION: CoIntervention(strength=strength, averts=0.4),
-        Mechanism.HISTORICAL_CONTROLS: HistoricalControls(strength=strength, drift=1.5),
-        Mechanism.EXCLUSION: Exclusion(strength=strength),
-        Mechanism.DIFFERENTIAL_LOSS: DifferentialLoss(strength=strength, lost=CELLS),
-        Mechanism.ASSESSMENT: Assessment(
+def rewriting(strength: float, kind: type) -> tuple[CoIntervention, HistoricalControls, Assessment]:
+    """The flaws that write down another outcome, on the scale of a kind of endpoint."""
+    if issubclass(kind, ContinuousEndpoint):
+        return (
+            CoIntervention(strength=strength, better_sd=0.4),
+            HistoricalControls(strength=strength, drift_sd=0.3),
+            Assessment(strength=strength, better_sd_treated=0.3, better_sd_control=-0.1),
+        )
+    if issubclass(kind, OrdinalEndpoint | DaysAliveEndpoint):
+        return (
+            CoIntervention(strength=strength, odds_ratio=1.5),
+            HistoricalControls(strength=strength, drift=1.5),
+            Assessment(strength=strength, odds_ratio_treated=1.6, odds_ratio_control=0.9),
+        )
+    clears = (1.0, 1.0) if issubclass(kind, CountEndpoint) else (0.98, 0.9)
+    return (
+        CoIntervention(strength=strength, averts=0.4),
+        HistoricalControls(strength=strength, drift=1.5),
+        Assessment(
             strength=strength,
             sensitivity_treated=0.8,
             sensitivity_control=0.95,
-            specificity_treated=0.98,
-            specificity_control=0.9,
+            specificity_treated=clears[0],
+            specificity_control=clears[1],
         ),
+    )
+
+
+def flaws(strength: float, kind: type = BinaryEndpoint) -> dict[Mechanism, Any]:
+    """Every flaw, at one strength."""
+    care, controls, reading = rewriting(strength, kind)
+    return {
+        Mechanism.FORESEEN_ALLOCATION: ForeseenAllocation(strength=strength, waiting=3),
+        Mechanism.CO_INTERVENTION: care,
+        Mechanism.HISTORICAL_CONTROLS: controls,
+        Mechanism.EXCLUSION: Exclusion(strength=strength),
+        Mechanism.DIFFERENTIAL_LOSS: DifferentialLoss(strength=strength, lost=CELLS),
+        Mechanism.ASSESSMENT: reading,
         Mechanism.PER_PROTOCOL: NonAdherence(strength=strength, non_adherent=CELLS),
         Mechanism.AS_TREATED: NonAdherence(strength=strength, non_adherent=CELLS),
         Mechanism.IMMORTAL_TIME: ImmortalTime(
@@ -129,8 +160,9 @@ def flaws(strength: float) -> dict[Mechanism, Any]:
 ON_PATIENTS = [m for m in flaws(0) if m not in (Mechanism.PUBLICATION, Mechanism.EXTENSION)]
 
 
-def only(mechanism: Mechanism, strength: float) -> Conduct:
-    return Conduct(id="own", title="one flaw", **{mechanism.key: flaws(strength)[mechanism]})
+def only(mechanism: Mechanism, strength: float, case: str = "binary") -> Conduct:
+    kind = type(job_of(case).protocol.primary)
+    return Conduct(id="own", title="one flaw", **{mechanism.key: flaws(strength, kind)[mechanism]})
 
 
 @cache
@@ -200,9 +232,9 @@ def test_property_strength_0_gives_the_same_bytes_for_every_flaw(case):
     for mechanism in ON_PATIENTS:
         if why_not(mechanism, job_of(case).protocol):
             continue
-        assert analysed(case, batch, only(mechanism, 0.0)).same_as(plain), mechanism
+        assert analysed(case, batch, only(mechanism, 0.0, case)).same_as(plain), mechanism
         if mechanism is not Mechanism.UNDECLARED_LOOKS:  # whose z is that of looks
-            assert analysed(case, batch, only(mechanism, NEVER)).same_as(plain), mechanism
+            assert analysed(case, batch, only(mechanism, NEVER, case)).same_as(plain), mechanism
     for strength in (0.0, NEVER):
         still = drawn(case, ForeseenAllocation(strength=strength))
         assert same(arrays(batch), arrays(still))
@@ -216,7 +248,7 @@ def test_property_no_flaw_changes_a_latent_outcome_and_each_changes_the_result(c
     for mechanism in ON_PATIENTS:
         if mechanism is Mechanism.FORESEEN_ALLOCATION or why_not(mechanism, job_of(case).protocol):
             continue
-        found = analysed(case, batch, only(mechanism, 0.8))
+        found = analysed(case, batch, only(mechanism, 0.8, case))
         assert same(before, arrays(batch)), mechanism
         assert not found.same_as(plain), mechanism
         assert found.failed.mean() < 0.02, mechanism
@@ -287,7 +319,7 @@ def test_property_what_has_no_meaning_is_refused_by_name_with_a_remedy(kind, mec
     file, settings = CASES[case]
     resolved = load_template(str(CORPUS / "valid" / f"{file}.yaml"), settings=settings)
     with pytest.raises(RequestError) as refused:
-        plan_bias(resolved, only(mechanism, 0.5))
+        plan_bias(resolved, only(mechanism, 0.5, case))
     (problem,) = refused.value.problems
     assert mechanism.value.replace("-", " ") in problem.rule.replace("-", " ")
     assert problem.remedy

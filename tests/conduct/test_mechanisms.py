@@ -39,8 +39,9 @@ from trialsim.protocol.conduct import (
     Strength,
     UndeclaredLooks,
 )
-from trialsim.protocol.load import load_template
+from trialsim.protocol.load import load_conduct, load_template
 from trialsim.streams import Streams
+from trialsim.studies.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults
 
 CELLS = {
@@ -152,6 +153,13 @@ def test_analytic_expected_odds_ratio_of_each_flaw(mechanism, strength):
     assert abs(log(odds_ratio(found) / odds_ratio(expected))) < 4 * error
 
 
+@pytest.mark.parametrize("risk", [0.0, 1.0])
+def test_regression_a_certain_outcome_does_not_drift(risk):
+    whole = replace(records(), control_risk=risk)
+    flaw = HistoricalControls(strength=1, drift=1.5)
+    assert historical_controls(whole, flaw, luck()) is whole
+
+
 def test_analytic_excluding_a_share_of_events_multiplies_the_odds_ratio_by_the_rest():
     expected = expected_cells(Mechanism.EXCLUSION, 0.15, 0.2, 0.3)
     whole = expected_cells(Mechanism.EXCLUSION, 0.0, 0.2, 0.3)
@@ -210,6 +218,45 @@ def test_property_knowing_the_next_assignment_sends_the_better_prognosis_to_trea
     assert gap[Foresight.NEXT_ASSIGNMENT] > gap[Foresight.PAST_ASSIGNMENTS] > 0.1
 
 
+@given(st.integers(1, 5), st.integers(0, 999), st.floats(-100, 100), st.sampled_from(Foresight))
+def test_regression_the_origin_of_prognosis_picks_nobody(n_strata, seed, origin, knows):
+    own = lists(n_strata, seed)
+    merit = np.random.default_rng(seed + 1).integers(-50, 50, size=own.assigned.shape) / 8
+    merit -= merit.mean(axis=0)
+    flaw = ForeseenAllocation(strength=1, waiting=3, knows=knows)
+    chance = Luck(Streams(seed), 0, own.assigned.shape)
+    here, there = (foreseen(own, m, flaw, chance) for m in (merit, merit + origin))
+    assert (here == there).mean() > 0.99  # all but ties that rounding breaks
+
+
+def test_regression_blocks_of_several_sizes_open_where_the_lists_open(monkeypatch):
+    seen = []
+
+    def looked_at(own, merit, flaw, luck):
+        seen.append(own)
+        return foreseen(own, merit, flaw, luck)
+
+    monkeypatch.setattr("trialsim.engine.conducted.foreseen", looked_at)
+    whole = job("sepsis", RIGOROUS)  # blocks of 4 and 6 in 44 strata
+    few = "protocol.allocation={method: permuted-blocks, block_sizes: [2, 6]}"
+    one_list = job("sepsis", RIGOROUS, settings=(*SMALL, few))
+    for own in (whole, one_list):
+        draw_patients(own, 1, 0, frozenset(), ForeseenAllocation(strength=0.5))
+    for own in seen:
+        for stratum in range(own.n_strata):
+            here = own.strata == stratum
+            lead = np.cumsum(np.where(here, np.where(own.assigned, 1, -1), 0), axis=0)
+            before = np.vstack([np.zeros_like(lead[:1]), lead[:-1]])
+            assert (before[here & own.opens] == 0).all()
+        guess = guesses(own)
+        right = np.where(guess == 0, 0.5, guess == np.where(own.assigned, 1, -1)).mean()
+        assert right > 0.55
+    whole_blocks = [b + (4**b / comb(2 * b, b) - 1) / 2 for b in (1, 3)]
+    # Sizes are drawn alike, so of 8 patients in blocks of 2 and 6 as many guesses are right.
+    expected = sum(whole_blocks) / 8
+    assert right == pytest.approx(expected, abs=0.01)  # the last block may be cut
+
+
 @given(st.floats(0.05, 0.95), st.floats(0.01, 0.2))
 def test_property_strengths_between_trials_have_the_mean_and_sd_stated(mean, sd):
     if sd >= sqrt(mean * (1 - mean)):
@@ -231,6 +278,18 @@ def test_analytic_the_filter_publishes_what_it_should():
     always = PublicationFilter(strength=1, always_from=100)
     assert published(always, rejected, z, 100, many).all()
     assert not published(always, rejected, z, 99, many)[~rejected].any()
+
+
+def test_regression_every_block_of_trials_has_its_own_luck_of_being_published():
+    planned = plan_bias(load_template("sepsis"), load_conduct("poor"), only=Mechanism.PUBLICATION)
+    filtered = planned.conduct.at(Mechanism.PUBLICATION, 0.5)
+    found, *_ = simulate_block(planned.job, 1, 0)
+    none = replace(found[0], rejected=np.zeros_like(found[0].rejected))
+    first, second, other = (
+        planned._published(filtered, none, seed, block) for seed, block in ((1, 0), (1, 1), (2, 0))
+    )
+    for one in (second, other):
+        assert abs((first == one).mean() - 0.5) < 4 * sqrt(0.25 / len(first))
 
 
 def profile(strength: float) -> Conduct:

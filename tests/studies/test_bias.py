@@ -119,6 +119,18 @@ def test_property_severity_assumed_for_steering_is_said(poor):
     assert any("nothing to pick by" in str(w) for w in result.warnings)
 
 
+def test_property_every_number_of_a_profile_is_told_with_its_source_or_as_assumed(poor):
+    told = poor[1].texts["profile"]
+    assert "exclusion: strength 0.15 (SD 0.05) [assumed]" in told
+    assert "waiting 2" in told
+    pragmatic = load_conduct("pragmatic").in_words()
+    assert "treated unfavourable 0.06 [akl-2012]" in pragmatic
+    assert "averts 0.2 [assumed]" in pragmatic
+    assert not load_conduct("rigorous").in_words()
+    dial = planned(load_conduct("poor"), only=Mechanism.EXCLUSION, strengths=(0.0, 0.5))
+    assert "strength" not in dial.result(replicates=128, seed=1).texts["profile"]
+
+
 def test_property_rigorous_trials_are_those_of_simulate():
     resolved = load_template("sepsis", settings=(*TOTAL, "nature.severity_slope=1"))
     plan = plan_bias(resolved, load_conduct("poor"), ["or-082"])

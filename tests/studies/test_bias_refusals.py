@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import pytest
 
+from conftest import CORPUS
 from trialsim.errors import ProtocolError, RequestError, SimulationError
+from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.studies.bias import plan_bias
+from trialsim.trial import Measure
+
+SMALL = ("protocol.sample_size={total: 120}",)
 
 _BY = (
     "{treated_unfavourable: 0.2, treated_favourable: 0.1, control_unfavourable: 0.1,"
@@ -224,3 +231,61 @@ def test_property_a_bound_on_p_that_no_trial_meets_publishes_nothing(tmp_path):
     planned = plan_bias(resolved, profile(tmp_path, text), ["no-effect"])
     with pytest.raises(SimulationError, match="a weaker filter"):
         planned.result(replicates=256, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [("delayed-effect", "every-flaw"), ("chronic-hepatitis-b", "poor"), ("sepsis", "every-flaw")],
+)
+def test_regression_what_is_advised_instead_of_a_refused_profile_can_act(template, name):
+    resolved = load_template(template)
+    with pytest.raises(RequestError) as refused:
+        plan_bias(resolved, load_conduct(name))
+    told = refused.value.problems[-1].remedy
+    flaws = told.partition("--only ")[2].partition(".")[0].split(" or ")
+    profiles = told.partition("--conduct ")[2].partition(".")[0].split(" or ")
+    assert flaws
+    for flaw in flaws:
+        assert plan_bias(resolved, load_conduct(name), only=Mechanism(flaw)).mechanisms
+    assert profiles
+    for other in profiles:
+        assert plan_bias(resolved, load_conduct(other)).mechanisms
+
+
+def test_regression_trials_that_cannot_be_analysed_are_not_called_unpublished(tmp_path):
+    one = "{treated_unfavourable: 1, treated_favourable: 1, control_unfavourable: 0"
+    text = f"differential_loss: {{strength: 1, lost: {one}, control_favourable: 0}}}}"
+    planned = plan_bias(load_template("sepsis", settings=SMALL), profile(tmp_path, text))
+    with pytest.raises(SimulationError, match=r"only 0 of 128 trials .* can be analysed") as failed:
+        planned.result(replicates=128, seed=1)
+    assert "filter" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["Death from any cause", "any-cause deaths", "all-cause Mortality", "died, of any cause"],
+)
+def test_regression_death_is_not_misread_however_it_is_written(tmp_path, event):
+    resolved = load_template(
+        "sepsis", settings=(f"protocol.endpoints.mortality-28d.event={event}",)
+    )
+    text = (
+        "assessment: {strength: 1, sensitivity_treated: 0.9, sensitivity_control: 1, "
+        "specificity_treated: 1, specificity_control: 1}"
+    )
+    with pytest.raises(RequestError, match="cannot be misread"):
+        plan_bias(resolved, profile(tmp_path, text))
+
+
+def test_regression_no_standard_error_anywhere_is_no_number(tmp_path):
+    one = "{treated_unfavourable: 1, treated_favourable: 0, control_unfavourable: 0"
+    text = f"differential_loss: {{strength: 1, lost: {one}, control_favourable: 1}}}}"
+    resolved = load_template(str(CORPUS / "valid" / "days-alive-primary.yaml"))
+    result = plan_bias(resolved, profile(tmp_path, text)).result(replicates=128, seed=1)
+    rows = [r for r in result.rows if r.measure is Measure.MODEL_SE]
+    assert {r.mechanism: r.value is None for r in rows} == {
+        "none": False,
+        "differential-loss": True,
+    }
+    numbers = [n for row in result.rows for n in (row.value, row.mcse) if n is not None]
+    assert all(isfinite(n) for n in numbers)

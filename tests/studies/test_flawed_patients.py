@@ -324,11 +324,11 @@ def test_property_where_nothing_is_known_of_prognosis_it_is_said():
     assert all(r.value is not None and r.mcse > 0 for r in events.values())
 
 
-def test_property_other_kinds_of_endpoint_are_refused_with_a_remedy():
+def test_property_other_kinds_have_no_table_of_two_by_two():
     resolved = load_template("delayed-effect")
     conduct = Conduct(id="own", title="t", exclusion=Exclusion(strength=0.2))
     planned = PlannedBias(resolved, conduct, resolved.scenarios(["at-once"]))
-    assert planned.first_trial(1) is None
-    with pytest.raises(RequestError, match="binary and response") as refused:
-        planned.replay("at-once", 1, 1)
-    assert all(problem.remedy for problem in refused.value.problems)
+    trial = planned.first_trial(1)
+    assert trial.counts_planned is None
+    assert trial.counts_are_reported
+    assert (trial.touched[Mechanism.EXCLUSION] == "left out").any()

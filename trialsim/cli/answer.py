@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from trialsim.engine.blocks import Job
+    from trialsim.protocol.conduct import Conduct, Mechanism
     from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.report.document import Document
     from trialsim.report.run_directory import RunDirectory
@@ -67,6 +68,41 @@ def load(options: argparse.Namespace) -> ResolvedTemplate:
         settings=options.settings,
         evidence_files=options.evidence_files,
     )
+
+
+def flaws_of(
+    options: argparse.Namespace, resolved: ResolvedTemplate
+) -> tuple[Conduct | None, Mechanism | None]:
+    """Return the profile that --conduct, --only and --strength name, and the flaw of --only.
+
+    Without --conduct it is that of `poor`; None where none of the three is given.
+    """
+    from trialsim.errors import Problem, RequestError
+    from trialsim.protocol.conduct import Mechanism
+    from trialsim.protocol.load import load_conduct
+    from trialsim.studies.bias import flaw_from_words
+
+    only = flaw_from_words(options.only) if options.only else None
+    if options.strength is not None:
+        given = f"{options.strength:g}"
+        if only is None:
+            rule, remedy = "needs --only FLAW", "Name the flaw whose dial is turned."
+            raise RequestError(Problem(rule, remedy, "--strength", given))
+        if not 0 < options.strength <= 1:
+            rule, remedy = "must be above 0 and at most 1", "For no flaw leave --only out."
+            raise RequestError(Problem(rule, remedy, "--strength", given))
+    if not (options.conduct or only):
+        return None, None
+    profile = load_conduct(options.conduct or "poor", resolved.evidence)
+    if only and options.strength is not None:
+        if profile.of(only) is None:
+            rule = f"has no {only}"
+            remedy = f"It has {', '.join(profile.mechanisms)}; 'every-flaw' has each."
+            raise RequestError(Problem(rule, remedy, "--conduct", profile.id))
+        profile = profile.at(only, options.strength)
+    if only in profile.mechanisms:  # foresight decides what is known of patients
+        profile = profile.only({only, Mechanism.FORESEEN_ALLOCATION})
+    return profile, only
 
 
 def arguments_of(options: argparse.Namespace, **more: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trialsim.cli.answer import arguments_of, load, say
+from trialsim.cli.answer import arguments_of, flaws_of, load, say
 from trialsim.errors import Problem, RequestError
 from trialsim.report.document import Document
 
@@ -62,7 +62,6 @@ def replay(options: argparse.Namespace) -> None:
 
 def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     """Show a trial before and after its flaws; False where it is one without flaws."""
-    from trialsim.protocol.load import load_conduct
     from trialsim.report.flawed_trial import (
         before_and_after,
         planned_of_run,
@@ -73,7 +72,7 @@ def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     from trialsim.report.text import wrapped
     from trialsim.studies.bias import flaw_from_words, plan_bias
 
-    asked = bool(options.conduct or options.only)
+    asked = bool(options.conduct or options.only or options.strength is not None)
     only = flaw_from_words(options.only) if options.only else None
     seed = 1 if options.seed is None else options.seed
     if (folder / "record.json").is_file():
@@ -87,7 +86,10 @@ def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     else:
         if options.total is not None:
             options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
-        planned = plan_bias(load(options), load_conduct(options.conduct or "poor"))
+        resolved = load(options)
+        profile, only = flaws_of(options, resolved)
+        assert profile is not None  # asked for
+        planned = plan_bias(resolved, profile)
     scenario = options.scenario or planned.only_scenario()
     trial = planned.replay(scenario, seed, options.replicate, only=only)
     written = write_patients(trial, options.out) if options.out else None
@@ -119,6 +121,7 @@ def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:
         ("--set", bool(options.settings)),
         ("--variant", bool(options.variant)),
         ("--kernel", options.kernel is not None),
+        ("--strength", options.strength is not None),
         ("--evidence", bool(options.evidence_files)),
     ):
         if given:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trialsim.cli.answer import (
     Figures,
     arguments_of,
+    flaws_of,
     hand_over,
     load,
     print_out,
@@ -27,6 +30,7 @@ from trialsim.report.document import Document
 if TYPE_CHECKING:
     from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.studies.literature_trials import OneLiterature
 
 
 def bias(options: argparse.Namespace) -> None:
@@ -51,10 +55,11 @@ def bias(options: argparse.Namespace) -> None:
     if options.calibrate or options.outcomes:
         _bias_calibration(options, resolved, only)
         return
-    if options.strength and not only:
+    if options.strength is not None and not only:
         rule, remedy = "needs --only FLAW", "Name the flaw whose dial is turned."
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
-    strengths = strengths_from_words(options.strength or "0:1:0.25") if only else ()
+    words = "0:1:0.25" if options.strength is None else options.strength
+    strengths = strengths_from_words(words) if only else ()
     profile = load_conduct(options.conduct, resolved.evidence)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = run_folder(resolved, options)
@@ -71,7 +76,7 @@ def bias(options: argparse.Namespace) -> None:
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
     trial = planned.first_trial(options.seed)
-    texts = {ONE_TRIAL: before_and_after(planned, trial, options.seed)} if trial else {}
+    texts = {ONE_TRIAL: before_and_after(planned, trial, options.seed)}
     kept = replace(result, texts={**result.texts, **texts})
     document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
     shown = bias_screen(planned, result, options.seed, program_name())
@@ -97,11 +102,11 @@ def _bias_calibration(
     if not options.calibrate:
         rule, remedy = "needs --calibrate", "It says which published ratios are meant."
         raise RequestError(Problem(rule, remedy, "--outcomes", options.outcomes))
-    if options.strength:
+    if options.strength is not None:
         rule = "cannot stand beside --calibrate, which turns the whole dial"
         remedy = "Leave it out; the strengths that published ratios need are the answer."
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
-    profile = load_conduct(options.conduct)
+    profile = load_conduct(options.conduct, resolved.evidence)
     planned = plan_bias_calibration(
         resolved, profile, options.scenarios, only=only, outcomes=options.outcomes
     )
@@ -135,17 +140,23 @@ def synthesise(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.synthesis import synthesis_figure
     from trialsim.protocol.load import literature_of, load_literature
+    from trialsim.report.literature_table import check_place
     from trialsim.report.synthesis_screen import synthesis_screen
+    from trialsim.studies.literature_trials import simulated_literatures
     from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
 
+    if options.students is not None:
+        _class_synthesis(options)
+        return
+    _refuse_without_class(options)
+    options.replicates = 4_000 if options.replicates is None else options.replicates
     if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
         _published_synthesis(options)
         return
-    if options.export:
-        rule, remedy = "is of published trials", "Add --observed, or --literature FILE.csv."
-        raise RequestError(Problem(rule, remedy, "--export", str(options.export)))
     started = time.monotonic()
     check_request(options.replicates, options.seed)
+    if options.export:
+        check_place(options.export)
     resolved = load(options)
     name = options.literature or literature_of(resolved.template.id)
     literature = load_literature(name, resolved.evidence)
@@ -164,11 +175,117 @@ def synthesise(options: argparse.Namespace) -> None:
     arguments = arguments_of(options, literature=stated, conduct=used, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
     shown = synthesis_screen(planned, result, options.seed, program_name())
+    if options.export:
+        literatures = simulated_literatures(planned, options.replicates, options.seed)
+        shown += _exported(literatures, options)
 
     def figures() -> Figures:
         return {"gap": synthesis_figure(planned, result)} if planned.observed else {}
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def _class_synthesis(options: argparse.Namespace) -> None:
+    """Pool the trials that the students of a class replay."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.classroom import class_figure
+    from trialsim.report.class_screen import class_screen
+    from trialsim.report.literature_table import check_place
+    from trialsim.studies.classroom import plan_class
+    from trialsim.studies.literature_trials import class_literatures
+
+    started = time.monotonic()
+    check_request(1, options.seed)
+    _refuse_beside_class(options)
+    if options.export:
+        check_place(options.export)
+    if options.total is not None:
+        options.settings = [*options.settings, f"protocol.sample_size={{total: {options.total}}}"]
+    resolved = load(options)
+    profile, only = flaws_of(options, resolved)
+    planned = plan_class(
+        resolved, options.students, conduct=profile, only=only, scenarios=options.scenarios
+    )
+    folder = run_folder(resolved, options)
+    trials = planned.trials(options.seed)
+    result = planned.result(trials)
+    stated = planned.conduct.model_dump(mode="json", exclude_none=True)
+    arguments = arguments_of(options, scenario=[planned.scenario.id], conduct=stated)
+    arguments["class"] = options.students
+    document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
+    command = _students_command(options, planned.scenario.id)
+    shown = class_screen(planned, result, command, program_name())
+    if options.export:
+        shown += _exported(class_literatures(planned, trials), options)
+
+    def figures() -> Figures:
+        return {"class": class_figure(planned, trials)}
+
+    hand_over(options, document, shown, folder, figures, started)
+
+
+def _exported(literatures: Iterable[OneLiterature], options: argparse.Namespace) -> str:
+    """Write literatures as --export asks; return how R pools the first, and where it is cut."""
+    from trialsim.report.literature_table import how_to_pool_one_in_r, write_literatures
+    from trialsim.report.text import wrapped
+    from trialsim.studies.literature_trials import MOST_EXPORTED
+
+    written = write_literatures(literatures, options.export)
+    say(f"wrote {written.path}: {written.n:,} literatures")
+    cut = ""
+    if (options.replicates or 0) > MOST_EXPORTED:
+        cut = wrapped(
+            f"Exported: the first {MOST_EXPORTED} of {options.replicates:,} literatures of each "
+            "conduct and truth."
+        )
+    return f"\n\n{cut}\nin R:  {how_to_pool_one_in_r(written)}".replace("\n\n\n", "\n\n")
+
+
+def _students_command(options: argparse.Namespace, scenario: str) -> str:
+    """Return what a student types; ``i`` stands for the student's number."""
+    words = ["replay", options.template]
+    words += ["--variant", options.variant] if options.variant else []
+    settings = options.settings[:-1] if options.total is not None else options.settings
+    for name, values in (("--set", settings), ("--evidence", options.evidence_files)):
+        words += [word for value in values for word in (name, str(value))]
+    for name in ("total", "conduct", "only", "strength"):
+        value = getattr(options, name)
+        words += [f"--{name}", f"{value:g}" if name == "strength" else str(value)] if value else []
+    words += ["--scenario", scenario, "--seed", str(options.seed)]
+    return f"{program_name()} {shlex.join(words)} --replicate i"
+
+
+def _refuse_without_class(options: argparse.Namespace) -> None:
+    problems = [
+        Problem("is of a class", "Add --class 40, or leave it out.", f"--{name}", str(value))
+        for name, value in (
+            ("total", options.total),
+            ("conduct", options.conduct),
+            ("only", options.only),
+            ("strength", options.strength),
+            ("scenario", ", ".join(options.scenarios) or None),
+        )
+        if value is not None
+    ]
+    if problems:
+        raise RequestError(problems)
+
+
+def _refuse_beside_class(options: argparse.Namespace) -> None:
+    problems = [
+        Problem("cannot stand beside --class", f"{why}: leave it out.", f"--{name}", str(value))
+        for name, value, why in (
+            ("literature", options.literature, "A class has trials of its own"),
+            ("observed", options.observed or None, "A class has trials of its own"),
+            ("record", ", ".join(options.records) or None, "A class has trials of its own"),
+            ("split", options.split, "Its trials are all of one kind"),
+            ("true-or", options.true_or, "--scenario names the truth"),
+            ("replicates", options.replicates, "There are as many trials as students"),
+        )
+        if value is not None
+    ]
+    if problems:
+        raise RequestError(problems)
 
 
 def _published_synthesis(options: argparse.Namespace) -> None:

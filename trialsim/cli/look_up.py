@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.cli.answer import arguments_of, load
@@ -14,6 +15,7 @@ from trialsim.report.document import Document, warnings_as_rows
 
 if TYPE_CHECKING:
     from trialsim.protocol.evidence import EvidenceRecord
+    from trialsim.protocol.file_kinds import FileKind
     from trialsim.protocol.resolved import ResolvedTemplate
 
 
@@ -37,37 +39,22 @@ All commands: {name} --help""")
 
 def list_templates(options: argparse.Namespace) -> None:
     """Print the shipped protocols."""
-    from trialsim.protocol.catalogue import template_paths
-    from trialsim.protocol.nodes import plain, read_file
+    from trialsim.report.catalogue import catalogue_lines, catalogue_rows
+    from trialsim.report.literature_words import literature_rows, literatures_listed
 
-    rows = []
-    for name, path in template_paths().items():
-        content = plain(read_file(path))
-        rows.append(
-            {
-                "template": name,
-                "title": content["title"],
-                "n_scenarios": len(content["scenarios"]),
-                "n_variants": len(content.get("variants", [])),
-                "n_observed": len(content.get("observed", [])),
-                "setting": content.get("setting", "current"),
-            }
-        )
+    rows = catalogue_rows()
     if options.json:
-        print(Document("list", {}, rows=tuple(rows)).to_json())
+        print(Document("list", {}, rows=(*rows, *literature_rows())).to_json())
         return
-    for row in rows:
-        print(
-            f"{row['template']:20} {row['title']}"
-            f"{' (historical)' if row['setting'] == 'historical' else ''}: "
-            f"{row['n_scenarios']} scenarios, "
-            f"{row['n_variants']} variants, {row['n_observed']} published results"
-        )
+    print(catalogue_lines(rows))
+    print(f"\n{literatures_listed(program_name())}")
     print(f"\nmore: {program_name()} show {rows[0]['template']}")
 
 
 def show(options: argparse.Namespace) -> None:
     """Print one protocol in words."""
+    if _show_literature(options):
+        return
     resolved = load(options)
     if options.json:
         rows = tuple(_flat(resolved.document))
@@ -76,10 +63,33 @@ def show(options: argparse.Namespace) -> None:
         )
         print(document.to_json())
         return
-    from trialsim.report.screen import template_lines
+    from trialsim.report.protocol_screen import template_lines
 
-    print(template_lines(resolved))
+    print(template_lines(resolved, program_name()))
     print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
+
+
+def _show_literature(options: argparse.Namespace) -> bool:
+    """Print a literature, trial by trial; False where the name is not one."""
+    from trialsim.protocol.file_kinds import FileKind, kind_of_file
+    from trialsim.protocol.load import evidence_with, load_literature
+    from trialsim.report.literature_words import literature_screen, literature_trial_rows
+
+    if kind_of_file(options.template) is not FileKind.LITERATURE:
+        return False
+    if options.settings or options.variant:
+        rule, remedy = "cannot change a literature", "Leave it out; change a copy of the file."
+        raise RequestError(Problem(rule, remedy, "--set" if options.settings else "--variant"))
+    found = load_literature(options.template, evidence_with(options.evidence_files))
+    if options.json:
+        rows = tuple(literature_trial_rows(found))
+        print(Document("show", {"literature": found.id}, rows=rows).to_json())
+        return True
+    print(literature_screen(found))
+    literature = shlex.quote(options.template)
+    template = found.template or "TEMPLATE"
+    print(f"\nrun it: {program_name()} synthesise {template} --literature {literature}")
+    return True
 
 
 def _flat(content: Any, path: str = "") -> Iterator[dict[str, Any]]:
@@ -129,13 +139,21 @@ def new(options: argparse.Namespace) -> None:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Check protocol files; everything that is wrong, at once."""
+    """Check files; everything that is wrong, at once."""
+    from trialsim.protocol.file_kinds import FileKind, kind_of_file
     from trialsim.protocol.load import check_file
 
     problems: list[Problem] = []
     rows = []
     for name in options.files:
         try:
+            kind = kind_of_file(name)
+            if kind is not FileKind.PROTOCOL:
+                words = _checked(kind, name, options)
+                rows.append({"file": name, "verdict": "right", "kind": kind.value})
+                if not options.json:
+                    print(f"{name}: right, {words}")
+                continue
             resolved = check_file(name, options.evidence_files)
         except (ProtocolError, RequestError) as error:
             problems += error.problems
@@ -156,6 +174,25 @@ def check(options: argparse.Namespace) -> int:
     if options.json:
         print(Document("check", {}, rows=tuple(rows)).to_json())
     return 0
+
+
+def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
+    """Load what is no protocol; return what it is."""
+    from trialsim.protocol.file_kinds import FileKind
+    from trialsim.protocol.load import evidence_with, load_conduct, load_literature
+    from trialsim.protocol.published_trials import read_studies
+    from trialsim.report.literature_words import (
+        conduct_checked,
+        literature_checked,
+        table_checked,
+    )
+
+    if kind is FileKind.TABLE:
+        return table_checked(read_studies(Path(name)))
+    evidence = evidence_with(options.evidence_files)
+    if kind is FileKind.CONDUCT:
+        return conduct_checked(load_conduct(name, evidence))
+    return literature_checked(load_literature(name, evidence))
 
 
 def _assumed(resolved: ResolvedTemplate) -> list[str]:

@@ -143,7 +143,7 @@ def _common(
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
 
 
-def _scenarios(parser: argparse.ArgumentParser) -> None:
+def _scenarios(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--scenario",
         action="append",
@@ -371,8 +371,9 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     synthesise.add_argument(
         "--export",
         type=Path,
-        metavar="FILE",
-        help="with published trials: a new .csv file with their effects, as R's metafor reads it",
+        metavar="FILE|DIR",
+        help="a new .csv file with the trials and their effects, as R's metafor and --literature "
+        "read them; DIR: each simulated literature in a file of its own",
     )
     synthesise.add_argument("--split", metavar="ID", help="quality, centres, ... (default: first)")
     synthesise.add_argument(
@@ -381,8 +382,21 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
         help="true odds ratios of all trials, 0.82,0.97,1 (default: those of the literature)",
     )
     synthesise.add_argument(
-        "--replicates", type=_whole, default=4_000, metavar="N", help="literatures (default 4,000)"
+        "--replicates", type=_whole, metavar="N", help="literatures (default 4,000)"
     )
+    classroom = synthesise.add_argument_group("a class that replays one trial each, pooled")
+    classroom.add_argument(
+        "--class", type=_whole, metavar="N", dest="students", help="so many students: 40"
+    )
+    classroom.add_argument("--total", type=_whole, metavar="N", help="so many patients a trial")
+    classroom.add_argument(
+        "--conduct", metavar="PROFILE", help="flaws of this profile or file (default none)"
+    )
+    classroom.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
+    classroom.add_argument(
+        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
+    )
+    _scenarios(classroom)
     synthesise.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     synthesise.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
@@ -542,6 +556,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
     )
     replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
+    replay.add_argument(
+        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
+    )
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")

@@ -104,14 +104,16 @@ def foreseen(
 
     At every enrolment the first candidates in the queue wait. If the recruiter acts, the one is
     enrolled whose prognosis suits the arm guessed for that candidate's stratum best: the best
-    prognosis where treatment is guessed, the worst where control is. Everyone is enrolled in the
-    end, and every list is used in its order.
+    prognosis where treatment is guessed, the worst where control is; between strata, whose is
+    furthest, that way, from the mean of the trial. Everyone is enrolled in the end, and every list
+    is used in its order.
 
     Parameters
     ----------
     lists : AllocationList
     merit : ndarray of float, shape (n_patients, n_reps), or float
-        Prognosis, larger is better; a float, where all are alike, leaves nothing to pick by.
+        Prognosis on any scale, larger is better; a float, where all are alike, leaves nothing to
+        pick by.
     flaw : ForeseenAllocation
     luck : Luck
 
@@ -121,6 +123,7 @@ def foreseen(
     """
     if isinstance(merit, float):
         return lists.assigned
+    standing = merit - merit.mean(axis=0)  # the origin of a scale must not tell strata apart
     n_patients, n_reps = lists.assigned.shape
     known = np.where(lists.assigned, 1, -1).astype(np.int8)
     guess = known if flaw.knows is Foresight.NEXT_ASSIGNMENT else guesses(lists)
@@ -138,7 +141,7 @@ def foreseen(
     for turn in range(n_patients):
         stratum = lists.strata[queue, trial]
         place = in_order[next_place[stratum, trial], trial]
-        suits = guess[place, trial] * merit[queue, trial]
+        suits = guess[place, trial] * standing[queue, trial]
         pick = np.where(acts[turn], suits.argmax(axis=0), 0)
         who, own = queue[pick, trial], stratum[pick, trial]
         treated[who, trial] = lists.assigned[place[pick, trial], trial]

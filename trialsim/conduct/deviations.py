@@ -33,7 +33,8 @@ __all__ = [
 def co_intervention(records: Records, flaw: CoIntervention, luck: Luck) -> Records:
     """Give some treated patients other effective care, which averts unfavourable outcomes.
 
-    The risk among the treated is multiplied by 1 - strength x share averted.
+    The risk among the treated is multiplied by 1 - strength x share averted. Of what is no yes or
+    no, who gets the care has an outcome better by its `size`, with the own luck.
 
     Parameters
     ----------
@@ -45,7 +46,12 @@ def co_intervention(records: Records, flaw: CoIntervention, luck: Luck) -> Recor
     -------
     Records
     """
-    given = luck.strength(Mechanism.CO_INTERVENTION, flaw.strength) * flaw.averts.value
+    strength = luck.strength(Mechanism.CO_INTERVENTION, flaw.strength)
+    if records.worse_by is not None:
+        gets = records.treated & (luck.of_patients(Decision.CO_INTERVENTION) < strength)
+        return replace(records, worse_by=np.where(gets, -flaw.size, 0.0) + records.worse_by)
+    assert flaw.averts is not None  # refused by the rules
+    given = strength * flaw.averts.value
     averted = records.treated & (luck.of_patients(Decision.CO_INTERVENTION) < given)
     return replace(records, unfavourable=records.unfavourable & ~averted)
 
@@ -54,7 +60,9 @@ def historical_controls(records: Records, flaw: HistoricalControls, luck: Luck) 
     """Replace some controls by patients of an earlier time, with other odds of the outcome.
 
     Their marginal odds are those of concurrent controls times the drift: outcomes are turned to
-    the unfavourable one, or from it, with the one probability that does this.
+    the unfavourable one, or from it, with the one probability that does this; odds of 0 or infinity
+    drift nowhere. What is no yes or no is worse in them by the drift's `size`, with the luck of the
+    controls they replace.
 
     Parameters
     ----------
@@ -66,10 +74,16 @@ def historical_controls(records: Records, flaw: HistoricalControls, luck: Luck) 
     -------
     Records
     """
+    strength = luck.strength(Mechanism.HISTORICAL_CONTROLS, flaw.strength)
+    if records.worse_by is not None:
+        earlier = ~records.treated & (luck.of_patients(Decision.HISTORICAL_CONTROLS) < strength)
+        return replace(records, worse_by=np.where(earlier, flaw.size, 0.0) + records.worse_by)
+    assert flaw.drift is not None  # refused by the rules
     risk, odds_ratio = records.control_risk, flaw.drift.value
+    if risk in (0.0, 1.0):
+        return records
     then = risk * odds_ratio / (1 - risk + risk * odds_ratio)
     share = (then - risk) / (1 - risk) if then >= risk else (risk - then) / risk
-    strength = luck.strength(Mechanism.HISTORICAL_CONTROLS, flaw.strength)
     turned = ~records.treated & (luck.of_patients(Decision.HISTORICAL_CONTROLS) < strength * share)
     other = records.unfavourable | turned if then >= risk else records.unfavourable & ~turned
     return replace(records, unfavourable=other)

@@ -12,10 +12,28 @@ from scipy.special import betaincinv
 from trialsim.protocol.conduct import Mechanism, Strength
 from trialsim.streams import Decision, Streams
 
-__all__ = ["Luck", "Records"]
+__all__ = ["Luck", "Reading", "Records"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How events are read. Arrays of shape (n_patients, n_reps).
+
+    Attributes
+    ----------
+    sensitivity, specificity : ndarray of float
+        Probabilities that an event is recorded, and that none is where there was none.
+    luck, place : ndarray of float
+        Uniforms: whether a patient is misread, and where in the follow-up a false event is put.
+    """
+
+    sensitivity: Floats
+    specificity: Floats
+    luck: Floats
+    place: Floats
 
 
 @dataclass(frozen=True)
@@ -27,8 +45,8 @@ class Records:
     treated : ndarray of bool
         The arm a patient is counted in.
     unfavourable : ndarray of bool
-        The outcome as recorded, of what is a yes or no; else whose outcome is worse than
-        `analyse.as_recorded.unfavourable` says, which no flaw rewrites.
+        The outcome as recorded, of what is a yes or no; else whose recorded outcome is the
+        unfavourable one, as `analyse.as_recorded.unfavourable` says.
     included : ndarray of bool
         Who is analysed.
     control_risk : float
@@ -41,6 +59,14 @@ class Records:
     event_days : ndarray of float, or None
         Since entry, of a time to an event, infinity for none seen; None where only that it came by
         the read-out is known.
+    worse_by : ndarray of float, or None
+        How much worse than what happened the outcome is as recorded: SDs of a measurement, log odds
+        of a category, log ratio of a rate or hazard. None of what is a yes or no, which is
+        rewritten itself.
+    reading : Reading or None
+        How events are read, where that is not what happened; of times to an event and of counts.
+    value : ndarray of float, or None
+        As recorded: the measurement, category or count; the day of the event, infinity for none.
     """
 
     treated: Bools
@@ -50,6 +76,14 @@ class Records:
     treated_risk: float = nan
     day: float = nan
     event_days: Floats | None = None
+    worse_by: Floats | None = None
+    reading: Reading | None = None
+    value: Floats | None = None
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether what is no yes or no may be recorded otherwise than it happened."""
+        return self.reading is not None or (self.worse_by is not None and bool(self.worse_by.any()))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from math import nan
 from typing import Any
@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.analyse import binary
-from trialsim.analyse.as_recorded import recorded, rewritten, unfavourable, yes_or_no
+from trialsim.analyse.as_recorded import (
+    event_days,
+    recorded,
+    rewritten,
+    unfavourable,
+    value_of,
+    written_down,
+    yes_or_no,
+)
 from trialsim.analyse.looks import stop
 from trialsim.conduct.allocation import AllocationList, foreseen
 from trialsim.conduct.assessment import misread
@@ -25,16 +33,16 @@ from trialsim.conduct.deviations import (
 )
 from trialsim.conduct.records import Luck, Records
 from trialsim.conduct.reporting import (
-    Alternative,
     alternatives,
     best,
     extending,
     looking_at,
     replaced,
 )
+from trialsim.generate.outcomes import CompetingBatch
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.allocation import block_openings
-from trialsim.kernels.survival import FollowUp, followed
+from trialsim.kernels.survival import FollowUp
 from trialsim.protocol.conduct import (
     AllocationListKind,
     BestOfTimePoints,
@@ -49,7 +57,7 @@ from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams
 from trialsim.trial import AnalysisPlan, Candidates, LookResults, TrialBatch
 
-__all__ = ["conducted", "steered"]
+__all__ = ["carried_out", "conducted", "first_patients", "seen_in", "steered"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -152,19 +160,15 @@ def conducted(
     conduct = plan.conduct
     assert conduct is not None  # the caller looked
     every = _results(batch, plan, truth, luck, levels or {})
-    declared = every[0][0].unfavourable
-    every = [(_carried_out(own, conduct, luck), how) for own, how in every]
     if isinstance(batch, ResponseBatch):
-        batch, analyse = yes_or_no(batch, plan), binary.analyse
+        analyse = binary.analyse
     ways = []
-    for own, how in every:
-        seen = recorded(batch, own.treated, own.included)
-        if own.unfavourable is not declared:
-            seen = rewritten(seen, own.unfavourable, plan.better)
-        ways.append((seen, how))
+    for drawn, first, how in every:
+        steps = [first, *(own for _, own in carried_out(drawn, first, plan, truth, luck))]
+        ways.append((seen_in(drawn, steps[-1], plan, truth, every[0][1]), how))
     flaw, more = conduct.undeclared_looks, conduct.extension
     looks = flaw if flaw and flaw.acts else None
-    planned = [(_first(seen, plan.n_total), how) for seen, how in ways]
+    planned = [(first_patients(seen, plan.n_total), how) for seen, how in ways]
     found = _reported(planned, analyse, conduct, looks, luck)
     if more and more.acts:
         goes_on = extending(found, plan, more, luck)
@@ -178,34 +182,87 @@ def _results(
     truth: Truth,
     luck: Luck,
     levels: Mapping[str, NDArray[np.int64]],
-) -> list[Alternative]:
+) -> list[tuple[Any, Records, AnalysisPlan]]:
     """Return what a result is chosen from, the declared analysis first."""
-    plain = replace(plan, conduct=None)
-    records = _records(yes_or_no(batch, plan), plan, truth)
+    plain, drawn = replace(plan, conduct=None), yes_or_no(batch, plan)
+    records = _records(drawn, plan, truth)
     flaw = plan.conduct.best_of if plan.conduct else None
     if not (flaw and flaw.acts):
-        return [(records, plain)]
+        return [(drawn, records, plain)]
     if isinstance(flaw, BestOfTimePoints) and isinstance(batch, ResponseBatch):
         visits = [replace(plan, visit=plan.visit - back) for back in range(1, flaw.k)]
         others = [_records(yes_or_no(batch, own), own, truth) for own in visits]
-        return [(own, plain) for own in (records, *others)]
-    return alternatives(records, plain, flaw, luck, levels)
+        return [(drawn, own, plain) for own in (records, *others)]
+    return [(drawn, *own) for own in alternatives(records, plain, flaw, luck, levels)]
 
 
-def _carried_out(records: Records, conduct: Conduct, luck: Luck) -> Records:
+def carried_out(
+    batch: Any, records: Records, plan: AnalysisPlan, truth: Truth, luck: Luck
+) -> Iterator[tuple[Mechanism, Records]]:
+    """Let the flaws of the plan's conduct act on records, and yield these after each of them.
+
+    Parameters
+    ----------
+    batch : batch of any kind but response
+        What `records` were written of.
+    records : Records
+    plan : AnalysisPlan
+        With a conduct.
+    truth : Truth
+    luck : Luck
+    """
+    assert plan.conduct is not None  # the caller looked
     for mechanism, act in _ON_RECORDS:
-        if (flaw := conduct.of(mechanism)) and flaw.acts:
-            records = act(records, flaw, luck)
-    return records
+        if not ((flaw := plan.conduct.of(mechanism)) and flaw.acts):
+            continue
+        before, records = records, act(records, flaw, luck)
+        other = records.worse_by is not before.worse_by or records.reading is not before.reading
+        if other and records.is_rewritten:  # later flaws see the outcome as it is written down
+            seen = written_down(batch, records, plan, truth.outcome(plan.endpoint))
+            days, bad = event_days(seen), unfavourable(seen, plan)
+            value = value_of(seen) if days is None else days
+            records = replace(records, unfavourable=bad, event_days=days, value=value)
+        yield mechanism, records
 
 
-def _first(batch: Any, n: int) -> Any:
-    """Return a batch of the first n patients; only what is a yes or no is ever extended."""
-    if not isinstance(batch, TrialBatch) or n in (0, len(batch.assigned)):
+def seen_in(
+    batch: Any, records: Records, plan: AnalysisPlan, truth: Truth, declared: Records
+) -> Any:
+    """Return the batch that records let an analysis see.
+
+    Parameters
+    ----------
+    batch : batch of any kind but response
+    records : Records
+        After all flaws.
+    plan : AnalysisPlan
+    truth : Truth
+    declared : Records
+        Of the declared endpoint without flaws.
+    """
+    if records.worse_by is None:
+        seen = recorded(batch, records.treated, records.included)
+        own = records.unfavourable is declared.unfavourable
+        return seen if own else rewritten(seen, records.unfavourable, plan.better)
+    seen = written_down(batch, records, plan, truth.outcome(plan.endpoint))
+    return recorded(seen, records.treated, records.included)
+
+
+def first_patients(batch: Any, n: int) -> Any:
+    """Return a batch of the first n patients; a time to an event is never extended."""
+    if isinstance(batch, FollowUp) or n in (0, len(batch.assigned)):
         return batch
-    entry = None if batch.entry is None else batch.entry[:n]
-    included = None if batch.included is None else batch.included[:n]
-    return TrialBatch(batch.assigned[:n], batch.events[:, :n], entry, included)
+    if isinstance(batch, TrialBatch):
+        return replace(_patients_of(batch, n), events=batch.events[:, :n])
+    if isinstance(batch, CompetingBatch) and batch.luck is not None:
+        total, which, end = (column[:n] for column in batch.luck)
+        return replace(_patients_of(batch, n), luck=(total, which, end))
+    return _patients_of(batch, n)
+
+
+def _patients_of(batch: Any, n: int) -> Any:
+    arrays = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(batch, **{k: a[:n] for k, a in arrays.items() if isinstance(a, np.ndarray)})
 
 
 def _reported(
@@ -231,15 +288,14 @@ def _reported(
 def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
     """Return what a trial without flaws writes down."""
     bad = unfavourable(batch, plan)
-    risks, days = (nan, nan), None
+    risks, worse_by = (nan, nan), None
     if isinstance(batch, TrialBatch | ResponseBatch):
         control, treated = truth.risks_on(plan.day, plan.counted)
         lower = plan.better is Better.LOWER
         risks = (control, treated) if lower else (1 - control, 1 - treated)
-    if isinstance(batch, FollowUp):
-        time, event = followed(batch)
-        days = np.where(event, time, np.inf)
-    included = getattr(batch, "included", None)
+    else:
+        worse_by = np.zeros(bad.shape)
+    days, included = event_days(batch), getattr(batch, "included", None)
     everyone = np.ones(bad.shape, dtype=bool)
     return Records(
         batch.treated if isinstance(batch, FollowUp) else batch.assigned,
@@ -248,4 +304,6 @@ def _records(batch: Any, plan: AnalysisPlan, truth: Truth) -> Records:
         *risks,
         day=plan.day,
         event_days=days,
+        worse_by=worse_by,
+        value=value_of(batch) if days is None else days,
     )

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.analyse.as_recorded import recorded, written_down, yes_or_no
 from trialsim.analyse.binary import analyse_counts
 from trialsim.conduct.allocation import guessed_right
 from trialsim.conduct.records import Luck, Records
+from trialsim.conduct.reporting import looking_at
 from trialsim.engine.blocks import Job, draw_patients
-from trialsim.engine.conducted import _ON_RECORDS, _records, allocation_list
+from trialsim.engine.conducted import _records, allocation_list, carried_out, first_patients
+from trialsim.engine.endpoint_kinds import EndpointKind, kind_of
 from trialsim.engine.replay import _baseline
 from trialsim.protocol.conduct import (
     RIGOROUS,
@@ -34,12 +37,14 @@ __all__ = [
     "Counts",
     "FlawedBlock",
     "FlawedTrial",
+    "RecordedValues",
     "Step",
     "first_trials",
     "flawed_trial",
     "imbalance",
     "prognosis",
     "reached",
+    "recorded_values",
 ]
 
 Bools = NDArray[np.bool_]
@@ -83,12 +88,33 @@ class Step:
         event = after.unfavourable if better is Better.LOWER else ~after.unfavourable
         turned = np.where(event, "to event", "to no event")
         told = np.where(before.unfavourable != after.unfavourable, turned, "")
+        if before.value is not None and after.value is not None:
+            told = _moved(before, after)
         told = np.where(before.treated != after.treated, other_arm, told)
         if self.listed is not None:
             unpicked = _one(self.listed, column).treated == after.treated
             told = np.where((told != "") & unpicked, np.char.add(told, BY_ITS_LIST), told)
         told = np.where(before.included & ~after.included, "left out", told)
         return np.where(before.included, told, "")
+
+
+def _moved(before: Records, after: Records) -> NDArray[np.str_]:
+    """Say from what to what a recorded value was changed; empty where it was not."""
+    assert before.value is not None
+    assert after.value is not None
+    timed = bool(np.isinf(before.value).any() or np.isinf(after.value).any())
+    same = (before.value == after.value) | (np.isnan(before.value) & np.isnan(after.value))
+    words = [
+        "" if alike else f"from {_said(old, timed=timed)} to {_said(new, timed=timed)}"
+        for alike, old, new in zip(same, before.value, after.value, strict=True)
+    ]
+    return np.array(words, dtype=str)
+
+
+def _said(value: float, *, timed: bool) -> str:
+    if np.isinf(value):
+        return "no event"
+    return f"day {value:.4g}" if timed else f"{value:.4g}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +140,81 @@ class Counts:
         again = analyse_counts(*own, replace(plan, looks=(), conduct=None)).estimate[:, 0]
         there = results.estimate[:, -1]
         return np.asarray((again == there) | (np.isnan(again) & np.isnan(there)))
+
+
+@dataclass(frozen=True)
+class RecordedValues:
+    """What the records of one trial say of each patient. Arrays of shape (n_patients,).
+
+    Attributes
+    ----------
+    columns : dict of str to ndarray
+        By the kind's own names; what is not known is NaN, or empty.
+    analysed : ndarray of bool
+    gives : bool
+        Whether the records give the estimate of the result, to the last digit.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    analysed: Bools
+    gives: bool
+
+
+def recorded_values(
+    block: FlawedBlock, records: Records, plan: AnalysisPlan, column: int, result: LookResults
+) -> RecordedValues:
+    """Return what one trial wrote down of an outcome that is no yes or no, as its result read it.
+
+    Parameters
+    ----------
+    block : FlawedBlock
+        Of one truth.
+    records : Records
+        After all flaws of the plan's conduct; shape (n_patients, n_reps).
+    plan : AnalysisPlan
+    column : int
+        Which trial of the block.
+    result : LookResults
+        What it reports, shape (1, n_looks).
+    """
+    conduct = plan.conduct or RIGOROUS
+    kind, declared = block.kind(plan), replace(plan, conduct=None)
+    flaw, there = conduct.undeclared_looks, np.isnan(result.estimate[0, -1])
+    plans = [declared, looking_at(declared, flaw)] if flaw and flaw.acts else [declared]
+    batch = written_down(
+        block.batch(0, plan, conduct), records, plan, block.truths[0].outcome(plan.endpoint)
+    )
+    whole = recorded(batch, records.treated, np.ones(records.included.shape, dtype=bool))
+    found: tuple[AnalysisPlan, int, int] | None = None
+    for n in dict.fromkeys((plan.n_total, len(records.treated))):
+        seen = first_patients(recorded(batch, records.treated, records.included), n)
+        for own in plans:
+            each = kind.analyse(seen, own).estimate[column]
+            same = np.isnan(each) if there else each == result.estimate[0, -1]
+            if found is None and same.any():
+                found = (own, int(np.flatnonzero(same)[-1 if there else 0]), n)
+    own, look, n = found or (declared, max(len(declared.looks) - 1, 0), plan.n_total)
+    columns = kind.patients(first_patients(whole, n), own, column, look)
+    del columns["treated"]
+    columns.pop("baseline", None)
+    size = len(records.treated)
+    padded = {name: _padded(values, size) for name, values in columns.items()}
+    analysed = records.included[:, column] & (np.arange(size) < len(next(iter(columns.values()))))
+    for name, values in padded.items():
+        if values.dtype.kind == "f" and not name.startswith("visit_"):
+            analysed = analysed & np.isfinite(values)
+    if visits := [name for name in padded if name.startswith("visit_")]:
+        analysed = analysed & np.isfinite(padded[visits[-1]])
+    return RecordedValues(padded, analysed, found is not None)
+
+
+def _padded(values: NDArray[Any], n: int) -> NDArray[Any]:
+    """Return a column for all patients: of those not there yet nothing is known."""
+    missing = n - len(values)
+    if values.dtype.kind in "bi":
+        values = values.astype(float if missing else values.dtype)
+    blank: Any = "not entered yet" if values.dtype.kind == "U" else np.nan
+    return np.concatenate([values, np.full(missing, blank)]) if missing else values
 
 
 class FlawedBlock:
@@ -146,6 +247,15 @@ class FlawedBlock:
         candidates, batches = self._drawn[foresight]
         return candidates, batches
 
+    @property
+    def truths(self) -> tuple[Truth, ...]:
+        """Those of its job."""
+        return self._job.truths
+
+    def kind(self, plan: AnalysisPlan) -> EndpointKind:
+        """Return how the plan's endpoint is analysed."""
+        return kind_of(self._job.protocol, self._job.protocol.endpoint(plan.endpoint))
+
     def planned(self, truth: int, plan: AnalysisPlan) -> Records:
         """Return the records of trials without flaws."""
         return self._records(truth, plan, RIGOROUS)
@@ -160,16 +270,20 @@ class FlawedBlock:
                 listed = self._records(truth, plan, never)
             found.append(Step(Mechanism.FORESEEN_ALLOCATION, records, steered, listed))
             records = steered
-        for mechanism, act in _ON_RECORDS:
-            if (flaw := conduct.of(mechanism)) and flaw.acts:
-                after = act(records, flaw, self._luck)
-                found.append(Step(mechanism, records, after))
-                records = after
+        own, drawn = replace(plan, conduct=conduct), self.batch(truth, plan, conduct)
+        under = self._job.truths[truth]
+        for mechanism, after in carried_out(drawn, records, own, under, self._luck):
+            found.append(Step(mechanism, records, after))
+            records = after
         return found
 
-    def _records(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Records:
+    def batch(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Any:
+        """Return what happens to patients in the arms of trials with these flaws."""
         _, batches = self.drawn(conduct)
-        return _records(batches[truth][plan.endpoint], plan, self._job.truths[truth])
+        return yes_or_no(batches[truth][plan.endpoint], plan)
+
+    def _records(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Records:
+        return _records(self.batch(truth, plan, conduct), plan, self._job.truths[truth])
 
 
 def reached(records: Records, results: LookResults) -> Bools:
@@ -228,10 +342,10 @@ class FlawedTrial:
         Its flaws.
     planned, reported : LookResults
         What the trial finds without flaws and with them; arrays of shape (1, 1).
-    counts_planned, counts_reported : Counts
-        Their 2 x 2 tables.
+    counts_planned, counts_reported : Counts or None
+        Their 2 x 2 tables; None where an outcome is no yes or no.
     counts_are_reported : bool
-        Whether the table gives the estimate reported; not where that is chosen among several.
+        Whether the records give the estimate reported; not where that is chosen among several.
     imbalance_planned, imbalance_reported : float or None
         Prognosis of the treated less that of controls, in SDs, among those analysed.
     touched : mapping of Mechanism to ndarray of str, shape (n_patients,)
@@ -249,8 +363,8 @@ class FlawedTrial:
     conduct: Conduct
     planned: LookResults
     reported: LookResults
-    counts_planned: Counts
-    counts_reported: Counts
+    counts_planned: Counts | None
+    counts_reported: Counts | None
     counts_are_reported: bool
     imbalance_planned: float | None
     imbalance_reported: float | None
@@ -273,7 +387,7 @@ def flawed_trial(
     Parameters
     ----------
     job : Job
-        Of the study, with a binary or response endpoint.
+        Of the study.
     truth : Truth
         One of its truths.
     conduct : Conduct
@@ -293,15 +407,33 @@ def flawed_trial(
     first = block.planned(0, plan)
     steps = block.steps(0, plan, conduct)
     before, after = _one(first, column), _one(steps[-1].after if steps else first, column)
-    planned_in = reached(_wide(before), results[0])[:, 0]
-    reported_in = reached(_wide(after), results[1])[:, 0]
-    counts_planned = Counts.of(_wide(before), planned_in[:, None], plan.better)
-    counts_reported = Counts.of(_wide(after), reported_in[:, None], plan.better)
-    recruited = np.arange(len(reported_in)) < plan.n_total
-    are_reported = bool(counts_reported.gives(results[1], plan)[0])
-    if not are_reported:  # how many the chosen result read says nothing of the declared one
-        reported_in = after.included & recruited
+    recruited = np.arange(len(before.treated)) < plan.n_total
+    counts: tuple[Counts | None, Counts | None] = (None, None)
+    values: dict[str, NDArray[Any]] = {}
+    if before.worse_by is None:
+        planned_in = reached(_wide(before), results[0])[:, 0]
+        reported_in = reached(_wide(after), results[1])[:, 0]
         counts_reported = Counts.of(_wide(after), reported_in[:, None], plan.better)
+        are_reported = bool(counts_reported.gives(results[1], plan)[0])
+        if not are_reported:  # how many the chosen result read says nothing of the declared one
+            reported_in = after.included & recruited
+            counts_reported = Counts.of(_wide(after), reported_in[:, None], plan.better)
+        counts = (Counts.of(_wide(before), planned_in[:, None], plan.better), counts_reported)
+    else:
+        seen = [
+            recorded_values(block, records, replace(plan, conduct=own), column, result)
+            for records, own, result in (
+                (first, RIGOROUS, results[0]),
+                (steps[-1].after if steps else first, conduct, results[1]),
+            )
+        ]
+        planned_in, reported_in = (one.analysed for one in seen)
+        are_reported = seen[1].gives
+        late = any("why_not_seen" in one.columns for one in seen)
+        for when, one in zip(("planned", "reported"), seen, strict=True):
+            if late:
+                one.columns.setdefault("why_not_seen", np.full(len(planned_in), ""))
+            values |= {f"{name}_{when}": value for name, value in one.columns.items()}
     arms = (protocol.control.id, protocol.experimental.id)
     touched = {step.mechanism: step.told(column, arms, plan.better) for step in steps}
     if Mechanism.UNDECLARED_LOOKS in conduct.mechanisms:
@@ -318,6 +450,7 @@ def flawed_trial(
         patients["prognosis_sd"] = own
     patients |= _seen("planned", before, planned_in, arms, plan.better)
     patients |= _seen("reported", after, reported_in, arms, plan.better)
+    patients |= values
     patients |= {mechanism.key: told for mechanism, told in touched.items()}
     patients["touched_by"] = _joined(touched, len(before.treated))
     apart = [
@@ -331,8 +464,8 @@ def flawed_trial(
         conduct=conduct,
         planned=results[0],
         reported=results[1],
-        counts_planned=counts_planned,
-        counts_reported=counts_reported,
+        counts_planned=counts[0],
+        counts_reported=counts[1],
         counts_are_reported=are_reported,
         imbalance_planned=apart[0],
         imbalance_reported=apart[1],
@@ -363,9 +496,12 @@ def _seen(
     when: str, records: Records, who: Bools, arms: tuple[str, str], better: Better
 ) -> dict[str, NDArray[Any]]:
     event = records.unfavourable if better is Better.LOWER else ~records.unfavourable
+    name, outcome = ("event", event)
+    if records.worse_by is not None:
+        name, outcome = "unfavourable", records.unfavourable
     return {
         f"arm_{when}": np.array(arms)[records.treated.astype(int)],
-        f"event_{when}": event,
+        f"{name}_{when}": outcome,
         f"analysed_{when}": who,
     }
 
@@ -378,18 +514,23 @@ def _joined(touched: Mapping[Mechanism, NDArray[np.str_]], n: int) -> NDArray[np
 
 def first_trials(records: Records, n: int) -> Records:
     """Return the records of the first n trials of a block."""
-    return replace(records, **{name: getattr(records, name)[:, :n] for name in _BY_PATIENT})
+    return _picked(records, (slice(None), slice(n)))
 
 
 def _one(records: Records, column: int) -> Records:
     """Return one trial's records, arrays of shape (n_patients,)."""
-    parts = {name: getattr(records, name)[:, column] for name in _BY_PATIENT}
-    return replace(records, **parts)
+    return _picked(records, (slice(None), column))
 
 
 def _wide(records: Records) -> Records:
     """Return the records of one trial as those of many, arrays of shape (n_patients, 1)."""
-    return replace(records, **{name: getattr(records, name)[:, None] for name in _BY_PATIENT})
+    return _picked(records, (slice(None), None))
 
 
-_BY_PATIENT = ("treated", "unfavourable", "included")
+def _picked(records: Records, where: tuple[Any, ...]) -> Records:
+    every = {name: getattr(records, name) for name in _BY_PATIENT}
+    parts: dict[str, Any] = {n: a if a is None else a[where] for n, a in every.items()}
+    return replace(records, **parts)
+
+
+_BY_PATIENT = ("treated", "unfavourable", "included", "event_days", "worse_by", "value")

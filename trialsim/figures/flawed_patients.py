@@ -108,7 +108,8 @@ class Mark:
     x : float
         Prognosis in SDs, larger is better; the patient's number where nothing is known of it.
     planned, reported : int
-        Rows: 0 and 1 the treated with the event and without, 2 and 3 controls, 4 not analysed.
+        Rows: 0 and 1 the treated with the event and without (of what is no yes or no, with the
+        unfavourable outcome and without), 2 and 3 controls, 4 not analysed.
     treated_planned, treated_reported : bool
     flaws : tuple of str
         Which touched the patient.
@@ -145,7 +146,14 @@ def _row(seen: dict[str, Any], when: str, index: int, experimental: str) -> int:
     if not seen[f"analysed_{when}"][index]:
         return _LEFT_OUT
     control = seen[f"arm_{when}"][index] != experimental
-    return 2 * int(control) + int(not seen[f"event_{when}"][index])
+    own = seen[_first_row(seen, when)][index]
+    return 2 * int(control) + int(not own)
+
+
+def _first_row(seen: dict[str, Any], when: str) -> str:
+    """Return the column of the upper row of an arm: the event, or the unfavourable outcome."""
+    name = f"unfavourable_{when}"
+    return name if name in seen else f"event_{when}"
 
 
 def trial_figure(planned: PlannedBias, trial: FlawedTrial) -> tuple[Figure, str]:
@@ -161,14 +169,17 @@ def trial_figure(planned: PlannedBias, trial: FlawedTrial) -> tuple[Figure, str]
     marks = marks_of(trial, protocol)
     touching = [m for m in trial.conduct.mechanisms if any(str(m) in k.flaws for k in marks)]
     arms = (protocol.experimental.id, protocol.control.id)
-    labels = [f"{arm},\n{what}" for arm in arms for what in ("event", "no event")]
+    counted = trial.counts_planned is not None
+    rows = ("event", "no event") if counted else ("unfavourable", "not so")
+    labels = [f"{arm},\n{what}" for arm in arms for what in rows]
     known = "prognosis_sd" in trial.patients
     told = []
     with house_style():
         figure = new_figure(10.4, 5.2)
         both = figure.subplots(1, 2, sharex=True, sharey=True)
         for axes, when in zip(both, ("planned", "reported"), strict=True):
-            told.append(_panel(axes, marks, when, touching, known=known))
+            panel = _panel(axes, marks, when, touching, known=known)
+            told.append(panel if counted else panel.replace("the event", "an unfavourable outcome"))
             axes.set_title(f"as {when}: {_estimate(planned, trial, when)}", loc="left", fontsize=10)
             axes.set_yticks(range(5), [*labels, "not analysed"])
             axes.set_ylim(4.6, -0.6)

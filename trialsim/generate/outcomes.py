@@ -91,7 +91,10 @@ class MeasuredBatch:
 
 @dataclass(frozen=True)
 class OrderedBatch:
-    """Categories as assigned, from 0; shape (n_patients, n_reps). `included`: who is analysed."""
+    """Categories as assigned, from 0; shape (n_patients, n_reps). `included`: who is analysed.
+
+    `luck` is the uniform a category came from, of this and the next.
+    """
 
     assigned: Bools
     category: Ints
@@ -99,6 +102,7 @@ class OrderedBatch:
     days: bool
     entry: Floats | None = None
     included: Bools | None = None
+    luck: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -109,16 +113,21 @@ class CountedBatch:
     count: Ints
     days: Floats
     entry: Floats | None = None
+    luck: Floats | None = None
 
 
 @dataclass(frozen=True)
 class CompetingBatch:
-    """Days to what came first, as assigned: 0 nothing, 1 the event, 2 the competing one."""
+    """Days to what came first, as assigned: 0 nothing, 1 the event, 2 the competing one.
+
+    `luck` is what that came from: cumulative hazard, uniform of the cause, end of follow-up.
+    """
 
     assigned: Bools
     time: Floats
     cause: Ints
     day: float
+    luck: tuple[Floats, Floats, Floats] | None = None
 
 
 OutcomeBatch = TrialBatch | MeasuredBatch | OrderedBatch | CountedBatch | CompetingBatch | FollowUp
@@ -175,15 +184,17 @@ def draw_outcome(
                 category_of(luck, np.array(arm)) for arm in (truth.control, truth.treated)
             )
             category = np.where(assigned, treated, control)
-            return OrderedBatch(assigned, category, len(truth.control), truth.days, entry)
+            n = len(truth.control)
+            return OrderedBatch(assigned, category, n, truth.days, entry, luck=luck)
         case CountTruth():
             days = np.full(assigned.shape, truth.days)
             if truth.loss:
                 lost = streams.generator(Decision.LEAVING, block, name)
                 days = np.minimum(days, lost.standard_exponential(assigned.shape) / truth.loss)
             mean = days * np.where(assigned, truth.treated, truth.control)
-            count = count_of(uniform_of(latent), mean, truth.dispersion)
-            return CountedBatch(assigned, count, days, entry)
+            luck = uniform_of(latent)
+            count = count_of(luck, mean, truth.dispersion)
+            return CountedBatch(assigned, count, days, entry, luck)
         case CompetingTruth():
             return _competing(name, truth, latent, assigned, streams, block)
         case LifetimeTruth():
@@ -302,4 +313,5 @@ def _competing(
     if truth.loss:
         lost = streams.generator(Decision.LEAVING, block, name).standard_exponential(time.shape)
         end = np.minimum(end, lost / truth.loss)
-    return CompetingBatch(assigned, *followed_until(time, cause, end), truth.day)
+    seen = followed_until(time, cause, end)
+    return CompetingBatch(assigned, *seen, truth.day, (total, which, end))

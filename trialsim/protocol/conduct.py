@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from enum import StrEnum
-from math import sqrt
+from math import inf, log, sqrt
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -121,6 +122,26 @@ class Probability(SourcedNumber):
     value: _Probability
 
 
+class Size(SourcedNumber):
+    """How much better a measurement becomes, in SDs of the read-out; at least 0."""
+
+    value: Annotated[Number, Field(ge=0, le=10)]
+
+
+class Drift(SourcedNumber):
+    """How far measurements are moved, in SDs of the read-out; of either sign."""
+
+    value: Annotated[Number, Field(ge=-10, le=10)]
+
+
+def _exactly_one(flaw: Frozen, *keys: str) -> None:
+    if sum(getattr(flaw, key) is not None for key in keys) != 1:
+        raise broken(
+            f"must have exactly one of {', '.join(keys)}",
+            "State the one that fits the kind of endpoint: docs/protocol-format.md.",
+        )
+
+
 class ByArmAndOutcome(Frozen):
     """Probabilities that differ by arm and by whether the outcome is the unfavourable one."""
 
@@ -161,10 +182,27 @@ class ForeseenAllocation(_Flaw):
 class CoIntervention(_Flaw):
     """Unblinded carers give some treated patients other effective care as well.
 
-    `strength` is the share of treated patients who get it.
+    `strength` is the share of treated patients who get it. How good it is stands in one key, by the
+    kind of endpoint.
     """
 
-    averts: Probability  # share of unfavourable outcomes that it averts
+    averts: Probability | None = None  # share of the unfavourable outcomes, or of a hazard or rate
+    better_sd: Size | None = None  # of a measurement
+    odds_ratio: Ratio | None = None  # of a better category
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        _exactly_one(self, "averts", "better_sd", "odds_ratio")
+        return self
+
+    @property
+    def size(self) -> float:
+        """How much better it makes an outcome: SDs, log odds, or less of a log hazard or rate."""
+        if self.averts:
+            return -log(1 - self.averts.value) if self.averts.value < 1 else inf
+        if self.better_sd:
+            return self.better_sd.value
+        return log(self.odds_ratio.value) if self.odds_ratio else 0.0
 
 
 class HistoricalControls(_Flaw):
@@ -173,7 +211,22 @@ class HistoricalControls(_Flaw):
     `strength` is the share of controls who are historical.
     """
 
-    drift: Ratio  # odds ratio of the unfavourable outcome, historical v concurrent controls
+    # historical v concurrent controls: odds ratio of the unfavourable outcome or of a worse
+    # category, ratio of hazards or rates
+    drift: Ratio | None = None
+    drift_sd: Drift | None = None  # how much worse a measurement was
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        _exactly_one(self, "drift", "drift_sd")
+        return self
+
+    @property
+    def size(self) -> float:
+        """How much worse an outcome was: SDs, or a log odds, hazard or rate ratio."""
+        if self.drift_sd:
+            return self.drift_sd.value
+        return log(self.drift.value) if self.drift else 0.0
 
 
 class Exclusion(_Flaw):
@@ -197,13 +250,52 @@ class DifferentialLoss(_Flaw):
 class Assessment(_Flaw):
     """An assessor who knows the arm reads outcomes differently; of the unfavourable outcome.
 
-    `strength` 1 has these sensitivities and specificities, 0 no misreading.
+    `strength` 1 has these sensitivities and specificities, 0 no misreading. A measurement or a
+    category is read better in an arm than it is.
     """
 
-    sensitivity_treated: Probability
-    sensitivity_control: Probability
-    specificity_treated: Probability
-    specificity_control: Probability
+    sensitivity_treated: Probability | None = None
+    sensitivity_control: Probability | None = None
+    specificity_treated: Probability | None = None
+    specificity_control: Probability | None = None
+    better_sd_treated: Drift | None = None  # of a measurement
+    better_sd_control: Drift | None = None
+    odds_ratio_treated: Ratio | None = None  # of reading a better category
+    odds_ratio_control: Ratio | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        stated = {name for name in _READINGS if getattr(self, name) is not None}
+        if stated not in (set(form) for form in _FORMS):
+            raise broken(
+                "must state one way of reading, whole",
+                f"State {'; or '.join(', '.join(form) for form in _FORMS)}.",
+            )
+        return self
+
+    @property
+    def of_events(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Sensitivities and specificities, each of the treated and of controls; 1 left out."""
+        of = (1.0 if own is None else own.value for own in (getattr(self, n) for n in _FORMS[0]))
+        sees_treated, sees_control, clears_treated, clears_control = of
+        return (sees_treated, sees_control), (clears_treated, clears_control)
+
+    @property
+    def better_by(self) -> tuple[float, float] | None:
+        """How much better the treated and controls are read: SDs or log odds; None of events."""
+        if self.better_sd_treated and self.better_sd_control:
+            return self.better_sd_treated.value, self.better_sd_control.value
+        if self.odds_ratio_treated and self.odds_ratio_control:
+            return log(self.odds_ratio_treated.value), log(self.odds_ratio_control.value)
+        return None
+
+
+_FORMS = (
+    ("sensitivity_treated", "sensitivity_control", "specificity_treated", "specificity_control"),
+    ("better_sd_treated", "better_sd_control"),
+    ("odds_ratio_treated", "odds_ratio_control"),
+)
+_READINGS = tuple(name for form in _FORMS for name in form)
 
 
 class NonAdherence(_Flaw):
@@ -363,6 +455,23 @@ class PublicationFilter(_Flaw):
     )
 
 
+def _numbers(of: Frozen, without: Collection[str] = ()) -> Iterator[str]:
+    """Yield what a flaw states: numbers with a source or assumed, and settings."""
+    for name, value in of:
+        words = name.replace("_", " ")
+        if name in without or value is None or value == ():
+            continue
+        if isinstance(value, ByArmAndOutcome):
+            yield f"{words} {' / '.join(_numbers(value))}"
+        elif isinstance(value, SourcedNumber):
+            apart = f" (SD {value.sd:g})" if isinstance(value, Strength) and value.sd else ""
+            yield f"{words} {value.value:g}{apart} [{value.source or 'assumed'}]"
+        elif isinstance(value, tuple):
+            yield f"{words} {' and '.join(map(str, value))}"
+        else:
+            yield f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
+
+
 class Conduct(Frozen):
     """A profile: which flaws a trial has, how strong, and where the numbers come from."""
 
@@ -413,6 +522,20 @@ class Conduct(Frozen):
     def mechanisms(self) -> tuple[Mechanism, ...]:
         """Those that act, in the order they act in."""
         return tuple(m for m in Mechanism if (flaw := self.of(m)) is not None and flaw.acts)
+
+    def in_words(self, *, strengths: bool = True) -> str:
+        """Say every number of the flaws that act, each with its source or as assumed.
+
+        Parameters
+        ----------
+        strengths : bool
+            Whether those of the flaws are among them.
+        """
+        told = []
+        for mechanism in self.mechanisms:
+            own = ", ".join(_numbers(self.of(mechanism), () if strengths else ("strength",)))
+            told.append(f"{mechanism}: {own}" if own else str(mechanism))
+        return "; ".join(told)
 
     def only(self, mechanisms: frozenset[Mechanism] | set[Mechanism]) -> Conduct:
         """Return the profile with these mechanisms and no other."""

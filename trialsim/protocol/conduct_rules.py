@@ -9,30 +9,38 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     CompetingEndpoint,
+    DaysAliveEndpoint,
     MaxComboTest,
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
 
-__all__ = ["WITHOUT_IT", "acts_on", "why_not"]
+__all__ = ["WITHOUT_IT", "acts_on", "names_death", "of_any_cause", "why_not"]
 
 _YES_OR_NO = (BinaryEndpoint, ResponseEndpoint)
-_REWRITE = (Mechanism.CO_INTERVENTION, Mechanism.HISTORICAL_CONTROLS, Mechanism.ASSESSMENT)
-WITHOUT_IT = (
-    "leave it out of the profile, name another (--conduct pragmatic), or look at one flaw that can "
-    "act: --only exclusion."
-)
+WITHOUT_IT = "leave it out of the profile."  # `studies.bias` adds what can act instead
 _REMEDY = f"{WITHOUT_IT[0].upper()}{WITHOUT_IT[1:]}"
+
+
+def names_death(event: str) -> bool:
+    """Whether the words of an event speak of death."""
+    return bool(search(r"\b(death|deaths|died|die|dies|mortality)\b", event.lower()))
+
+
+def of_any_cause(event: str) -> bool:
+    """Whether an event is death from any cause, which nobody judges."""
+    return names_death(event) and bool(search(r"\b(any|all)\b", event.lower()))
 
 
 def acts_on(mechanism: Mechanism, kind: type) -> bool:
     """Whether a flaw has a meaning for a kind of primary endpoint.
 
-    Who counts where, who is analysed and what is published are there in every trial; another
-    outcome is written down only where that is a yes or a no.
+    Who counts where, who is analysed and what is published are there in every trial, and so are
+    other care and controls of another time. Days alive and free follow from dates, which nobody
+    judges.
     """
-    if mechanism in _REWRITE:
-        return issubclass(kind, _YES_OR_NO)
+    if mechanism is Mechanism.ASSESSMENT:
+        return not issubclass(kind, DaysAliveEndpoint)
     if mechanism is Mechanism.UNDECLARED_LOOKS:
         return not issubclass(kind, CompetingEndpoint)
     if mechanism is Mechanism.IMMORTAL_TIME:
@@ -52,11 +60,8 @@ def why_not(mechanism: Mechanism, protocol: Protocol) -> tuple[str, str] | None:
             return f"has an extension, and {primary.kind} is not analysed twice", _REMEDY
         if mechanism is Mechanism.IMMORTAL_TIME:
             return f"has immortal time, and {primary.kind} is no event that ends it", _REMEDY
-        rule = f"has {mechanism}, which writes down a yes for a no; {primary.kind} is neither"
-        return rule, _REMEDY
-    if mechanism is Mechanism.ASSESSMENT and search(
-        r"\b(death|died|dies|mortality)\b.*\b(any|all)\b|all-cause", primary.event
-    ):
+        return f"has {mechanism}, and {primary.kind} follows from dates, not judgement", _REMEDY
+    if mechanism is Mechanism.ASSESSMENT and of_any_cause(primary.event):
         return f"misreads outcomes, and '{primary.event}' cannot be misread", _REMEDY
     if mechanism is Mechanism.UNDECLARED_LOOKS:
         return _no_more_looks(protocol)

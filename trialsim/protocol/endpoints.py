@@ -75,6 +75,7 @@ class Level(StrEnum):
     PRIMARY = "primary"
     SECONDARY = "secondary"
     EXPLORATORY = "exploratory"
+    SAFETY = "safety"
 
 
 class Better(StrEnum):

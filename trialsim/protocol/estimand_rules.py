@@ -57,7 +57,7 @@ def estimand_rules(template: Template) -> Iterator[Broken]:
     yield from _processes(template)
     if template.nature.intercurrent_events:
         yield from _not_with_events(template)
-    simulated = {e.id for e in template.protocol.simulated} | set(template.nature.outcomes)
+    simulated = {e.id for e in template.protocol.simulated} | set(template.simulated_outcomes)
     for index, endpoint in enumerate(template.protocol.endpoints):
         if endpoint.id in simulated:
             here = ("protocol", "endpoints", index)
@@ -109,7 +109,7 @@ def _dependence(event: IntercurrentEvent, here: Location, template: Template) ->
         return
     name, at = event.hazard_ratio_per_sd.endpoint, (*here, "hazard_ratio_per_sd", "endpoint")
     own = next((e for e in template.protocol.endpoints if e.id == name), None)
-    if not isinstance(own, ContinuousEndpoint) or name not in template.nature.outcomes:
+    if not isinstance(own, ContinuousEndpoint) or name not in template.simulated_outcomes:
         yield Broken(
             at,
             "must be a continuous endpoint under nature.outcomes",
@@ -120,7 +120,7 @@ def _dependence(event: IntercurrentEvent, here: Location, template: Template) ->
 def _not_with_events(template: Template) -> Iterator[Broken]:
     """Refuse by name what intercurrent events are not simulated with yet."""
     protocol = template.protocol
-    simulated = {e.id for e in protocol.simulated} | set(template.nature.outcomes)
+    simulated = {e.id for e in protocol.simulated} | set(template.simulated_outcomes)
     for index, endpoint in enumerate(protocol.endpoints):
         refused = isinstance(endpoint, TimeToEventEndpoint | CompetingEndpoint)
         if refused and endpoint.id in simulated:

@@ -20,7 +20,11 @@ from trialsim.protocol.endpoints import (
     Better,
     BinaryEndpoint,
     BinaryTest,
+    ContinuousEndpoint,
+    CountEndpoint,
+    DaysAliveEndpoint,
     MaxComboTest,
+    OrdinalEndpoint,
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
@@ -43,6 +47,7 @@ def conduct_problems(
     """
     found = [
         *_of_allocation(protocol, conduct),
+        *_of_sizes(protocol, conduct),
         *_of_immortal_time(protocol, conduct),
         *_of_best_of(protocol, conduct),
         *_of_subgroups(conduct, factors),
@@ -83,6 +88,35 @@ def _of_allocation(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     if protocol.ratio != (1, 1):
         rule = f"has a list of two equal arms, and this trial allocates {_ratio(protocol)}"
         yield Problem(rule, f"Allocate 1:1, or leave out `list: {flaw.list}`.")
+
+
+def _of_sizes(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
+    """Find flaws whose size is stated on the scale of another kind of endpoint."""
+    primary = protocol.primary
+    match primary:
+        case ContinuousEndpoint():
+            keys = ("better_sd", "drift_sd", "better_sd_treated")
+        case OrdinalEndpoint() | DaysAliveEndpoint():
+            keys = ("odds_ratio", "drift", "odds_ratio_treated")
+        case _:
+            keys = ("averts", "drift", "sensitivity_treated")
+    flaws = (conduct.co_intervention, conduct.historical_controls, conduct.assessment)
+    names = (Mechanism.CO_INTERVENTION, Mechanism.HISTORICAL_CONTROLS, Mechanism.ASSESSMENT)
+    for flaw, key, name in zip(flaws, keys, names, strict=True):
+        if flaw and flaw.acts and getattr(flaw, key) is None:
+            rule = f"states {name} on a scale that {primary.kind} has not got"
+            both = f"{key} and {key.replace('treated', 'control')}" if "treated" in key else key
+            yield Problem(rule, f"State {both} instead, or {WITHOUT_IT}")
+    given, reads = conduct.co_intervention, conduct.assessment
+    yes_or_no = isinstance(primary, BinaryEndpoint | ResponseEndpoint)
+    if given and given.acts and given.averts and given.averts.value == 1 and not yes_or_no:
+        rule = f"averts all of {primary.kind}, which leaves no rate to multiply"
+        yield Problem(rule, "State averts below 1.")
+    if isinstance(primary, CountEndpoint) and reads and reads.acts:
+        clears = (reads.specificity_treated, reads.specificity_control)
+        if any(own is not None and own.value < 1 for own in clears):
+            rule = "makes up events of a count, of which only missed ones have a meaning"
+            yield Problem(rule, "State specificity_treated and specificity_control as 1.")
 
 
 def _ratio(protocol: Protocol) -> str:

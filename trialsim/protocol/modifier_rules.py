@@ -78,7 +78,7 @@ def _names(template: Template) -> Iterator[Broken]:
 
 
 def _simulated(template: Template) -> dict[str, SimulatedEndpoint]:
-    protocol, stated = template.protocol, template.nature.outcomes
+    protocol, stated = template.protocol, template.simulated_outcomes
     return {
         e.id: e
         for e in protocol.endpoints

@@ -31,6 +31,7 @@ __all__ = [
     "PublishedStudy",
     "SplitBy",
     "StudyStratum",
+    "read_studies",
     "read_trials",
     "recorded_trials",
     "split_from_word",
@@ -39,7 +40,8 @@ __all__ = [
 
 COUNT_COLUMNS = ("events_treated", "n_treated", "events_control", "n_control")
 _REQUIRED = ("study", *COUNT_COLUMNS)
-_OPTIONAL = ("centres", "quality", "yi", "vi")  # and rob_*
+_WHICH = ("literature", "scenario", "conduct")  # of simulated literatures: one a file
+_OPTIONAL = ("centres", "quality", "yi", "vi", *_WHICH)  # and rob_*
 _JUDGEMENTS = ("low", "some concerns", "unclear", "high")
 _MAX_BYTES, _MAX_TRIALS, _MAX_PATIENTS, _MAX_TEXT = 1_000_000, 1_000, 10_000_000, 80
 _FORMULA = ("=", "+", "-", "@")
@@ -213,20 +215,36 @@ def _measure(resolved: ResolvedTemplate, option: str) -> Summary:
 def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
     """Read a table of trials, compared as the template's primary endpoint is.
 
+    Raises
+    ------
+    ProtocolError
+        With everything that is wrong, each with its line.
+    RequestError
+        If the primary endpoint is no event of two arms.
+    """
+    measure = _measure(resolved, "--literature")
+    return PublishedTrials(str(path), measure, read_studies(path), recorded=False)
+
+
+def read_studies(path: Path) -> tuple[PublishedStudy, ...]:
+    """Read the studies of a table.
+
     Columns ``study``, `COUNT_COLUMNS`; optional ``centres``, ``quality``, ``rob_*`` (low, some
-    concerns, unclear, high); ``yi`` and ``vi`` of an exported table are passed over.
+    concerns, unclear, high); ``yi`` and ``vi`` of an exported table are passed over. Its
+    ``literature``, ``scenario`` and ``conduct`` must be the same on every line.
 
     Raises
     ------
     ProtocolError
         With everything that is wrong, each with its line.
     """
-    measure = _measure(resolved, "--literature")
     rows = list(_rows(path))
     columns = [name.strip().casefold() for name in rows[0][1]] if rows else []
     problems = list(_columns(columns, str(path)))
     if len(set(columns)) < len(columns) or "study" not in columns:
         raise ProtocolError(problems)
+    if several := _several(columns, rows[1:], str(path)):
+        raise ProtocolError([*problems, several])
     studies: list[PublishedStudy] = []
     seen: dict[str, int] = {}
     for line, cells in rows[1:]:
@@ -258,7 +276,7 @@ def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
         problems.append(Problem(rule, remedy, "events", file=str(path)))
     if problems:
         raise ProtocolError(problems)
-    return PublishedTrials(str(path), measure, tuple(studies), recorded=False)
+    return tuple(studies)
 
 
 class _At(NamedTuple):
@@ -342,8 +360,26 @@ def _columns(columns: Sequence[str], file: str) -> Iterator[Problem]:
             yield at.problem("header", "is not a known column", remedy, name or "(no name)")
 
 
+def _several(
+    columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], file: str
+) -> Problem | None:
+    """Find the first line of another simulated literature: one file is one."""
+    places = [columns.index(name) for name in _WHICH if name in columns]
+    first: list[str] | None = None
+    for line, cells in rows:
+        if len(cells) != len(columns):
+            continue  # said of the line
+        own = [cells[place].strip() for place in places]
+        first = own if first is None else first
+        if own != first:
+            rule = f"begins another literature ({', '.join(own)}) beside ({', '.join(first)})"
+            remedy = "Keep the lines of one; '--export DIR' writes each to a file of its own."
+            return _At(file, line).problem("literature", rule, remedy)
+    return None
+
+
 def _wrong_words(row: Mapping[str, str], at: _At) -> Iterator[Problem]:
-    for name in ("study", "quality"):
+    for name in ("study", "quality", "conduct"):
         text = row.get(name, "")
         if name == "study" and not text:
             yield at.problem(name, "is required", "Name the trial: Wu 2013.")

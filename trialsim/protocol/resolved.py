@@ -210,7 +210,7 @@ def lifetimes_of(scenario: SurvivalScenario, nature: Nature) -> Lifetimes:
 
 
 def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, OutcomeTruth], ...]:
-    """Resolve every endpoint that stands under ``nature.outcomes`` (ImpossibleOutcomeError)."""
+    """Resolve every endpoint drawn as ``nature.outcomes`` says (ImpossibleOutcomeError)."""
     protocol = template.protocol
     by_id = {endpoint.id: endpoint for endpoint in protocol.endpoints}
     share = protocol.ratio[0] / sum(protocol.ratio)
@@ -225,7 +225,7 @@ def outcomes_of(scenario: Scenario, template: Template) -> tuple[tuple[str, Outc
                 share,
             ),
         )
-        for name, model in template.nature.outcomes.items()
+        for name, model in template.simulated_outcomes.items()
     )
 
 
@@ -421,9 +421,9 @@ class ResolvedTemplate:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The resolved protocol as it stands in a run's record: everything but the variants."""
+        """The resolved protocol in a run's record: everything but its variants and its checking."""
         return self.template.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"variants"}
+            mode="json", by_alias=True, exclude_none=True, exclude={"variants", "qc"}
         )
 
     @cached_property
@@ -497,7 +497,7 @@ class ResolvedTemplate:
         """The endpoints that are simulated, the primary first."""
         protocol = self.template.protocol
         own = protocol.simulated
-        stated = self.template.nature.outcomes
+        stated = self.template.simulated_outcomes
         return (*own, *(e for e in protocol.endpoints if e.id in stated and e not in own))
 
     def endpoint(self, name: str) -> SimulatedEndpoint:

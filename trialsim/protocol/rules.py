@@ -33,6 +33,7 @@ from trialsim.protocol.endpoints import (
     TimeToEventEndpoint,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
+from trialsim.protocol.imbalance import imbalance_rules
 from trialsim.protocol.modifiers import ImpossibleModifierError
 from trialsim.protocol.outcomes import (
     ImpossibleOutcomeError,
@@ -49,6 +50,7 @@ from trialsim.protocol.resolved import (
     modified_lifetimes_of,
     outcomes_of,
 )
+from trialsim.protocol.safety_rules import safety_rules, sourced_risks
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
 from trialsim.protocol.single_arm_rules import historical_risks, single_arm_rules
@@ -230,6 +232,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
     for index, scenario in enumerate(template.scenarios):
         yield from _primary_of(scenario, ("scenarios", index), template, evidence)
     yield from _outcomes(template, evidence)
+    yield from _safety(template, evidence)
     yield from _multiplicity(template)
     if template.nature.control_risk:
         yield from _number_is_in_its_source(
@@ -526,11 +529,18 @@ def _impossible_outcomes(
             )
 
 
+def _safety(template: Template, evidence: Evidence) -> Iterator[Broken]:
+    yield from (Broken(*found) for found in safety_rules(template))
+    for at, quantity, number in sourced_risks(template):
+        yield from _number_is_in_its_source(number, quantity, at, evidence)
+    yield from (Broken(*found) for found in imbalance_rules(template, evidence))
+
+
 def _multiplicity(template: Template) -> Iterator[Broken]:
     protocol, here = template.protocol, ("protocol", "multiplicity")
     if protocol.multiplicity is None:
         return
-    known = [protocol.primary.id, *(e.id for e in protocol.simulated), *template.nature.outcomes]
+    known = [protocol.primary.id, *(e.id for e in protocol.simulated), *template.simulated_outcomes]
     for index, name in enumerate(protocol.multiplicity.endpoints):
         if name not in known:
             remedy = did_you_mean(name, known, f"Simulated are {_listed(dict.fromkeys(known))}.")
@@ -549,7 +559,7 @@ def _correlations(template: Template) -> Iterator[Broken]:
     protocol, nature = template.protocol, template.nature
     here = ("nature", "correlations")
     events = [event.id for event in nature.intercurrent_events]
-    known = ["severity", protocol.primary.id, *nature.outcomes, *events]
+    known = ["severity", protocol.primary.id, *template.simulated_outcomes, *events]
     seen: set[frozenset[str]] = set()
     for index, pair in enumerate(nature.correlations):
         for place, name in enumerate(pair.between):

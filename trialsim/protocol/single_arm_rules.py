@@ -50,7 +50,7 @@ def single_arm_rules(template: Template) -> Found:
 
 def _simulated(template: Template) -> list[SimulatedEndpoint]:
     protocol = template.protocol
-    further = [e for e in protocol.endpoints if e.id in template.nature.outcomes]
+    further = [e for e in protocol.endpoints if e.id in template.simulated_outcomes]
     return [protocol.primary, *(e for e in further if e.id != protocol.primary.id)]
 
 

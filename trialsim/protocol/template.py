@@ -11,11 +11,13 @@ from pydantic_core import core_schema
 from trialsim.protocol.conduct import ConductProfile
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import Summary
+from trialsim.protocol.endpoints import BinaryEndpoint, Level, Summary
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.modifiers import ObservedSubgroups
+from trialsim.protocol.outcomes import AnyOutcome
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
+from trialsim.protocol.second_encoding import SecondEncoding
 from trialsim.protocol.ties import kind_ties
 
 __all__ = ["ObservedReference", "Template", "Variant"]
@@ -130,8 +132,19 @@ class Template(Frozen):
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
     conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
     cost: Cost | None = None
+    qc: SecondEncoding | None = None
     observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
     observed_subgroups: Annotated[tuple[ObservedSubgroups, ...], Field(max_length=20)] = ()
     variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()
     evidence: Annotated[tuple[EvidenceRecord, ...], Field(max_length=200)] = ()
     conflicts: Annotated[tuple[Conflict, ...], Field(max_length=200)] = ()
+
+    @property
+    def simulated_outcomes(self) -> dict[str, AnyOutcome]:
+        """What ``nature.outcomes`` states of endpoints that are drawn: not of safety events."""
+        exact = {
+            endpoint.id
+            for endpoint in self.protocol.endpoints
+            if endpoint.level is Level.SAFETY and isinstance(endpoint, BinaryEndpoint)
+        }
+        return {name: own for name, own in self.nature.outcomes.items() if name not in exact}

@@ -51,7 +51,6 @@ def bias_screen(planned: PlannedBias, result: StudyResult, seed: int, program: s
 
 def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Iterator[str]:
     plan = planned.job.plans[0]
-    digits = 2 if plan.summary.is_ratio else 3
     effects, verdicts = [], []
     seen = dict.fromkeys(
         (row.mechanism, row.strength) for row in rows if row.measure is Measure.ESTIMATE_MEAN
@@ -67,7 +66,7 @@ def _of_scenario(planned: PlannedBias, title: str, rows: Sequence[Row]) -> Itera
             (
                 name,
                 _effect(planned, own[Measure.ESTIMATE_MEAN]),
-                _number(own.get(against_none(plan.summary)), digits),
+                _apart(own.get(against_none(plan.summary))),
                 _share(own[Measure.POWER]),
                 _share(own[Measure.COVERAGE]),
             )
@@ -135,6 +134,11 @@ def _number(row: Row | None, digits: int, *, sign: str = "") -> str:
     if row is None or row.value is None:
         return "-"
     return f"{row.value:{sign}.{digits}f} +-{row.mcse or 0.0:.{digits}f}"
+
+
+def _apart(row: Row | None) -> str:
+    """Two digits, or as many as show the error."""
+    return _number(row, 2 if row is None or (row.mcse or 0.0) >= 0.005 else 3)
 
 
 def _share(row: Row | None) -> str:

@@ -55,12 +55,14 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             yield grid
         bars = [row for row in own if row["measure"] == "attribution"]
         if bars:
-            lines = tuple((row["mechanism"], _number(row, 3)) for row in bars)
-            yield Grid(
-                f"Shares of the bias, {bars[0]['scale']} [{scenario}]", ("Step", "By"), lines
+            lines = tuple(
+                (row["mechanism"], _number(row, 3), f"{row['n_replicates']:,}") for row in bars
             )
+            caption = f"Shares of the bias, {bars[0]['scale']} [{scenario}]"
+            yield Grid(caption, ("Step", "By", "Trials"), lines)
     yield Paragraph(
-        "Estimates are of the trials published; every line has the same simulated patients. The "
+        "Estimates are of the trials published, as many as the last column says; every line has "
+        "the same simulated patients. The "
         f"{_against_none(rows)} is against trials without flaws. Shares are Shapley values: what a "
         "flaw adds to the mean, averaged over all orders of switching flaws on; they add up to the "
         "mean published less the truth. +- is one Monte Carlo standard error."
@@ -93,8 +95,9 @@ def _flaws(scenario: str, rows: Sequence[dict[str, Any]]) -> Grid:
         if "power" not in own:
             continue  # a share
         shown = [_cell(own.get(measure)) for _, measure in columns]
-        lines.append((flaw_in_words(*key), *shown))
-    header = ("Flaw", *(words for words, _ in columns))
+        n = f"{own['estimate_mean']['n_replicates']:,}"
+        lines.append((flaw_in_words(*key), *shown, n))
+    header = ("Flaw", *(words for words, _ in columns), "Trials")
     return Grid(f"What trials with these flaws publish [{scenario}]", header, tuple(lines))
 
 
@@ -105,7 +108,7 @@ def _cell(row: dict[str, Any] | None) -> str:
         return f"{100 * row['value']:.1f}% +-{100 * row['mcse']:.1f}"
     if row["measure"] == "estimate_mean" and "ratio" in row["scale"]:
         return f"{exp(row['value']):.3f} +-{exp(row['value']) * row['mcse']:.3f}"
-    return _number(row, 2)
+    return _number(row, 2 if row["mcse"] >= 0.005 else 3)
 
 
 def _number(row: dict[str, Any], digits: int) -> str:

@@ -11,6 +11,7 @@ from trialsim.figures.forest import ForestLine, forest_figure
 from trialsim.figures.style import fit_png, save, save_svg
 from trialsim.report.bias_calibration_section import bias_calibration_section
 from trialsim.report.bias_section import bias_section
+from trialsim.report.class_section import class_section
 from trialsim.report.content import Drawing, Grid, Section, sections_of
 from trialsim.report.estimand_section import estimand_section
 from trialsim.report.followup_section import followup_section
@@ -55,6 +56,8 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         sections.insert(1, bias)
     if literatures := synthesis_section(runs):
         sections.insert(1, literatures)
+    if classes := class_section(runs):
+        sections.insert(1, classes)
     if published := published_synthesis_section(runs):
         sections.insert(1, published)
     return sections
@@ -109,6 +112,7 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         names = (
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
             *("bias", "imbalance", "onetrial", "pooled", "funnel"),
+            *("gap", "literature", "class"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"

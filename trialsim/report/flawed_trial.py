@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from trialsim.engine.flawed_trials import BY_ITS_LIST, Counts, FlawedTrial
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.design import Protocol
+from trialsim.protocol.survival import DAYS_PER_YEAR
 from trialsim.report.patients import patients_table
 from trialsim.report.run_reader import FinishedRun, flawed_runs
 from trialsim.report.text import endpoint_in_words, table
@@ -25,7 +27,7 @@ __all__ = ["before_and_after", "planned_of_run", "tables_of_trial", "touched_pat
 _PATIENTS_SHOWN = 8
 _DONE = {
     Mechanism.FORESEEN_ALLOCATION: "steered to the other arm",
-    Mechanism.CO_INTERVENTION: "spared the event by other care",
+    Mechanism.CO_INTERVENTION: "better off by other care",
     Mechanism.HISTORICAL_CONTROLS: "replaced by one of an earlier time, with another outcome",
     Mechanism.EXCLUSION: "dropped after randomisation",
     Mechanism.DIFFERENTIAL_LOSS: "lost, and left out",
@@ -108,16 +110,19 @@ def before_and_after(planned: PlannedBias, trial: FlawedTrial, seed: int) -> str
         Lines of a subject, a colon and a sentence.
     """
     protocol, plan = planned.job.protocol, planned.job.plans[0]
-    what = endpoint_in_words(protocol)
+    what, counted = endpoint_in_words(protocol), trial.counts_planned is not None
+    of = " with " if counted else ", "
     lines = [
         f"{planned.resolved.template.id}: trial {trial.replicate} of seed {seed}, conduct "
         f"'{trial.conduct.id}'. In truth {trial.truth.label} ({trial.truth.title}).",
-        f"As planned: {_compared(trial.counts_planned)} with {what}. {_found(plan, trial.planned)}",
+        f"As planned: {_compared(protocol, trial, 'planned')}{of}{what}. "
+        f"{_found(plan, trial.planned)}",
         *_flaws(protocol, trial),
-        f"As reported: {_compared(trial.counts_reported)}. {_found(plan, trial.reported)}",
+        f"As reported: {_compared(protocol, trial, 'reported')}. {_found(plan, trial.reported)}",
     ]
     if not trial.counts_are_reported:
-        lines.append("Chosen: the result reported is one of several, not that of this table.")
+        this = "this table" if counted else "these records"
+        lines.append(f"Chosen: the result reported is one of several, not that of {this}.")
     if trial.imbalance_planned is not None and trial.imbalance_reported is not None:
         lines.append(
             "Prognosis: of the treated less that of controls (larger is better), in standard "
@@ -129,7 +134,11 @@ def before_and_after(planned: PlannedBias, trial: FlawedTrial, seed: int) -> str
     return "\n".join(lines)
 
 
-def _compared(counts: Counts) -> str:
+def _compared(protocol: Protocol, trial: FlawedTrial, when: str) -> str:
+    counts: Counts | None = getattr(trial, f"counts_{when}")
+    if counts is None:
+        both = (protocol.experimental.id, protocol.control.id)
+        return " v ".join(_arm_in_words(trial.patients, arm, when) for arm in both)
     arms = (
         (counts.events_treated, counts.n_treated),
         (counts.events_control, counts.n_control),
@@ -138,6 +147,32 @@ def _compared(counts: Counts) -> str:
         f"{events[0]}/{n[0]}" + (f" ({100 * events[0] / n[0]:.1f}%)" if n[0] else "")
         for events, n in arms
     )
+
+
+def _arm_in_words(patients: dict[str, NDArray[Any]], arm: str, when: str) -> str:
+    """Say what is recorded of those analysed in one arm, of an outcome that is no yes or no."""
+    own = (patients[f"arm_{when}"] == arm) & patients[f"analysed_{when}"]
+    ending = f"_{when}"
+    seen = {n.removesuffix(ending): v[own] for n, v in patients.items() if n.endswith(ending)}
+    n = int(own.sum())
+    if not n:
+        return "nobody"
+    if "ended" in seen:
+        events, others = (int((seen["ended"] == e).sum()) for e in ("event", "competing event"))
+        return f"{events} events and {others} competing ones in {n}"
+    if "event" in seen:
+        return f"{int(seen['event'].sum())} events in {n}"
+    if "events" in seen:
+        years = seen["days"].sum() / DAYS_PER_YEAR
+        return f"{int(seen['events'].sum())} events in {years:.1f} patient-years of {n}"
+    if "category" in seen:
+        return f"mean category {seen['category'].mean():.2f} of {n}"
+    if "days" in seen:
+        died = int((seen["days"] < 0).sum())
+        return f"mean {np.maximum(seen['days'], 0).mean():.1f} days, {died} of {n} dead"
+    last = seen[[name for name in seen if name.startswith("visit_")][-1]]
+    spread = f" (SD {last.std(ddof=1):.3g})" if n > 1 else ""
+    return f"mean {last.mean():.3g}{spread} of {n}"
 
 
 def _found(plan: AnalysisPlan, results: LookResults) -> str:
@@ -183,8 +218,14 @@ def _guesses(mechanism: Mechanism, trial: FlawedTrial) -> str:
 
 
 def tables_of_trial(planned: PlannedBias, trial: FlawedTrial) -> str:
-    """Return the 2 x 2 table as planned beside the one reported, for a terminal."""
+    """Return the table of arms as planned beside the one reported, for a terminal."""
     protocol = planned.job.protocol
+    if trial.counts_planned is None or trial.counts_reported is None:
+        told = [
+            (arm.id, *(_arm_in_words(trial.patients, arm.id, w) for w in ("planned", "reported")))
+            for arm in (protocol.experimental, protocol.control)
+        ]
+        return table(("arm", "as planned", "as reported"), told, folding=(1, 2))
     header = ("arm", "planned: event", "no event", "n", "reported: event", "no event", "n")
     both = (trial.counts_planned, trial.counts_reported)
     lines = []
@@ -216,7 +257,28 @@ def touched_patients(trial: FlawedTrial) -> str:
     return table(("patient", "as planned", "as reported", "touched by"), lines, folding=(1, 2, 3))
 
 
+def _outcome(row: dict[str, Any], when: str) -> str:
+    """Say what was recorded of one patient."""
+    ended = row.get(f"ended_{when}")
+    days, event = row.get(f"days_{when}"), row.get(f"event_{when}")
+    if ended:
+        return f"{ended}, day {days:.4g}"
+    if f"unfavourable_{when}" not in row:
+        return "event" if event else "no event"
+    if event is not None and days is not None:
+        return f"{'event' if event else 'no event'}, day {days:.4g}"
+    if (events := row.get(f"events_{when}")) is not None:
+        return f"{events:g} events"
+    if (category := row.get(f"category_{when}")) is not None:
+        return f"category {category:g}"
+    if days is not None:
+        return "died" if days < 0 else f"{days:g} days"
+    visits = [k for k in row if k.startswith("visit_") and k.endswith(when)]
+    value = row[visits[-1]] if visits else None
+    return "nothing seen" if value is None else f"{value:.4g}"
+
+
 def _state(row: dict[str, Any], when: str) -> str:
-    event = "event" if row[f"event_{when}"] else "no event"
+    event = _outcome(row, when)
     out = "" if row[f"analysed_{when}"] else ", not analysed"
     return f"{row[f'arm_{when}']}, {event}{out}"

@@ -19,8 +19,7 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import OutcomeEndpoint, SurvivalSummary
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.report.single_arm import historical_in_words
-from trialsim.report.text import endpoint_in_words, table
+from trialsim.report.text import endpoint_in_words, historical_in_words, table
 from trialsim.trial import AnalysisPlan
 
 __all__ = ["abstract", "first_patients", "patients_table", "write_patients"]

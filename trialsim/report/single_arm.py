@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from trialsim.protocol.historical import Contribution, HistoricalValue
+from trialsim.protocol.historical import Contribution
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.report.text import historical_in_words
 from trialsim.studies.historical import ALL_BUT_EFFECT, EVERYTHING, NOTHING
 
 __all__ = [
     "Told",
-    "historical_in_words",
     "history_rows",
     "single_arm_sentences",
     "single_arm_tables",
@@ -27,15 +27,6 @@ class Told(NamedTuple):
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-
-
-def historical_in_words(value: HistoricalValue | None) -> str:
-    """Return what historical patients showed, with its source."""
-    if value is None:
-        return "no change from baseline"
-    seen = f"seen in {value.n:,} patients" if value.n else "taken as known"
-    name = value.stated.replace("_", " ")
-    return f"{name} {value.number} ({value.number.source or 'assumed'}), {seen}"
 
 
 def history_rows(resolved: ResolvedTemplate) -> Iterator[tuple[str, str, str]]:

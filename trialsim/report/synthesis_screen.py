@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trialsim.protocol.evidence import Status
-from trialsim.protocol.literature import Literature
-from trialsim.protocol.quantities import SourcedNumber
+from trialsim.report.literature_words import literature_lines
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.synthesis import ALL, MANTEL_HAENSZEL, REML, PlannedSynthesis, percent
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["literature_lines", "synthesis_screen"]
+__all__ = ["synthesis_screen"]
 
 _WEAK = tuple(status.value for status in Status if status.is_weak)
 
@@ -51,27 +50,6 @@ def synthesis_screen(
         parts.append(caution_lines(result.warnings, program=program))
     parts.append(wrapped(DISCLAIMER))
     return "\n\n".join(parts)
-
-
-def literature_lines(literature: Literature) -> str:
-    """Return which trials a literature has, by size, control risk and stratum."""
-    alike: dict[tuple[str, ...], int] = {}
-    for trial in literature.trials:
-        key = (
-            f"{trial.n_treated.value} v {trial.n_control.value}",
-            _origin(trial.n_treated),
-            f"{100 * trial.control_risk.value:.3g}%",
-            _origin(trial.control_risk),
-            ", ".join(trial.strata.values()),
-        )
-        alike[key] = alike.get(key, 0) + 1
-    lines = [(str(n), *key) for key, n in alike.items()]
-    head = ("trials", "patients", "from", "control risk", "from", "strata")
-    return table(head, lines, folding=(2, 4))
-
-
-def _origin(number: SourcedNumber) -> str:
-    return number.source or number.note or "assumed"
 
 
 def _published(planned: PlannedSynthesis, rows: Sequence[Row]) -> str:

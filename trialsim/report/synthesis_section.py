@@ -24,7 +24,7 @@ def synthesis_section(runs: Sequence[FinishedRun]) -> Section | None:
     found = [
         run
         for run in runs
-        if run.document["command"] == "synthesise" and "conduct" in run.document["arguments"]
+        if run.document["command"] == "synthesise" and "literature" in run.document["arguments"]
     ]
     blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
     return Section("literatures", "Simulated literatures", tuple(blocks)) if blocks else None

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from trialsim.protocol.cautions import Caution
-from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import TimeToEventEndpoint
+if TYPE_CHECKING:
+    from trialsim.protocol.cautions import Caution
+    from trialsim.protocol.design import Protocol
+    from trialsim.protocol.endpoints import SimulatedEndpoint
+    from trialsim.protocol.historical import HistoricalValue
+    from trialsim.protocol.quantities import Duration
 
-__all__ = ["WIDTH", "caution_lines", "endpoint_in_words", "table", "wrapped"]
+__all__ = [
+    "WIDTH",
+    "caution_lines",
+    "endpoint_in_words",
+    "historical_in_words",
+    "per_1000",
+    "read_out_in_words",
+    "table",
+    "wrapped",
+]
 
 WIDTH = 80
 
@@ -101,7 +114,7 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 def endpoint_in_words(protocol: Protocol) -> str:
     """Return the primary endpoint and when it is read."""
     primary = protocol.primary
-    if isinstance(primary, TimeToEventEndpoint):
+    if primary.kind == "time-to-event":
         return f"time to {primary.event}"
     return f"{primary.event}, {primary.read_out.in_words(protocol.therapy)}"
 
@@ -131,3 +144,25 @@ def _sides(caution: Caution) -> Iterator[str]:
             yield lead.rstrip()
             lead = under
         yield wrapped(what, under, lead)
+
+
+def read_out_in_words(endpoint: SimulatedEndpoint, therapy: Duration | None) -> str:
+    """Return when an endpoint is read: "end of therapy" where nothing has passed since."""
+    words = endpoint.read_out.in_words(therapy)
+    return (
+        words.replace("0 d after therapy", "end of therapy") if words.startswith("0 d") else words
+    )
+
+
+def per_1000(risk: float) -> str:
+    """Return a risk per 1,000, with two digits where it is small."""
+    return f"{1000 * risk:.0f}" if risk >= 0.001 else f"{1000 * risk:.2g}"
+
+
+def historical_in_words(value: HistoricalValue | None) -> str:
+    """Return what historical patients showed, with its source."""
+    if value is None:
+        return "no change from baseline"
+    seen = f"seen in {value.n:,} patients" if value.n else "taken as known"
+    name = value.stated.replace("_", " ")
+    return f"{name} {value.number} ({value.number.source or 'assumed'}), {seen}"

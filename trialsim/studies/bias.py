@@ -153,9 +153,8 @@ def _tells(nature: Nature, endpoint: str) -> bool:
 
 
 def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None) -> None:
-    protocol, problems = resolved.template.protocol, []
-    primary = protocol.primary
-    if protocol.is_single_arm:
+    problems: list[Problem] = []
+    if resolved.template.protocol.is_single_arm:
         rule = "acts on two arms, and this trial has one"
         remedy = "Use a template with two arms, for example sepsis."
         raise RequestError(Problem(rule, remedy, "bias", resolved.template.id))
@@ -168,19 +167,40 @@ def _check(resolved: ResolvedTemplate, conduct: Conduct, only: Mechanism | None)
         problems.append(
             Problem(rule, "Leave some out, or look at one with --only.", "--conduct", conduct.id)
         )
+    refused = [*problems, *_cannot_act(resolved, conduct)]
+    if not refused:
+        return
+    if any(p.remedy.lower().endswith(WITHOUT_IT) for p in refused):
+        last = refused[-1]
+        refused[-1] = replace(last, remedy=f"{last.remedy}{_instead(resolved, conduct)}")
+    raise RequestError(refused)
+
+
+def _cannot_act(resolved: ResolvedTemplate, conduct: Conduct) -> list[Problem]:
+    """Find why flaws of a profile cannot act in this trial; empty where all can."""
+    protocol, nature = resolved.template.protocol, resolved.template.nature
     refused = [found for m in conduct.mechanisms if (found := why_not(m, protocol))]
-    problems += [Problem(*found, "--conduct", conduct.id) for found in refused]
-    factors = [factor.id for factor in resolved.template.nature.factors]
-    problems += conduct_problems(protocol, conduct, factors)
-    if resolved.template.nature.intercurrent_events:
-        remedy = "Choose a variant without them."
-        problems.append(
-            Problem("does not act beside intercurrent events so far", remedy, "bias", primary.id)
+    problems = [Problem(*found, "--conduct", conduct.id) for found in refused]
+    problems += conduct_problems(protocol, conduct, [factor.id for factor in nature.factors])
+    if nature.intercurrent_events:
+        rule, remedy = (
+            "does not act beside intercurrent events so far",
+            "Choose a variant without them.",
         )
+        problems.append(Problem(rule, remedy, "bias", protocol.primary.id))
     if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
         problems += [Problem(*found, "--conduct", conduct.id) for found in _unforeseen(resolved)]
-    if problems:
-        raise RequestError(problems)
+    return problems
+
+
+def _instead(resolved: ResolvedTemplate, conduct: Conduct) -> str:
+    """Say which flaws of a profile, and which shipped profiles, can act in this trial."""
+    resolved = with_prognosis(resolved)
+    able = [str(m) for m in conduct.mechanisms if not _cannot_act(resolved, conduct.only({m}))]
+    others = {name: load_conduct(name) for name in conduct_paths()}
+    named = [n for n, own in others.items() if own.mechanisms and not _cannot_act(resolved, own)]
+    told = f" One flaw of it can act: --only {' or '.join(able)}." if able else ""
+    return f"{told} Profiles that can: --conduct {' or '.join(named)}." if named else told
 
 
 def _with_flaw(mechanism: Mechanism) -> list[str]:
@@ -200,7 +220,7 @@ def _unforeseen(resolved: ResolvedTemplate) -> Iterator[tuple[str, str]]:
     if truth.lifetimes and not truth.lifetimes.differs_by:
         remedy = f"State nature.survival by the levels of a factor, {leave}"
         yield rule.format("a time to an event"), remedy
-    names = list(dict.fromkeys((SEVERITY, primary.id, *nature.outcomes)))
+    names = list(dict.fromkeys((SEVERITY, primary.id, *resolved.template.simulated_outcomes)))
     if cholesky(correlation_matrix(names, nature.correlations)) is None:
         at = ASSUMED_SEVERITY_CORRELATION
         yield (
@@ -334,7 +354,7 @@ class PlannedBias:
         cited = [reference.evidence for reference in self.resolved.template.observed]
         return StudyResult(
             rows=tuple(rows),
-            texts={"interactions": told} if (told := self._interactions(rows)) else {},
+            texts=dict(self._texts(rows)),
             warnings=(*cautions_about(cited, self.resolved.evidence), *self._cautions()),
             n_replicates=replicates,
         )
@@ -365,10 +385,6 @@ class PlannedBias:
             rule = f"is no flaw of conduct '{self.conduct.id}' that acts"
             remedy = f"Its flaws are {', '.join(self.mechanisms)}."
             raise RequestError(Problem(rule, remedy, "--only", f"'{only}'"))
-        if not self._is_counted:
-            kind = self.job.protocol.primary.kind
-            rule = f"shows binary and response endpoints before and after flaws, not {kind}"
-            raise RequestError(Problem(rule, "Replay it without flaws.", "replay", self.conduct.id))
         (chosen,) = self.resolved.scenarios([scenario])
         truth, plan = self.resolved.truth(chosen), self.job.plans[0]
         conduct = self.conduct.only({only}) if only else self.conduct
@@ -385,9 +401,9 @@ class PlannedBias:
         out = self._published(conduct, both[1], seed, block)[column] & ~both[1].failed[column, -1]
         return replace(trial, published=bool(out))
 
-    def first_trial(self, seed: int) -> FlawedTrial | None:
-        """Return trial 1 of the first scenario; None where a trial is no 2 x 2 table."""
-        return self.replay(self.scenarios[0].id, seed, 1) if self._is_counted else None
+    def first_trial(self, seed: int) -> FlawedTrial:
+        """Return trial 1 of the first scenario."""
+        return self.replay(self.scenarios[0].id, seed, 1)
 
     def only_scenario(self) -> str:
         """Return the scenario, where there is one (RequestError)."""
@@ -400,6 +416,13 @@ class PlannedBias:
     def _reported(self, profile: Conduct, results: LookResults, seed: int) -> Reported:
         """Return which trials are published; the luck is that of the trial, whatever is found."""
         out = ~results.failed[:, -1]
+        if out.sum() < MIN_REPLICATES:
+            rule = f"only {out.sum()} of {len(out):,} trials with this conduct can be analysed"
+            remedy = (
+                f"At least {MIN_REPLICATES} are needed: more --replicates or patients, or flaws "
+                "that leave more outcomes in both arms."
+            )
+            raise SimulationError(Problem(rule, remedy, "--conduct", profile.id))
         width = self.job.block_width
         out &= np.concatenate(
             [
@@ -545,6 +568,12 @@ class PlannedBias:
             influence += (len(flaws) - 1) * nothing.influence
             here = replace(blank, measure=Measure.FLAW_INTERACTION, mechanism="all")
             yield replace(here, value=beyond, mcse=_error(influence))
+
+    def _texts(self, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+        if told := self.conduct.in_words(strengths=not self.strengths):
+            yield "profile", f"Conduct '{self.conduct.id}'. {told}. Settings are assumed."
+        if told := self._interactions(rows):
+            yield "interactions", told
 
     def _interactions(self, rows: Sequence[Row]) -> str:
         """Say whether flaws together do more than the sum of what each does alone."""

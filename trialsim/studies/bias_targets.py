@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
-from re import search
 
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.conduct import Mechanism
+from trialsim.protocol.conduct_rules import names_death, of_any_cause
 from trialsim.protocol.evidence import (
     BiasEstimate,
     BiasMeasure,
@@ -154,8 +154,7 @@ def outcomes_of_endpoint(event: str, said: str | None) -> OutcomeType:
     RequestError
         If that is not said, is no word for it, or contradicts the event.
     """
-    died = search(r"\b(death|deaths|died|dies|mortality)\b", event.lower())
-    any_cause = died and search(r"\b(any|all)\b|all-cause", event.lower())
+    died, any_cause = names_death(event), of_any_cause(event)
     own = [OutcomeType.OBJECTIVE, OutcomeType.SUBJECTIVE]
     if any_cause:
         own = [OutcomeType.MORTALITY]

@@ -8,7 +8,7 @@ same ones, and what is drawn in vain is counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, log, sqrt
@@ -72,9 +72,11 @@ __all__ = [
     "PlannedSynthesis",
     "PlannedTrial",
     "Simulated",
+    "check_template",
     "odds_ratios_from_words",
     "percent",
     "plan_synthesis",
+    "which_are_published",
 ]
 
 Bools = NDArray[np.bool_]
@@ -136,6 +138,29 @@ class ObservedGap:
         return None if error is None else 2 * NormalDist().cdf(-abs(self.log_ratio) / error)
 
 
+def which_are_published(job: Job, profile: Conduct) -> Callable[[ReportedTables, int, int], Bools]:
+    """Return what says, of the first trials of a block by seed and number, which are published.
+
+    Those without an analysis never are.
+    """
+    flaw, plan = profile.publication, job.plans[0]
+
+    def out(found: ReportedTables, seed: int, block: int) -> Bools:
+        analysed = np.asarray(~found.results.failed[:, -1])
+        if not (flaw and flaw.acts):
+            return analysed
+        return analysed & published(
+            flaw,
+            found.results.rejected[:, -1],
+            evidence(found.results, plan)[:, -1],
+            plan.n_total,
+            Luck(Streams(seed, job.unit), block, (0, job.block_width)),
+            found.results.p_value[:, -1],
+        )
+
+    return out
+
+
 @dataclass(frozen=True)
 class PlannedTrial:
     """One trial of a literature under one conduct: what is simulated of it.
@@ -170,12 +195,12 @@ class PlannedTrial:
         """
         kept: list[list[Ints]] = [[] for _ in self.job.truths]
         have, tried = [0] * len(kept), [0] * len(kept)
-        block = 0
+        block, is_out = 0, which_are_published(self.job, self.profile)
         while min(have) < n:
             for index, found in enumerate(reported_tables(self.job, seed, block)):
                 if have[index] >= n:
                     continue
-                out = np.flatnonzero(self._published(found, seed, block))[: n - have[index]]
+                out = np.flatnonzero(is_out(found, seed, block))[: n - have[index]]
                 have[index] += len(out)
                 # those after the last one needed were not carried out
                 last = have[index] >= n
@@ -186,21 +211,6 @@ class PlannedTrial:
             if on_block:
                 on_block(min(have), n)
         return [np.concatenate(parts) for parts in kept], tried
-
-    def _published(self, found: ReportedTables, seed: int, block: int) -> Bools:
-        flaw, plan = self.profile.publication, self.job.plans[0]
-        out = ~found.results.failed[:, -1]
-        if not (flaw and flaw.acts):
-            return out
-        luck = Luck(Streams(seed, self.job.unit), block, (0, self.job.block_width))
-        return out & published(
-            flaw,
-            found.results.rejected[:, -1],
-            evidence(found.results, plan)[:, -1],
-            plan.n_total,
-            luck,
-            found.results.p_value[:, -1],
-        )
 
     def _check(self, have: Sequence[int], tried: Sequence[int]) -> None:
         for truth, n, of in zip(self.job.truths, have, tried, strict=True):
@@ -642,7 +652,7 @@ def plan_synthesis(
         names = [own.id for own in literature.splits]
         remedy = did_you_mean(split, names, f"Its splits are {', '.join(names)}.")
         raise RequestError(Problem("is no split of this literature", remedy, "--split", split))
-    _check_template(resolved)
+    check_template(resolved)
     scenarios = tuple(
         Scenario(
             id=f"or-{ratio.value:g}".replace(".", "-"),
@@ -665,7 +675,8 @@ def plan_synthesis(
     return PlannedSynthesis(resolved, literature, chosen, scenarios, sets, trials)
 
 
-def _check_template(resolved: ResolvedTemplate) -> None:
+def check_template(resolved: ResolvedTemplate) -> None:
+    """Refuse what has no 2 x 2 tables to pool (RequestError)."""
     protocol = resolved.template.protocol
     if protocol.is_single_arm or not isinstance(protocol.primary, BinaryEndpoint):
         kind = "a single arm" if protocol.is_single_arm else f"of kind {protocol.primary.kind}"

@@ -1,0 +1,100 @@
+"""Literatures and profiles of conduct in ``trialsim list``, ``show`` and ``check``."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from trialsim.cli import main
+from trialsim.protocol.catalogue import conduct_paths, literature_paths
+from trialsim.protocol.file_kinds import FileKind, kind_of_file
+from trialsim.protocol.load import load_literature
+
+TABLE = "study,events_treated,n_treated,events_control,n_control\nA,3,30,9,30\nB,4,31,10,29\n"
+
+
+@pytest.fixture
+def trialsim(capsys, monkeypatch, tmp_path):
+    """Run a command in this process."""
+
+    def run(*words: str):
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        status = main(words)
+        told = capsys.readouterr()
+        return SimpleNamespace(returncode=status, stdout=told.out, stderr=told.err)
+
+    return run
+
+
+def test_property_the_list_names_every_literature_and_how_to_run_it(trialsim):
+    shown = trialsim("list").stdout
+    rows = json.loads(trialsim("list", "--json").stdout)["rows"]
+    for name in literature_paths():
+        own = load_literature(name)
+        assert f"{name}" in shown
+        assert f"{len(own.trials)} trials" in shown
+        (row,) = [row for row in rows if row.get("literature") == name]
+        assert row["n_trials"] == len(own.trials)
+        assert f"synthesise {row['template']}" in shown
+
+
+def test_property_a_literature_is_shown_trial_by_trial_with_what_is_assumed(trialsim):
+    own = load_literature("gu-2025-sepsis")
+    shown = trialsim("show", "gu-2025-sepsis").stdout
+    rows = json.loads(trialsim("show", "gu-2025-sepsis", "--json").stdout)["rows"]
+    assert [row["trial"] for row in rows] == [trial.id for trial in own.trials]
+    for trial, row in zip(own.trials, rows, strict=True):
+        (line,) = [one for one in shown.splitlines() if one.split()[:1] == [trial.id]]
+        assert f"{trial.n_treated.value} v {trial.n_control.value}" in line
+        assert ("assumed" in line) == (trial.n_treated.source is None)
+        assert (row["n_from"] == "assumed") == (trial.n_treated.source is None)
+    assert "the size of 9 of 11 trials (lower-1, lower-2, lower-3 and 6 more)" in " ".join(
+        shown.split()
+    )
+    assert max(map(len, shown.splitlines())) <= 80
+    done = trialsim("show", "gu-2025-sepsis", "--set", "title=x")
+    assert done.returncode == 2
+    assert "cannot change a literature" in done.stderr
+
+
+def test_property_check_says_what_a_file_is(trialsim, tmp_path):
+    (tmp_path / "trials.csv").write_text(TABLE)
+    for source, target in (
+        (literature_paths()["gu-2025-sepsis"], "mine.yaml"),
+        (conduct_paths()["poor"], "flaws.yaml"),
+        (conduct_paths()["rigorous"], "none.yaml"),
+    ):
+        (tmp_path / target).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    for name, kind, words in (
+        ("mine.yaml", FileKind.LITERATURE, "right, a literature. the eleven trials"),
+        ("gu-2025-sepsis", FileKind.LITERATURE, "the size of 9 of 11 trials"),
+        ("flaws.yaml", FileKind.CONDUCT, "exclusion 0.15 (SD 0.05)"),
+        ("every-flaw", FileKind.CONDUCT, "assumed, without a source"),
+        ("none.yaml", FileKind.CONDUCT, "carried out as planned: no flaw"),
+        ("trials.csv", FileKind.TABLE, "2 trials, 120 patients, 26 events"),
+        ("sepsis", FileKind.PROTOCOL, "right. Thymalfasin for sepsis"),
+    ):
+        assert kind_of_file(str(tmp_path / name) if "." in name else name) is kind
+        done = trialsim("check", name)
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout
+    rows = json.loads(trialsim("check", "flaws.yaml", "mine.yaml", "--json").stdout)["rows"]
+    assert [row["kind"] for row in rows] == ["profile of conduct", "literature"]
+
+
+def test_regression_what_is_wrong_with_such_a_file_is_said_with_its_line(trialsim, tmp_path):
+    source = literature_paths()["gu-2025-sepsis"].read_text(encoding="utf-8")
+    (tmp_path / "l.yaml").write_text(source.replace("quality: lower", "quality: middling", 1))
+    (tmp_path / "c.yaml").write_text(
+        "schema_version: 1\nid: c\ntitle: c\nexclusion: {strength: 3}\n"
+    )
+    (tmp_path / "t.csv").write_text(TABLE.replace("9,30", "31,30"))
+    done = trialsim("check", "l.yaml", "c.yaml", "t.csv", "no.yaml")
+    assert done.returncode != 0
+    told = " ".join(done.stderr.split())
+    for words in ("l.yaml:", "c.yaml:4", "t.csv:2", "no.yaml"):
+        assert words in told
+    assert "Traceback" not in told
