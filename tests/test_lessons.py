@@ -100,6 +100,25 @@ def test_property_the_dial_falls_from_one_and_no_outcome_is_falsified(told):
     assert all(p["event_planned"] == p["event_reported"] for p in stayed)
 
 
+@pytest.mark.parametrize(
+    ("name", "room", "trial", "profile"),
+    [
+        ("1-concealment", "class", "one-trial", "foreseen"),
+        ("2-early-deaths", "class", "one-trial", "left-out"),
+        ("3-peeking", "class-five", "five-looks", "five-looks"),
+        ("4-the-drawer", "class", "one-trial", "drawer"),
+    ],
+)
+def test_property_the_class_on_one_screen_is_what_each_laptop_shows(name, room, trial, profile):
+    commands = lessons.Commands(HERE / name)
+    whole = commands.run(room)
+    for student in (1, 29, 40):
+        own = commands.run(trial, student).before_and_after
+        for when, conduct in (("planned", "rigorous"), ("reported", profile)):
+            ratio, significant = whole.students(conduct)[student]
+            assert own[when] == (pytest.approx(ratio, rel=0.005), significant)
+
+
 # --- 2: early deaths
 
 

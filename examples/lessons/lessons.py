@@ -34,6 +34,7 @@ _FOUND = re.compile(
 )
 _GUESSED = re.compile(r"Of its list ([0-9.]+)% could be guessed")
 _HEADING = re.compile(r"^## (.+?)( \{slide\})?$", flags=re.MULTILINE)
+_ALPHA = 0.05  # two-sided, of the lessons' protocols
 YOUR_NUMBER = "YOUR-NUMBER"  # what a student replaces by the number of the laptop
 
 
@@ -92,6 +93,17 @@ class Answer:
         text = self.document["texts"]["before and after"].replace("\n", " ")
         return {found[1]: (float(found[6]), not found[7]) for found in _FOUND.finditer(text)}
 
+    def students(self, conduct: str) -> dict[int, tuple[float, bool]]:
+        """Of a class: odds ratio, and whether significant, by student; `rigorous` is as planned."""
+        found: dict[int, tuple[float, bool]] = {}
+        about = {"conduct": conduct, "scale": "odds ratio"}
+        for student in range(1, int(self.document["arguments"]["class"]) + 1):
+            name = f"student {student}"
+            p = self.number("p_value", analysis=name, conduct=conduct).value
+            ratio = self.number("estimate", analysis=name, **about).value
+            found[student] = (ratio, p < _ALPHA)
+        return found
+
     @property
     def guessed_right(self) -> float:
         """Of a replay with foreseen allocation: percentage of its list guessed right."""
@@ -131,7 +143,7 @@ class Commands:
             extra = ["--json"]
             if words[0] != "replay":
                 extra += ["--out", str(Path(folder) / "run")]
-                if self.replicates:
+                if self.replicates and "--class" not in words:
                     extra += ["--replicates", str(self.replicates)]
             said, started = io.StringIO(), time.monotonic()
             with (
