@@ -446,6 +446,7 @@ class Measure(StrEnum):
     STUDIES_MISSING = "studies_missing"  # as trim and fill has it
     CERTAINTY = "certainty"  # of the evidence; never rated here
     STRENGTH_NEEDED = "strength_needed"  # of a flaw, to give a published ratio
+    STRENGTH_SD_NEEDED = "strength_sd_needed"  # between trials, to give a published kappa
     STRENGTH_IN_PROFILE = "strength_in_profile"  # of a flaw, its mean over trials
     POWER_ALONE = "power_alone"  # P(reject) were this the only thing that does
     POWER_DIFFERENCE = "power_difference"  # from the reference horizon, of the same trials

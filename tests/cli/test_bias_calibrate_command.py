@@ -95,3 +95,28 @@ def test_property_refusals_have_a_remedy_and_no_traceback(trialsim, tmp_path):
         told = " ".join(done.stderr.split())
         assert words in told, told
         assert "Traceback" not in told
+
+
+def test_regression_a_profile_may_cite_own_evidence(trialsim, tmp_path):
+    (tmp_path / "ev.yaml").write_text("""schema_version: 1
+evidence:
+  - id: mine-2024
+    kind: trial
+    title: My very own trial
+    citation: Mine A. 2024.
+    condition: sepsis
+    design: {randomised: true}
+    results:
+      - id: mortality-28d
+        outcome: death
+        at: 28 d
+        experimental: {n: 50, events: 5}
+        control: {n: 50, events: 15}
+""")
+    (tmp_path / "own.yaml").write_text(
+        "id: own\ntitle: t\nexclusion: {strength: {value: 0.2, source: mine-2024}}\n"
+    )
+    words = ("bias", "sepsis", "--conduct", "own.yaml", "--evidence", "ev.yaml")
+    for more in (("--calibrate",), ("--scenario", "or-082")):
+        done = trialsim(*words, *more, "--replicates", "256", "--total", "240", cwd=tmp_path)
+        assert "mine-2024" in done.stdout, done.stderr

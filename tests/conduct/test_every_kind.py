@@ -13,13 +13,14 @@ import pytest
 from conftest import CORPUS, ROOT
 from trialsim.analyse.as_recorded import recorded, unfavourable
 from trialsim.conduct.records import Luck
-from trialsim.engine.blocks import Job, draw_patients
+from trialsim.engine.blocks import Job, draw_patients, simulate_block
 from trialsim.engine.conducted import conducted
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS, kind_of
 from trialsim.errors import RequestError
 from trialsim.kernels import survival
 from trialsim.kernels.survival import followed
 from trialsim.protocol.conduct import (
+    RIGOROUS,
     Assessment,
     BestOfSubgroups,
     CoIntervention,
@@ -46,6 +47,7 @@ from trialsim.protocol.endpoints import (
     Endpoint,
     OrdinalEndpoint,
 )
+from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
 from trialsim.studies.bias import plan_bias
@@ -252,6 +254,64 @@ def test_property_no_flaw_changes_a_latent_outcome_and_each_changes_the_result(c
         assert same(before, arrays(batch)), mechanism
         assert not found.same_as(plain), mechanism
         assert found.failed.mean() < 0.02, mechanism
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "endpoints": {"among": "endpoints", "k": 3, "correlation": 0.5},
+    "time points": {"among": "time-points", "k": 2, "correlation": 0.5},
+    "visits": {"among": "time-points", "k": 2},
+    "per protocol": {"among": "analyses", "per_protocol": CELLS},
+    "tests": {"among": "analyses", "tests": ["t-test", "welch"]},
+    "tests of risks": {"among": "analyses", "tests": ["fisher"]},
+}
+
+
+def with_more(case: str, strength: float, flaw: str) -> tuple[Job, Conduct]:
+    """A job that recruits what an extension may, or that chooses; with all other flaws off."""
+    file, settings = CASES[case]
+    resolved = load_template(str(CORPUS / "valid" / f"{file}.yaml"), settings=settings)
+    if flaw == "extension":
+        own: Any = {"extension": Extension(strength=strength, more=0.5, p_below=1)}
+    else:
+        own = {"best_of": {"strength": strength, **FORMS[flaw]}}
+    conduct = Conduct(id="own", title="t", **own)
+    problems = conduct_problems(resolved.template.protocol, conduct)
+    if problems or any(why_not(m, resolved.template.protocol) for m in conduct.mechanisms):
+        return job_of(case), RIGOROUS
+    plan = replace(AnalysisPlan.of(resolved.template.protocol), conduct=conduct)
+    most = recruiting(resolved.template.protocol, conduct)
+    return Job(most, (plan,), job_of(case).truths), conduct
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_property_every_choice_and_extension_at_0_gives_the_same_bytes(case):
+    plain = simulate_block(job_of(case), 1, 0)[0][0]
+    allowed = []
+    for flaw in (*FORMS, "extension"):
+        full, conduct = with_more(case, 0.9, flaw)
+        if conduct is RIGOROUS:
+            continue
+        allowed.append(flaw)
+        (plan,) = full.plans
+        for strength in (0.0, NEVER):
+            own = conduct.at(conduct.mechanisms[0], strength)
+            job = replace(full, plans=(replace(plan, conduct=own),))
+            found = simulate_block(job, 1, 0)[0][0]
+            if strength or flaw != "extension":  # without it nobody is recruited beyond the plan
+                assert found.same_as(plain), (flaw, strength)
+        changed = simulate_block(full, 1, 0)[0][0]
+        if flaw != "tests of risks":  # Fisher's P is never below that of chi-square
+            assert (changed.estimate != plain.estimate).any(), flaw
+        _, batches = draw_patients(full, 1, 0, frozenset())
+        batch = batches[0][plan.endpoint]
+        before = {name: array.copy() for name, array in arrays(batch).items()}
+        luck = Luck(Streams(1), 0, (full.protocol.n_total, full.block_width))
+        analyse = kind_of(full.protocol, full.protocol.primary).analyse
+        conducted(batch, plan, full.truths[0], luck, analyse)
+        assert same(before, arrays(batch)), flaw
+    assert {"per protocol", "endpoints"} <= set(allowed)
+    kind = type(job_of(case).protocol.primary)
+    assert ("extension" in allowed) == acts_on(Mechanism.EXTENSION, kind)
 
 
 # Not where nothing is known, or where all that is known stratifies the allocation.

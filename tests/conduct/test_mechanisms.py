@@ -40,7 +40,7 @@ from trialsim.protocol.conduct import (
     UndeclaredLooks,
 )
 from trialsim.protocol.load import load_conduct, load_template
-from trialsim.streams import Streams
+from trialsim.streams import Decision, Streams
 from trialsim.studies.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults
 
@@ -160,10 +160,19 @@ def test_regression_a_certain_outcome_does_not_drift(risk):
     assert historical_controls(whole, flaw, luck()) is whole
 
 
-def test_analytic_excluding_a_share_of_events_multiplies_the_odds_ratio_by_the_rest():
-    expected = expected_cells(Mechanism.EXCLUSION, 0.15, 0.2, 0.3)
-    whole = expected_cells(Mechanism.EXCLUSION, 0.0, 0.2, 0.3)
-    assert odds_ratio(expected) / odds_ratio(whole) == pytest.approx(0.85, abs=1e-12)
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.95])
+def test_analytic_excluding_a_share_of_events_multiplies_the_odds_ratio_by_the_rest(share):
+    # 400 v 400 with 100 and 160 events; numbers evenly spread over the events of either arm are
+    # below f as often as expected, so these counts are the expected ones.
+    arm, place = np.arange(800) < 400, np.arange(800) % 400
+    bad = place < np.where(arm, 100, 160)
+    even = (place + 0.5) / np.where(arm, 100, 160)
+    chance = Luck(Streams(1), 0, (800, 1), {(Decision.EXCLUSION, "", True): (even % 1)[:, None]})
+    before = Records(arm[:, None], bad[:, None], np.ones((800, 1), dtype=bool), 0.4, 0.25)
+    for side, factor in (("experimental", 1 - share), ("control", 1 / (1 - share))):
+        after = exclusion(before, Exclusion(strength=share, arm=side), chance)
+        ratio = odds_ratio(cells(after)) / odds_ratio(cells(before))
+        assert ratio == pytest.approx(factor, abs=1e-12)
 
 
 @pytest.mark.parametrize("half", [1, 2, 3])

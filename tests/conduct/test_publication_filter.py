@@ -14,7 +14,7 @@ from trialsim.characteristics import characteristics
 from trialsim.conduct.publication import published
 from trialsim.conduct.records import Luck
 from trialsim.kernels.proportions import normal_p
-from trialsim.protocol.conduct import Conduct, PublicationFilter
+from trialsim.protocol.conduct import Conduct, Extension, PublicationFilter
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.streams import Streams
@@ -140,3 +140,23 @@ def test_property_a_shipped_profile_chooses_what_is_reported():
     }
     for name in ("best-of", "publication"):
         assert bars[name].value < -4 * bars[name].mcse
+
+
+def test_property_always_from_counts_the_patients_a_trial_recruited():
+    flaw = PublicationFilter(strength=1, always_from=100)
+    rejected, z = np.zeros(3, dtype=bool), np.zeros(3)
+    out = published(flaw, rejected, z, np.array([99.0, 100.0, 150.0]), Luck(Streams(1), 0, (0, 3)))
+    assert list(out) == [False, True, True]
+    extending = Conduct(
+        id="own",
+        title="t",
+        extension=Extension(strength=1, more=0.5, p_below=0.999),
+        publication=PublicationFilter(strength=0.7, always_from=150),
+    )
+    resolved = load_template("sepsis", settings=("protocol.sample_size={total: 120}",))
+    planned = plan_bias(resolved, extending, ["or-082"])
+    found = planned.result(replicates=512, seed=1)
+    shares = {r.mechanism: r.value for r in found.rows if r.measure is Measure.PUBLISHED_SHARE}
+    # of 120 patients 30% of what is not significant; those extended to 180 are published all
+    assert shares["publication"] < 0.45
+    assert shares["all"] > 0.6

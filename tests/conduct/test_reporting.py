@@ -296,6 +296,28 @@ def test_analytic_extension_of_whole_trials_analyses_the_first_patients_first():
     assert within(extended.rejected.mean(), extended_level(0.5, 0.2), len(went_on))
 
 
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"undeclared_looks": {"looks": 5}},
+        {"extension": {"more": 1, "p_below": 0.3}},
+        {"best_of": {"among": "endpoints", "k": 5, "correlation": 0}},
+    ],
+    ids=lambda flaw: next(iter(flaw)),
+)
+def test_analytic_strength_is_the_share_of_whole_trials_that_have_the_flaw(flaw):
+    ((name, settings),) = flaw.items()
+    shares = (1.0, 0.3, 0.0)  # the first decides how many are recruited
+    every, some, none = simulated(
+        job(*(profile(**{name: {"strength": s, **settings}}) for s in shares)), blocks=12
+    )
+    changes = none.estimate[:, 0] != every.estimate[:, 0]  # the trials the flaw can change
+    acted = some.estimate[changes, 0] == every.estimate[changes, 0]
+    assert changes.sum() > 200
+    assert within(acted.mean(), 0.3, len(acted))
+    assert np.array_equal(some.estimate[~changes], none.estimate[~changes])
+
+
 def test_property_a_trial_that_looks_and_chooses_stops_at_the_first_significant_result():
     both = profile(
         best_of={"strength": 1, "among": "endpoints", "k": 3, "correlation": 0.3},

@@ -46,6 +46,9 @@ def test_property_bars_add_up_to_published_minus_truth(poor):
         "publication",
     ]
     assert abs(sum(b.value for b in bars) - (published.value - truth)) < 1e-12
+    (flawless,) = rows(result, Measure.ESTIMATE_MEAN, "none")
+    assert bars[0].n_replicates == flawless.n_replicates > published.n_replicates
+    assert {b.n_replicates for b in bars[1:]} == {published.n_replicates}
 
 
 def test_analytic_shares_of_two_flaws_are_the_mean_of_two_orders():

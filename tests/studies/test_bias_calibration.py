@@ -334,3 +334,19 @@ def test_property_the_filter_needs_its_record():
     found = filter_target((Mechanism.PUBLICATION,), shipped_evidence())
     assert found.strength(0.85) == 0  # more negative trials published than positive ones
     assert 1 > found.strength(0.11) > found.strength(0.41)
+
+
+def test_analytic_on_a_straight_dial_the_sd_of_strength_is_kappa_over_the_slope():
+    strengths = np.linspace(0, 1, 11)
+    dial = Dial(strengths, np.exp(-0.5 * strengths), np.full(11, 1e-3))
+    found = dial.spreading(0.4, 0.06)
+    assert found.strength == pytest.approx(0.12, rel=2e-3)
+    assert 0 < found.mcse < 0.01
+    # no strength around 0.4 spreads by more than sqrt(0.4 x 0.6), which moves 0.245
+    assert dial.spreading(0.4, 0.26).strength is None
+    # of a beta distribution around 0.3 through a parabola, by simulation
+    bent = Dial(strengths, np.exp(-0.8 * strengths**2), np.full(11, 1e-3))
+    sd = bent.spreading(0.3, 0.05).strength
+    size = 0.3 * 0.7 / sd**2 - 1
+    drawn = np.random.default_rng(1).beta(0.3 * size, 0.7 * size, 400_000)
+    assert np.std(-0.8 * drawn**2) == pytest.approx(0.05, rel=0.02)

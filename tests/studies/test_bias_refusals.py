@@ -49,7 +49,10 @@ def profile(tmp_path, text):
         ("best_of: {strength: 1, among: subgroups, factors: [site, site]}", "each factor once"),
         ("best_of: {strength: 1, among: analyses}", "Name further `tests`"),
         ("best_of: {strength: 1, among: analyses, tests: [fisher, fisher]}", "each test once"),
-        ("best_of: {strength: 1, among: analyses, tests: [wilcoxon]}", "chi-square or fisher"),
+        (
+            "best_of: {strength: 1, among: analyses, tests: [wilcoxon]}",
+            "must be chi-square, fisher",
+        ),
         (
             "best_of: {strength: 1, among: analyses, tests: [fisher]}\n"
             "undeclared_looks: {strength: 1, looks: 3}",
@@ -194,11 +197,11 @@ def test_property_what_cannot_act_on_a_response_is_refused(tmp_path, text, words
     ("text", "variant", "words"),
     [
         (
-            "best_of: {strength: 1, among: endpoints, k: 3, correlation: 0.5}",
+            "best_of: {strength: 1, among: time-points, k: 3, correlation: 0.5}",
             "",
-            "not of kind time-to-event",
+            "adds up over time",
         ),
-        ("extension: {strength: 1, more: 0.2}", "", "is not analysed twice"),
+        ("extension: {strength: 1, more: 0.2}", "", "ends at events or a date"),
         ("publication: {strength: 1, p_below: 0.1}", "maxcombo", "no P"),
     ],
 )

@@ -23,6 +23,7 @@ from trialsim.protocol.conduct import (
 from trialsim.protocol.load import load_template
 from trialsim.report.flawed_trial import before_and_after, tables_of_trial, touched_patients
 from trialsim.studies.bias import PlannedBias, plan_bias
+from trialsim.trial import Measure
 
 SEED, CHECKED = 3, (1, 5, 40)
 EVENTS = {
@@ -140,3 +141,40 @@ def test_analytic_a_mean_by_hand_is_the_estimate_reported():
     assert log(1.5) == pytest.approx(
         trial.truth.outcome(planned.job.plans[0].endpoint).theta(planned.job.plans[0].summary)
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "risk"),
+    [
+        (
+            "time-to-event",
+            (
+                "protocol.looks=[{at: {calendar: 90 mo}}]",
+                "nature.survival={median: 12 mo}",
+                "nature.factors=[]",
+                "protocol.allocation={method: permuted-blocks, block_sizes: [4]}",
+            ),
+            0.5,
+        ),
+        ("competing-primary", (), None),
+    ],
+)
+def test_analytic_events_per_1000_by_the_horizon_are_those_of_the_truth(file, settings, risk):
+    share = 0.4
+    resolved = load_template(str(CORPUS / "valid" / f"{file}.yaml"), settings=settings)
+    scenario = resolved.scenarios()[0].id
+    conduct = Conduct(id="own", title="t", co_intervention=CoIntervention(strength=1, averts=share))
+    planned = plan_bias(resolved, conduct, [scenario])
+    result = planned.result(replicates=512, seed=SEED)
+    found = {(r.mechanism, r.arm): r for r in result.rows if r.measure is Measure.EVENTS_PER_1000}
+    truth = found["truth", "placebo"].value
+    assert truth == found["truth", "drug"].value
+    if risk:
+        assert truth == pytest.approx(1_000 * risk)
+        cared = found["co-intervention", "drug"]
+        expected = 1_000 * (1 - (1 - risk) ** (1 - share))  # the hazard is multiplied by 1 - share
+        assert abs(cared.value - expected) < 4 * cared.mcse
+    for own in (found["none", "drug"], found["none", "placebo"]):
+        assert abs(own.value - truth) < 4 * own.mcse
+    assert found["co-intervention", "drug"].value < found["none", "drug"].value
+    assert "Kaplan-Meier" in result.texts["per 1,000"]

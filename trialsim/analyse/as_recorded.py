@@ -85,19 +85,21 @@ def unfavourable(batch: Any, plan: AnalysisPlan) -> Bools:
         case OrderedBatch(days=True):
             return np.asarray(batch.category == 0)
         case OrderedBatch():
-            return _worse_than_median(batch.category.astype(float), lower=lower)
+            return _worse_than_median(batch.category.astype(float), plan.n_total, lower=lower)
         case CountedBatch():
-            return _worse_than_median(batch.count.astype(float), lower=lower)
+            return _worse_than_median(batch.count.astype(float), plan.n_total, lower=lower)
         case MeasuredBatch():
-            return _worse_than_median(batch.visits[:, -1], lower=lower)
+            return _worse_than_median(batch.visits[:, -1], plan.n_total, lower=lower)
         case _:
             raise AssertionError(f"{type(batch).__name__} is no batch")
     return np.asarray(event if lower else ~event)
 
 
-def _worse_than_median(values: Floats, *, lower: bool) -> Bools:
-    known = np.isfinite(values).all()
-    median = np.median(values, axis=0) if known else np.nanmedian(values, axis=0)
+def _worse_than_median(values: Floats, planned: int, *, lower: bool) -> Bools:
+    """Compare with the median of the patients planned, who come first."""
+    own = values[: planned or None]
+    known = np.isfinite(own).all()
+    median = np.median(own, axis=0) if known else np.nanmedian(own, axis=0)
     return np.asarray(values > median if lower else values < median)  # never where NaN
 
 
@@ -210,7 +212,7 @@ def written_down(
     moved, reading = up != 0, records.reading
     match batch, truth:
         case MeasuredBatch(), MeasuredTruth():
-            shift = up[:, None, :] * np.array(truth.sds)[:, None]
+            shift = up[:, None, :] * np.array(truth.sds)[: batch.visits.shape[1], None]
             return replace(batch, visits=batch.visits + shift)
         case OrderedBatch(), OrderedTruth():
             assert batch.luck is not None

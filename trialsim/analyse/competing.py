@@ -40,6 +40,13 @@ def analyse(batch: CompetingBatch, plan: AnalysisPlan) -> LookResults:
     return read_once(contrast, plan, events, len(batch.time))
 
 
+def risks_seen(batch: CompetingBatch) -> NDArray[np.float64]:
+    """Return the cumulative incidence of the event at the read-out, shape (n_reps, 1, 2)."""
+    table = competing_table(batch.time, batch.cause, batch.assigned)
+    found = cumulative_incidence(table, batch.day).incidence
+    return np.asarray(found[:, None, :, 0])
+
+
 def _contrast(table: CompetingTable, day: float, plan: AnalysisPlan, level: float) -> ArmContrast:
     match plan.test:
         case CompetingTest.FINE_GRAY:

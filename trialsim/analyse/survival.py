@@ -107,6 +107,19 @@ def _of_one_trial(batch: FollowUp, replicate: int) -> FollowUp:
     return batch._replace(**columns)
 
 
+def risks_seen(batch: FollowUp, plan: AnalysisPlan) -> Floats:
+    """Return 1 less the Kaplan-Meier estimate on the plan's day at every look.
+
+    Returns
+    -------
+    ndarray of float, shape (n_reps, n_looks, 2)
+        Control, treated; NaN where unknown.
+    """
+    reading = Reading((), None, milestone_day=plan.day)
+    numbers = survival.read_looks(batch, partial(event_cuts, plan.looks), reading)
+    return np.asarray(1 - numbers.milestone[..., 0])
+
+
 def reading_of(plan: AnalysisPlan) -> Reading:
     """Return what a plan needs to know of every look."""
     test = plan.test

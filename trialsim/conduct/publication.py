@@ -19,7 +19,7 @@ def published(
     flaw: PublicationFilter,
     rejected: Bools,
     z: Floats,
-    n_patients: int,
+    n_patients: Floats | int,
     luck: Luck,
     p_value: Floats | None = None,
 ) -> Bools:
@@ -32,8 +32,8 @@ def published(
         Whether the reported result is significant; of a block's first trials.
     z : ndarray of float, shape (n_reps,)
         Positive in favour of treatment.
-    n_patients : int
-        Planned; from `always_from` on a trial is published whatever it finds.
+    n_patients : ndarray of float, shape (n_reps,), or int
+        Recruited; from `always_from` on a trial is published whatever it finds.
     luck : Luck
     p_value : ndarray of float, shape (n_reps,)
         Asked for where the filter states the P below which a result counts.
@@ -42,8 +42,8 @@ def published(
         assert p_value is not None
         rejected = p_value < flaw.p_below
     sure = rejected & ((z > 0) if flaw.significant == "benefit" else True)
-    if flaw.always_from is not None and n_patients >= flaw.always_from:
-        return np.ones(rejected.shape, dtype=bool)
+    if flaw.always_from is not None:
+        sure = sure | (np.asarray(n_patients) >= flaw.always_from)
     dropped = luck.of_trials(Decision.PUBLICATION) < luck.strength(
         Mechanism.PUBLICATION, flaw.strength
     )

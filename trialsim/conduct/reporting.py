@@ -31,6 +31,7 @@ __all__ = [
     "Alternative",
     "alternatives",
     "best",
+    "correlations",
     "correlated_with",
     "evidence",
     "extending",
@@ -96,15 +97,8 @@ def alternatives(
     list of (Records, AnalysisPlan)
     """
     match flaw:
-        case BestOfEndpoints():
-            matrix = np.full((flaw.k, flaw.k), flaw.correlation.value)
-            np.fill_diagonal(matrix, 1.0)
-            return [(own, plan) for own in _other_outcomes(records, matrix, luck)]
-        case BestOfTimePoints():
-            assert flaw.correlation is not None  # refused by the rules
-            apart = np.abs(np.subtract.outer(np.arange(flaw.k), np.arange(flaw.k)))
-            matrix = flaw.correlation.value**apart
-            return [(own, plan) for own in _other_outcomes(records, matrix, luck)]
+        case BestOfEndpoints() | BestOfTimePoints():
+            return [(own, plan) for own in _other_outcomes(records, correlations(flaw), luck)]
         case BestOfSubgroups():
             if flaw.k:
                 own = (luck.of_patients(Decision.BEST_OF, "subgroup") * flaw.k).astype(np.int64)
@@ -124,6 +118,15 @@ def alternatives(
             )
             kept = replace(records, included=records.included & ~stops)
             return every + [(kept, own) for own in plans]
+
+
+def correlations(flaw: BestOfEndpoints | BestOfTimePoints) -> Floats:
+    """Return those of the latent numbers that a result is chosen by, shape (k, k)."""
+    assert flaw.correlation is not None  # refused by the rules
+    apart = np.abs(np.subtract.outer(np.arange(flaw.k), np.arange(flaw.k)))
+    if isinstance(flaw, BestOfEndpoints):
+        apart = np.minimum(apart, 1)
+    return np.asarray(flaw.correlation.value**apart, dtype=float)
 
 
 def _other_outcomes(records: Records, matrix: Floats, luck: Luck) -> list[Records]:

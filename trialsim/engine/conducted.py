@@ -21,6 +21,7 @@ from trialsim.analyse.as_recorded import (
     yes_or_no,
 )
 from trialsim.analyse.looks import stop
+from trialsim.analyse.other_endpoints import other_endpoints
 from trialsim.conduct.allocation import AllocationList, foreseen
 from trialsim.conduct.assessment import misread
 from trialsim.conduct.attrition import differential_loss, exclusion
@@ -35,16 +36,18 @@ from trialsim.conduct.records import Luck, Records
 from trialsim.conduct.reporting import (
     alternatives,
     best,
+    correlations,
     extending,
     looking_at,
     replaced,
 )
-from trialsim.generate.outcomes import CompetingBatch
+from trialsim.generate.outcomes import CompetingBatch, MeasuredBatch
 from trialsim.generate.response import ResponseBatch
 from trialsim.kernels.allocation import block_openings
 from trialsim.kernels.survival import FollowUp
 from trialsim.protocol.conduct import (
     AllocationListKind,
+    BestOfEndpoints,
     BestOfTimePoints,
     Conduct,
     ForeseenAllocation,
@@ -191,8 +194,15 @@ def _results(
         return [(drawn, records, plain)]
     if isinstance(flaw, BestOfTimePoints) and isinstance(batch, ResponseBatch):
         visits = [replace(plan, visit=plan.visit - back) for back in range(1, flaw.k)]
-        others = [_records(yes_or_no(batch, own), own, truth) for own in visits]
-        return [(drawn, own, plain) for own in (records, *others)]
+        seen = [_records(yes_or_no(batch, own), own, truth) for own in visits]
+        return [(drawn, own, plain) for own in (records, *seen)]
+    if isinstance(flaw, BestOfEndpoints | BestOfTimePoints) and records.worse_by is not None:
+        if isinstance(batch, MeasuredBatch) and isinstance(flaw, BestOfTimePoints):
+            others = [replace(batch, visits=batch.visits[:, :-back]) for back in range(1, flaw.k)]
+        else:
+            own_truth = truth.outcome(plan.endpoint)
+            others = other_endpoints(batch, own_truth, correlations(flaw), luck)
+        return [(own, _records(own, plan, truth), plain) for own in (batch, *others)]
     return [(drawn, *own) for own in alternatives(records, plain, flaw, luck, levels)]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trialsim.protocol.endpoints import BinaryTest
+from trialsim.protocol.endpoints import BinaryTest, MeasuredTest
 from trialsim.protocol.quantities import (
     Duration,
     Frozen,
@@ -362,8 +362,9 @@ class BestOfEndpoints(_BestOf):
 class BestOfTimePoints(_BestOf):
     """Of `k` time points, the declared one the last, the best.
 
-    Of a response: the visits up to the read-out. Of a binary endpoint: outcomes with the same
-    risks, neighbours with this latent correlation (a first-order autoregression).
+    Of a response and a measurement: the visits up to the read-out. Of a binary endpoint and of
+    ordered categories: outcomes with the same distribution, neighbours with this latent correlation
+    (a first-order autoregression).
     """
 
     among: Literal["time-points"]
@@ -393,17 +394,28 @@ class BestOfSubgroups(_BestOf):
         return self
 
 
-_OfTwoArms = Literal[BinaryTest.CHI_SQUARE, BinaryTest.FISHER]
+FurtherTest = Literal[
+    BinaryTest.CHI_SQUARE,
+    BinaryTest.FISHER,
+    MeasuredTest.T_TEST,
+    MeasuredTest.WELCH,
+    MeasuredTest.CHANGE,
+    MeasuredTest.ANCOVA,
+    MeasuredTest.MMRM,
+]
 
 
 class BestOfAnalyses(_BestOf):
     """Of the declared analysis and others of the same records, the best.
 
-    Other tests of two proportions, and each of them per protocol: without those who do not adhere.
+    Other tests of two proportions or of a measurement, and each per protocol: without those who do
+    not adhere.
     """
 
     among: Literal["analyses"]
-    tests: tuple[Annotated[_OfTwoArms, lenient_words(BinaryTest)], ...] = ()
+    tests: tuple[
+        Annotated[FurtherTest, lenient_words(MeasuredTest), lenient_words(BinaryTest)], ...
+    ] = ()
     per_protocol: ByArmAndOutcome | None = None  # probabilities not to adhere
 
     @model_validator(mode="after")

@@ -11,13 +11,11 @@ from trialsim.protocol.endpoints import (
     CompetingEndpoint,
     DaysAliveEndpoint,
     MaxComboTest,
-    ResponseEndpoint,
     TimeToEventEndpoint,
 )
 
 __all__ = ["WITHOUT_IT", "acts_on", "names_death", "of_any_cause", "why_not"]
 
-_YES_OR_NO = (BinaryEndpoint, ResponseEndpoint)
 WITHOUT_IT = "leave it out of the profile."  # `studies.bias` adds what can act instead
 _REMEDY = f"{WITHOUT_IT[0].upper()}{WITHOUT_IT[1:]}"
 
@@ -46,7 +44,7 @@ def acts_on(mechanism: Mechanism, kind: type) -> bool:
     if mechanism is Mechanism.IMMORTAL_TIME:
         return issubclass(kind, BinaryEndpoint | TimeToEventEndpoint)
     if mechanism is Mechanism.EXTENSION:
-        return issubclass(kind, _YES_OR_NO)
+        return not issubclass(kind, TimeToEventEndpoint)
     return True
 
 
@@ -57,7 +55,7 @@ def why_not(mechanism: Mechanism, protocol: Protocol) -> tuple[str, str] | None:
         if mechanism is Mechanism.UNDECLARED_LOOKS:
             return f"has undeclared looks, and {primary.kind} is read once", _REMEDY
         if mechanism is Mechanism.EXTENSION:
-            return f"has an extension, and {primary.kind} is not analysed twice", _REMEDY
+            return f"has an extension, and {primary.kind} ends at events or a date", _REMEDY
         if mechanism is Mechanism.IMMORTAL_TIME:
             return f"has immortal time, and {primary.kind} is no event that ends it", _REMEDY
         return f"has {mechanism}, and {primary.kind} follows from dates, not judgement", _REMEDY

@@ -24,6 +24,7 @@ from trialsim.protocol.endpoints import (
     CountEndpoint,
     DaysAliveEndpoint,
     MaxComboTest,
+    MeasuredTest,
     OrdinalEndpoint,
     ResponseEndpoint,
     TimeToEventEndpoint,
@@ -32,6 +33,7 @@ from trialsim.protocol.endpoints import (
 __all__ = ["conduct_problems", "recruiting"]
 
 _ONE_OUT = "Leave one out."
+_AT_A_TIME = (BinaryEndpoint, ResponseEndpoint, ContinuousEndpoint, OrdinalEndpoint)
 _WITHOUT = f"{WITHOUT_IT[0].upper()}{WITHOUT_IT[1:]}"
 
 
@@ -154,31 +156,50 @@ def _of_best_of(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     if isinstance(flaw, BestOfAnalyses) and primary.analysis in flaw.tests:
         rule = f"names {primary.analysis} as a further test, and it is the protocol's own"
         yield Problem(rule, "Name another, or leave it out.")
-    if not isinstance(primary, BinaryEndpoint | ResponseEndpoint) and not isinstance(
-        flaw, BestOfSubgroups
-    ):
-        rule = f"chooses among {flaw.among} of binary outcomes, not of kind {primary.kind}"
-        yield Problem(rule, "Choose among subgroups, or leave it out.")
+    if isinstance(flaw, BestOfAnalyses):
+        yield from _of_tests(protocol, flaw)
+
+
+def _of_tests(protocol: Protocol, flaw: BestOfAnalyses) -> Iterator[Problem]:
+    primary = protocol.primary
+    match primary:
+        case BinaryEndpoint() | ResponseEndpoint():
+            known: tuple[str, ...] = (BinaryTest.CHI_SQUARE, BinaryTest.FISHER)
+        case ContinuousEndpoint():
+            known = tuple(MeasuredTest)
+        case _:
+            known = ()
+    if strange := [str(test) for test in flaw.tests if test not in known]:
+        rule = f"names {', '.join(strange)}, which {primary.kind} is not analysed by here"
+        listed = f"Name {', '.join(map(str, known))}" if known else "Choose per_protocol"
+        yield Problem(rule, f"{listed}, or leave it out.")
 
 
 def _of_time_points(
     protocol: Protocol, conduct: Conduct, flaw: BestOfTimePoints
 ) -> Iterator[Problem]:
     primary = protocol.primary
-    if not isinstance(primary, ResponseEndpoint):
+    if not isinstance(primary, _AT_A_TIME):
+        rule = f"chooses among time points, and {primary.kind} adds up over time"
+        yield Problem(rule, "Choose among endpoints or subgroups, or leave it out.")
+        return
+    if not isinstance(primary, ResponseEndpoint | ContinuousEndpoint):
         if flaw.correlation is None:
             rule = f"chooses among {flaw.k} time points of '{primary.id}' that nothing correlates"
             yield Problem(rule, "State the correlation of neighbours: correlation: 0.5.")
         return
     if flaw.correlation is not None:
-        rule = "states a correlation of time points, which the course of response decides"
+        rule = f"states a correlation of time points, which the course of {primary.kind} decides"
         yield Problem(rule, "Leave out `correlation`.")
     last = primary.read_out.days_after_entry(protocol.therapy)
     visits = sum(0 < day <= last for day, _ in protocol.visit_days)
+    if isinstance(primary, ContinuousEndpoint):
+        visits = len(primary.at)
     if visits < flaw.k:
         rule = f"chooses among {flaw.k} time points, and {visits} visits lead up to the read-out"
         yield Problem(rule, f"State k of at most {visits}." if visits > 1 else _WITHOUT)
-    if _acts(conduct, Mechanism.HISTORICAL_CONTROLS):
+    of_one = isinstance(primary, ResponseEndpoint)  # a measurement's drift is in SDs of each
+    if of_one and _acts(conduct, Mechanism.HISTORICAL_CONTROLS):
         rule = "chooses among time points, and historical controls have the risk of one"
         yield Problem(rule, _ONE_OUT)
 

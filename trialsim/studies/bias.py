@@ -23,15 +23,18 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.catalogue import conduct_paths
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
-from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
+from trialsim.protocol.conduct import RIGOROUS, BestOfAnalyses, Conduct, Mechanism
 from trialsim.protocol.conduct_rules import WITHOUT_IT, why_not
 from trialsim.protocol.endpoints import (
     AnySummary,
     Better,
     BinaryEndpoint,
+    CompetingEndpoint,
+    MeasuredTest,
     OutcomeEndpoint,
     ResponseEndpoint,
     Summary,
+    TimeToEventEndpoint,
 )
 from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.load import load_conduct
@@ -182,6 +185,9 @@ def _cannot_act(resolved: ResolvedTemplate, conduct: Conduct) -> list[Problem]:
     refused = [found for m in conduct.mechanisms if (found := why_not(m, protocol))]
     problems = [Problem(*found, "--conduct", conduct.id) for found in refused]
     problems += conduct_problems(protocol, conduct, [factor.id for factor in nature.factors])
+    problems += [
+        Problem(*found, "--conduct", conduct.id) for found in _unmeasured(resolved, conduct)
+    ]
     if nature.intercurrent_events:
         rule, remedy = (
             "does not act beside intercurrent events so far",
@@ -201,6 +207,17 @@ def _instead(resolved: ResolvedTemplate, conduct: Conduct) -> str:
     named = [n for n, own in others.items() if own.mechanisms and not _cannot_act(resolved, own)]
     told = f" One flaw of it can act: --only {' or '.join(able)}." if able else ""
     return f"{told} Profiles that can: --conduct {' or '.join(named)}." if named else told
+
+
+def _unmeasured(resolved: ResolvedTemplate, conduct: Conduct) -> Iterator[tuple[str, str]]:
+    """Find a further test that needs a baseline where none is measured."""
+    flaw, primary = conduct.best_of, resolved.template.protocol.primary
+    own = resolved.template.nature.outcomes.get(primary.id)
+    if isinstance(flaw, BestOfAnalyses) and flaw.acts and not getattr(own, "baseline", None):
+        needs = [t for t in flaw.tests if isinstance(t, MeasuredTest) and t.needs_baseline]
+        if needs:
+            rule = f"names {', '.join(needs)}, which needs a baseline"
+            yield rule, f"State one under nature.outcomes.{primary.id}, or leave it out."
 
 
 def _with_flaw(mechanism: Mechanism) -> list[str]:
@@ -446,7 +463,7 @@ class PlannedBias:
             flaw,
             results.rejected[:, -1],
             evidence(results, self.job.plans[0])[:, -1],
-            self.job.plans[0].n_total,
+            results.enrolled[:, -1],
             Luck(Streams(seed), block, (0, self.job.block_width)),
             results.p_value[:, -1],
         )
@@ -458,16 +475,18 @@ class PlannedBias:
     def _looked_into(
         self, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
     ) -> list[dict[Conduct, LookedInto]]:
-        """Return, per truth, what the records of the first n trials say; empty of other kinds."""
-        if not self._is_counted:
+        """Return, per truth, what the records of the first n trials say; empty without events."""
+        if not self._has_events:
             return [{} for _ in found]
         shown = [{p: own.results for p, own in one.items() if self._is_shown(p)} for one in found]
         return look_into(self.job, shown, seed, n)
 
     @property
-    def _is_counted(self) -> bool:
-        """Whether a trial is a 2 x 2 table."""
-        return isinstance(self.job.protocol.primary, BinaryEndpoint | ResponseEndpoint)
+    def _has_events(self) -> bool:
+        """Whether so many of 1,000 patients have an event by the read-out."""
+        primary = self.job.protocol.primary
+        events = BinaryEndpoint | ResponseEndpoint | TimeToEventEndpoint | CompetingEndpoint
+        return isinstance(primary, events)
 
     def _is_shown(self, profile: Conduct) -> bool:
         """Whether it has lines of its own: no flaw, one, or all."""
@@ -488,7 +507,7 @@ class PlannedBias:
         )
         arms = (protocol.control.id, protocol.experimental.id)
         if looked:
-            yield from true_rows(truth.risks_on(plan.day, plan.counted), blank, arms)
+            yield from true_rows(self._true_risks(truth), blank, arms)
         base = found[self.profiles[0]]
         for profile, own in found.items():
             names = [str(m) for m in profile.mechanisms] if profile is not self.profiles[0] else []
@@ -505,6 +524,12 @@ class PlannedBias:
                 yield from looked[profile].rows(own.out, here, arms)
         if not self.only:
             yield from self._shares(found, theta, blank)
+
+    def _true_risks(self, truth: Truth) -> tuple[float, float]:
+        """Return those of the event by the read-out, under control and under treatment."""
+        plan = self.job.plans[0]
+        outcome = truth.outcome(plan.endpoint)
+        return outcome.arms if outcome else truth.risks_on(plan.day, plan.counted)
 
     def _one(
         self, own: Reported, base: Reported, theta: float, summary: AnySummary, blank: Row
@@ -559,6 +584,9 @@ class PlannedBias:
         )
         for name, value, influence in bars:
             here = replace(blank, measure=Measure.ATTRIBUTION, mechanism=name)
+            if name == bars[0][0]:  # of the trials without flaws alone
+                failed = int(nothing.results.failed[:, -1].sum())
+                here = replace(here, n_replicates=nothing.n, n_failed=failed)
             yield replace(here, value=value, mcse=_error(influence))
         if len(flaws) > 1:
             alone = [by_set[frozenset((flaw,))] for flaw in flaws]
@@ -574,6 +602,19 @@ class PlannedBias:
             yield "profile", f"Conduct '{self.conduct.id}'. {told}. Settings are assumed."
         if told := self._interactions(rows):
             yield "interactions", told
+        primary, day = self.job.protocol.primary, self.job.plans[0].day
+        if isinstance(primary, TimeToEventEndpoint | CompetingEndpoint):
+            yield (
+                "per 1,000",
+                f"Per 1,000: events by day {day:g}, estimated with censoring (Kaplan-Meier; Aalen-"
+                "Johansen where another event may preclude it) from what each trial read.",
+            )
+        elif not self._has_events:
+            yield (
+                "per 1,000",
+                f"Per 1,000: no events, since {primary.kind} is no event that a patient has or has "
+                "not by a day.",
+            )
 
     def _interactions(self, rows: Sequence[Row]) -> str:
         """Say whether flaws together do more than the sum of what each does alone."""

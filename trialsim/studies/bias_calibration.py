@@ -217,7 +217,7 @@ class PlannedBiasCalibration:
             )
             rows += self._of_dial(dial, found)
             warnings += [w for w in found.warnings if w.code == "assumption"]
-        texts = dict(self._texts())
+        texts = {**dict(self._texts()), **dict(_kappas(rows))}
         if several := at_once(self.targets):
             on = switched_on(self.conduct, several, rows)
             told, seen = None, replace(self._ratio_row(jointly(several)), mechanism="all")
@@ -325,7 +325,9 @@ class PlannedBiasCalibration:
         yield from points
         for target in self.targets:
             if target.mechanism is planned.only:
-                yield from _needed(target, dial, replace(here, n_replicates=found.n_replicates))
+                counted = replace(here, n_replicates=found.n_replicates)
+                yield from _needed(target, dial, counted)
+                yield _spread_needed(target, dial, counted)
         if planned.only is Mechanism.PUBLICATION and self.hopewell:
             yield from _filter_rows(self.hopewell, here)
 
@@ -405,6 +407,43 @@ def _needed(target: Target, dial: Dial, here: Row) -> Iterator[Row]:
             status=target.status.value,
             analysis=name,
             why=why,
+        )
+
+
+def _spread_needed(target: Target, dial: Dial, here: Row) -> Row:
+    """Return the SD of strength between trials that gives the published kappa, or why not."""
+    told = replace(
+        here,
+        measure=Measure.STRENGTH_SD_NEEDED,
+        value=None,
+        evidence=target.record,
+        source=target.source,
+        status=target.status.value,
+        level=target.kappa,
+    )
+    if target.kappa is None:
+        return replace(told, why="kappa is not published")
+    strength = dial.reaching(target.ratio).strength
+    if not strength or strength >= 1:
+        return replace(told, why="no strength between 0 and 1 to spread around")
+    sd, mcse = dial.spreading(strength, target.kappa)
+    why = None if sd is not None else f"not reached: strengths around {strength:.3f} spread less"
+    return replace(told, value=sd, mcse=mcse, why=why)
+
+
+def _kappas(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Say what SD of strength between trials each published kappa needs."""
+    own = [row for row in rows if row.measure is Measure.STRENGTH_SD_NEEDED]
+    told = []
+    for row in own:
+        kappa = "" if row.level is None else f", kappa {row.level:.3f}"
+        needs = row.why if row.value is None else f"SD {row.value:.3f} +-{row.mcse or 0.0:.3f}"
+        told.append(f"{row.mechanism}, {row.evidence} {row.source}{kappa}: {needs}")
+    if told:
+        yield (
+            "kappa",
+            "SD of strength between trials (beta around the strength needed) that gives the "
+            f"published kappa, the SD of log ratios between trials. {'; '.join(told)}.",
         )
 
 

@@ -93,6 +93,17 @@ class Target:
         return self.ratio * exp(-half), self.ratio * exp(half)
 
     @property
+    def kappa(self) -> float | None:
+        """SD of the bias between trials, log scale; of several their sum's (independent: assumed).
+
+        None where one of them is not published.
+        """
+        known = [e.kappa for e in self.estimates if e.kappa is not None]
+        if len(known) < len(self.estimates):
+            return None
+        return sqrt(sum(kappa**2 for kappa in known))
+
+    @property
     def status(self) -> Status:
         """Of the weakest of its estimates; a product is derived."""
         weak = [e.status for e in self.estimates if e.status.is_weak]

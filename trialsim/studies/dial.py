@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, log
+from math import exp, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq, isotonic_regression
+from scipy.special import betaincinv
 
 __all__ = ["Dial", "Reached"]
 
 Floats = NDArray[np.float64]
+_PLACES = (np.arange(2_000) + 0.5) / 2_000  # of a distribution, evenly in probability
 
 
 class Reached(NamedTuple):
@@ -75,3 +77,37 @@ class Dial:
         slope = steep / (self.strengths[right] - self.strengths[right - 1])
         variance = np.interp(found, self.strengths, (self.errors / self.ratios) ** 2)
         return Reached(found, abs(float(np.sqrt(variance) / slope)))
+
+    def spreading(self, strength: float, kappa: float) -> Reached:
+        """Return the SD of strengths between trials at which log ratios have an SD of kappa.
+
+        Strengths have a beta distribution around `strength`, as a profile's do; the SD of the
+        interpolated dial over it is solved for kappa. The error is that of the dial's logarithm at
+        the strength, carried through as an error of its size.
+
+        Parameters
+        ----------
+        strength : float
+            Mean over trials.
+        kappa : float
+            Of log ratios, above 0.
+        """
+        largest = min(sqrt(strength * (1 - strength)), 0.5) * (1 - 1e-6)
+        between = PchipInterpolator(self.strengths, self.curve)
+
+        def spread(sd: float) -> float:
+            size = strength * (1 - strength) / sd**2 - 1
+            drawn = betaincinv(strength * size, (1 - strength) * size, _PLACES)
+            return float(np.std(between(np.clip(drawn, 0.0, self.strengths[-1]))))
+
+        def solved(wanted: float) -> float | None:
+            if largest <= 1e-6 or spread(largest) < wanted:
+                return None
+            return float(brentq(lambda sd: spread(sd) - wanted, 1e-7, largest, xtol=1e-9))
+
+        found = solved(kappa)
+        if found is None:
+            return Reached(None, None)
+        relative = float(np.interp(strength, self.strengths, self.errors / self.ratios))
+        other = solved(kappa / (1 + relative / max(-float(between(strength)), 1e-12)))
+        return Reached(found, None if other is None else abs(other - found))

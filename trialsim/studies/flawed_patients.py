@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.analyse import competing, survival
 from trialsim.characteristics import mean
+from trialsim.conduct.records import Records
+from trialsim.conduct.reporting import looking_at
 from trialsim.engine.blocks import Job
+from trialsim.engine.conducted import seen_in
 from trialsim.engine.flawed_trials import (
     Counts,
     FlawedBlock,
@@ -18,8 +23,9 @@ from trialsim.engine.flawed_trials import (
     prognosis,
     reached,
 )
+from trialsim.kernels.survival import FollowUp
 from trialsim.protocol.conduct import Conduct
-from trialsim.trial import LookResults, Measure, Row
+from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
 
 __all__ = ["LOOKED_INTO", "LookedInto", "look_into", "true_rows"]
 
@@ -44,12 +50,15 @@ class LookedInto:
         declared analysis, where the result is chosen among several.
     complete : bool
         Whether every table gives the estimate its trial reports.
+    timed : bool
+        Of times to an event, estimated by the horizon; prognosis is then not told.
     """
 
     treated: Floats
     control: Floats
     imbalance: Floats | None
     complete: bool
+    timed: bool = False
 
     @classmethod
     def joined(cls, parts: Sequence[LookedInto], n: int) -> LookedInto:
@@ -60,6 +69,7 @@ class LookedInto:
             np.concatenate([p.control for p in parts])[:n],
             np.concatenate(apart)[:n] if len(apart) == len(parts) else None,
             all(p.complete for p in parts),
+            parts[0].timed,
         )
 
     def rows(self, out: Bools, blank: Row, arms: tuple[str, str]) -> Iterator[Row]:
@@ -82,6 +92,8 @@ class LookedInto:
             here = replace(blank, arm=arm, unit="per 1,000")
             why = "" if self.complete else _CHOSEN
             yield _mean(Measure.EVENTS_PER_1000, values[own], here, why)
+        if self.timed:
+            return
         here = replace(blank, unit="SD")
         why = _ALIKE if self.imbalance is None else ""
         values = np.empty(0) if self.imbalance is None else self.imbalance[own]
@@ -114,7 +126,7 @@ def look_into(
     Parameters
     ----------
     job : Job
-        Of the study, with a binary or response endpoint.
+        Of the study, with a risk or a time to an event.
     found : sequence of mapping
         Per truth of the job, what trials with each conduct report; arrays of shape
         (n_replicates, n_looks), n_replicates at least n.
@@ -145,7 +157,10 @@ def _of_block(
 ) -> LookedInto:
     plan, n = job.plans[0], len(results.failed)
     steps = block.steps(truth, plan, conduct)
-    records = first_trials(steps[-1].after if steps else block.planned(truth, plan), n)
+    last = steps[-1].after if steps else block.planned(truth, plan)
+    if last.worse_by is not None:
+        return _of_times(block, truth, replace(plan, conduct=conduct), last, results)
+    records = first_trials(last, n)
     who = reached(records, results)
     counts = Counts.of(records, who, plan.better)
     own = counts.gives(results, plan)
@@ -158,6 +173,37 @@ def _of_block(
         None if known is None else imbalance(known[:, :n], records.treated, who),
         bool(own.all()),
     )
+
+
+def _of_times(
+    block: FlawedBlock, truth: int, plan: AnalysisPlan, records: Records, results: LookResults
+) -> LookedInto:
+    """Estimate events per 1,000 by the horizon from the records each result was read of."""
+    conduct = plan.conduct
+    assert conduct is not None  # the caller named it
+    batch, under = block.batch(truth, plan, conduct), block.truths[truth]
+    seen = seen_in(batch, records, plan, under, records)
+    declared, flaw = replace(plan, conduct=None), conduct.undeclared_looks
+    n = len(results.failed)
+    risks, known = np.full((n, 2), np.nan), np.zeros(n, dtype=bool)
+    plans = [declared, looking_at(declared, flaw)] if flaw and flaw.acts else [declared]
+    for own in plans:
+        each = block.kind(plan).analyse(seen, own).estimate[:n]
+        there = results.estimate[:, -1:]
+        same = np.isclose(each, there, rtol=1e-9, atol=1e-12, equal_nan=True)
+        found = risks_by_look(seen, own)[:n]
+        first = same.any(axis=1) & ~known
+        risks[first] = found[first, same.argmax(axis=1)[first]]
+        known |= first
+    per_1000 = 1_000 * risks
+    return LookedInto(per_1000[:, 1], per_1000[:, 0], None, bool(known.all()), timed=True)
+
+
+def risks_by_look(batch: Any, plan: AnalysisPlan) -> Floats:
+    """Return what is estimated of the risk by the plan's day, shape (n_reps, n_looks, 2)."""
+    if isinstance(batch, FollowUp):
+        return survival.risks_seen(batch, plan)
+    return competing.risks_seen(batch)
 
 
 def _per_1000(events: NDArray[np.int64], n: NDArray[np.int64]) -> Floats:

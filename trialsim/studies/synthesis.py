@@ -153,7 +153,7 @@ def which_are_published(job: Job, profile: Conduct) -> Callable[[ReportedTables,
             flaw,
             found.results.rejected[:, -1],
             evidence(found.results, plan)[:, -1],
-            plan.n_total,
+            found.results.enrolled[:, -1],
             Luck(Streams(seed, job.unit), block, (0, job.block_width)),
             found.results.p_value[:, -1],
         )
