@@ -93,7 +93,14 @@ def build_pages() -> None:
         page.write_text(retold(page), encoding="utf-8")
 
 
+def build_lessons() -> None:
+    """Write the sheets of the lessons."""
+    folder = ROOT / "examples" / "lessons"
+    subprocess.run([sys.executable, folder / "lessons.py"], cwd=folder, check=True)
+
+
 if __name__ == "__main__":
     build_schemas()
     build_pages()
+    build_lessons()
     build_pictures()

@@ -100,6 +100,25 @@ def test_property_the_dial_falls_from_one_and_no_outcome_is_falsified(told):
     assert all(p["event_planned"] == p["event_reported"] for p in stayed)
 
 
+@pytest.mark.parametrize(
+    ("name", "room", "trial", "profile"),
+    [
+        ("1-concealment", "class", "one-trial", "foreseen"),
+        ("2-early-deaths", "class", "one-trial", "left-out"),
+        ("3-peeking", "class-five", "five-looks", "five-looks"),
+        ("4-the-drawer", "class", "one-trial", "drawer"),
+    ],
+)
+def test_property_the_class_on_one_screen_is_what_each_laptop_shows(name, room, trial, profile):
+    commands = lessons.Commands(HERE / name)
+    whole = commands.run(room)
+    for student in (1, 29, 40):
+        own = commands.run(trial, student).before_and_after
+        for when, conduct in (("planned", "rigorous"), ("reported", profile)):
+            ratio, significant = whole.students(conduct)[student]
+            assert own[when] == (pytest.approx(ratio, rel=0.005), significant)
+
+
 # --- 2: early deaths
 
 
@@ -120,6 +139,10 @@ def test_analytic_hands_are_two_six_and_eight(told):
     for looks in ("1", "5", "10"):
         assert near(answers[f"significant_{looks}"], answers[f"exact_{looks}"])
     assert [round(answers[f"expected_hands_{k}"]) for k in ("1", "5", "10")] == [2, 6, 8]
+    hands = [answers[f"hands_{looks}"] for looks in ("1", "5", "10")]
+    assert hands == sorted(hands)  # who stops at one of five looks stops at one of ten
+    shown = (HERE / "sheets" / "3-peeking-teacher.html").read_text(encoding="utf-8")
+    assert re.findall(r"<td><strong>(\d+)</strong>", shown) == [str(n) for n in hands]
     fewest, most = map(int, answers["spread_5"].split(" to "))
     assert fewest <= answers["hands_5"] <= most
 
@@ -170,7 +193,7 @@ def test_property_a_sheet_asks_before_it_answers(name, told):
     assert "<h2>Answers" not in student
     assert student.index('class="guess"') < student.index("<pre>")
     assert "<h2>Answers" in slides
-    for heading in ("Time plan", "What to say", "What classes answer", "Answers", "Misunderst"):
+    for heading in ("Time plan", "What to say", "Guesses to expect", "Answers", "Misunderst"):
         assert f"<h2>{heading}" in teacher
     assert "cannot" in teacher
     assert "±" in teacher
@@ -204,6 +227,15 @@ def test_property_a_lesson_uses_no_shell(name):
         assert words[0] == "trialsim"
         assert not {"|", ">", "&&", ";", "$", "*"} & set("".join(words))
         assert not any("/" in word or "\\" in word for word in words)
+
+
+def test_regression_a_lesson_runs_as_a_script_from_anywhere(tmp_path):
+    script = HERE / "2-early-deaths" / "answers.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert re.search(r"^half_left_out: 0\.49\d* . 0\.002\d* \(4,000 trials\)$", done.stdout, re.M)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ _FOUND = re.compile(
 )
 _GUESSED = re.compile(r"Of its list ([0-9.]+)% could be guessed")
 _HEADING = re.compile(r"^## (.+?)( \{slide\})?$", flags=re.MULTILINE)
+_ALPHA = 0.05  # two-sided, of the lessons' protocols
 YOUR_NUMBER = "YOUR-NUMBER"  # what a student replaces by the number of the laptop
 
 
@@ -80,17 +81,28 @@ class Answer:
         (row,) = rows
         return Number(row["value"], row.get("mcse") or 0.0, row.get("n_replicates") or 0)
 
-    def picture(self, name: str) -> str:
-        """Return a figure as an image that is part of the page."""
+    def picture(self, name: str, what: str) -> str:
+        """Return a figure as an image that is part of the page; `what` says what it shows."""
         (svg,) = (found for key, found in self.figures.items() if key.startswith(name))
         coded = base64.b64encode(svg).decode("ascii")
-        return f'<img class="figure" alt="{name}" src="data:image/svg+xml;base64,{coded}">'
+        return f'<img class="figure" alt="{what}" src="data:image/svg+xml;base64,{coded}">'
 
     @property
     def before_and_after(self) -> dict[str, tuple[float, bool]]:
         """Of a replay: odds ratio, and whether significant, as `planned` and as `reported`."""
         text = self.document["texts"]["before and after"].replace("\n", " ")
         return {found[1]: (float(found[6]), not found[7]) for found in _FOUND.finditer(text)}
+
+    def students(self, conduct: str) -> dict[int, tuple[float, bool]]:
+        """Of a class: odds ratio, and whether significant, by student; `rigorous` is as planned."""
+        found: dict[int, tuple[float, bool]] = {}
+        about = {"conduct": conduct, "scale": "odds ratio"}
+        for student in range(1, int(self.document["arguments"]["class"]) + 1):
+            name = f"student {student}"
+            p = self.number("p_value", analysis=name, conduct=conduct).value
+            ratio = self.number("estimate", analysis=name, **about).value
+            found[student] = (ratio, p < _ALPHA)
+        return found
 
     @property
     def guessed_right(self) -> float:
@@ -131,7 +143,7 @@ class Commands:
             extra = ["--json"]
             if words[0] != "replay":
                 extra += ["--out", str(Path(folder) / "run")]
-                if self.replicates:
+                if self.replicates and "--class" not in words:
                     extra += ["--replicates", str(self.replicates)]
             said, started = io.StringIO(), time.monotonic()
             with (

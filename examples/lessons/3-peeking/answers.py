@@ -23,11 +23,15 @@ NORMAL = {"1": 5.0, "5": 14.2, "10": 19.3}
 def answers(commands: Commands) -> dict[str, Any]:
     """Return the answers of the sheets."""
     runs = {name: commands.run(name) for name in ("five", "ten")}
-    five, ten = commands.students("five-looks"), commands.students("ten-looks")
+    five, ten = commands.run("class-five"), commands.run("class-ten")
+    rooms = {
+        "1": five.students("rigorous"),
+        "5": five.students("five-looks"),
+        "10": ten.students("ten-looks"),
+    }
     hands = {
-        "1": [number for number, one in five.items() if one.before_and_after["planned"][1]],
-        "5": [number for number, one in five.items() if one.before_and_after["reported"][1]],
-        "10": [number for number, one in ten.items() if one.before_and_after["reported"][1]],
+        looks: [student for student, (_, found) in room.items() if found]
+        for looks, room in rooms.items()
     }
     found: dict[str, Any] = {}
     for looks, (name, mechanism) in LOOKS.items():

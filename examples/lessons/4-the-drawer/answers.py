@@ -9,16 +9,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import exact
-from lessons import Commands, main
+from lessons import Answer, Commands, main
 
 
 def answers(commands: Commands) -> dict[str, Any]:
     """Return the answers of the sheets."""
     small, large = commands.run("drawer"), commands.run("larger")
     counted = exact.small_trials(30, 0.30, 0.82)
-    found = [
-        answer.before_and_after["planned"] for answer in commands.students("one-trial").values()
-    ]
+    room = commands.run("class")
+    found = room.students("rigorous").values()
     return {
         "all_small": small.number("estimate_mean", mechanism="none").ratio,
         "published_small": small.number("estimate_mean", mechanism="publication").ratio,
@@ -36,8 +35,17 @@ def answers(commands: Commands) -> dict[str, Any]:
         "expected_students": 40 * counted.power,
         "students_significant": sum(significant for _, significant in found),
         "students_favourable": sum(significant and ratio < 1 for ratio, significant in found),
+        "picture": room.picture("class", "Odds ratios of 40 students, and of those published"),
+        "students_published": int(room.number("published", conduct="drawer").value),
+        "students_pooled": _pooled(room, None),
+        "students_pooled_published": _pooled(room, "published"),
         "students_below": sum(ratio < 0.82 for ratio, _ in found),
     }
+
+
+def _pooled(room: Answer, stratum: str | None) -> float:
+    where = {"conduct": "drawer", "analysis": "Mantel-Haenszel", "stratum": stratum}
+    return room.number("estimate", **where).value
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def answers(commands: Commands) -> dict[str, Any]:
         "single_typical": median(centres, "centres=single", "typical"),
         "centres_gap_chance": gap(centres, "centres", "chance"),
         "centres_gap_typical": gap(centres, "centres", "typical"),
-        "picture": quality.picture("gap"),
+        "picture": quality.picture("gap", "Simulated ratios of the strata, and the published one"),
     }
 
 
