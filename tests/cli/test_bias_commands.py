@@ -52,3 +52,16 @@ def test_property_refusals_have_a_remedy_and_no_traceback(trialsim, tmp_path):
         told = " ".join(done.stderr.split())
         assert words in told
         assert "Traceback" not in told
+
+
+def test_regression_a_profile_nobody_named_leaves_out_what_cannot_act_and_says_so(
+    trialsim, tmp_path
+):
+    words = ("bias", "chronic-hepatitis-b", "--replicates", "400", "--scenario", "chien-1998")
+    done = trialsim(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "Left out here: foreseen-allocation, since it foresees the allocation" in told
+    named = trialsim(*words, "--conduct", "poor", cwd=tmp_path)
+    assert named.returncode == 2  # what was asked for by name is not changed
+    assert "nothing of a response is known beforehand" in named.stderr

@@ -42,7 +42,12 @@ def bias(options: argparse.Namespace) -> None:
     from trialsim.report.bias_screen import bias_screen
     from trialsim.report.flawed_section import ONE_TRIAL
     from trialsim.report.flawed_trial import before_and_after
-    from trialsim.studies.bias import flaw_from_words, plan_bias, strengths_from_words
+    from trialsim.studies.bias import (
+        flaw_from_words,
+        plan_bias,
+        strengths_from_words,
+        what_can_act,
+    )
 
     started = time.monotonic()
     if options.replicates is None:
@@ -60,7 +65,9 @@ def bias(options: argparse.Namespace) -> None:
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
     words = "0:1:0.25" if options.strength is None else options.strength
     strengths = strengths_from_words(words) if only else ()
-    profile = load_conduct(options.conduct, resolved.evidence)
+    profile = load_conduct(options.conduct or "poor", resolved.evidence)
+    if not (options.conduct or only):
+        profile = what_can_act(resolved, profile)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = run_folder(resolved, options)
     workers = workers_for([planned.job], options)
@@ -96,6 +103,7 @@ def _bias_calibration(
     from trialsim.figures.bias_calibration import bias_calibration_figure
     from trialsim.protocol.load import load_conduct
     from trialsim.report.bias_calibration_screen import bias_calibration_screen
+    from trialsim.studies.bias import what_can_act
     from trialsim.studies.bias_calibration import plan_bias_calibration
 
     started = time.monotonic()
@@ -106,7 +114,9 @@ def _bias_calibration(
         rule = "cannot stand beside --calibrate, which turns the whole dial"
         remedy = "Leave it out; the strengths that published ratios need are the answer."
         raise RequestError(Problem(rule, remedy, "--strength", options.strength))
-    profile = load_conduct(options.conduct, resolved.evidence)
+    profile = load_conduct(options.conduct or "poor", resolved.evidence)
+    if not (options.conduct or only):
+        profile = what_can_act(resolved, profile)
     planned = plan_bias_calibration(
         resolved, profile, options.scenarios, only=only, outcomes=options.outcomes
     )

@@ -317,7 +317,9 @@ def _followup(followup: argparse.ArgumentParser) -> None:
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
-        "--conduct", default="poor", metavar="ID", help="a profile, or a file (default poor)"
+        "--conduct",
+        metavar="ID",
+        help="a profile, or a file (default: of 'poor', what can act here)",
     )
     bias.add_argument("--total", type=_whole, metavar="N", help="so many patients instead")
     bias.add_argument("--only", metavar="FLAW", help="one flaw of the profile, as a dial")

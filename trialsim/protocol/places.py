@@ -23,7 +23,8 @@ def protocols_folder() -> Path:
 
 def template_paths() -> dict[str, Path]:
     """Return the shipped templates by id, in alphabetical order."""
-    return {path.stem: path for path in sorted(protocols_folder().glob("*.yaml"))}
+    paths = sorted(protocols_folder().glob("*.yaml"), key=lambda path: path.stem)
+    return {path.stem: path for path in paths}
 
 
 def evidence_paths() -> list[Path]:

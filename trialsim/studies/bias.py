@@ -58,6 +58,7 @@ __all__ = [
     "flaw_from_words",
     "plan_bias",
     "strengths_from_words",
+    "what_can_act",
     "with_prognosis",
 ]
 
@@ -197,6 +198,18 @@ def _cannot_act(resolved: ResolvedTemplate, conduct: Conduct) -> list[Problem]:
     if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
         problems += [Problem(*found, "--conduct", conduct.id) for found in _unforeseen(resolved)]
     return problems
+
+
+def what_can_act(resolved: ResolvedTemplate, conduct: Conduct) -> Conduct:
+    """Leave out of a profile that nobody chose the flaws that cannot act here, and say so in it."""
+    able = with_prognosis(resolved)
+    refused = {m: _cannot_act(able, conduct.only({m})) for m in conduct.mechanisms}
+    acting = {m for m, problems in refused.items() if not problems}
+    if not acting or len(acting) == len(refused):
+        return conduct
+    told = [f"{m}, since it {problems[0].rule}" for m, problems in refused.items() if problems]
+    note = " ".join(filter(None, [conduct.note, f"Left out here: {'; '.join(told)}."]))
+    return conduct.only(acting).model_copy(update={"note": note})
 
 
 def _instead(resolved: ResolvedTemplate, conduct: Conduct) -> str:
