@@ -146,7 +146,8 @@ def repeated(name):
             continue
         for result in (record.result(r) for r in truth.from_results if r):
             at = result.at.days_after_entry(protocol.therapy) if result and result.at else None
-            if at is not None and abs(at - day) < 1 and record.risks(result.id):
+            there = scenario.as_observed or (at is not None and abs(at - day) < 1)
+            if there and result and record.risks(result.id):
                 yield scenario, truth, record.risks(result.id)
 
 
