@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.cli.answer import arguments_of, load
+from trialsim.cli.first_draft import check_draft, drafted
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document, warnings_as_rows
@@ -106,36 +108,29 @@ def _flat(content: Any, path: str = "") -> Iterator[dict[str, Any]]:
 
 
 def new(options: argparse.Namespace) -> None:
-    """Write a protocol to start from."""
-    import re
-
+    """Write a protocol to start from: of answers given, asked for on a terminal, or as it is."""
     from trialsim.protocol.starter import STARTER
 
     path = options.file
     name = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower())[:64].strip("-") or "my-trial"
+    if path.exists():
+        raise _refused("exists already; nothing was changed", "Choose another name.", path)
+    draft = drafted(options, name)
+    if draft is not None:
+        check_draft(draft)
+    text = STARTER.replace("my-trial", name, 1) if draft is None else draft.text
     try:
         with path.open("x", encoding="utf-8") as stream:
-            stream.write(STARTER.replace("my-trial", name, 1))
-    except FileExistsError:
-        raise RequestError(
-            Problem(
-                "exists already; nothing was changed",
-                "Choose another name.",
-                value=str(path),
-                field="FILE",
-            )
-        ) from None
+            stream.write(text)
     except OSError as error:
-        raise RequestError(
-            Problem(
-                f"cannot be written ({error.strerror})",
-                "Choose another place.",
-                value=str(path),
-                field="FILE",
-            )
-        ) from None
+        rule = f"cannot be written ({error.strerror})"
+        raise _refused(rule, "Choose another place.", path) from None
     shown = path if path.suffix in (".yaml", ".yml") else f"./{path}"
     print(f"wrote {path}\nedit it, then: {program_name()} check {shlex.quote(str(shown))}")
+
+
+def _refused(rule: str, remedy: str, path: Path) -> RequestError:
+    return RequestError(Problem(rule, remedy, value=str(path), field="FILE"))
 
 
 def check(options: argparse.Namespace) -> int:

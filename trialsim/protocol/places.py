@@ -23,18 +23,17 @@ def protocols_folder() -> Path:
 
 def template_paths() -> dict[str, Path]:
     """Return the shipped templates by id, in alphabetical order."""
-    paths = sorted(protocols_folder().glob("*.yaml"), key=lambda path: path.stem)
-    return {path.stem: path for path in paths}
+    return {path.stem: path for path in _sorted(protocols_folder())}
 
 
 def evidence_paths() -> list[Path]:
     """Return the shipped evidence files, in alphabetical order."""
-    return sorted((protocols_folder() / "evidence").glob("*.yaml"))
+    return _sorted(protocols_folder() / "evidence")
 
 
 def conduct_paths() -> dict[str, Path]:
     """Return the shipped profiles of conduct by id."""
-    return {path.stem: path for path in sorted((protocols_folder() / "conduct").glob("*.yaml"))}
+    return {path.stem: path for path in _sorted(protocols_folder() / "conduct")}
 
 
 def literature_paths() -> dict[str, Path]:
@@ -47,3 +46,8 @@ def schema_paths() -> dict[str, Path]:
     """Return the generated JSON Schemas: of a protocol file, and of an evidence file."""
     folder = protocols_folder() / "schema"
     return {name: folder / f"{name}-1.json" for name in ("protocol", "evidence")}
+
+
+def _sorted(folder: Path) -> list[Path]:
+    """Return the files of a folder by their ids: "sepsis" before "sepsis-enriched"."""
+    return sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
