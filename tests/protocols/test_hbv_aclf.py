@@ -7,7 +7,7 @@ from math import log
 import pytest
 import yaml
 
-from trialsim import load_template
+from trialsim import ProtocolError, load_template
 from trialsim.kernels.exact import ExactTest, rejection_probability, rejection_region
 from trialsim.protocol.pool import dosings_of
 from trialsim.protocol.template import Template
@@ -29,6 +29,10 @@ def row(measure, scenario, endpoint="survival-90d-lt-free", **keys):
     )
 
 
+def chance(scenario):
+    return Measure.TYPE_I_ERROR if scenario == "no-effect" else Measure.POWER
+
+
 def test_property_it_round_trips():
     text = yaml.safe_dump(LIVER.template.model_dump(mode="json", by_alias=True, exclude_none=True))
     assert Template.model_validate(yaml.safe_load(text)) == LIVER.template
@@ -36,7 +40,9 @@ def test_property_it_round_trips():
 
 def test_reference_the_regimen_is_daily_for_a_week_then_twice_weekly_to_week_12():
     regimen = LIVER.template.protocol.experimental.regimen
-    assert str(regimen).endswith("1.6 mg subcutaneous every 1 d for 1 wk, then every 3.5 d for 11 wk")
+    assert str(regimen).endswith(
+        "1.6 mg subcutaneous every 1 d for 1 wk, then every 3.5 d for 11 wk"
+    )
     assert LIVER.template.protocol.therapy.days == 84
     phases = dosings_of(regimen)
     assert [phase.n_doses for phase in phases] == [7, 22]
@@ -77,16 +83,38 @@ def test_analytic_the_chance_to_find_it_is_that_of_the_enumerated_test(name):
     region = rejection_region(ExactTest.CHI_SQUARE, 56, 58, 0.05, 2)
     truth = LIVER.truth(SCENARIOS[name])
     exact = rejection_probability(region, truth.treated_risk, truth.control_risk)
-    found = row(Measure.REJECTION, name)
+    found = row(chance(name), name)
     assert abs(found.value - exact) <= 4 * found.mcse
 
 
 def test_property_the_primary_outcome_and_its_time_agree_on_who_had_it():
-    times = row(Measure.REJECTION, "as-observed", "death-or-transplant")
-    counts = row(Measure.REJECTION, "as-observed")
+    times = row(Measure.POWER, "as-observed", "death-or-transplant")
+    counts = row(Measure.POWER, "as-observed")
     assert abs(times.value - counts.value) < 0.05  # nobody is lost: the same events, by their order
 
 
 def test_regression_the_observed_trial_has_a_percentile_under_every_scenario():
-    places = [r for r in RESULT.rows if r.measure is Measure.OBSERVED_PERCENTILE]
+    places = [r for r in RESULT.observed if r.measure is Measure.PERCENTILE]
     assert {r.scenario for r in places if r.evidence == "chen-2022"} == set(SCENARIOS)
+    same = [r.scenario for r in places if r.analysis == "same data"]
+    assert same == ["as-observed"]
+
+
+def test_regression_a_phase_after_one_without_an_end_is_refused():
+    setting = "protocol.arms.thymalfasin.regimen.for=null"
+    with pytest.raises(ProtocolError, match="how long its first phase lasts"):
+        load_template("hbv-aclf", settings=[setting])
+
+
+def test_property_a_phase_keeps_what_it_does_not_change():
+    setting = (
+        "protocol.arms.thymalfasin.regimen.then=[{dose: 0.8 mg, for: 3 d}, {every: 7 d, for: 2 wk}]"
+    )
+    regimen = load_template("hbv-aclf", settings=[setting]).template.protocol.experimental.regimen
+    assert [(str(p.dose), p.every.days) for p in regimen.phases] == [
+        ("1.6 mg", 1),
+        ("0.8 mg", 1),
+        ("0.8 mg", 7),
+    ]
+    assert regimen.length.days == 7 + 3 + 14
+    assert sum(phase.given for phase in dosings_of(regimen)) == pytest.approx(7 * 1.6 + 5 * 0.8)
