@@ -48,7 +48,11 @@ def build_pictures() -> None:
     (ROOT / "docs" / "sepsis-screen.txt").write_text(screen, encoding="utf-8")
 
 
-WALKED = [ROOT / "docs" / "contribute" / "a-template.md", ROOT / "docs" / "dosing.md"]
+WALKED = [
+    ROOT / "docs" / "contribute" / "a-template.md",
+    ROOT / "docs" / "your-own-protocol.md",
+    ROOT / "docs" / "dosing.md",
+]
 _FENCE = re.compile(r"```(\w+)(?: (\S+))?\n(.*?)```", flags=re.DOTALL)
 
 

@@ -460,6 +460,8 @@ class Measure(StrEnum):
     RISK_WITHOUT_LOSS = "risk_without_loss"  # true, were nobody lost and no visit missed
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
     COST = "cost"  # in `unit`
+    ESTIMATE_IMBALANCED = "estimate_imbalanced"  # mean, of trials whose arms differ at entry
+    POWER_IMBALANCED = "power_imbalanced"  # P(reject in favour of treatment) in such trials
     EVENT_CHANCE = "event_chance"  # that at least one patient has a safety event; exact
     EVENTS_EXPECTED = "events_expected"  # of a safety endpoint; exact
     UPPER_IF_NONE = "upper_if_none"  # limit of a safety risk if no patient has the event; exact

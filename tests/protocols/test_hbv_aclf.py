@@ -11,6 +11,7 @@ from trialsim import ProtocolError, load_template
 from trialsim.kernels.exact import ExactTest, rejection_probability, rejection_region
 from trialsim.protocol.pool import dosings_of
 from trialsim.protocol.template import Template
+from trialsim.report.protocol_screen import template_lines
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure
 
@@ -47,6 +48,7 @@ def test_reference_the_regimen_is_daily_for_a_week_then_twice_weekly_to_week_12(
     phases = dosings_of(regimen)
     assert [phase.n_doses for phase in phases] == [7, 22]
     assert sum(phase.given for phase in phases) == pytest.approx(46.4)
+    assert "29 injections, 46.4 mg per patient" in template_lines(LIVER, "trialsim")
 
 
 def test_reference_as_observed_has_exactly_the_published_counts():

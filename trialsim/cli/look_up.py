@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.cli.answer import arguments_of, load
+from trialsim.cli.first_draft import check_draft, drafted
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document, warnings_as_rows
@@ -37,32 +40,13 @@ All commands: {name} --help""")
 
 def list_templates(options: argparse.Namespace) -> None:
     """Print the shipped protocols."""
-    from trialsim.protocol.catalogue import template_paths
-    from trialsim.protocol.nodes import plain, read_file
+    from trialsim.report.catalogue import catalogue_lines, catalogue_rows
 
-    rows = []
-    for name, path in template_paths().items():
-        content = plain(read_file(path))
-        rows.append(
-            {
-                "template": name,
-                "title": content["title"],
-                "n_scenarios": len(content["scenarios"]),
-                "n_variants": len(content.get("variants", [])),
-                "n_observed": len(content.get("observed", [])),
-                "setting": content.get("setting", "current"),
-            }
-        )
+    rows = catalogue_rows()
     if options.json:
         print(Document("list", {}, rows=tuple(rows)).to_json())
         return
-    for row in rows:
-        print(
-            f"{row['template']:20} {row['title']}"
-            f"{' (historical)' if row['setting'] == 'historical' else ''}: "
-            f"{row['n_scenarios']} scenarios, "
-            f"{row['n_variants']} variants, {row['n_observed']} published results"
-        )
+    print(catalogue_lines(rows))
     print(f"\nmore: {program_name()} show {rows[0]['template']}")
 
 
@@ -78,7 +62,7 @@ def show(options: argparse.Namespace) -> None:
         return
     from trialsim.report.protocol_screen import template_lines
 
-    print(template_lines(resolved))
+    print(template_lines(resolved, program_name()))
     print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
 
 
@@ -96,36 +80,29 @@ def _flat(content: Any, path: str = "") -> Iterator[dict[str, Any]]:
 
 
 def new(options: argparse.Namespace) -> None:
-    """Write a protocol to start from."""
-    import re
-
+    """Write a protocol to start from: of answers given, asked for on a terminal, or as it is."""
     from trialsim.protocol.starter import STARTER
 
     path = options.file
     name = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower())[:64].strip("-") or "my-trial"
+    if path.exists():
+        raise _refused("exists already; nothing was changed", "Choose another name.", path)
+    draft = drafted(options, name)
+    if draft is not None:
+        check_draft(draft)
+    text = STARTER.replace("my-trial", name, 1) if draft is None else draft.text
     try:
         with path.open("x", encoding="utf-8") as stream:
-            stream.write(STARTER.replace("my-trial", name, 1))
-    except FileExistsError:
-        raise RequestError(
-            Problem(
-                "exists already; nothing was changed",
-                "Choose another name.",
-                value=str(path),
-                field="FILE",
-            )
-        ) from None
+            stream.write(text)
     except OSError as error:
-        raise RequestError(
-            Problem(
-                f"cannot be written ({error.strerror})",
-                "Choose another place.",
-                value=str(path),
-                field="FILE",
-            )
-        ) from None
+        rule = f"cannot be written ({error.strerror})"
+        raise _refused(rule, "Choose another place.", path) from None
     shown = path if path.suffix in (".yaml", ".yml") else f"./{path}"
     print(f"wrote {path}\nedit it, then: {program_name()} check {shlex.quote(str(shown))}")
+
+
+def _refused(rule: str, remedy: str, path: Path) -> RequestError:
+    return RequestError(Problem(rule, remedy, value=str(path), field="FILE"))
 
 
 def check(options: argparse.Namespace) -> int:

@@ -259,6 +259,40 @@ def _size(size: argparse.ArgumentParser) -> None:
     _run(size)
 
 
+def _new(new: argparse.ArgumentParser) -> None:
+    """Add what a first draft may state; on a terminal, without any of it, each is asked for."""
+    kinds = ("binary", "continuous", "time-to-event")
+    new.add_argument("--endpoint", choices=kinds, help="the primary one (default binary)")
+    for name, metavar, help_ in (
+        ("title", "WORDS", "what the trial is called"),
+        ("condition", "WORDS", "who is treated"),
+        ("drug", "WORDS", "the treatment under test"),
+        ("control", "WORDS", "what it is compared with"),
+        ("event", "WORDS", "which event is counted"),
+        ("variable", "WORDS", "continuous: what is measured"),
+        ("unit", "WORDS", "continuous: its unit"),
+        ("at", "TIME", "when it is read, from entry: 28 d, 12 wk, 6 mo"),
+        ("better", "WORD", "lower or higher"),
+        ("control-median", "TIME", "time-to-event: median in the control arm"),
+        ("enrolment", "TIME", "time-to-event: how long it takes to enrol everybody"),
+        ("follow-up", "TIME", "time-to-event: how long the last patient is followed"),
+    ):
+        new.add_argument(f"--{name}", metavar=metavar, help=help_)
+    new.add_argument("--total", type=_whole, metavar="N", help="patients in both arms together")
+    for name, help_ in (
+        ("control-risk", "binary: share of control patients with the event"),
+        ("odds-ratio", "binary: the effect hoped for, treated to control"),
+        ("risk-ratio", "binary: or so"),
+        ("risk-difference", "binary: or so"),
+        ("treated-risk", "binary: or so"),
+        ("control-mean", "continuous: mean in the control arm"),
+        ("sd", "continuous: standard deviation between patients"),
+        ("mean-difference", "continuous: the effect hoped for, treated minus control"),
+        ("hazard-ratio", "time-to-event: the effect hoped for, treated to control"),
+    ):
+        new.add_argument(f"--{name}", type=_signed, metavar="X", help=help_)
+
+
 def _followup(followup: argparse.ArgumentParser) -> None:
     _common(followup, template=True)
     followup.add_argument("--at", metavar="TIMES", help='"6 mo,12 mo" (default: those of the file)')
@@ -462,6 +496,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _common(show, template=True)
     new = commands.add("new")
     new.add_argument("file", metavar="FILE", type=Path, help="a name that does not exist yet")
+    _new(new)
     check = commands.add("check")
     check.add_argument(
         "files", metavar="FILE", nargs="+", help="protocol files, or ids of templates"

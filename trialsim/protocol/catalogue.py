@@ -1,11 +1,10 @@
-"""Where templates and evidence live, and the evidence of one session in one place."""
+"""The evidence of one session in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 
 from trialsim.protocol.evidence import (
     Conflict,
@@ -15,6 +14,14 @@ from trialsim.protocol.evidence import (
     StatedNumber,
     Status,
     Trial,
+)
+from trialsim.protocol.places import (
+    conduct_paths,
+    evidence_paths,
+    literature_paths,
+    protocols_folder,
+    schema_paths,
+    template_paths,
 )
 
 __all__ = [
@@ -26,40 +33,6 @@ __all__ = [
     "schema_paths",
     "template_paths",
 ]
-
-
-def protocols_folder() -> Path:
-    """Return the folder of templates: inside an installed package, or at the root of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "_protocols"
-    return installed if installed.is_dir() else package.parent / "protocols"
-
-
-def template_paths() -> dict[str, Path]:
-    """Return the shipped templates by id, in alphabetical order."""
-    return {path.stem: path for path in sorted(protocols_folder().glob("*.yaml"))}
-
-
-def evidence_paths() -> list[Path]:
-    """Return the shipped evidence files, in alphabetical order."""
-    return sorted((protocols_folder() / "evidence").glob("*.yaml"))
-
-
-def conduct_paths() -> dict[str, Path]:
-    """Return the shipped profiles of conduct by id."""
-    return {path.stem: path for path in sorted((protocols_folder() / "conduct").glob("*.yaml"))}
-
-
-def literature_paths() -> dict[str, Path]:
-    """Return the shipped literatures by id."""
-    folder = protocols_folder() / "literatures"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def schema_paths() -> dict[str, Path]:
-    """Return the generated JSON Schemas: of a protocol file, and of an evidence file."""
-    folder = protocols_folder() / "schema"
-    return {name: folder / f"{name}-1.json" for name in ("protocol", "evidence")}
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,28 @@ class Amount(SourcedNumber):
 class Cost(Frozen):
     """Prices. An amount without a source is assumed; one left out is 0 and said so.
 
-    `per_month` is coordination, and `per_site_month` is paid at each of `sites`, from the first
-    patient in to the last read-out.
+    `screening` is paid for every patient screened, enrolled or not; `per_month` is coordination,
+    and `per_site_month` is paid at each of `sites`, from the first patient in to the last read-out.
     """
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     year: Annotated[Whole, Field(ge=1980, le=2100)]
     per_patient: Amount = Amount(value=0.0)
     per_visit: Amount = Amount(value=0.0)
+    screening: Amount = Amount(value=0.0)
     per_month: Amount = Amount(value=0.0)
     per_site_month: Amount = Amount(value=0.0)
     sites: Annotated[Whole, Field(ge=1, le=10_000)] = 1
 
-    def total(self, n_patients: float, visits_per_patient: float, months: float) -> float:
+    def total(
+        self,
+        n_patients: float,
+        visits_per_patient: float,
+        months: float,
+        screened_per_patient: float = 1.0,
+    ) -> float:
         """Return the cost of a trial of that size and length."""
         running = self.per_month.value + self.sites * self.per_site_month.value
         treated = self.per_patient.value + visits_per_patient * self.per_visit.value
-        return n_patients * treated + months * running
+        screened = screened_per_patient * self.screening.value
+        return n_patients * (treated + screened) + months * running

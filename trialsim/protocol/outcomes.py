@@ -46,6 +46,8 @@ from trialsim.protocol.quantities import (
     Ratio,
     Risk,
     SourcedNumber,
+    Text,
+    Whole,
     broken,
     one_of,
 )
@@ -135,6 +137,19 @@ class Correlation(OneOf):
         )
 
 
+class ImbalanceSeen(Frozen):
+    """Means at entry that differed in a published trial, as a result of its record.
+
+    `change` names the result with the change from entry that the trial published.
+    """
+
+    source: Id
+    result: Id
+    change: Id | None = None
+    patients_per_arm: Annotated[Whole, Field(ge=2, le=10_000)]
+    note: Text | None = None
+
+
 class Baseline(Frozen):
     """The same measurement before treatment, and its correlation with every later one.
 
@@ -149,6 +164,7 @@ class Baseline(Frozen):
     correlation: Within = 0.5
     at_most: Number | None = None
     at_least: Number | None = None
+    imbalance_seen: ImbalanceSeen | None = None
 
 
 class Quotient(Frozen):

@@ -421,9 +421,9 @@ class ResolvedTemplate:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The resolved protocol as it stands in a run's record: everything but the variants."""
+        """The resolved protocol in a run's record: everything but its variants and its checking."""
         return self.template.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"variants"}
+            mode="json", by_alias=True, exclude_none=True, exclude={"variants", "qc"}
         )
 
     @cached_property

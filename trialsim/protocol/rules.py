@@ -33,6 +33,7 @@ from trialsim.protocol.endpoints import (
     TimeToEventEndpoint,
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
+from trialsim.protocol.imbalance import imbalance_rules
 from trialsim.protocol.modifiers import ImpossibleModifierError
 from trialsim.protocol.outcomes import (
     ImpossibleOutcomeError,
@@ -532,6 +533,7 @@ def _safety(template: Template, evidence: Evidence) -> Iterator[Broken]:
     yield from (Broken(*found) for found in safety_rules(template))
     for at, quantity, number in sourced_risks(template):
         yield from _number_is_in_its_source(number, quantity, at, evidence)
+    yield from (Broken(*found) for found in imbalance_rules(template, evidence))
 
 
 def _multiplicity(template: Template) -> Iterator[Broken]:

@@ -323,8 +323,28 @@ class EffectFrom(Frozen):
     effect: Effect
 
 
+class BodySize(SourcedNumber):
+    """Of a mean patient, to count a dose per m2 or per kg in mg; assumed without a source."""
+
+    value: Annotated[Number, Field(gt=0, le=500)]
+
+
+class ScreeningFailures(SourcedNumber):
+    """The share of patients screened who are not enrolled."""
+
+    value: Annotated[Number, Field(ge=0, lt=1)]
+
+    @property
+    def screened_per_patient(self) -> float:
+        """How many are screened for each who is enrolled."""
+        return 1 / (1 - self.value)
+
+
 class Nature(Frozen):
-    """The truth all scenarios share."""
+    """The truth all scenarios share.
+
+    `screening_failures` is the share of patients screened who do not enter the trial.
+    """
 
     control_risk: Risk | None = None
     control_risk_by: Annotated[tuple[RiskBy, ...], Field(max_length=50)] = ()
@@ -339,6 +359,14 @@ class Nature(Frozen):
     correlations: Annotated[tuple[Correlated, ...], Field(max_length=200)] = ()
     historical: Annotated[dict[Id, Departures], Field(max_length=50)] | None = None
     intercurrent_events: Annotated[tuple[IntercurrentEvent, ...], Field(max_length=8)] = ()
+    body_surface_m2: BodySize | None = None
+    body_weight_kg: BodySize | None = None
+    screening_failures: ScreeningFailures | None = None
+
+    @property
+    def screened_per_patient(self) -> float:
+        """How many are screened for each who is enrolled: 1 where nothing is said."""
+        return self.screening_failures.screened_per_patient if self.screening_failures else 1.0
 
 
 class Reached(OneOf):

@@ -17,6 +17,7 @@ from trialsim.protocol.modifiers import ObservedSubgroups
 from trialsim.protocol.outcomes import AnyOutcome
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
+from trialsim.protocol.second_encoding import SecondEncoding
 from trialsim.protocol.ties import kind_ties
 
 __all__ = ["ObservedReference", "Template", "Variant"]
@@ -131,6 +132,7 @@ class Template(Frozen):
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
     conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
     cost: Cost | None = None
+    qc: SecondEncoding | None = None
     observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
     observed_subgroups: Annotated[tuple[ObservedSubgroups, ...], Field(max_length=20)] = ()
     variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()

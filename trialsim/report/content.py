@@ -11,11 +11,13 @@ from typing import Any
 from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import ContinuousEndpoint, TimeToEventEndpoint
+from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.scenario import Leaving
+from trialsim.report.imbalance import imbalance_tables
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.safety import SAFETY_METHOD, safety_tables
+from trialsim.report.schedule import schedule_of
 from trialsim.report.single_arm import (
     history_rows,
     single_arm_sentences,
@@ -146,6 +148,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         Section("assumptions", "Assumptions and their sources", tuple(_assumptions(runs))),
         Section("characteristics", "Operating characteristics", tuple(_characteristics(runs))),
         *_single_arm(runs),
+        *_imbalance(runs),
         *_safety(runs),
         Section("observed", "Observed v simulated", tuple(_observed(runs))),
     ]
@@ -348,6 +351,17 @@ def _notices(runs: Sequence[FinishedRun]) -> Iterator[Block]:
             )
 
 
+def _imbalance(runs: Sequence[FinishedRun]) -> Iterator[Section]:
+    """Yield what analyses make of arms that differed at entry, where a file names such a trial."""
+    blocks: list[Block] = []
+    for run in runs:
+        for told in imbalance_tables(run.resolved, run.document["rows"]):
+            grid = Grid(f"{told.caption} ({label_of(run)})", told.header, told.rows)
+            blocks += [grid, Paragraph(told.legend)]
+    if blocks:
+        yield Section("imbalance", "Arms that differed at entry", tuple(blocks))
+
+
 def _safety(runs: Sequence[FinishedRun]) -> Iterator[Section]:
     """Yield what the trials can see of rare harm, where a file states any."""
     blocks: list[Block] = []
@@ -436,34 +450,7 @@ def _headline(run: FinishedRun) -> str:
 
 
 def _schedule(protocol: Protocol) -> Grid:
-    """Return the SPIRIT 2025 grid: what happens when, an x where it does."""
-    therapy = protocol.therapy
-    times: dict[float, str] = {0.0: "entry"}
-    entry = "Eligibility, consent" if protocol.is_single_arm else "Eligibility, consent, allocation"
-    marks: dict[str, set[float]] = {entry: {0.0}}
-    if therapy:
-        times[therapy.days] = f"{therapy} (end of therapy)"
-        marks["Study treatment"] = {0.0, therapy.days}
-    for visit in protocol.visits:
-        day = visit.at.days_after_entry(therapy)
-        window = f" -+ {visit.window}" if visit.window else ""
-        times[day] = f"{visit.at.in_words(therapy)}{window}"
-        marks.setdefault("Visit", set()).add(day)
-    for endpoint in protocol.endpoints:
-        if isinstance(endpoint, TimeToEventEndpoint):
-            marks.setdefault(f"{endpoint.event} ({endpoint.level})", set()).update(times)
-            continue
-        if isinstance(endpoint, ContinuousEndpoint):
-            what, read_at = endpoint.variable, endpoint.at
-        else:
-            what, read_at = endpoint.event, (endpoint.at,)
-        for time in read_at:
-            day = time.days_after_entry(therapy)
-            times.setdefault(day, time.in_words(therapy))
-            marks.setdefault(f"{what} ({endpoint.level})", set()).add(day)
-    days = sorted(times)
-    rows = [(what, *("x" if day in on else "" for day in days)) for what, on in marks.items()]
-    return Grid("Schedule (SPIRIT 2025)", ("", *(times[day] for day in days)), tuple(rows))
+    return Grid("Schedule (SPIRIT 2025)", *schedule_of(protocol))
 
 
 def _assumptions(runs: Sequence[FinishedRun]) -> Iterator[Block]:
@@ -514,16 +501,19 @@ def _nature(run: FinishedRun) -> Iterator[tuple[str, str, str]]:
     numbers: list[tuple[str, SourcedNumber]] = []
     if nature.severity_slope:
         numbers.append(("log odds per SD of severity", nature.severity_slope))
-    for covariate in nature.covariates:
-        if covariate.odds_ratio_per_sd:
-            words = f"odds ratio per SD of {covariate.id}"
-            numbers.append((words, covariate.odds_ratio_per_sd))
+    numbers += [
+        (f"odds ratio per SD of {covariate.id}", covariate.odds_ratio_per_sd)
+        for covariate in nature.covariates
+        if covariate.odds_ratio_per_sd
+    ]
     for factor in nature.factors:
         numbers += [
             (f"share of {factor.id} {level.id}", level.share) for level in factor.levels or ()
         ]
         if factor.equal_levels:
             yield f"levels of {factor.id}, equally large", str(factor.equal_levels), "assumed"
+    if nature.screening_failures:
+        numbers.append(("screening failures, share", nature.screening_failures))
     if nature.response:
         numbers += _of_response(nature.response)
     if run.resolved.template.cost:
@@ -553,7 +543,7 @@ def _of_response(leaving: Leaving) -> Iterator[tuple[str, SourcedNumber]]:
 
 
 def _prices(cost: Cost) -> Iterator[tuple[str, SourcedNumber]]:
-    for name in ("per_patient", "per_visit", "per_month", "per_site_month"):
+    for name in ("per_patient", "per_visit", "screening", "per_month", "per_site_month"):
         yield f"{name.replace('_', ' ')}, {cost.currency} of {cost.year}", getattr(cost, name)
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
+from typing import Any
 
+from trialsim.protocol.cautions import cautions_about
 from trialsim.protocol.endpoints import ContinuousEndpoint, Endpoint, TimeToEventEndpoint
 from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.scenario import Covariate, Factor
+from trialsim.protocol.second_encoding import SecondEncoding
+from trialsim.report.regimen import regimen_in_words
 from trialsim.report.safety import safety_lines
+from trialsim.report.schedule import schedule_lines
 from trialsim.report.text import (
+    caution_lines,
+    endpoint_in_words,
     historical_in_words,
     per_1000,
     read_out_in_words,
@@ -19,11 +27,14 @@ from trialsim.report.text import (
     wrapped,
 )
 
-__all__ = ["template_lines"]
+__all__ = ["sources_of", "template_lines"]
 
 
-def template_lines(resolved: ResolvedTemplate) -> str:
-    """Return what ``trialsim show`` prints: the protocol, read aloud."""
+def template_lines(resolved: ResolvedTemplate, program: str) -> str:
+    """Return what ``trialsim show`` prints: the protocol, read aloud.
+
+    `program` is what to type to run the commands it names.
+    """
     template, protocol = resolved.template, resolved.template.protocol
     said: list[tuple[str, str]] = []
     if template.setting == "historical":
@@ -38,7 +49,9 @@ def template_lines(resolved: ResolvedTemplate) -> str:
             if protocol.population.exclude
             else []
         )
-    said += [(arm.role.value, f"{arm.id}: {arm}") for arm in protocol.arms]
+    for arm in protocol.arms:
+        said.append((arm.role.value, f"{arm.id}: {arm}"))
+        said += [("  regimen", words) for words in regimen_in_words(arm.regimen, template.nature)]
     said += [("background", protocol.background)] if protocol.background else []
     said.append(("allocation", _allocation(resolved)))
     if not protocol.is_single_arm:
@@ -48,12 +61,15 @@ def template_lines(resolved: ResolvedTemplate) -> str:
     for endpoint in protocol.endpoints:
         said += _endpoint_in_words(endpoint, resolved)
         asked = estimands_of(endpoint, events) if endpoint in resolved.endpoints else ()
+        if endpoint == protocol.primary:
+            said.append(("  estimand", _estimand(resolved)))
         said += [("  estimand", f"{each.id}: {each.in_words}") for each in asked]
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
     said += _history_in_words(resolved)
     said += _calendar_in_words(resolved)
+    said += _screening_in_words(resolved)
     if template.nature.control_risk:
         said.append(
             ("control risk", _number(template.nature.control_risk, "nature.control_risk", resolved))
@@ -81,18 +97,80 @@ def template_lines(resolved: ResolvedTemplate) -> str:
         "\n".join(wrapped(what, " " * width, f"{name:{width}}") for name, what in said),
         table(("scenario", "effect", unit, "known from"), scenarios, folding=(3,)),
     ]
-    return "\n\n".join([*parts, *_endings(resolved)])
+    return "\n\n".join([*parts, *_endings(resolved, program)])
 
 
-def _endings(resolved: ResolvedTemplate) -> Iterator[str]:
-    """Yield what follows the scenarios: rare harm, variants, published results."""
+def _endings(resolved: ResolvedTemplate, program: str) -> Iterator[str]:
+    """Yield what follows the scenarios: rare harm, schedule, variants, sources, checking."""
     template = resolved.template
     if safety := safety_lines(resolved):
         yield safety
+    yield schedule_lines(template.protocol)
     if template.variants:
         yield "\n".join(f"--variant {v.id:20} {v.title}" for v in template.variants)
     if template.observed:
         yield wrapped("held against: " + ", ".join(o.evidence for o in template.observed))
+    if cautions := cautions_about(sources_of(resolved), resolved.evidence):
+        yield f"Where its sources disagree:\n{caution_lines(cautions, program=program)}"
+    if template.qc:
+        yield "\n".join(_second_encoding(template.qc))
+
+
+def sources_of(resolved: ResolvedTemplate) -> tuple[str, ...]:
+    """Return the evidence ids that a protocol cites anywhere, each once."""
+    found: dict[str, None] = {}
+
+    def walk(content: Any) -> None:
+        if isinstance(content, dict):
+            for key, value in content.items():
+                if key in ("source", "evidence", "as_observed") and isinstance(value, str):
+                    found[value] = None
+                walk(value)
+        elif isinstance(content, list):
+            for item in content:
+                walk(item)
+
+    walk(
+        {key: own for key, own in resolved.document.items() if key not in ("evidence", "conflicts")}
+    )
+    return tuple(found)
+
+
+def _second_encoding(qc: SecondEncoding) -> Iterator[str]:
+    words = (
+        f"Encoded again from its sources, {qc.date}: {qc.compared}; {qc.n_values:,} values "
+        f"compared, {len(qc.differences)} differences. {qc.outcome}"
+    )
+    yield wrapped(words)
+    yield from (wrapped(str(each), "    ", "  ") for each in qc.differences)
+
+
+def _estimand(resolved: ResolvedTemplate) -> str:
+    """Return the primary estimand by its attributes (ICH E9(R1), A.3.3)."""
+    protocol = resolved.template.protocol
+    primary = protocol.primary
+    population = primary.estimand.population
+    if protocol.is_single_arm:
+        population = population.replace("randomised", "recruited")
+    return (
+        f"in {population}, {protocol.experimental.id} v {protocol.control.id}, on "
+        f"{endpoint_in_words(protocol)}, by {primary.summary}"
+    )
+
+
+def _screening_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
+    """Return how many are screened for those enrolled, and what that costs."""
+    nature, cost = resolved.template.nature, resolved.template.cost
+    if nature.screening_failures is None:
+        return []
+    share = _number(nature.screening_failures, "nature.screening_failures", resolved)
+    screened = ceil(resolved.template.protocol.n_total * nature.screened_per_patient - 1e-9)
+    words = f"{share} of those screened are not enrolled: about {screened:,} screened"
+    if cost and cost.screening.value:
+        price = _number(cost.screening, "cost.screening", resolved)
+        total = screened * cost.screening.value
+        words += f", {cost.currency} {total:,.0f} at {price} each"
+    return [("screening", words)]
 
 
 def _history_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:

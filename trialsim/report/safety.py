@@ -81,4 +81,6 @@ def _percent(share: float) -> str:
     """Return per cent, never rounded up to certainty."""
     if share > 0.9995:
         return "> 99.9%"
+    if share < 0.01:
+        return f"{100 * share:.2g}%"
     return f"{100 * share:.3g}%" if share < 0.1 else f"{100 * share:.1f}%"

@@ -14,6 +14,7 @@ from trialsim.protocol.endpoints import (
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
 from trialsim.report.estimands import estimands_table
+from trialsim.report.imbalance import imbalance_lines
 from trialsim.report.safety import safety_lines
 from trialsim.report.single_arm import single_arm_sentences, single_arm_tables
 from trialsim.report.subgroups import subgroups_screen
@@ -57,6 +58,8 @@ def simulation_screen(
         parts += _single_arm(resolved, result)
     if subgroups := subgroups_screen(resolved, result):
         parts.append(subgroups)
+    if imbalance := imbalance_lines(resolved, [row.as_dict() for row in result.rows]):
+        parts.append(imbalance)
     if safety := safety_lines(resolved, resolved.scenarios(_scenario_ids(result))):
         parts.append(safety)
     if any(placed for _, placed in trials):

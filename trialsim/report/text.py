@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from trialsim.protocol.cautions import Caution
-from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import SimulatedEndpoint, TimeToEventEndpoint
-from trialsim.protocol.historical import HistoricalValue
-from trialsim.protocol.quantities import Duration
+if TYPE_CHECKING:
+    from trialsim.protocol.cautions import Caution
+    from trialsim.protocol.design import Protocol
+    from trialsim.protocol.endpoints import SimulatedEndpoint
+    from trialsim.protocol.historical import HistoricalValue
+    from trialsim.protocol.quantities import Duration
 
 __all__ = [
     "WIDTH",
@@ -112,7 +114,7 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 def endpoint_in_words(protocol: Protocol) -> str:
     """Return the primary endpoint and when it is read."""
     primary = protocol.primary
-    if isinstance(primary, TimeToEventEndpoint):
+    if primary.kind == "time-to-event":
         return f"time to {primary.event}"
     return f"{primary.event}, {primary.read_out.in_words(protocol.therapy)}"
 

@@ -365,7 +365,8 @@ class PlannedFollowUp:
         therapy = template.protocol.therapy
         days = [visit.at.days_after_entry(therapy) for visit in template.protocol.visits]
         before = sum(day < horizon.day - _SAME_DAY for day in days)
-        return template.cost.total(n_total, before + 1, months)
+        screened = template.nature.screened_per_patient
+        return template.cost.total(n_total, before + 1, months, screened)
 
     @property
     def assumed(self) -> list[str]:
@@ -374,7 +375,10 @@ class PlannedFollowUp:
         if nature.enrolment:
             told.append("Enrolment is assumed, at one rate whatever the number of patients.")
         if nature.enrolment and cost:
-            prices = (cost.per_patient, cost.per_visit, cost.per_month, cost.per_site_month)
+            prices = (
+                *(cost.per_patient, cost.per_visit, cost.screening),
+                *(cost.per_month, cost.per_site_month),
+            )
             told.append(
                 ("Prices are assumed. " if not all(p.source for p in prices if p.value) else "")
                 + "Every visit the file plans is paid for each patient (assumed)."

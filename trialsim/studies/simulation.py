@@ -26,6 +26,7 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
 from trialsim.studies.estimands import estimand_rows, plans_of
 from trialsim.studies.historical import alone_job, historical_rows, steps_shown
+from trialsim.studies.imbalance import imbalance_rows
 from trialsim.studies.observed import (
     finding,
     observed_pools,
@@ -161,7 +162,7 @@ class PlannedSimulation:
         reached: float | None = None
         if precision:
             replicates, reached = self._until(precision, simulated)
-        result = self._result(simulated(self.jobs, replicates))
+        result = self._result(simulated(self.jobs, replicates), seed)
         if precision and reached is not None and reached > precision.target:
             missed = imprecise(precision.target, reached, replicates)
             result = replace(result, warnings=(missed, *result.warnings))
@@ -180,7 +181,7 @@ class PlannedSimulation:
             if n:
                 simulations += run([job], n_replicates=n, seed=seed, store=store)
         there = [simulation.job for simulation in simulations]
-        return self._result(simulations) if self.jobs[0] in there else None
+        return self._result(simulations, seed) if self.jobs[0] in there else None
 
     def n_kept(self, store: Store, seed: int) -> int:
         """Return how many replicates of the protocol's own trial every scenario has."""
@@ -256,7 +257,7 @@ class PlannedSimulation:
             wanted = n * (reached / precision.target) ** 2
             n = min(most, max(n + width, int(-(-wanted // width)) * width))
 
-    def _result(self, simulations: Sequence[Simulation]) -> StudyResult:
+    def _result(self, simulations: Sequence[Simulation], seed: int) -> StudyResult:
         own = next(s for s in simulations if s.job == self.jobs[0])
         alone = next((s for s in simulations if s.job == self.jobs[-1] != self.jobs[0]), None)
         by_unit = {**{simulation.job.unit: simulation for simulation in simulations}, "": own}
@@ -279,6 +280,7 @@ class PlannedSimulation:
                 *moved,
                 *subgroups,
                 *safety_rows(self.resolved, self.scenarios),
+                *imbalance_rows(self.resolved, self.scenarios, own.n_replicates, seed),
             ),
             observed=tuple(observed_rows(trials, pools, self.resolved)),
             findings=(

@@ -1,0 +1,154 @@
+"""`trialsim list` and `trialsim show`: the catalogue at a glance, one protocol read aloud."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from trialsim.protocol.catalogue import template_paths
+from trialsim.protocol.evidence import Pool, Trial
+from trialsim.protocol.load import load_template
+from trialsim.report.catalogue import catalogue_lines, catalogue_rows
+from trialsim.report.protocol_screen import template_lines
+from trialsim.report.schedule import schedule_lines, schedule_of
+
+QC = """\
+qc:
+  date: 2026-11-27
+  compared: arms and scenarios, from the publications
+  n_values: 40
+  differences:
+    - {about: dose, first: 1.6 mg, second: 1.5 mg, resolved: 1.6 mg as the paper has it}
+  outcome: Two values were mended.
+"""
+FILE = """\
+schema_version: 1
+id: mine
+title: mine
+protocol:
+  arms:
+    - id: drug
+      role: experimental
+      regimen: {drug: drug, dose: 1.2 mg/m2, route: intravenous, every: 1 wk, for: 12 wk}
+    - {id: care, role: control}
+  endpoints: [{id: death, level: primary, kind: binary, event: death, at: 90 d, better: lower}]
+  sample_size: {total: 90}
+nature: {control_risk: 0.3}
+scenarios: [{id: no-effect, title: no effect}]
+"""
+
+
+@pytest.fixture
+def resolved(tmp_path):
+    def load(text=FILE):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_template(str(path))
+
+    return load
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "sepsis"), ("list", "--json")])
+def test_property_the_catalogue_is_read_without_numpy(words):
+    code = (
+        "import sys; from trialsim.cli import main; main(sys.argv[1:]); "
+        "sys.exit('numpy' in sys.modules or 'scipy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout
+
+
+def test_property_every_shipped_protocol_is_listed_as_its_models_have_it():
+    rows = {row["template"]: row for row in catalogue_rows()}
+    assert set(rows) == set(template_paths())
+    for name, row in rows.items():
+        loaded = load_template(name)
+        template, protocol = loaded.template, loaded.template.protocol
+        assert (row["title"], row["setting"]) == (template.title, template.setting)
+        assert row["n_total"] == protocol.n_total
+        assert row["endpoint"] == protocol.primary.event
+        assert row["n_scenarios"] == len(template.scenarios)
+        used = {o.evidence: loaded.evidence.records[o.evidence] for o in template.observed}
+        trials = [record for record in used.values() if isinstance(record, Trial)]
+        assert row["n_trials"] == len(trials)
+        assert row["n_randomised"] == sum(trial.design.randomised for trial in trials)
+        assert row["n_pools"] == sum(isinstance(record, Pool) for record in used.values())
+        sizes = [trial.design.n_randomised for trial in trials]
+        if sizes and None not in sizes:
+            assert row["patients"] == sum(sizes)
+
+
+def test_regression_sepsis_is_held_against_two_blinded_trials():
+    row = next(row for row in catalogue_rows() if row["template"] == "sepsis")
+    assert (row["n_trials"], row["n_blinded"], row["n_pools"]) == (2, 2, 4)
+    assert (row["patients"], row["events"]) == (361 + 1106, 47 + 63 + 127 + 132)
+
+
+def test_property_every_protocol_fits_80_columns():
+    assert max(map(len, catalogue_lines(catalogue_rows()).splitlines())) <= 80
+    for name in template_paths():
+        shown = template_lines(load_template(name), "trialsim")
+        pasted = ("--variant", "         more: ")  # commands are never folded
+        folded = [line for line in shown.splitlines() if not line.startswith(pasted)]
+        assert max(map(len, folded)) <= 80, name
+        assert shown.isascii()
+
+
+def test_property_both_grids_mark_the_same_days():
+    for name in template_paths():
+        protocol = load_template(name).template.protocol
+        header, rows = schedule_of(protocol)
+        seen = sum(cell == "x" for row in rows for cell in row)
+        timed = [e for e in protocol.endpoints if e.kind != "time-to-event"]
+        short = schedule_lines(protocol)
+        if len(timed) == len(protocol.endpoints):
+            assert short.count("  x") == seen, name
+        assert len(header) == 1 + len({*(header[1:])})
+
+
+def test_analytic_injections_and_milligrams_of_a_patient(trialsim, tmp_path):
+    shown = trialsim("show", "sepsis", cwd=tmp_path).stdout
+    assert "14 injections, 22.4 mg per patient" in shown  # twice daily for a week
+    assert "in all randomised patients, thymalfasin v placebo" in shown
+    assert "Where its sources disagree" in shown
+
+
+def test_analytic_a_dose_per_m2_needs_a_body_surface(resolved):
+    assert "14.4 mg/m2 per patient (in mg: state" in template_lines(resolved(), "trialsim")
+    stated = FILE.replace("nature: {", "nature: {body_surface_m2: 1.7, ")
+    shown = " ".join(template_lines(resolved(stated), "trialsim").split())
+    assert "12 injections, 14.4 mg/m2 per patient = 24.48 mg at 1.7 m2 (assumed)" in shown
+
+
+def test_analytic_screened_patients_are_those_enrolled_over_the_share_that_pass(resolved):
+    text = FILE.replace("nature: {", "nature: {screening_failures: 0.4, ")
+    priced = f"{text}cost: {{currency: EUR, year: 2025, screening: 100}}\n"
+    shown = " ".join(template_lines(resolved(priced), "trialsim").split())
+    assert "about 150 screened, EUR 15,000 at 100 (assumed) each" in shown
+    cost = resolved(priced).template.cost
+    assert cost.total(90, 1, 0, 1 / 0.6) - cost.total(90, 1, 0, 0) == pytest.approx(15_000)
+
+
+def test_property_the_second_encoding_is_shown_and_is_no_part_of_a_run(resolved):
+    checked = resolved(FILE + QC)
+    shown = template_lines(checked, "trialsim")
+    assert "Encoded again from its sources, 2026-11-27" in shown
+    assert "dose: 1.6 mg; again: 1.5 mg" in shown
+    assert checked.sha256 == resolved().sha256
+
+
+def test_property_a_file_of_ones_own_is_never_asked_for_a_second_encoding(trialsim, tmp_path):
+    (tmp_path / "mine.yaml").write_text(FILE, encoding="utf-8")
+    for words in (("check", "mine.yaml"), ("show", "mine.yaml")):
+        done = trialsim(*words, cwd=tmp_path)
+        assert done.returncode == 0
+        assert "again" not in done.stdout + done.stderr
+
+
+def test_property_json_of_the_list_has_a_row_per_protocol(trialsim, tmp_path):
+    document = json.loads(trialsim("list", "--json", cwd=tmp_path).stdout)
+    assert [row["template"] for row in document["rows"]] == sorted(template_paths())

@@ -1,0 +1,53 @@
+"""Where templates, evidence, profiles and literatures live. Quick: it imports nothing of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "conduct_paths",
+    "evidence_paths",
+    "literature_paths",
+    "protocols_folder",
+    "schema_paths",
+    "template_paths",
+]
+
+
+def protocols_folder() -> Path:
+    """Return the folder of templates: inside an installed package, or at the root of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "_protocols"
+    return installed if installed.is_dir() else package.parent / "protocols"
+
+
+def template_paths() -> dict[str, Path]:
+    """Return the shipped templates by id, in alphabetical order."""
+    return {path.stem: path for path in _sorted(protocols_folder())}
+
+
+def evidence_paths() -> list[Path]:
+    """Return the shipped evidence files, in alphabetical order."""
+    return _sorted(protocols_folder() / "evidence")
+
+
+def conduct_paths() -> dict[str, Path]:
+    """Return the shipped profiles of conduct by id."""
+    return {path.stem: path for path in _sorted(protocols_folder() / "conduct")}
+
+
+def literature_paths() -> dict[str, Path]:
+    """Return the shipped literatures by id."""
+    folder = protocols_folder() / "literatures"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def schema_paths() -> dict[str, Path]:
+    """Return the generated JSON Schemas: of a protocol file, and of an evidence file."""
+    folder = protocols_folder() / "schema"
+    return {name: folder / f"{name}-1.json" for name in ("protocol", "evidence")}
+
+
+def _sorted(folder: Path) -> list[Path]:
+    """Return the files of a folder by their ids: "sepsis" before "sepsis-enriched"."""
+    return sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
