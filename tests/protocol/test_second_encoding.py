@@ -7,6 +7,7 @@ from trialsim.protocol.load import load_template
 
 # Templates whose second encoding is still to come. Nothing else may be without one.
 WAITING = {"chronic-hepatitis-b", "delayed-effect", "sepsis", "sepsis-enriched"}
+WAITING |= {"chb-combination", "chb-dose-fibrosis", "hbv-aclf"}
 
 
 def test_property_no_template_is_without_a_second_encoding_but_those_that_wait():

@@ -169,7 +169,9 @@ def _baseline(
 
 def _planned_doses(arm: Arm) -> int | None:
     """Return how many doses the regimen plans; None where it does not say."""
-    regimen = arm.regimen
-    if regimen is None or regimen.every is None or regimen.lasting is None:
-        return None
-    return ceil(regimen.lasting.days / regimen.every.days - 1e-9)
+    total = 0
+    for phase in arm.regimen.phases if arm.regimen else ():
+        if phase.every is None or phase.lasting is None:
+            return None
+        total += ceil(phase.lasting.days / phase.every.days - 1e-9)
+    return total or None

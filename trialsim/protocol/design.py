@@ -45,6 +45,7 @@ __all__ = [
     "Population",
     "Protocol",
     "Regimen",
+    "RegimenPhase",
     "Role",
     "SampleSize",
     "Test",
@@ -89,20 +90,65 @@ class Population(Frozen):
     exclude: tuple[Text, ...] = ()
 
 
+class RegimenPhase(Frozen):
+    """A later phase of a treatment. A dose or an interval left out is that of the phase before."""
+
+    dose: Dose | None = None
+    every: Duration | None = None
+    lasting: Duration = Field(alias="for")
+
+    def __str__(self) -> str:
+        parts = [self.dose, f"every {self.every}" if self.every else None, f"for {self.lasting}"]
+        return " ".join(str(part) for part in parts if part)
+
+
 class Regimen(Frozen):
-    """One treatment as given."""
+    """One treatment as given; `then` lists the phases that follow the first."""
 
     drug: Text
     dose: Dose | None = None
     route: Text | None = None
     every: Duration | None = None
     lasting: Duration | None = Field(default=None, alias="for")
+    then: Annotated[tuple[RegimenPhase, ...], Field(max_length=20)] = ()
+
+    @model_validator(mode="after")
+    def _phases_follow(self) -> Self:
+        if self.then and self.lasting is None:
+            rule = "must say how long its first phase lasts, before 'then'"
+            raise broken(rule, "Add 'for' beside 'then', for example for: 1 wk.")
+        return self
+
+    @property
+    def length(self) -> Duration | None:
+        """How long all phases last together."""
+        if self.lasting is None or not self.then:
+            return self.lasting
+        lengths = (self.lasting, *(phase.lasting for phase in self.then))
+        if len({length.unit for length in lengths}) == 1:
+            return Duration(sum(length.amount for length in lengths), self.lasting.unit)
+        return Duration(sum(length.days for length in lengths), "d")
+
+    @property
+    def phases(self) -> tuple[Regimen, ...]:
+        """Each phase as a regimen of its own; one for a regimen without `then`."""
+        found = [self.model_copy(update={"then": ()})]
+        for phase in self.then:
+            before = found[-1]
+            update = {
+                "dose": phase.dose or before.dose,
+                "every": phase.every or before.every,
+                "lasting": phase.lasting,
+            }
+            found.append(before.model_copy(update=update))
+        return tuple(found)
 
     def __str__(self) -> str:
         parts = [self.drug, self.dose, self.route]
         parts += [f"every {self.every}" if self.every else None]
         parts += [f"for {self.lasting}" if self.lasting else None]
-        return " ".join(str(part) for part in parts if part)
+        first = " ".join(str(part) for part in parts if part)
+        return ", then ".join([first, *map(str, self.then)])
 
 
 class Arm(Frozen):
@@ -339,7 +385,7 @@ class Protocol(Frozen):
     def therapy(self) -> Duration | None:
         """Planned length of therapy, which an untreated arm's clock borrows."""
         regimen = self.experimental.regimen
-        return regimen.lasting if regimen else None
+        return regimen.length if regimen else None
 
     @property
     def visit_days(self) -> tuple[tuple[float, float], ...]:

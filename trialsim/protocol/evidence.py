@@ -350,7 +350,20 @@ class Trial(_Record):
                     StatedNumber("risk_difference", treated - control, Status.DERIVED),
                 ]
             found += _stated_effects(result.effects)
+        if not any(number.quantity in ("control_risk", "treated_risk") for number in found):
+            found += [number for result in self.results for number in _stated_percentages(result)]
         return tuple(found)
+
+
+def _stated_percentages(result: TrialResult) -> list[StatedNumber]:
+    """Return the risks of a result of a trial that is known by percentages only."""
+    arms = (("control_risk", result.control), ("treated_risk", result.experimental))
+    return [
+        StatedNumber(quantity, arm.value / 100, arm.status)
+        for quantity, arm in arms
+        if arm and result.unit == "%" and arm.events is None and arm.sd is None
+        if arm.value is not None and 0 < arm.value < 100
+    ]
 
 
 class Pool(_Record):

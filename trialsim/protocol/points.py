@@ -255,9 +255,9 @@ class _Reader:
         """Return the day since entry; the end of therapy is that of the template."""
         if time.clock is Clock.END_OF_THERAPY and self.therapy:
             lengths = [
-                r.regimen.lasting.days
+                r.regimen.length.days
                 for r in (record.regimens if isinstance(record, Trial) else ())
-                if r.regimen.drug == self.drug and r.regimen.lasting
+                if r.regimen.drug == self.drug and r.regimen.length
             ]
             if lengths and all(abs(length - self.therapy.days) > 7 for length in lengths):
                 self.assumed.append(

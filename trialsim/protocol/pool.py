@@ -27,7 +27,7 @@ from trialsim.protocol.quantities import (
 if TYPE_CHECKING:
     from trialsim.protocol.design import Regimen
 
-__all__ = ["Dosing", "EffectorPool", "Filling", "SeenUnder", "dosing_of"]
+__all__ = ["Dosing", "EffectorPool", "Filling", "SeenUnder", "dosing_of", "dosings_of"]
 
 _STEP_DAYS = 7.0
 _MOST_STEPS = 600
@@ -66,14 +66,24 @@ class Dosing(Frozen):
 
 
 def dosing_of(regimen: Regimen | None) -> Dosing | None:
-    """Return a regimen as doses in time; None where it does not state all three, or none can be."""
-    if regimen is None:
+    """Return a regimen of one phase as doses in time.
+
+    None where it does not state all three, where none can be, and for several phases.
+    """
+    if regimen is None or regimen.then:
         return None
     stated = {"dose": regimen.dose, "every": regimen.every, "for": regimen.lasting}
     try:
         return Dosing.model_validate(stated)
     except ValidationError:
         return None
+
+
+def dosings_of(regimen: Regimen | None) -> tuple[Dosing, ...]:
+    """Return every phase of a regimen as doses in time; nothing where one does not state all."""
+    found = [dosing_of(phase) for phase in regimen.phases] if regimen else []
+    stated = tuple(dosing for dosing in found if dosing)
+    return stated if len(stated) == len(found) else ()
 
 
 class SeenUnder(OneOf):

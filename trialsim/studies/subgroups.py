@@ -457,20 +457,19 @@ def subgroup_findings(resolved: ResolvedTemplate, rows: Sequence[Row]) -> list[F
         truth = resolved.truth(titles[row.scenario or ""])
         if row.scenario in uniform and truth.is_null:
             alone = next(
-                r.value or 0.0
+                r
                 for r in rows
                 if r.measure is Measure.SUBGROUP_ALONE
                 and (r.scenario, r.endpoint) == (row.scenario, row.endpoint)
             )
-            found.append(
-                Finding(
-                    f"subgroups of {row.endpoint}",
-                    f"with no effect in anyone, {_percent(row)} of trials show a subgroup in which "
-                    "treatment looks effective",
-                    f"{row.analysis}; in {100 * alone:.1f}% of trials the whole shows nothing and "
-                    "a subgroup does",
-                )
+            chance = Finding(
+                f"subgroups of {row.endpoint}",
+                f"with no effect in anyone, {_percent(row)} of trials show a subgroup in which "
+                "treatment looks effective",
+                f"{row.analysis}; in {_percent(alone)} of trials the whole shows nothing and "
+                "a subgroup does",
             )
+            found += [chance] if chance not in found else []  # two scenarios of one truth
     for published in published_subgroups(resolved):
         own = [
             row
