@@ -349,6 +349,11 @@ class Trial(_Record):
                     StatedNumber("risk_ratio", treated / control, Status.DERIVED),
                     StatedNumber("risk_difference", treated - control, Status.DERIVED),
                 ]
+            for name, arm in (
+                ("control_risk", result.control),
+                ("treated_risk", result.experimental),
+            ):
+                found += _stated_of_none(name, arm)
             found += _stated_effects(result.effects)
         if not any(number.quantity in ("control_risk", "treated_risk") for number in found):
             found += [number for result in self.results for number in _stated_percentages(result)]
@@ -364,6 +369,21 @@ def _stated_percentages(result: TrialResult) -> list[StatedNumber]:
         if arm and result.unit == "%" and arm.events is None and arm.sd is None
         if arm.value is not None and 0 < arm.value < 100
     ]
+
+
+def _stated_of_none(quantity: str, arm: ArmResult | None) -> list[StatedNumber]:
+    """Return what no event in n patients says of a risk, which cannot be 0 in a scenario.
+
+    The median-unbiased estimate ``1 - 0.5**(1/n)`` and the one-sided 95% limit of Clopper and
+    Pearson (1934), ``1 - 0.05**(1/n)``: the risks at which none has a chance of 50% and of 5%.
+    """
+    if arm is None or arm.events != 0 or not arm.n:
+        return []
+    return [StatedNumber(quantity, 1 - c ** (1 / arm.n), _derived(arm)) for c in (0.5, 0.05)]
+
+
+def _derived(arm: ArmResult) -> Status:
+    return arm.status if arm.status.is_weak else Status.DERIVED
 
 
 class Pool(_Record):
