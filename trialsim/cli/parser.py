@@ -552,8 +552,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     report.add_argument("--json", action="store_true", help="say what was written as JSON")
 
     evidence = commands.add("evidence")
-    evidence.add_argument("action", nargs="?", choices=("show",), help="show one record")
-    evidence.add_argument("id", nargs="?", metavar="ID", help="which")
+    actions = "show one record; check whether numbers can be right together"
+    evidence.add_argument("action", nargs="?", choices=("show", "check"), help=actions)
+    evidence.add_argument("id", nargs="?", metavar="ID", help="which; to check, also a file")
     evidence.add_argument(
         "--condition", metavar="WORD", help="only these: sepsis, hepatitis-b, ..."
     )
