@@ -62,7 +62,7 @@ def _one(checked: CheckedRecord) -> Iterator[str]:
     if not checked.findings:
         yield "\nNo two numbers of it can be held against one another."
         return
-    yield f"\n{_counted(checked.findings)}"
+    yield f"\n{wrapped(_counted(checked.findings))}"
     order = sorted(checked.findings, key=lambda f: _GRAVEST_FIRST.index(f.verdict))
     verdict = None
     for finding in order:

@@ -45,11 +45,12 @@ __all__ = [
     "smallest_arm",
     "t_of_means",
     "t_quantile",
-    "tests_of_counts",
+    "p_values_of_counts",
 ]
 
 _NORMAL = NormalDist()
 _Z95 = _NORMAL.inv_cdf(0.975)
+_LEAST_P = 1e-15  # what 1 - x can tell from 0
 _EDGE = 1e-9  # of binary fractions: 0.735 must count as an end of what rounds to 0.73
 
 HUGE_DIFFERENCE = 2.0
@@ -219,7 +220,7 @@ TESTS = {
 }
 
 
-def tests_of_counts(table: Table) -> dict[str, float]:
+def p_values_of_counts(table: Table) -> dict[str, float]:
     """Return the two-sided P value of two proportions by each test in common use.
 
     A log-rank P value is not among them: it needs times.
@@ -367,7 +368,7 @@ def smallest_arm(
     """
 
     def p(n: int) -> float:
-        return tests_of_counts(Table(round(treated * n), n, round(control * n), n))[test]
+        return p_values_of_counts(Table(round(treated * n), n, round(control * n), n))[test]
 
     apart = abs(treated - control)
     critical = -_NORMAL.inv_cdf(alpha / 2)
@@ -451,7 +452,7 @@ def p_of_t(t: float, df: int) -> float:
             total += term
             term *= c2 * (k + 1) / (k + 2)
         inside = sin(angle) * total
-    return max(0.0, 1 - inside)
+    return max(_LEAST_P, 1 - inside)
 
 
 def t_quantile(p: float, df: int) -> float:

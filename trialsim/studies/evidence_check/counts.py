@@ -17,7 +17,7 @@ from trialsim.studies.consistency import (
     cut_counts_behind,
     effect_of_counts,
     hazard_ratio_of_counts,
-    tests_of_counts,
+    p_values_of_counts,
 )
 from trialsim.studies.evidence_check.finding import (
     FACTOR,
@@ -108,7 +108,7 @@ def tests_of_result(
 
 def p_of_counts(name: str, p: Written, table: Table, about: str, word: str = "stated") -> Finding:
     """Hold a P value against counts, by the test named or, unnamed, each in common use."""
-    found = tests_of_counts(table)
+    found = p_values_of_counts(table)
     verdict, why = fitting(name, p, found, word)
     said = f"{counts_in_words(table)}: {why}"
     numbers = {f"p_{test}": value for test, value in found.items()}

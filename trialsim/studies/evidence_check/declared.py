@@ -28,9 +28,9 @@ from trialsim.studies.consistency import (
     arms_behind,
     chi_square,
     largest_sd,
+    p_values_of_counts,
     reach,
     smallest_arm,
-    tests_of_counts,
 )
 from trialsim.studies.evidence_check.counts import (
     UNNAMED,
@@ -135,7 +135,7 @@ def _two_percentages(printed: Printed, check: TwoPercentages) -> Finding:
     treated, control = printed.quantity(check.experimental), printed.quantity(check.control)
     n1, n0 = _sizes(printed, check.arms)
     table = Table(round(treated.value * n1 / 100), n1, round(control.value * n0 / 100), n0)
-    found = tests_of_counts(table)
+    found = p_values_of_counts(table)
     p, limited = _p_stated(printed, check)
     about, name = check.experimental, "P value v percentages"
     said = (

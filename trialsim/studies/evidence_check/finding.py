@@ -78,7 +78,9 @@ def within(found: Reach, unit: str = "") -> str:
 
 
 def number(value: float) -> str:
-    """Say a number to three digits."""
+    """Say a number to three digits; of smaller ones than a billionth, that they are."""
+    if 0 <= value < 1e-9 and value != 0:
+        return "< 1e-9"
     if value and abs(value) < 0.001:
         return f"{value:.2g}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"

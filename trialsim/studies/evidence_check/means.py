@@ -43,11 +43,12 @@ def difference_of_arms(
     a = printed.written(one.value, *path, "experimental", "value")
     b = printed.written(other.value, *path, "control", "value")
     found = reach(lambda x, y: (x - y) * scale[measure], a, b)
+    unit = "%" if measure is EffectMeasure.RISK_DIFFERENCE else ""
     yield Finding(
         "difference v arms",
         result.id,
         agreement(effect.value, found),
-        f"{a.value:g} - {b.value:g} = {within(found)}; "
+        f"{a.value:g}{unit} - {b.value:g}{unit} = {within(found)}; "
         f"{worded(effect.effect.status)} {effect.value.value:g}",
         {"difference": found.at, "low": found.low, "high": found.high},
     )
@@ -132,7 +133,7 @@ def baseline(printed: Printed, result: TrialResult) -> Iterator[Finding]:
     for test in result.tests:
         chances = {k: chance_of_so_small_a_p(test.p, k) for k in _BASELINE_VARIABLES}
         usual = chances[_BASELINE_VARIABLES[-1]] >= _RARE
-        said = ", ".join(f"{100 * chance:.0f}% among {k}" for k, chance in chances.items())
+        said = ", ".join(f"{100 * chance:.2g}% among {k}" for k, chance in chances.items())
         yield Finding(
             "baseline v randomisation",
             result.id,
