@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +206,9 @@ def evidence(options: argparse.Namespace) -> None:
     if options.action == "check":
         _check_evidence(options)
         return
+    if options.action == "adjust":
+        _adjust_evidence(options)
+        return
     found = evidence_with(options.evidence_files)
     records = list(found.records.values())
     if options.action == "show" and options.id is None:
@@ -276,6 +280,33 @@ def _check_evidence(options: argparse.Namespace) -> None:
         more = [f"--evidence {shlex.quote(str(path))}" for path in files]
         command = " ".join([program_name(), "evidence check", shown.record.id, *more])
         print(f"\nmore: {command}")
+
+
+def _adjust_evidence(options: argparse.Namespace) -> None:
+    """Print published effects less the bias that trials like them have."""
+    from trialsim.protocol.load import load_template
+    from trialsim.protocol.published_trials import read_trials, recorded_trials
+    from trialsim.report.adjustment_screen import adjustment_lines, adjustment_rows
+    from trialsim.studies.adjustment import plan_adjustment
+
+    if options.id is None:
+        remedy = f"For example: {program_name()} evidence adjust sepsis"
+        raise RequestError(Problem("needs a template", remedy, field="evidence adjust"))
+    resolved = load_template(options.id, evidence_files=options.evidence_files)
+    table = options.literature
+    trials = read_trials(table, resolved) if table else recorded_trials(resolved, options.records)
+    found = plan_adjustment(resolved, trials, options.flaws, options.outcomes)
+    if options.json:
+        arguments = {"record": options.records, "flaw": options.flaws, "outcomes": options.outcomes}
+        if table:
+            arguments["table_sha256"] = sha256(table.read_bytes()).hexdigest()
+        given = {name: value for name, value in arguments.items() if value}
+        template = resolved.template.id
+        rows = adjustment_rows(found)
+        print(Document("evidence adjust", given, template, resolved.sha256, rows=rows).to_json())
+        return
+    title = f"{resolved.template.id.upper()}   {resolved.template.title}"
+    print(adjustment_lines(found, title))
 
 
 def _record(name: str, found: Evidence) -> EvidenceRecord:
