@@ -126,6 +126,9 @@ def test_analytic_the_only_arms_of_98_patients_are_those_of_enumeration():
     }
     assert found == {((13, 32), (9, 34), (3, 32))} == set(arms_behind(printed, 98))
     assert arms_behind([Written(40.6, 0.05), Written(26.5, 0.05)], 5) == ()
+    anything = Written(50, 50)  # three arms that take any size, and one that takes none
+    assert arms_behind([anything, anything, anything, Written(200, 0.05)], 5_000) == ()
+    assert len(arms_behind([anything, anything, anything, Written(12.5, 0)], 5_000)) == 100
     assert len(arms_behind([Written(50, 0.5), Written(50, 0.5)], 1000, most=7)) == 7
 
 
@@ -213,6 +216,8 @@ def test_property_verdicts_of_one_number_against_another():
     assert agreement(Written(0.08, 0.0005), at) is IMPOSSIBLE
     assert agreement(Written(60, 0.5), Reach(60.6, 60.6, 60.6)) is Verdict.ROUNDING  # cut
     assert agreement(Written(0.735, 0.005), Reach(0.73, 0.73, 0.73)) is Verdict.CONSISTENT
+    assert agreement(Written(-3.5, 0.05), Reach(-3.58, -3.58, -3.58)) is Verdict.ROUNDING  # cut
+    assert agreement(Written(-3.5, 0.05), Reach(-3.42, -3.42, -3.42)) is IMPOSSIBLE
     assert below(0.05, Reach(0.06, 0.04, 0.08)) is Verdict.ROUNDING
     assert Verdict.of_all((Verdict.UNTESTABLE, Verdict.ROUNDING)) is Verdict.ROUNDING
     assert Verdict.of_all(()) is Verdict.UNTESTABLE

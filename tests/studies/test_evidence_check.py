@@ -134,6 +134,7 @@ evidence:
         unit: points
         experimental: {n: 40, value: 6.20, sd: 0.50}
         control: {n: 40, value: 8.00, sd: 0.60}
+        effects: [{measure: mean difference, value: -1.80, ci: [-3.36, -0.24], status: published}]
         tests: [{name: t test, p: 0.024}]
       - id: entry
         outcome: age
@@ -172,6 +173,8 @@ def test_property_a_file_of_ones_own_is_checked_figure_by_figure(own_file):
     assert verdict("P value v counts", "stated 0.031 as Fisher") is IMPOSSIBLE
     assert verdict("P value v counts", "needs times") is UNTESTABLE
     assert verdict("P value v means", "SE reported as SD?") is IMPOSSIBLE
+    assert verdict("interval v SDs", "SE reported as SD?") is IMPOSSIBLE
+    assert verdict("difference v arms", "stated -1.8") is CONSISTENT
     assert verdict("size of a difference", "implausibly large") is UNTESTABLE
     assert verdict("baseline v randomisation", "rare under randomisation") is UNTESTABLE
     assert verdict("percentages v whole patients", "46% is not 18/40") is IMPOSSIBLE
@@ -240,6 +243,19 @@ def test_property_a_percentage_above_100_is_refused(capsys, own_file):
     code, _, err = run(capsys, "evidence", "check", str(own_file))
     assert code == 2
     assert "must be at most 100, as a percentage of patients" in err
+
+
+def test_property_numbers_that_divide_by_zero_cannot_be_tested(capsys, own_file):
+    text = FILE.replace("ci: [0.11, 0.83], p: 0.001", "ci: [0.0, 0.83], p: 0.001")
+    text = text.replace("percentages: [20.0, 46.0]", "percentages: [0, 100]")
+    text = text.replace("sd: 0.50", "sd: 0.0001").replace("n: 40, events: 8}", "n: 40, events: 0}")
+    own_file.write_text(text)
+    code, _, err = run(capsys, "evidence", "check", str(own_file))
+    assert (code, err) == (0, "")
+    own_file.write_text(
+        text.replace("experimental: {n: 40, events: 0}", "experimental: {n: 90000000, events: 9}")
+    )
+    assert run(capsys, "evidence", "check", str(own_file))[0] == 0
 
 
 def test_property_parts_that_share_patients_are_no_parts(capsys, tmp_path):

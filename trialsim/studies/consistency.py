@@ -8,8 +8,10 @@ overlap or they do not. Plain Python: the command that asks imports nothing heav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from itertools import islice, product
 from math import atan, cos, exp, expm1, inf, lgamma, log, log1p, pi, sin, sqrt
+from operator import or_
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -128,7 +130,8 @@ def agreement(stated: Written, found: Reach) -> Verdict:
     slack = _EDGE * max(1.0, abs(stated.value))
     if abs(found.at - stated.value) <= stated.half_unit + slack:
         return Verdict.CONSISTENT
-    cut = stated.value <= found.at < stated.value + 2 * stated.half_unit
+    beyond = (found.at - stated.value) * (1 if stated.value >= 0 else -1)
+    cut = 0 <= beyond < 2 * stated.half_unit and found.at * stated.value >= 0
     overlap = found.low <= stated.high + slack and found.high >= stated.low - slack
     return Verdict.ROUNDING if overlap or cut else Verdict.IMPOSSIBLE
 
@@ -149,13 +152,15 @@ def counts_behind(percentage: Written, n: int) -> tuple[int, ...]:
     After Brown and Heathers (2017), Social Psychological and Personality Science 8:363-9 (the GRIM
     test), for a mean of zeros and ones.
     """
-    around = range(max(0, int(percentage.low * n / 100)), int(percentage.high * n / 100) + 2)
+    return tuple(_behind(percentage, n))
+
+
+def _behind(percentage: Written, n: int) -> Iterator[int]:
     slack = _EDGE * 100
-    return tuple(
-        k
-        for k in around
-        if k <= n and abs(100 * k / n - percentage.value) <= percentage.half_unit + slack
-    )
+    last = min(n, int(percentage.high * n / 100) + 1)
+    for k in range(max(0, int(percentage.low * n / 100)), last + 1):
+        if abs(100 * k / n - percentage.value) <= percentage.half_unit + slack:
+            yield k
 
 
 def cut_counts_behind(percentage: Written, n: int) -> tuple[int, ...]:
@@ -189,21 +194,24 @@ def arms_behind(
         Solutions: per arm its events (the least, where several give the percentage) and patients.
     """
     possible = [
-        {n: behind[0] for n in range(1, n_total + 1) if (behind := counts_behind(each, n))}
+        {n: k for n in range(1, n_total + 1) if (k := next(_behind(each, n), None)) is not None}
         for each in percentages
     ]
-    return tuple(islice(_splits(possible, n_total), most))
+    reached = [1]  # bit k: the last arms can have k patients together
+    for sizes in reversed(possible[1:]):
+        reached.insert(0, reduce(or_, (reached[0] << n for n in sizes), 0))
+    return tuple(islice(_splits(possible, reached, n_total), most))
 
 
-def _splits(possible: Sequence[dict[int, int]], left: int) -> Iterator[tuple[tuple[int, int], ...]]:
-    sizes, *others = possible
-    if not others:
-        if left in sizes:
-            yield ((sizes[left], left),)
+def _splits(
+    possible: Sequence[dict[int, int]], reached: Sequence[int], left: int
+) -> Iterator[tuple[tuple[int, int], ...]]:
+    if not possible:
+        yield ()
         return
-    for n, events in sizes.items():
-        if n < left:
-            for rest in _splits(others, left - n):
+    for n, events in possible[0].items():
+        if n <= left and reached[0] >> (left - n) & 1:
+            for rest in _splits(possible[1:], reached[1:], left - n):
                 yield ((events, n), *rest)
 
 
@@ -233,8 +241,8 @@ def p_values_of_counts(table: Table) -> dict[str, float]:
     x1, n1, x0, n0 = table
     n, m = n1 + n0, x1 + x0
     weights = _hypergeometric(table)
-    own = weights[x1 - max(0, m - n0)]
-    fisher = min(1.0, sum(w for w in weights if w <= own * (1 + 1e-7)))
+    own = weights.get(x1, 0.0)
+    fisher = min(1.0, sum(w for w in weights.values() if w <= own * (1 + 1e-7)))
     if m in (0, n):
         return dict.fromkeys(TESTS, 1.0)
     p1, p0, pooled = x1 / n1, x0 / n0, m / n
@@ -267,18 +275,24 @@ def _two_sided(z: float) -> float:
     return 2 * _NORMAL.cdf(-abs(z)) if z != inf else 0.0
 
 
-def _hypergeometric(table: Table) -> list[float]:
-    """Return the probabilities of every table with these margins, fewest events treated first."""
+def _hypergeometric(table: Table) -> dict[int, float]:
+    """Return the probabilities of tables with these margins by events treated.
+
+    Tables more than 40 standard deviations off the mean are left out: they have none.
+    """
     x1, n1, x0, n0 = table
-    m = x1 + x0
-    logs = [
-        -(lgamma(k + 1) + lgamma(n1 - k + 1) + lgamma(m - k + 1) + lgamma(n0 - m + k + 1))
-        for k in range(max(0, m - n0), min(n1, m) + 1)
-    ]
-    largest = max(logs)
-    weights = [exp(each - largest) for each in logs]
-    total = sum(weights)
-    return [w / total for w in weights]
+    n, m = n1 + n0, x1 + x0
+    mean, spread = m * n1 / n, sqrt(m * (n - m) * n1 * n0 / (n**2 * max(n - 1, 1)))
+    first = max(0, m - n0, int(mean - 40 * spread - 1))
+    last = min(n1, m, int(mean + 40 * spread + 1))
+    logs = {
+        k: -(lgamma(k + 1) + lgamma(n1 - k + 1) + lgamma(m - k + 1) + lgamma(n0 - m + k + 1))
+        for k in range(first, last + 1)
+    }
+    largest = max(logs.values())
+    weights = {k: exp(each - largest) for k, each in logs.items()}
+    total = sum(weights.values())
+    return {k: w / total for k, w in weights.items()}
 
 
 def effect_of_counts(measure: str, table: Table) -> Estimate | None:

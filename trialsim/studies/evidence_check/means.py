@@ -17,6 +17,7 @@ from trialsim.studies.consistency import (
     p_of_t,
     reach,
     t_of_means,
+    t_quantile,
 )
 from trialsim.studies.evidence_check.finding import FACTOR, Finding, within
 from trialsim.studies.evidence_check.printed import Path, Printed, PrintedEffect, worded
@@ -70,6 +71,34 @@ def means_and_sds(
     stated += [each.p for each in effects if each.p is not None]
     for p in stated:
         yield _p_of_means(p, values, sds, sizes, result.id)
+    for each in effects:
+        if each.effect.measure is EffectMeasure.MEAN_DIFFERENCE and each.ci:
+            yield _interval_of_means(each, sds, sizes, result.id)
+
+
+def _interval_of_means(
+    stated: PrintedEffect, sds: Sequence[Written], sizes: tuple[int, int], about: str
+) -> Finding:
+    """Whether SDs give the width of an interval; if not, whether they do as standard errors."""
+    n1, n0 = sizes
+    t = t_quantile(0.05, n1 + n0 - 2)
+
+    def half(s1: float, s0: float) -> float:
+        return t / abs(t_of_means(1.0, s1, n1, s0, n0))
+
+    found = reach(half, *sds)
+    other = reach(lambda s1, s0: half(s1 * sqrt(n1), s0 * sqrt(n0)), *sds)
+    low, high = stated.ci or (stated.value, stated.value)
+    width = Written((high.value - low.value) / 2, (high.half_unit + low.half_unit) / 2)
+    verdict = agreement(width, found)
+    said = f"as SDs they give a half width of {within(found)}; stated {width.value:g}"
+    if verdict is Verdict.IMPOSSIBLE and agreement(width, other) is not Verdict.IMPOSSIBLE:
+        said += f"; as standard errors {within(other)}, which fits: SE reported as SD?"
+    elif verdict is Verdict.IMPOSSIBLE and 1 / FACTOR < width.value / found.at < FACTOR:
+        verdict = Verdict.UNTESTABLE
+        said += "; an adjusted difference may have it"
+    numbers = {"half_width_as_sd": found.at, "half_width_as_se": other.at}
+    return Finding("interval v SDs", about, verdict, said, numbers)
 
 
 def _size_of_difference(

@@ -158,6 +158,9 @@ def _difference(
     first, second = (Estimate(*(n.value for n in part)) for part in parts[:2])
     apart, _ = ratio_between(first, second, ratio=ratio)
     found = _over_rounding(parts[:2], lambda e: ratio_between(e[0], e[1], ratio=ratio)[1])
+    one, other = parts[0][0], parts[1][0]
+    if one.low <= other.high and other.low <= one.high:
+        found = Reach(found.at, found.low, 1.0)
     said = (
         f"{check.parts[0]} {'over' if ratio else 'minus'} {check.parts[1]}: "
         f"{interval_in_words(apart, 2)}, P = {within(found)}"

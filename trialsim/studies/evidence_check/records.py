@@ -65,19 +65,33 @@ def check_record(record: EvidenceRecord, evidence: Evidence) -> CheckedRecord:
         What its checks may refer to, and its text, for the digits as they were printed.
     """
     printed = Printed(record, evidence)
-    findings = [*_by_kind(printed)]
+    findings = list(_where_it_has_a_meaning(_by_kind(printed), record.kind, record.id))
     for index, quantity in enumerate(record.quantities):
-        findings += _quantity(printed, quantity, ("quantities", index))
+        found = _quantity(printed, quantity, ("quantities", index))
+        findings += _where_it_has_a_meaning(found, "quantity", quantity.id)
     for index, check in enumerate(record.checks):
-        findings += declared_check(printed, check, ("checks", index))
+        found = declared_check(printed, check, ("checks", index))
+        findings += _where_it_has_a_meaning(found, check.kind, f"checks[{index}]")
     return CheckedRecord(record, tuple(findings))
+
+
+def _where_it_has_a_meaning(
+    findings: Iterator[Finding], check: str, about: str
+) -> Iterator[Finding]:
+    """Say that a relation has no meaning of numbers such as 0, where it divides by them."""
+    try:
+        yield from findings
+    except (ArithmeticError, ValueError):
+        said = "has no meaning of these numbers: a logarithm of, or a division by, 0"
+        yield Finding(check, about, Verdict.UNTESTABLE, said)
 
 
 def _by_kind(printed: Printed) -> Iterator[Finding]:
     record = printed.record
     if isinstance(record, Trial):
         for index, result in enumerate(record.results):
-            yield from _result(printed, result, ("results", index))
+            found = _result(printed, result, ("results", index))
+            yield from _where_it_has_a_meaning(found, "result", result.id)
     elif isinstance(record, Pool):
         effects = list(printed.effects())
         for effect in effects:
