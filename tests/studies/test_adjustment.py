@@ -11,7 +11,7 @@ from trialsim.cli import main
 from trialsim.protocol.evidence import Flaw
 from trialsim.protocol.load import load_template
 from trialsim.protocol.published_trials import recorded_trials
-from trialsim.studies.adjustment import plan_adjustment
+from trialsim.studies.adjustment import next_trial, plan_adjustment
 
 Z95 = 1.959963984540054
 STRATA = ("gu-2025-lower-quality", "gu-2025-higher-quality")
@@ -123,6 +123,26 @@ def test_property_a_table_of_ones_own_says_its_flaws(capsys, tmp_path):
     code, out, _ = run(capsys, "sepsis", "--literature", str(path))
     assert code == 0
     assert "one: sequence generation not counted on top" in " ".join(out.split())
+
+
+def test_analytic_a_size_for_the_adjusted_effect_stands_beside_the_naive_one(capsys, tmp_path):
+    words = ["size", "sepsis", "--effect", "adjusted", "--replicates", "500"]
+    assert main(words) == 2
+    assert "brando-2012, double-blinding-mortality-univariable" in capsys.readouterr().err
+    assert main([*words, "--accept-claim", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    said = next_trial(load_template("sepsis"))
+    naive = ["size", "sepsis", "--effect", f"OR {exp(said.naive.mean)!r}"]
+    assert main([*naive, "--replicates", "500", "--json"]) == 0
+    beside = json.loads(capsys.readouterr().out)
+    totals = [
+        next(r["value"] for r in each["rows"] if r["measure"] == "n_total")
+        for each in (found, beside)
+    ]
+    assert f"{totals[0]:,.0f} patients. As published" in found["texts"]["naive"]
+    assert f"{totals[1]:,.0f} patients." in found["texts"]["naive"]
+    [assurance] = [r["value"] for r in found["rows"] if r["measure"] == "assurance"]
+    assert 0.5 < assurance < 0.8  # less than the power planned for: the effect is uncertain
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ def _size(size: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--effect",
         metavar="WORDS",
-        help='or an effect: "OR 0.70", "RR 0.8", "RD -0.05", "HR 0.7", "MD -1.5", "GMR 1.4"',
+        help='or an effect: "OR 0.70", "RR 0.8", "RD -0.05", "HR 0.7", "MD -1.5", "GMR 1.4"; or '
+        "adjusted: that of the published trials, less their bias",
     )
     size.add_argument("--control-risk", type=_number, metavar="P", help="with --effect")
     size.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")

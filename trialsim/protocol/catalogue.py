@@ -70,7 +70,8 @@ class Evidence:
     records: dict[str, EvidenceRecord] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
     unread: frozenset[str] = frozenset()  # ids known to exist, records not read
-    written: dict[str, Node] = field(default_factory=dict)  # records as text, for their digits
+    # records as text, for their digits
+    written: dict[str, Node] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def known_ids(self) -> frozenset[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
+from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +21,12 @@ from trialsim.kernels.proportions import Scale
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Better, Summary
 from trialsim.protocol.evidence import BiasEstimate, Flaw, MetaEpidemiology, OutcomeType, Trial
-from trialsim.protocol.published_trials import PublishedStudy, PublishedTrials
+from trialsim.protocol.published_trials import PublishedStudy, PublishedTrials, recorded_trials
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.studies.bias_targets import outcomes_of_endpoint
 from trialsim.studies.published_synthesis import pool_studies
 
-__all__ = ["Adjustment", "BiasPrior", "FlawedStudy", "plan_adjustment"]
+__all__ = ["Adjustment", "BiasPrior", "FlawedStudy", "NextTrial", "next_trial", "plan_adjustment"]
 
 _Z95 = 1.959963984540054
 _PER_OUTCOME = "{outcomes}"
@@ -209,6 +211,42 @@ def plan_adjustment(
     )
     better = getattr(primary, "better", Better.LOWER)
     return Adjustment(trials, kind, priors, studies, 1.0 if better is Better.LOWER else -1.0)
+
+
+class NextTrial(NamedTuple):
+    """What observed trials say of the log odds ratio of a further one.
+
+    Attributes
+    ----------
+    adjusted, naive : NormalDist
+        With the error of the mean effect and the variance between trials.
+    sources : tuple of str
+        Ids of the trials, then of the records their bias is taken from.
+    weak : tuple of str
+        Estimates of bias among them that only a document states or nobody verified.
+    """
+
+    adjusted: NormalDist
+    naive: NormalDist
+    sources: tuple[str, ...]
+    weak: tuple[str, ...]
+
+
+def next_trial(resolved: ResolvedTemplate) -> NextTrial:
+    """Return what the trials that `observed:` names say of a further one, by REML."""
+    found = plan_adjustment(resolved, recorded_trials(resolved))
+    adjusted, naive = found.pool(found.used), found.pool(())
+    sources = (*(s.study.study for s in found.studies), *(p.record for p in found.used))
+    return NextTrial(
+        NormalDist(adjusted.estimate, adjusted.predictive_error),
+        NormalDist(naive.estimate, naive.predictive_error),
+        tuple(dict.fromkeys(sources)),
+        tuple(
+            f"{p.record}, {p.estimate.id} ({p.estimate.status})"
+            for p in found.used
+            if p.estimate.status.is_weak
+        ),
+    )
 
 
 def _priors(
