@@ -6,6 +6,7 @@ import argparse
 import math
 import shlex
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trialsim.cli.answer import (
@@ -42,7 +43,9 @@ def _sized(options: argparse.Namespace) -> None:
     from trialsim.report.run_directory import RunDirectory
     from trialsim.report.size_screen import size_screen
     from trialsim.studies.simulation import plan_simulation
+    from trialsim.studies.size.beside_naive import without_adjustment
     from trialsim.studies.size.planned import PlannedSize, plan_size
+    from trialsim.studies.size.prior import ADJUSTED
     from trialsim.studies.size.request import size_request
     from trialsim.studies.size.searched import SearchedSize
 
@@ -60,6 +63,8 @@ def _sized(options: argparse.Namespace) -> None:
         folder = RunDirectory(plan.record(options.seed), options.out)
     study = planned.by_simulation if isinstance(planned, SearchedSize) else planned.result
     result = study(replicates=options.replicates, seed=options.seed)
+    if isinstance(planned, PlannedSize) and request.prior == (ADJUSTED,):
+        result = replace(result, texts={**result.texts, "naive": without_adjustment(planned)})
     arguments = _size_arguments(options)
     document = Document.of_study(resolved, result, arguments, options.seed, command="size")
     shown = size_screen(planned, result, options.seed, program_name())

@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document, warnings_as_rows
 
 if TYPE_CHECKING:
+    from trialsim.protocol.catalogue import Evidence
     from trialsim.protocol.evidence import EvidenceRecord
     from trialsim.protocol.file_kinds import FileKind
     from trialsim.protocol.resolved import ResolvedTemplate
@@ -232,24 +234,19 @@ def evidence(options: argparse.Namespace) -> None:
     from trialsim.report.records import evidence_rows, record_lines
     from trialsim.report.text import caution_lines, table
 
+    if options.action == "check":
+        _check_evidence(options)
+        return
+    if options.action == "adjust":
+        _adjust_evidence(options)
+        return
     found = evidence_with(options.evidence_files)
     records = list(found.records.values())
     if options.action == "show" and options.id is None:
         remedy = f"'{program_name()} evidence' lists them."
         raise RequestError(Problem("needs the id of a record", remedy, field="evidence show"))
     if options.action == "show":
-        if options.id not in found.records:
-            raise RequestError(
-                Problem(
-                    "is not a known evidence id",
-                    did_you_mean(
-                        options.id or "", found.records, f"'{program_name()} evidence' lists them."
-                    ),
-                    value=f"'{options.id or ''}'",
-                    field="ID",
-                )
-            )
-        records = [found.records[options.id]]
+        records = [_record(options.id or "", found)]
         cautions = cautions_about([options.id], found)
     else:
         records = _filtered(records, options)
@@ -279,6 +276,76 @@ def evidence(options: argparse.Namespace) -> None:
         if cautions:
             print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
         print(f"\nmore: {program_name()} evidence show tests-2025")
+
+
+def _check_evidence(options: argparse.Namespace) -> None:
+    """Print whether numbers of the catalogue, of one record or of a file can be right together."""
+    from trialsim.protocol.catalogue import evidence_paths
+    from trialsim.protocol.load import evidence_with, record_ids
+    from trialsim.report.evidence_check_screen import checked_lines, checked_rows
+    from trialsim.studies.evidence_check.records import check_evidence
+
+    name: str = options.id or ""
+    path = Path(name)
+    files = [each for each in options.evidence_files if each.resolve() != path.resolve()]
+    found = evidence_with(files)
+    records = list(found.records.values())
+    if any(path.resolve() == shipped.resolve() for shipped in evidence_paths()):
+        records = [record for record in records if record.id in record_ids(path)]
+    elif name.endswith((".yaml", ".yml")) or "/" in name:
+        before = set(found.records)
+        files.append(path)
+        found = evidence_with(files)
+        records = [record for each, record in found.records.items() if each not in before]
+    elif name:
+        records = [_record(name, found)]
+    checked = check_evidence(found, [record.id for record in _filtered(records, options)])
+    if options.json:
+        arguments = {"id": name} if name else {}
+        rows = checked_rows(checked)
+        print(Document("evidence check", arguments, rows=rows).to_json())
+        return
+    print(checked_lines(checked))
+    if len(checked) > 1:
+        shown = next((each for each in checked if each.findings), checked[0])
+        more = [f"--evidence {shlex.quote(str(path))}" for path in files]
+        command = " ".join([program_name(), "evidence check", shown.record.id, *more])
+        print(f"\nmore: {command}")
+
+
+def _adjust_evidence(options: argparse.Namespace) -> None:
+    """Print published effects less the bias that trials like them have."""
+    from trialsim.protocol.load import load_template
+    from trialsim.protocol.published_trials import read_trials, recorded_trials
+    from trialsim.report.adjustment_screen import adjustment_lines, adjustment_rows
+    from trialsim.studies.adjustment import plan_adjustment
+
+    if options.id is None:
+        remedy = f"For example: {program_name()} evidence adjust sepsis"
+        raise RequestError(Problem("needs a template", remedy, field="evidence adjust"))
+    resolved = load_template(options.id, evidence_files=options.evidence_files)
+    table = options.literature
+    trials = read_trials(table, resolved) if table else recorded_trials(resolved, options.records)
+    found = plan_adjustment(resolved, trials, options.flaws, options.outcomes)
+    if options.json:
+        arguments = {"record": options.records, "flaw": options.flaws, "outcomes": options.outcomes}
+        if table:
+            arguments["table_sha256"] = sha256(table.read_bytes()).hexdigest()
+        given = {name: value for name, value in arguments.items() if value}
+        template = resolved.template.id
+        rows = adjustment_rows(found)
+        print(Document("evidence adjust", given, template, resolved.sha256, rows=rows).to_json())
+        return
+    title = f"{resolved.template.id.upper()}   {resolved.template.title}"
+    print(adjustment_lines(found, title))
+
+
+def _record(name: str, found: Evidence) -> EvidenceRecord:
+    if name not in found.records:
+        remedy = did_you_mean(name, found.records, f"'{program_name()} evidence' lists them.")
+        rule = "is not a known evidence id"
+        raise RequestError(Problem(rule, remedy, value=f"'{name}'", field="ID"))
+    return found.records[name]
 
 
 def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> list[EvidenceRecord]:

@@ -170,7 +170,8 @@ def _size(size: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--effect",
         metavar="WORDS",
-        help='or an effect: "OR 0.70", "RR 0.8", "RD -0.05", "HR 0.7", "MD -1.5", "GMR 1.4"',
+        help='or an effect: "OR 0.70", "RR 0.8", "RD -0.05", "HR 0.7", "MD -1.5", "GMR 1.4"; or '
+        "adjusted: that of the published trials, less their bias",
     )
     size.add_argument("--control-risk", type=_number, metavar="P", help="with --effect")
     size.add_argument("--power", type=_number, default=0.8, metavar="P", help="default 0.8")
@@ -606,13 +607,33 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     report.add_argument("--json", action="store_true", help="say what was written as JSON")
 
     evidence = commands.add("evidence")
-    evidence.add_argument("action", nargs="?", choices=("show",), help="show one record")
-    evidence.add_argument("id", nargs="?", metavar="ID", help="which")
+    actions = "show one record; check: can numbers be right together; adjust: less their bias"
+    evidence.add_argument("action", nargs="?", choices=("show", "check", "adjust"), help=actions)
+    what = "which; to check, also a file; to adjust, a template"
+    evidence.add_argument("id", nargs="?", metavar="ID", help=what)
     evidence.add_argument(
         "--condition", metavar="WORD", help="only these: sepsis, hepatitis-b, ..."
     )
     evidence.add_argument("--kind", metavar="WORD", help="only these: trial, pool, ...")
     evidence.add_argument("--status", metavar="WORD", help="only records with such a number")
+    evidence.add_argument(
+        "--record",
+        action="append",
+        default=[],
+        metavar="ID",
+        dest="records",
+        help="to adjust: these records instead of those observed; may be repeated",
+    )
+    evidence.add_argument("--literature", type=Path, metavar="FILE.csv", help="to adjust: a table")
+    evidence.add_argument(
+        "--flaw",
+        action="append",
+        default=[],
+        metavar="STUDY=FLAW",
+        dest="flaws",
+        help="to adjust: a flaw a study has, such as etass-2013='allocation concealment'",
+    )
+    evidence.add_argument("--outcomes", metavar="KIND", help="to adjust: objective or subjective")
     _common(evidence, template=False)
 
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:

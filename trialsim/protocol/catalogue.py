@@ -15,6 +15,7 @@ from trialsim.protocol.evidence import (
     Status,
     Trial,
 )
+from trialsim.protocol.nodes import Node
 from trialsim.protocol.places import (
     conduct_paths,
     evidence_paths,
@@ -42,6 +43,8 @@ class Evidence:
     records: dict[str, EvidenceRecord] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
     unread: frozenset[str] = frozenset()  # ids known to exist, records not read
+    # records as text, for their digits
+    written: dict[str, Node] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def known_ids(self) -> frozenset[str]:
@@ -49,12 +52,24 @@ class Evidence:
         return self.unread.union(self.records)
 
     def with_more(
-        self, records: Iterable[EvidenceRecord], conflicts: Iterable[Conflict]
+        self,
+        records: Iterable[EvidenceRecord],
+        conflicts: Iterable[Conflict],
+        written: Iterable[Node] = (),
     ) -> Evidence:
-        """Return this evidence and more; later records replace earlier ones of the same id."""
+        """Return this evidence and more; later records replace earlier ones of the same id.
+
+        `written` holds the records as they stand in their file, in the same order.
+        """
         more = {record.id: record for record in records}
         every = {conflict.id: conflict for conflict in (*self.conflicts, *conflicts)}
-        return Evidence({**self.records, **more}, tuple(every.values()), self.unread - set(more))
+        texts = dict(zip(more, written, strict=False))
+        return Evidence(
+            {**self.records, **more},
+            tuple(every.values()),
+            self.unread - set(more),
+            {**self.written, **texts},
+        )
 
     def stated_as(
         self, source: str, quantity: str, value: float, by_day: float | None = None

@@ -100,7 +100,7 @@ def weak_claim(scenario: str, what: str, source: str, status: str, evidence: Evi
         "unverified": "this number was not checked against the publication",
     }[status]
     verdict = record.consistency
-    checked = f"{verdict.verdict.value}: {verdict.note}" if verdict else "not checked"
+    checked = f"{verdict.verdict.value}: {verdict.note}" if verdict else "cannot be tested"
     lines = (
         (record.title, why),
         ("its arithmetic", checked),

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import override
 
+from trialsim.protocol.checks import DeclaredCheck, Verdict
 from trialsim.protocol.design import Blinded, Regimen
 from trialsim.protocol.quantities import (
     Frozen,
@@ -47,6 +48,7 @@ __all__ = [
     "Plan",
     "Pool",
     "Quantity",
+    "Read",
     "Recruitment",
     "Side",
     "StatedNumber",
@@ -71,13 +73,13 @@ class Status(StrEnum):
         return self in (Status.DOCUMENT, Status.UNVERIFIED)
 
 
-class Verdict(StrEnum):
-    """Whether a record's numbers agree with one another."""
+class Read(StrEnum):
+    """How much of a publication was read for its record."""
 
-    CONSISTENT = "consistent"
-    INCONSISTENT = "inconsistent"
-    CONFLICT = "conflict"  # published versions differ
-    NOT_TESTABLE = "not testable"
+    FULL_TEXT = "full text"
+    ABSTRACT = "abstract"
+    REGISTRY_ENTRY = "registry entry"
+    SECONDARY_TEXT = "secondary text"
 
 
 class EffectMeasure(StrEnum):
@@ -102,7 +104,10 @@ Count = Annotated[Whole, Field(ge=0)]
 
 
 class Consistency(Frozen):
-    """The verdict of a check of the record's own numbers; a record without one is not checked."""
+    """The verdict of ``trialsim evidence check`` on a record's numbers, and what it means.
+
+    A record without one has no numbers that can be held against one another.
+    """
 
     verdict: Annotated[Verdict, lenient_words(Verdict)]
     note: Text
@@ -271,7 +276,9 @@ class _Record(Frozen):
     registration: Text | None = None
     condition: Id
     duplicates: tuple[Id, ...] = ()
+    read: Annotated[Read, lenient_words(Read)] | None = None
     consistency: Consistency | None = None
+    checks: Annotated[tuple[DeclaredCheck, ...], Field(max_length=50)] = ()
     quantities: Annotated[tuple[Quantity, ...], Field(max_length=200)] = ()
     note: Text | None = None
 

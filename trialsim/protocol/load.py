@@ -26,6 +26,7 @@ from trialsim.protocol.catalogue import (
     literature_paths,
     template_paths,
 )
+from trialsim.protocol.check_rules import check_rules
 from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.estimand_rules import estimand_rules
 from trialsim.protocol.evidence import EvidenceFile
@@ -480,15 +481,21 @@ def _gathered(paths: Iterable[Path], evidence: Evidence) -> Evidence:
         ]
         if taken:
             raise ProtocolError(_in_order(_problems(taken, root)))
-        evidence = evidence.with_more(found.evidence, found.conflicts)
+        evidence = evidence.with_more(found.evidence, found.conflicts, _records_of(root))
     for found, root in files:  # after all are read, since records may cite one another across files
         own = {record.id for record in found.evidence}
         others = [name for name in evidence.known_ids if name not in own]
         problems = _problems(broken_references(plain(root), others), root)
         problems += _problems(conflict_rules(found.conflicts, evidence), root)
+        problems += _problems(check_rules(found.evidence, evidence), root)
         if problems:
             raise ProtocolError(_in_order(problems))
     return evidence
+
+
+def _records_of(root: Node) -> list[Node]:
+    records = root.entries.get("evidence") if isinstance(root, MapNode) else None
+    return records.items if isinstance(records, ListNode) else []
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:

@@ -973,6 +973,22 @@ def evidence_rules(records: Iterable[EvidenceRecord]) -> Iterator[Broken]:
                         else "needs the number of patients 'n' beside it",
                         "Check the record against its source.",
                     )
+                if arm and result.unit == "%" and arm.value is not None and arm.value > 100:
+                    yield Broken((*at, name, "value"), *_OVER_100)
+        for number, quantity in enumerate(record.quantities):
+            share = quantity.unit == "%" and quantity.n is not None
+            if share and quantity.value is not None and quantity.value > 100:
+                yield Broken((*here, "quantities", number, "value"), *_OVER_100)
+            if share and quantity.events is not None and quantity.events > (quantity.n or 0):
+                rule = f"must be at most n, which is {quantity.n}"
+                remedy = "Check the record against its source."
+                yield Broken((*here, "quantities", number, "events"), rule, remedy)
+
+
+_OVER_100 = (
+    "must be at most 100, as a percentage of patients",
+    "Check the record against its source; a change has a unit such as '% change'.",
+)
 
 
 def _effects(effects: Iterable[Any], here: tuple[str | int, ...]) -> Iterator[Broken]:

@@ -27,6 +27,7 @@ def record_lines(record: EvidenceRecord) -> str:
     """Return what ``trialsim evidence show`` prints about one record."""
     lines = [wrapped(f"{record.id}   {record.title} ({record.kind})"), wrapped(record.citation)]
     lines += [f"doi {record.doi}"] if record.doi else []
+    lines += [f"read for this record: {record.read}"] if record.read else []
     lines += [f"registered as {record.registration}"] if record.registration else []
     if isinstance(record, Trial):
         design = record.design
@@ -79,7 +80,8 @@ def record_lines(record: EvidenceRecord) -> str:
         lines += [_noted(f"{e} ({e.status})", e.note) for e in record.estimates]
     lines += [_noted(f"{q} ({q.status})", q.note) for q in record.quantities]
     verdict = record.consistency
-    checked = f"{verdict.verdict}. {verdict.note}" if verdict else "not checked"
+    nothing = "cannot be tested against one another"
+    checked = f"{verdict.verdict}. {verdict.note}" if verdict else nothing
     lines.append(wrapped(f"its own numbers: {checked}", "  ", ""))
     lines += [wrapped(f"note: {record.note}", "  ", "")] if record.note else []
     return "\n".join(lines)

@@ -58,6 +58,8 @@ def _searched(planned: SearchedSize, result: StudyResult) -> str:
 def _by_formula(planned: PlannedSize, result: StudyResult, seed: int, program: str) -> str:
     simulated: Characteristic = result.figure_data["simulated"]
     parts = [_head(planned), _sizes(planned, simulated)]
+    if "naive" in result.texts:
+        parts.append(wrapped(result.texts["naive"]))
     if planned.look_rows:
         parts.append(_looks(planned))
     if planned.seen:

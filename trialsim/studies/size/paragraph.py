@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trialsim.characteristics import Characteristic
 from trialsim.sizing.fixed import Margin
+from trialsim.studies.size.prior import prior_in_words, prior_sources
 
 if TYPE_CHECKING:
     from trialsim.studies.size.planned import PlannedSize
@@ -80,7 +81,7 @@ def _believed(planned: PlannedSize) -> str:
     if planned.assurance is None:
         return ""
     return (
-        f"Averaged over what {' and '.join(planned.request.prior)} leave open about the effect, "
+        f"Averaged over what {prior_in_words(planned.request)} leave open about the effect, "
         f"the chance to find it is {100 * planned.assurance:.1f}% (assurance)."
     )
 
@@ -118,5 +119,5 @@ def _assumptions(planned: PlannedSize) -> Iterator[tuple[str, str]]:
     yield from planned.kind.assumptions()
     if planned.loss:
         yield f"{100 * planned.loss:.4g}% without outcome", ""
-    for record in planned.request.prior:
+    for record in prior_sources(planned.resolved, planned.request):
         yield "prior", record

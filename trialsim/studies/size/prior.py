@@ -10,9 +10,13 @@ from trialsim.errors import Problem, RequestError
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.studies.adjustment import NextTrial, next_trial
 from trialsim.studies.size.question import SizeRequest
 
-__all__ = ["pooled_prior"]
+__all__ = ["ADJUSTED", "accepted_adjustment", "pooled_prior", "prior_in_words", "prior_sources"]
+
+ADJUSTED = "adjusted"
+"""Instead of a record: the trials observed, less the bias of trials like them."""
 
 _WEAK = ("document", "unverified")
 
@@ -28,6 +32,8 @@ def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> NormalDist
         For an unknown record, one without an estimate on the scale, a weak one that was not
         accepted, or two that share patients.
     """
+    if request.prior == (ADJUSTED,):
+        return accepted_adjustment(resolved, request.accept_claim).adjusted
     survival = isinstance(resolved.template.protocol.primary, TimeToEventEndpoint)
     found = [_record_estimate(resolved, name, request, survival) for name in request.prior]
     for index, one in enumerate(request.prior):
@@ -38,6 +44,33 @@ def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> NormalDist
     weights = [1 / estimate.stdev**2 for estimate in found]
     mean = sum(w * e.mean for w, e in zip(weights, found, strict=True)) / sum(weights)
     return NormalDist(mean, sum(weights) ** -0.5)
+
+
+def accepted_adjustment(resolved: ResolvedTemplate, accept_claim: bool) -> NextTrial:
+    """Return what the trials observed say, adjusted for bias.
+
+    Raises
+    ------
+    RequestError
+        Where an estimate of bias is a weak one that was not accepted.
+    """
+    said = next_trial(resolved)
+    if said.weak and not accept_claim:
+        rule = f"rests on {', '.join(said.weak)}"
+        raise RequestError(Problem(rule, "Add --accept-claim.", ADJUSTED))
+    return said
+
+
+def prior_in_words(request: SizeRequest) -> str:
+    """Return whose numbers a prior is made of."""
+    if request.prior == (ADJUSTED,):
+        return "the trials observed, adjusted for bias,"
+    return " and ".join(request.prior)
+
+
+def prior_sources(resolved: ResolvedTemplate, request: SizeRequest) -> tuple[str, ...]:
+    """Return the records a prior is made of."""
+    return next_trial(resolved).sources if request.prior == (ADJUSTED,) else request.prior
 
 
 def _record_estimate(

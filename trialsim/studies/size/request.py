@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from math import inf
+from math import exp, inf
 from typing import Protocol as Shape
 
 from pydantic import ValidationError
@@ -36,6 +36,7 @@ from trialsim.sizing.sequential import (
     bounds_from_words,
     spending_from_words,
 )
+from trialsim.studies.size.prior import ADJUSTED, accepted_adjustment
 from trialsim.studies.size.question import SizeRequest
 from trialsim.studies.size.reestimation import SizeRule
 
@@ -119,7 +120,7 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         margin_test=_MARGIN_TESTS[words.margin_test or "farrington-manning"],
         exact=_EXACT[words.exact] if words.exact else None,
         accept_claim=words.accept_claim,
-        prior=tuple(dict.fromkeys(words.prior)),
+        prior=_prior(words),
         important=_sentence(words.important),
         realistic=_sentence(words.realistic),
         reestimate=SizeRule(words.reestimate) if words.reestimate else None,
@@ -129,6 +130,16 @@ def size_request(resolved: ResolvedTemplate, words: SizeWords) -> tuple[SizeRequ
         by_simulation=words.by == "simulation",
     )
     return request, echo
+
+
+def _prior(words: SizeWords) -> tuple[str, ...]:
+    """Return the records of a prior; an adjusted effect brings its own."""
+    asked = tuple(dict.fromkeys(words.prior))
+    if ADJUSTED in asked and len(asked) > 1:
+        rule, remedy = "cannot stand beside records", "Keep one of the two."
+        raise _refused("--prior", rule, remedy, ADJUSTED)
+    adjusted = words.effect is not None and words.effect.strip().lower() == ADJUSTED
+    return asked or ((ADJUSTED,) if adjusted else ())
 
 
 def _refused(field: str, rule: str, remedy: str, value: str) -> RequestError:
@@ -207,6 +218,11 @@ def _scenario(resolved: ResolvedTemplate, words: SizeWords) -> tuple[Scenario | 
             remedy = 'Add for example --effect "OR 0.70".'
             raise _refused("--control-risk", "needs --effect", remedy, f"{words.control_risk:g}")
         return None, []
+    if words.effect.strip().lower() == ADJUSTED:
+        said = accepted_adjustment(resolved, words.accept_claim)
+        ratios = [f"{exp(belief.mean):.4g}" for belief in (said.adjusted, said.naive)]
+        scenario, _ = _stated(resolved, f"OR {ratios[0]}", words.control_risk)
+        return scenario, [f"read as odds ratio {ratios[0]}, adjusted for bias; naive {ratios[1]}"]
     return _stated(resolved, words.effect, words.control_risk)
 
 

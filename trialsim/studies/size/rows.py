@@ -8,6 +8,7 @@ from math import inf, isnan
 from typing import TYPE_CHECKING
 
 from trialsim.characteristics import Characteristic
+from trialsim.studies.size.prior import prior_in_words
 from trialsim.studies.size.reestimation import Reestimated
 from trialsim.trial import Measure, Row
 
@@ -63,7 +64,7 @@ def size_rows(planned: PlannedSize, blank: Row, simulated: Characteristic) -> It
     )
     yield replace(simulated.row(blank), measure=Measure.POWER_SIMULATED)
     if planned.assurance is not None:
-        analysis = f"prior from {', '.join(planned.request.prior)}"
+        analysis = f"prior from {prior_in_words(planned.request).rstrip(',')}"
         yield replace(blank, measure=Measure.ASSURANCE, value=planned.assurance, analysis=analysis)
     yield from _look_rows(planned, blank)
 
