@@ -16,6 +16,7 @@ from trialsim.report.content import Drawing, Grid, Section, sections_of
 from trialsim.report.estimand_section import estimand_section
 from trialsim.report.followup_section import followup_section
 from trialsim.report.published_synthesis_section import published_synthesis_section
+from trialsim.report.reconciliation_section import reconciliation_section
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.synthesis_section import synthesis_section
 
@@ -60,6 +61,8 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         sections.insert(1, classes)
     if published := published_synthesis_section(runs):
         sections.insert(1, published)
+    if reconciled := reconciliation_section(runs):
+        sections.insert(1, reconciled)
     return sections
 
 
