@@ -9,6 +9,7 @@ filter, in closed form; these by quadrature.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -247,17 +248,20 @@ def _log_at_nodes(
 
 
 def _filters(own: FilteredExplanation, records: Records) -> list[SelectedMean | None]:
+    prior = (own.effect_mean, own.effect_sd, own.log_odds_mean, own.log_odds_sd, own.published)
+    return [
+        _selected_mean(prior, float(variance), int(k)) if filtered else None
+        for filtered, variance, k in zip(
+            own.filtered, records.variances, records.n_trials, strict=True
+        )
+    ]
+
+
+@lru_cache(maxsize=4)  # a table of several trials takes 20 MB and half a second
+def _selected_mean(prior: tuple[float, ...], variance: float, n_trials: int) -> SelectedMean:
+    own = FilteredExplanation(np.ones(1, dtype=bool), *prior)
     effects, _, strengths, _ = _filter_nodes(own)
-    known: dict[tuple[float, int], SelectedMean] = {}  # trials of one size share theirs
-    found: list[SelectedMean | None] = []
-    for filtered, variance, k in zip(
-        own.filtered, records.variances, records.n_trials, strict=True
-    ):
-        size = (float(variance), int(k))
-        if filtered and size not in known:
-            known[size] = SelectedMean(effects, strengths, float(np.sqrt(variance)), int(k))
-        found.append(known[size] if filtered else None)
-    return found
+    return SelectedMean(effects, strengths, float(np.sqrt(variance)), n_trials)
 
 
 class SelectedMean:
@@ -297,11 +301,12 @@ class SelectedMean:
         below = np.diff(ndtr(np.minimum(edges, cut)))  # (g, cells)
         above = np.diff(ndtr(np.maximum(edges, cut)))
         size = 1 << int(np.ceil(np.log2(n_trials * _CELLS)))
-        self._log_sums = np.empty((len(mu), size, len(kept)))
+        lattice = n_trials * (_CELLS - 1) + 1
+        self._log_sums = np.empty((len(mu), lattice, len(kept)), dtype=np.float32)
         for g in range(len(mu)):
             cells = (below[g] + kept[:, None] * above[g]) / norm[g, :, None]
             sums = np.fft.irfft(np.fft.rfft(cells, size, axis=1) ** n_trials, size, axis=1)
-            self._log_sums[g] = np.log(np.maximum(sums, 1e-300)).T
+            self._log_sums[g] = np.log(np.maximum(sums[:, :lattice], 1e-300)).T
 
     def log_density(self, y: Floats) -> Floats:
         """Return log densities of means `y`, shape (m,), as (m, g, s)."""
@@ -311,9 +316,9 @@ class SelectedMean:
             held = np.where((y < -_Z * self._sd)[:, None, None], 0.0, out)
             log_phi = -(z**2) / 2 - np.log(self._sd) - _LOG_2PI / 2
             return np.asarray(log_phi[:, :, None] + held - self._log_norm)
-        last = self._n_trials * (_CELLS - 1) - 1e-9
+        last = self._n_trials * (_CELLS - 1)
         place = np.clip((self._n_trials * z - self._first) / self._step, 0, last)
-        low = place.astype(int)
+        low = np.minimum(place.astype(int), last - 1)
         part = (place - low)[:, :, None]
         g = np.arange(len(self._mu))
         found = (1 - part) * self._log_sums[g, low] + part * self._log_sums[g, low + 1]
