@@ -196,6 +196,7 @@ def test_property_the_result_says_all_of_it(sepsis):
             "same patients",
         ),
         ("weight: {value: 0.15", "weight: {value: 0.45", "add up to"),
+        ("      single: {sources", "      sinngle: {sources", "a level 'sinngle' of no record"),
         ("[etass, tests]", "[etass, test]", "has no record 'test'"),
     ],
 )

@@ -176,11 +176,17 @@ def check(options: argparse.Namespace) -> int:
 def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     """Load what is no protocol; return what it is."""
     from trialsim.protocol.file_kinds import FileKind
-    from trialsim.protocol.load import evidence_with, load_conduct, load_literature
+    from trialsim.protocol.load import (
+        evidence_with,
+        load_conduct,
+        load_literature,
+        load_reconciliation,
+    )
     from trialsim.protocol.published_trials import read_studies
     from trialsim.report.literature_words import (
         conduct_checked,
         literature_checked,
+        reconciliation_checked,
         table_checked,
     )
 
@@ -189,6 +195,8 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     evidence = evidence_with(options.evidence_files)
     if kind is FileKind.CONDUCT:
         return conduct_checked(load_conduct(name, evidence))
+    if kind is FileKind.RECONCILIATION:
+        return reconciliation_checked(load_reconciliation(name, evidence))
     return literature_checked(load_literature(name, evidence))
 
 

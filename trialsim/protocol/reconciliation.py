@@ -240,12 +240,25 @@ class Reconciliation(Frozen):
         if abs(total - 1) > 1e-9:
             raise broken(f"has weights that add up to {total:g}", "Let them add up to 1.")
         known = {record.id for record in self.records}
+        for own in self.explanations:
+            self._has_levels(own)
         for candidate in self.candidates:
             self._covers(candidate)
         for side in self.gap or ():
             if strange := sorted(set(side) - known):
                 raise broken(f"has no record '{strange[0]}'", f"Name {', '.join(sorted(known))}.")
         return self
+
+    def _has_levels(self, own: Explanation) -> None:
+        if not isinstance(own, Shift | Filtering) or self.missing(own) or not self.records:
+            return
+        seen = {record.covariates[own.covariate] for record in self.records}
+        for level in own.levels:
+            if level not in seen:
+                raise broken(
+                    f"has the explanation '{own.id}' with a level '{level}' of no record",
+                    f"Levels of '{own.covariate}': {', '.join(sorted(seen))}.",
+                )
 
     def _covers(self, candidate: Candidate) -> None:
         for own in self.explanations:

@@ -94,13 +94,11 @@ def _records(file: Mapping[str, Any], observed: Sequence[_Row]) -> Reconciliatio
             name = f"  or {row['set_by']}"
         said = f"{row['source']} ({row['status']})"
         lines.append((name, _ratio(row), said))
-    below = "A last line with v is the ratio of the effects in two parts of one trial. "
     chosen = [c["title"] for c in file.get("contrasts", ()) if c["because"] == "significant"]
-    if chosen:
-        below += (
-            f"Taken as reported because significant, and so as drawn from beyond 1.96 errors: "
-            f"{'; '.join(chosen)}."
-        )
+    below = (
+        "Ratios of the effects in two parts of one trial, taken as reported because significant "
+        f"and so as drawn from beyond 1.96 errors: {'; '.join(chosen)}."
+    )
     return ReconciliationTable(
         "What enters, each patient once",
         ("record", "ratio (95% CI)", "from"),
@@ -149,7 +147,8 @@ def _effects(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[Reconc
     if not lines:
         return
     header: tuple[str, ...] = ("under", "odds ratio (95% interval)", "gap as large (MCSE)")
-    caption, below = "Effect in sound trials", ""
+    open_all = all(r.get("why") for r in rows if r["measure"] == "prior_weight")
+    caption, below = "Effect in sound trials", "The prior: no record speaks." if open_all else ""
     if shown is None:
         header, lines = header[:2], [line[:2] for line in lines]
     else:
@@ -192,7 +191,11 @@ def _priors(plan: Reconciling) -> Iterator[str]:
     for own in plan.file.explanations:
         if own.kind == "shift":
             for level, prior in plan.shifts(own).items():
-                yield _item(f"{own.id}, {level}: {_shift_in_words(prior, own.levels[level])}")
+                size = own.levels[level]
+                words = _shift_in_words(prior, size)
+                if silent := plan.taken_as_0(size):
+                    words += f"; kappa or phi not published by {', '.join(silent)}: 0, assumed"
+                yield _item(f"{own.id}, {level}: {words}")
         elif own.kind == "filter":
             source = f"{own.odds_ratio.evidence} {own.odds_ratio.estimate}"
             spread = f"SD between literatures {own.between} ({own.between.note or 'assumed'})"

@@ -406,6 +406,17 @@ class Reconciling:
         found = [self._bias(source.evidence, source.estimate) for source in size.sources]
         return ShiftPrior(*(sum(parts) for parts in zip(*found, strict=True)))
 
+    def taken_as_0(self, size: ShiftSize) -> tuple[str, ...]:
+        """Return the sources of a shift that publish no kappa or no phi."""
+        found = []
+        for source in size.sources:
+            record = self.evidence.records[source.evidence]
+            assert isinstance(record, MetaEpidemiology)
+            estimate = next(e for e in record.estimates if e.id == source.estimate)
+            if estimate.kappa is None or estimate.phi is None:
+                found.append(source.evidence)
+        return tuple(dict.fromkeys(found))
+
     def _bias(self, record: str, estimate: str) -> ShiftPrior:
         source = self.evidence.records[record]
         assert isinstance(source, MetaEpidemiology)

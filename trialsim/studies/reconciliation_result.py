@@ -198,7 +198,7 @@ def _texts(
         for own in file.explanations
         if not file.has_data(own)
     ]
-    if unknown:
+    if unknown and file.has_records:
         yield "no-data", f"No data, so that the weight is the one put in: {'; '.join(unknown)}."
     alike = [_alike(pair) for pair in pairs if pair.is_open]
     if alike:
