@@ -7,6 +7,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trialsim.errors import ProtocolError, RequestError
 from trialsim.protocol.catalogue import reconciliation_paths
@@ -168,6 +169,50 @@ def test_property_information_is_at_most_what_is_not_known_and_at_least_0(sepsis
         assert abs(one.bits - again.bits) < 4 * np.hypot(one.mcse, again.mcse)
 
 
+def test_analytic_information_of_two_normal_explanations_is_its_integral(tmp_path):
+    """Two explanations without contrasts or filter: the result to come is normal under each."""
+    lines = SEPSIS.read_text(encoding="utf-8")
+    head, rest = lines.split("explanations:\n", 1)
+    rest = rest[rest.index("candidates:") :]
+    head = head[: head.index("contrasts:")] + head[head.index("left_out:") :]
+    two = (
+        "explanations:\n  - {id: chance, kind: chance, title: one, weight: 0.5}\n"
+        "  - {id: single, kind: shift, title: two, weight: 0.5, covariate: centres, levels: "
+        "{single: {sources: [{evidence: unverzagt-2013, estimate: single-centre}]}}}\n"
+    )
+    path = tmp_path / "two.yaml"
+    path.write_text(head + two + rest, encoding="utf-8")
+    found = planned(str(path)).records(Which.ALL)
+    candidate = next(c for c in found.plan.file.candidates if c.id == "one-large-centre")
+    v = np.array([e.error**2 for e in found.entered])
+    y = np.array([e.value for e in found.entered])
+    design = np.array([[1.0, 0], [1, 0], [1, 1], [1, 1], [1, 1]])  # the last is to come
+    shift = log(0.87 / 0.47) / (2 * 1.959963984540054)
+    ahead = 4 / (1_000 * 0.3 * 0.7)
+    normals, likelihoods = [], []
+    for columns, mean, variance in (
+        (design[:, :1], np.zeros(1), np.array([0.35**2])),
+        (design, np.array([0, log(0.64)]), np.array([0.35**2, shift**2])),
+    ):
+        whole = (columns * variance) @ columns.T + np.diag([*v, ahead])
+        centre = columns @ mean
+        inner = np.linalg.inv(whole[:4, :4])
+        m = centre[4] + whole[4, :4] @ inner @ (y - centre[:4])
+        s2 = whole[4, 4] - whole[4, :4] @ inner @ whole[:4, 4]
+        normals.append(stats.norm(m, s2**0.5))
+        likelihoods.append(stats.multivariate_normal(centre[:4], whole[:4, :4]).pdf(y))
+    w = np.array(likelihoods) / sum(likelihoods)
+    assert list(found.weights.values()) == pytest.approx(w, abs=1e-9)
+    grid = np.linspace(-4, 3, 20_001)
+    dense = np.array([n.pdf(grid) for n in normals])
+    mixed = w @ dense
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(dense > 0, dense * np.log2(dense / mixed), 0.0)
+    exact = float(w @ parts.sum(axis=1) * (grid[1] - grid[0]))
+    one = found.information(candidate, 20_000, 4)
+    assert abs(one.bits - exact) < 4 * one.mcse
+
+
 def test_property_the_result_says_all_of_it(sepsis):
     result = reconciliation_result(sepsis.plan, 50, 500, 1)
     weights = [r for r in result.rows if r.measure == "posterior_weight"]
@@ -197,6 +242,7 @@ def test_property_the_result_says_all_of_it(sepsis):
         ),
         ("weight: {value: 0.15", "weight: {value: 0.45", "add up to"),
         ("      single: {sources", "      sinngle: {sources", "a level 'sinngle' of no record"),
+        ("centres: single, size: last", "centres: sole, size: last", "level 'sole' of no record"),
         ("[etass, tests]", "[etass, test]", "has no record 'test'"),
     ],
 )

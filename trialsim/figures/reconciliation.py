@@ -47,11 +47,7 @@ def reconciliation_figure(plan: Reconciling, result: StudyResult) -> tuple[Figur
         axes.set_yticks(range(len(names)), [plan.explanations[name].title for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(-0.02, 1.02)
-        bar = (
-            "; bar: without numbers only a document states"
-            if Which.NO_DOCUMENTS in plan.sets
-            else ""
-        )
+        bar = f"\nbar: {Which.NO_DOCUMENTS}" if Which.NO_DOCUMENTS in plan.sets else ""
         axes.set_xlabel(f"weight; open: before, filled: after, x: no data{bar}", fontsize=9)
         figure.suptitle("Weights before and after the records", x=0.01, ha="left", fontsize=11.5)
     return figure, f"Weights before and after the records. {'; '.join(told)}."

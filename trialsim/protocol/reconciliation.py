@@ -265,7 +265,14 @@ class Reconciliation(Frozen):
             if not isinstance(own, Shift) or self.missing(own):
                 continue
             for trials in candidate.trials:
-                if own.covariate not in trials.covariates:
+                level = trials.covariates.get(own.covariate)
+                seen = {record.covariates[own.covariate] for record in self.records}
+                if level and seen and level not in seen:
+                    raise broken(
+                        f"has the candidate '{candidate.id}' with a level '{level}' of no record",
+                        f"Levels of '{own.covariate}': {', '.join(sorted(seen))}.",
+                    )
+                if level is None:
                     raise broken(
                         f"has the candidate '{candidate.id}' without '{own.covariate}'",
                         f"State it: the explanation '{own.id}' rests on it.",

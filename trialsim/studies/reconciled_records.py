@@ -7,6 +7,7 @@ from itertools import product
 from math import exp, log, sqrt
 from typing import NamedTuple
 
+from trialsim.errors import Problem, RequestError
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.evidence import ArmResult, Status, Trial
 from trialsim.protocol.reconciliation import OneEstimate, PublishedEffect
@@ -39,6 +40,9 @@ def entered(source: PublishedEffect, evidence: Evidence) -> Entered:
     parts = [_one(other, evidence) for other in source.less]
     numbers = [whole, *parts]
     value, error = _rest(*((e.value, e.error) for e in numbers))
+    if not error > 0:
+        rule = f"leaves nothing: the parts of '{source.evidence}' weigh as much as all of it"
+        raise RequestError(Problem(rule, "Leave out `less`, or the record.", "records"))
     rounding = 0.0
     for place, (origin, one) in enumerate(zip((source, *source.less), numbers, strict=True)):
         if one.from_counts:

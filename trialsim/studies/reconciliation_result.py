@@ -200,7 +200,7 @@ def _texts(
     ]
     if unknown and file.has_records:
         yield "no-data", f"No data, so that the weight is the one put in: {'; '.join(unknown)}."
-    alike = [_alike(pair) for pair in pairs if pair.is_open]
+    alike = [_alike(p) for p in sorted(pairs, key=lambda p: p.told_apart) if p.is_open]
     if alike:
         share = f"{ALIKE:.0%}"
         begin = (
