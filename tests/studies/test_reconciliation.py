@@ -223,6 +223,10 @@ def test_property_the_result_says_all_of_it(sepsis):
         if r.measure in ("gap_as_large", "told_apart", "expected_information")
     )
     assert result.findings[0].verdict == "cannot tell"
+    top = {r.set_by: r for r in result.rows if r.measure == "largest_weight"}
+    assert len(top) == 2 * 3  # effect, patient mix, filter
+    wide = top["patient-mix: SD between populations x 2"]
+    assert wide.value == pytest.approx(sepsis.weights["single-centre"], abs=0.05)
     assert str(CLEAR) in result.texts["verdict"]
     assert "document" in result.texts["documents"]
     assert "No data" in result.texts["no-data"]

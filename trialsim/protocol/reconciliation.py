@@ -32,6 +32,7 @@ __all__ = [
     "ReconciledRecord",
     "Shift",
     "ShiftSize",
+    "Spread",
     "Unmeasured",
     "Varying",
 ]

@@ -10,6 +10,7 @@ from trialsim.protocol.reconciliation import ShiftSize
 from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import table, wrapped
 from trialsim.studies.reconciliation import AVERAGED, CLEAR, Reconciling, ShiftPrior, Which
+from trialsim.studies.reconciliation_result import ASSUMED_AT
 from trialsim.trial import StudyResult
 
 __all__ = ["ReconciliationTable", "reconciliation_screen", "reconciliation_tables"]
@@ -80,7 +81,7 @@ def reconciliation_tables(
     titles = {e["id"]: e["title"] for e in file["explanations"]}
     found = [_records(file, observed)] if observed else []
     found.append(_weights(titles, rows))
-    found += _effects(titles, rows)
+    found += [*_assumed(rows), *_effects(titles, rows)]
     found += _candidates(file, rows)
     return found
 
@@ -100,7 +101,7 @@ def _records(file: Mapping[str, Any], observed: Sequence[_Row]) -> Reconciliatio
         f"and so as drawn from beyond 1.96 errors: {'; '.join(chosen)}."
     )
     return ReconciliationTable(
-        "What enters, each patient once",
+        "What enters",
         ("record", "ratio (95% CI)", "from"),
         tuple(lines),
         below if chosen else "",
@@ -129,6 +130,20 @@ def _weights(titles: Mapping[str, str], rows: Sequence[_Row]) -> ReconciliationT
         tuple(lines),
         " ".join(words),
     )
+
+
+def _assumed(rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        if row["measure"] == "largest_weight":
+            name = row["set_by"].rpartition(" x ")[0]
+            cells.setdefault(name, []).append(f"{row['analysis']} {row['value']:.2f}")
+    if cells:
+        yield ReconciliationTable(
+            "The largest weight, were an assumed standard deviation another",
+            ("assumption", *(f"x {factor:g}" for factor in ASSUMED_AT)),
+            tuple((name, *several) for name, several in cells.items()),
+        )
 
 
 def _effects(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:

@@ -6,7 +6,7 @@ Explanations, records and priors come from a file; nothing here knows what is co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import combinations
@@ -43,6 +43,7 @@ from trialsim.protocol.reconciliation import (
     Reconciliation,
     Shift,
     ShiftSize,
+    Spread,
     Unmeasured,
     Varying,
 )
@@ -406,6 +407,22 @@ class Reconciling:
         found = [self._bias(source.evidence, source.estimate) for source in size.sources]
         return ShiftPrior(*(sum(parts) for parts in zip(*found, strict=True)))
 
+    def with_assumed(self, factor: float) -> Iterator[tuple[str, Reconciling]]:
+        """Yield each assumed standard deviation, and the plan with it times a factor."""
+        sd = self.file.effect_sd
+        if sd.source is None:
+            wider = self.file.model_copy(update={"effect_sd": _times(sd, factor)})
+            yield "SD of the effect in sound trials", replace(self, file=wider)
+        for own in self.file.explanations:
+            changed = _with_assumed(own, factor) if self.file.has_data(own) else None
+            if changed:
+                yield f"{own.id}: {changed[0]}", self._replaced(changed[1])
+
+    def _replaced(self, changed: Explanation) -> Reconciling:
+        kept = [changed if own.id == changed.id else own for own in self.file.explanations]
+        file = self.file.model_copy(update={"explanations": tuple(kept)})
+        return replace(self, file=file)
+
     def taken_as_0(self, size: ShiftSize) -> tuple[str, ...]:
         """Return the sources of a shift that publish no kappa or no phi."""
         found = []
@@ -489,6 +506,26 @@ class Reconciling:
         if any(contrast.because == "significant" for contrast in self.file.contrasts):
             found.append(Which.AS_PLANNED)
         return tuple(found)
+
+
+def _with_assumed(own: Explanation, factor: float) -> tuple[str, Explanation] | None:
+    """Return what is assumed of an explanation, and it with that times a factor."""
+    if isinstance(own, Varying) and own.sd.source is None:
+        return "SD between populations", own.model_copy(update={"sd": _times(own.sd, factor)})
+    if isinstance(own, Filtering) and own.between.source is None:
+        wider = _times(own.between, factor)
+        return "SD between literatures", own.model_copy(update={"between": wider})
+    if isinstance(own, Shift) and any(s.sd and not s.sd.source for s in own.levels.values()):
+        levels = {
+            level: size.model_copy(update={"sd": size.sd and _times(size.sd, factor)})
+            for level, size in own.levels.items()
+        }
+        return "SD of the shift", own.model_copy(update={"levels": levels})
+    return None
+
+
+def _times(sd: Spread, factor: float) -> Spread:
+    return sd.model_copy(update={"value": sd.value * factor})
 
 
 class ShiftPrior(NamedTuple):

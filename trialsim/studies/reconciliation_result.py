@@ -20,8 +20,9 @@ from trialsim.studies.reconciliation import (
 )
 from trialsim.trial import Finding, Measure, Row, StudyResult
 
-__all__ = ["reconciliation_result"]
+__all__ = ["ASSUMED_AT", "reconciliation_result"]
 
+ASSUMED_AT = (0.5, 2.0)
 _Z95 = 1.959963984540054
 
 
@@ -39,6 +40,8 @@ def reconciliation_result(plan: Reconciling, n: int, draws: int, seed: int) -> S
     main = every[Which.ALL]
     reference = main.reference(n, seed) if plan.file.has_records else None
     rows = [*_weight_rows(plan, every), *_effect_rows(every)]
+    if plan.file.has_records:
+        rows += _assumed_rows(plan)
     pairs: list[Pair] = []
     if reference is not None:
         pairs = list(main.pairs(reference))
@@ -73,6 +76,20 @@ def _weight_rows(plan: Reconciling, every: Mapping[Which, Reconciled]) -> Iterat
                 analysis=name,
                 set_by=which.value,
                 why=why,
+            )
+
+
+def _assumed_rows(plan: Reconciling) -> Iterator[Row]:
+    """Yield the largest weight with each assumed standard deviation at half and double."""
+    for factor in ASSUMED_AT:
+        for name, other in plan.with_assumed(factor):
+            weights = other.records(Which.ALL).weights
+            top = max(weights, key=lambda n: weights[n])
+            yield Row(
+                measure=Measure.LARGEST_WEIGHT,
+                value=weights[top],
+                analysis=top,
+                set_by=f"{name} x {factor:g}",
             )
 
 
