@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from conftest import ROOT
 from trialsim.errors import ProtocolError, RequestError
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
@@ -271,3 +272,13 @@ def test_property_the_command_answers_in_json(trialsim, tmp_path):
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "What could explain conflicting results" in page
     assert "Weights before and after the records" in page
+
+
+def test_property_the_documented_file_is_right(tmp_path):
+    page = (ROOT / "docs" / "protocol-format.md").read_text(encoding="utf-8")
+    text = page.split("## Reconciliations")[1].split("```")[1]
+    path = tmp_path / "documented.yaml"
+    path.write_text(text, encoding="utf-8")
+    found = planned(str(path)).records(Which.ALL)
+    assert set(found.plan.models) == {"chance", "quality"}
+    assert found.weights["quality"] > 0.5
