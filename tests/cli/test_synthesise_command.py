@@ -20,6 +20,9 @@ def test_property_the_screen_places_what_was_published_and_says_what_it_cannot_s
         "put 8 of 11 trials on the same side",
         "cannot say that the trials had these flaws",
         "CHOSEN to give about 0.41",
+        'document 000 "confirms ... beneficial effect", no numbers TESTS 127/542 v 132/547',
+        'document 001 "consistent and significant reduction", "robust"',
+        "what the meta-analysis says about CRP, procalcitonin, infections",
         "200 literatures per column, seed 1",
         "Not evidence",
     ):

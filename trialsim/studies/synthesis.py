@@ -358,7 +358,9 @@ class PlannedSynthesis:
             found = Pooling.of(own, self.members)
             rows += self._rows(own, found)
             gaps[own.conduct.id, own.scenario.id] = found.known(found.gap.estimate)
-        named = [name for name in (self.observed.names if self.observed else ()) if name]
+        pools = self.observed.names if self.observed else ()
+        trials = [own.control_risk.source for own in self.literature.trials]
+        named = [name for name in (*pools, self.literature.evidence, *trials) if name]
         return StudyResult(
             rows=tuple(rows),
             observed=tuple(self._observed_rows()),
