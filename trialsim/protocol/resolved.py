@@ -366,7 +366,8 @@ def _pool_course(
     """Return a course that follows from doses; `then` is the control's where it is fitted."""
     filling, unit = pool.filled_by(dosing) if dosing else None, pool.reference_dose
     if filling is None:
-        why = f"needs the experimental arm's dose, 'every' and 'for', to count in doses of {unit}"
+        needed = "needs the experimental arm's dose, 'every' and 'for' of one phase"
+        why = f"{needed}, to count in doses of {unit}"
         remedy = f"Write regimen: {{drug: ..., dose: {unit}, every: 3.5 d, for: 26 wk}} there."
         raise ImpossiblePieceError("treated", 0, why, remedy)
     if pool.hazard_per_year_at_most is not None:

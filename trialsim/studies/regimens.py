@@ -195,7 +195,9 @@ def plan_regimens(
     protocol = resolved.template.protocol
     planned = dosing_of(protocol.experimental.regimen)
     if planned is None:
-        rule = "needs a planned regimen with a dose, 'every' and 'for' (at most 20,000 doses)"
+        rule = (
+            "needs a planned regimen of one phase: dose, 'every' and 'for' (at most 20,000 doses)"
+        )
         remedy = f"Write it under protocol.arms, at {protocol.experimental.id}."
         raise RequestError(Problem(rule, remedy, "--regimens"))
     chosen = _answering(resolved, resolved.scenarios(scenarios), named=bool(scenarios))
