@@ -58,10 +58,6 @@ def simulation_screen(
         parts += _single_arm(resolved, result)
     if subgroups := subgroups_screen(resolved, result):
         parts.append(subgroups)
-    if imbalance := imbalance_lines(resolved, [row.as_dict() for row in result.rows]):
-        parts.append(imbalance)
-    if safety := safety_lines(resolved, resolved.scenarios(_scenario_ids(result))):
-        parts.append(safety)
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
@@ -74,6 +70,10 @@ def simulation_screen(
                 ]
             )
         )
+    if imbalance := imbalance_lines(resolved, [row.as_dict() for row in result.rows]):
+        parts.append(imbalance)
+    if safety := safety_lines(resolved, resolved.scenarios(_scenario_ids(result))):
+        parts.append(safety)
     if cautions := caution_lines(result.warnings, program=program):
         parts.append(cautions)
     parts.append(footer(result, seed))
