@@ -17,6 +17,7 @@ OF_TEMPLATE = {
     "tests-2025": "sepsis",
     "etass-2013": "sepsis",
     "chien-1998": "chronic-hepatitis-b",
+    "tlcr-2025": "nsclc-adjuvant",
     "chen-2022": "sepsis",  # until there is a template of liver failure
 }
 

@@ -381,7 +381,8 @@ class PlannedBias:
         looked = self._looked_into(found, seed, min(replicates, LOOKED_INTO))
         for truth, own, seen in zip(self.job.truths, found, looked, strict=True):
             rows += self._rows(truth, own, seen)
-        cited = [reference.evidence for reference in self.resolved.template.observed]
+        template = self.resolved.template
+        cited = [*template.about, *(reference.evidence for reference in template.observed)]
         return StudyResult(
             rows=tuple(rows),
             texts=dict(self._texts(rows)),

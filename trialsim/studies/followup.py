@@ -568,7 +568,8 @@ class PlannedFollowUp:
             said = "The effect is the same, on its own scale, at every horizon."
             held = [s for s in self.scenarios if not s.effect_from and (s.effect or s.as_observed)]
             notes += [assumption(said, *(s.id for s in held))] if held else []
-        cited = [reference.evidence for reference in self.resolved.template.observed]
+        template = self.resolved.template
+        cited = [*template.about, *(reference.evidence for reference in template.observed)]
         return (*cautions_about(cited, self.resolved.evidence), *notes)
 
     def _seen(self) -> tuple[SeenPoint, ...]:
