@@ -16,6 +16,7 @@ from trialsim.cli.answer import (
     load,
     run_folder,
     say,
+    simulated,
     with_progress,
     workers_for,
 )
@@ -131,15 +132,7 @@ def followup(options: argparse.Namespace) -> None:
     if handlings:
         check_missing(planned)
     folder = run_folder(resolved, options)
-    workers = workers_for(planned.jobs, options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, planned.jobs, options)
     if options.analyses:
         result = with_progress(
             lambda on_progress: with_analyses(
@@ -168,7 +161,7 @@ def followup(options: argparse.Namespace) -> None:
                 result,
                 handlings,
                 seed=options.seed,
-                workers=workers,
+                workers=workers_for(planned.jobs, options),
                 on_progress=on_progress,
             )
         )
@@ -211,15 +204,7 @@ def _regimens(options: argparse.Namespace) -> None:
         resolved, options.regimens, options.scenarios, at=options.at, clock=options.clock
     )
     folder = run_folder(resolved, options)
-    workers = workers_for(planned.jobs, options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, planned.jobs, options)
     given = {name: getattr(options, name) for name in ("regimens", "at", "clock", "replicates")}
     arguments = arguments_of(options, scenario=options.scenarios, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="followup")

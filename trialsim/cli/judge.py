@@ -20,8 +20,8 @@ from trialsim.cli.answer import (
     print_out,
     run_folder,
     say,
+    simulated,
     with_progress,
-    workers_for,
 )
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, RequestError
@@ -70,15 +70,7 @@ def bias(options: argparse.Namespace) -> None:
         profile = what_can_act(resolved, profile)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = run_folder(resolved, options)
-    workers = workers_for([planned.job], options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, [planned.job], options)
     given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
@@ -122,15 +114,7 @@ def _bias_calibration(
     )
     folder = run_folder(resolved, options)
     jobs = [dial.job for dial in planned.dials]
-    workers = workers_for(jobs, options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, jobs, options)
     given = {
         name: getattr(options, name) for name in ("calibrate", "only", "outcomes", "replicates")
     }
