@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log, sqrt
+from statistics import NormalDist
 
 from trialsim.protocol.load import load_template
 from trialsim.protocol.pool import dosings_of
@@ -41,6 +42,10 @@ class First:
             size.value if size else 1
         )
 
+    def ratio(self):
+        """Return the allocation ratio in words, 1:1 where none is stated."""
+        return ":".join(str(n) for n in (self.protocol.allocation.ratio or {0: 1, 1: 1}).values())
+
     def read_out(self, unit_days=1.0):
         endpoint = self.protocol.primary
         at = getattr(endpoint, "read_out", None) or endpoint.at
@@ -76,6 +81,9 @@ class First:
         found = self.result(record, result).effects if result else self.records[record].effects
         own = [e for e in found if e.measure == measure][number]
         return [own.value, *own.ci]
+
+    def effect_value(self, record, result, measure):
+        return next(e.value for e in self.result(record, result).effects if e.measure == measure)
 
     def p(self, record, result, name="as published"):
         return next(t.p for t in self.result(record, result).tests if t.name == name)
@@ -113,6 +121,15 @@ def difference(values):
     return values[0] - values[1]
 
 
+def power(percentages, per_arm):
+    """Normal approximation for two risks, pooled variance under no difference, two-sided 5%."""
+    p, q = (x / 100 for x in percentages)
+    pooled = (p + q) / 2
+    margin = 1.959964 * sqrt(2 * pooled * (1 - pooled))
+    spread = sqrt(p * (1 - p) + q * (1 - q))
+    return NormalDist().cdf((abs(p - q) * sqrt(per_arm) - margin) / spread)
+
+
 def mean_and_sd(interval):
     return [sum(interval) / 2, (interval[1] - interval[0]) / 2]
 
@@ -135,6 +152,9 @@ SMD = "standardised mean difference"
 # about: the place in the first encoding, and how far rounding may take the two apart
 PLACES = {
     "sepsis": {
+        "primary.direction": (lambda f: f"{f.protocol.primary.better} is better", 0),
+        "allocation.ratio": (lambda f: f.ratio(), 0),
+        "ETASS.power_actual": (lambda f: power(f.percent(ETASS, "mortality-28d"), 180), 5e-3),
         "arms.number": (lambda f: len(f.protocol.arms), 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
         "arm.thymosin.interval": (lambda f: f.arm().regimen.every.days * 24, 0),
@@ -210,6 +230,11 @@ PLACES = {
         ),
     },
     "chronic-hepatitis-b": {
+        "primary.direction": (lambda f: f"{f.protocol.primary.better} is better", 0),
+        "control_risk.Chien": (
+            lambda f: f.percent("chien-1998", "complete-response-18mo")[1] / 100,
+            1e-9,
+        ),
         "arms.number.document": (lambda f: len(f.protocol.arms), 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
         "arm.thymosin.interval": (lambda f: f.per_week(), 0),
@@ -276,6 +301,11 @@ PLACES = {
         "natural.HBeAg_loss": (lambda f: f.q("lee-2021", "hbeag-loss"), 0),
     },
     "hbv-aclf": {
+        "allocation.ratio": (lambda f: f.ratio(), 0),
+        "secondary.infection.RRR": (
+            lambda f: 100 * (1 - f.effect_value(CHEN, "new-infection", "risk ratio")),
+            1e-9,
+        ),
         "arms.number": (lambda f: len(f.protocol.arms), 0),
         "inclusion.MELD": (lambda f: f.q(CHEN, "meld-eligible"), 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
@@ -326,6 +356,11 @@ PLACES = {
         ),
     },
     "immunocompromised": {
+        "primary.direction": (lambda f: f"{f.protocol.primary.better} is better", 0),
+        "CD4CD8.change": (
+            lambda f: f.q("document-003", "cd4-cd8-6mo") - f.q("document-003", "cd4-cd8-baseline"),
+            1e-9,
+        ),
         "arms.number": (lambda f: sum(a.role == "experimental" for a in f.protocol.arms), 0),
         "n": (lambda f: f.protocol.n_total, 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
@@ -351,6 +386,9 @@ PLACES = {
         "independent.n": (lambda f: f.result("hiv-inr", "cd4-count-24wk").experimental.n, 0),
     },
     "nsclc-adjuvant": {
+        "allocation.ratio": (lambda f: f.ratio(), 0),
+        "control.PFS12": (lambda f: 0.5 ** (12 * MONTH / f.nature.survival.median.days), 5e-4),
+        "control.PFS24": (lambda f: 0.5 ** (24 * MONTH / f.nature.survival.median.days), 5e-4),
         "arms.number": (lambda f: len(f.protocol.arms), 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
         "arm.thymosin.interval.GASTO1043": (lambda f: f.per_week(), 0),
@@ -385,6 +423,7 @@ PLACES = {
         "Schulof.n": (lambda f: f.records["schulof-1985"].design.n_randomised, 0),
     },
     "colorectal-adjuvant": {
+        "allocation.ratio": (lambda f: f.ratio(), 0),
         "arms.number": (lambda f: len(f.protocol.arms), 0),
         "randomised.n": (lambda f: f.protocol.n_total, 0),
         "per_arm": (lambda f: f.protocol.n_total / 2, 0),
@@ -402,6 +441,8 @@ PLACES = {
         ),
     },
     "solid-tumour-monotherapy": {
+        "primary.direction": (lambda f: f"{f.protocol.primary.better} is better", 0),
+        "safety.tolerated": (lambda f: f.q("rh-ta1-tolerance", "single-dose"), 0),
         "arms.number": (lambda f: sum(a.role == "experimental" for a in f.protocol.arms), 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
         "arm.thymosin.interval": (lambda f: f.per_week(), 0),
@@ -451,6 +492,8 @@ PLACES = {
         ),
     },
     "chb-dose-fibrosis": {
+        "primary.direction": (lambda f: f"{f.protocol.primary.better} is better", 0),
+        "allocation.ratio": (lambda f: f.ratio(), 0),
         "arms.number": (lambda f: len(f.protocol.arms), 0),
         "arm.low.dose": (lambda f: f.dose("dose-0-8-mg"), 0),
         "arm.high.dose": (lambda f: f.dose("dose-1-6-mg"), 0),
@@ -473,6 +516,16 @@ PLACES = {
         ),
     },
     "chb-combination": {
+        "primary.direction": (lambda f: f"{f.protocol.primary.better} is better", 0),
+        "allocation.ratio": (lambda f: f.ratio(), 0),
+        "randomised.n": (lambda f: sum(f.counts(*KIM)[1::2]), 0),
+        "You.IFN": (
+            lambda f: [
+                *f.counts("you-2006", "complete-response-end-of-therapy")[2:],
+                *f.counts("you-2006", "complete-response-6mo")[2:],
+            ],
+            0,
+        ),
         "arms.number": (lambda f: len(f.protocol.arms), 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
         "arm.thymosin.interval": (lambda f: f.per_week(), 0),
@@ -509,6 +562,19 @@ PLACES = {
         ),
     },
     "sepsis-enriched": {
+        "primary.direction": (lambda f: f"{f.protocol.primary.better} is better", 0),
+        "allocation.ratio": (lambda f: f.ratio(), 0),
+        "mHLADR.day7": (
+            lambda f: [
+                entry + change
+                for entry, change in zip(
+                    f.values(ETASS, "mhla-dr-baseline"),
+                    f.values(ETASS, "mhla-dr-change-7d"),
+                    strict=True,
+                )
+            ],
+            1e-9,
+        ),
         "arms.number": (lambda f: len(f.protocol.arms), 0),
         "arm.thymosin.dose": (lambda f: f.dose(), 0),
         "arm.thymosin.interval": (lambda f: f.arm().regimen.every.days * 24, 0),
@@ -559,6 +625,8 @@ PLACES = {
         "recruitment.TESTS": (lambda f: f.q("ta1-recruitment", TESTS), 0),
     },
     "delayed-effect": {
+        "n.total": (lambda f: f.protocol.n_total, 0),
+        "allocation.ratio": (lambda f: f.ratio(), 0),
         "arm.active.n": (lambda f: f.patients("new"), 0),
         "arm.control.n": (lambda f: f.patients("usual"), 0),
         "control.median": (lambda f: f.nature.survival.median.days / MONTH, 1e-9),
