@@ -153,3 +153,10 @@ def test_property_json_of_the_list_has_a_row_per_protocol(trialsim, tmp_path):
     document = json.loads(trialsim("list", "--json", cwd=tmp_path).stdout)
     listed = [row["template"] for row in document["rows"] if "literature" not in row]
     assert listed == sorted(template_paths())
+
+
+def test_regression_check_does_not_call_assumed_what_cites_a_record(trialsim, tmp_path):
+    done = trialsim("check", "hbv-aclf", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "control arm of cd4" in done.stdout  # no source gives one
+    assert "control arm of new-infection" not in done.stdout  # 34/58, chen-2022

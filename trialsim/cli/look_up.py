@@ -193,10 +193,16 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
 
 
 def _assumed(resolved: ResolvedTemplate) -> list[str]:
+    from trialsim.protocol.outcomes import FurtherRisk
+
     template = resolved.template
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
-    found += [f"control arm of {name}" for name in template.nature.outcomes]
+    found += [
+        f"control arm of {name}"
+        for name, own in template.nature.outcomes.items()
+        if not (isinstance(own, FurtherRisk) and own.risk.source)
+    ]
     found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
     found += [
         f"historical {name} {value.number}"
