@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trialsim.protocol.evidence import Status
+from trialsim.protocol.published_trials import Origin
+from trialsim.report.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.published_synthesis import Method, PublishedSynthesis
 from trialsim.trial import StudyResult
@@ -49,7 +51,11 @@ def published_synthesis_screen(
     template = planned.resolved.template
     rows = [row.as_dict() for row in result.rows]
     observed = [row.as_dict() for row in result.observed]
-    setting = f"Published results pooled as they are: {planned.trials.name}. Nothing is simulated."
+    published = planned.trials.origin is Origin.PUBLISHED
+    setting = f"Simulated trials pooled as they are: {planned.trials.name}."
+    if published:
+        setting = f"Published results pooled as they are: {planned.trials.name}. "
+        setting += "Nothing is simulated."
     parts = [f"{wrapped(f'{template.id.upper()}   {template.title}')}\n{wrapped(setting)}"]
     for told in synthesis_tables(rows, observed):
         below = "".join(f"\n{wrapped(note)}" for note in told.notes)
@@ -59,7 +65,7 @@ def published_synthesis_screen(
     parts += [wrapped(text) for text in result.texts.values()]
     if result.warnings:
         parts.append(caution_lines(result.warnings, program=program))
-    parts.append(wrapped(NOT_ADVICE))
+    parts.append(wrapped(NOT_ADVICE if published else DISCLAIMER))
     return "\n\n".join(parts)
 
 
