@@ -158,6 +158,8 @@ def test_reference_published_strata_and_who_says_so():
     centres = [r for r in found.rows if r.stratum == "gu-2025-sepsis, centres"]
     assert round(one(centres, measure="ratio_of_odds_ratios").value, 2) == 0.45
     assert {r.value for r in centres if r.source} == {0.39, 0.86}
+    assert {r.status for r in own if not r.source} == {"document"}  # as the weaker of the two
+    assert {r.status for r in centres if not r.source} == {"derived"}
     assert "cannot be told apart" in found.texts["strata-centres"]
 
 

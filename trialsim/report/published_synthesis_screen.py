@@ -330,10 +330,12 @@ def _published(rows: Sequence[_Row]) -> Iterator[SynthesisTable]:
         strata = [r for r in estimates if "source" in r]
         (both,) = (r for r in estimates if "source" not in r)
         lines = tuple((r["analysis"].partition(": ")[2], _interval(r), r["source"]) for r in strata)
-        notes = (_apart(own), f"Both by inverse variance: {_interval(both)}.")
+        notes = [_apart(own), f"Both by inverse variance: {_interval(both)}."]
+        weak = [r["status"] for r in strata if Status(r["status"]).is_weak]
+        notes += [f"Derived; one of the two is {status.upper()}." for status in weak[:1]]
         header = ("stratum", "OR (95% CI)", "who says so")
         caption = f"Published strata of {name.replace(', ', ', by ')}"
-        yield SynthesisTable(caption, header, lines, notes)
+        yield SynthesisTable(caption, header, lines, tuple(notes))
 
 
 def _interval(row: _Row) -> str:

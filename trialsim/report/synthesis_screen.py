@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trialsim.protocol.evidence import Status
 from trialsim.report.literature_words import literature_lines
@@ -11,8 +12,10 @@ from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.synthesis import ALL, MANTEL_HAENSZEL, REML, PlannedSynthesis, percent
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["synthesis_screen"]
+__all__ = ["range_errors", "status_in_words", "synthesis_screen"]
 
+_ENDS = ("estimate_q025", "estimate_q975")
+_SCALES = {"odds ratio": "odds ratios", "ratio of odds ratios": "ratios of them"}
 _WEAK = tuple(status.value for status in Status if status.is_weak)
 
 
@@ -60,15 +63,25 @@ def _published(planned: PlannedSynthesis, rows: Sequence[Row]) -> str:
         if row.measure is not Measure.ESTIMATE:
             continue
         ends = "" if row.lower is None else f" ({row.lower:.2f} to {row.upper:.2f})"
-        status = (row.status or "").upper() if row.status in _WEAK else row.status or ""
         name = titles.get(row.stratum or "", "ratio of the two")
+        status = status_in_words(row.status or "")
         lines.append((name, f"{row.value:.2f}{ends}", status, row.evidence or ""))
     lines += [
-        ("interaction", f"P = {row.value:.2g}", row.status or "", "")
+        (
+            "interaction",
+            f"P = {row.value:.2g}",
+            status_in_words(row.status or ""),
+            "",
+        )
         for row in rows
         if row.measure is Measure.P_INTERACTION
     ]
     return table(("published", "odds ratio", "status", "evidence"), lines)
+
+
+def status_in_words(status: str) -> str:
+    """Return a status, in capitals where it is weak."""
+    return status.upper() if status in _WEAK else status
 
 
 def _table(planned: PlannedSynthesis, rows: Sequence[Row]) -> str:
@@ -136,8 +149,23 @@ def _legend(result: StudyResult, seed: int) -> str:
         "'below' is where what was published falls among simulated literatures, ties counting "
         "half. A trial that is not published is followed by another of its kind, so that every "
         f"literature has as many. {result.n_replicates:,} literatures per column, seed {seed}; "
-        f"+- is one Monte Carlo standard error.{_without_estimate(result)}"
+        f"+- is one Monte Carlo standard error. "
+        f"{range_errors([row.as_dict() for row in result.rows])}{_without_estimate(result)}"
     )
+
+
+def range_errors(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how large the Monte Carlo errors of the ends of 95% ranges are, at most.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As in the document.
+    """
+    ends = [row for row in rows if row["measure"] in _ENDS and row["mcse"] is not None]
+    of = {name: [row["mcse"] for row in ends if row["scale"] == name] for name in _SCALES}
+    told = [f"{max(errors):.3f} ({_SCALES[name]})" for name, errors in of.items() if errors]
+    return f"The ends of ranges have one of at most {', '.join(told)}."
 
 
 def _without_estimate(result: StudyResult) -> str:
