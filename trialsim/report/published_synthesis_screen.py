@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 _Row = Mapping[str, Any]
+_WEAK = tuple(status.value for status in Status if status.is_weak)
 _LONG = ("who says so", "why not")
 NOT_ADVICE = "A summary of published results. Not evidence about a patient, not treatment advice."
 _SHORT = {"odds ratio": "OR", "risk ratio": "RR", "risk difference": "RD"}
@@ -155,7 +156,9 @@ def _studies(observed: Sequence[_Row], scale: str) -> SynthesisTable:
         ]
         (effect,) = (r for r in own if r["measure"] == "estimate")
         weights = [_percent(r["value"]) for r in own if r["measure"] == "weight"]
-        lines.append((name, *counts, _interval(effect), *weights))
+        weak = [s.upper() for r in own if (s := r.get("status", "")) in _WEAK]
+        label = ", ".join((name, *dict.fromkeys(weak)))
+        lines.append((label, *counts, _interval(effect), *weights))
     main = next(r["analysis"] for r in observed if r["measure"] == "weight")
     short = "MH" if main == Method.MANTEL_HAENSZEL else "IV"
     header = (
