@@ -87,6 +87,7 @@ def test_regression_a_simulated_literature_is_never_called_published(tmp_path, m
         (("--record", "etass-2013", "--record", "gu-2025"), "patients would count twice"),
         (("--observed", "--literature", "trials.csv"), "another source"),
         (("--observed", "--true-or", "0.8"), "nothing is simulated"),
+        (("--literature", "trials.csv", "--replicates", "500"), "nothing is simulated"),
         (("--observed", "--split", "region"), "must be quality or centres"),
         (("--observed", "--split", "centres"), "all multi-centre"),
         (("--literature", "none.csv"), "does not exist"),

@@ -164,7 +164,10 @@ def test_reference_published_strata_and_who_says_so():
 
 
 def test_reference_two_published_strata_pool_as_metafor_has_them():
-    rows = synthesis(recorded_trials(SEPSIS, STRATA)).result().rows
+    planned = synthesis(recorded_trials(SEPSIS, STRATA))
+    shown = published_synthesis_screen(planned, planned.result(), "trialsim")
+    assert "gu-2025-lower-quality, DOCUMENT   0.41 (0.24 to 0.68)" in shown
+    rows = planned.result().rows
     theirs = METAFOR["strata"]["pooled"]
     ours = one(rows, analysis=Method.INVERSE_VARIANCE, measure="estimate")
     assert log(ours.value) == pytest.approx(theirs["estimate"], rel=1e-6)

@@ -12,7 +12,7 @@ from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.synthesis import ALL, MANTEL_HAENSZEL, REML, PlannedSynthesis, percent
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["range_errors", "status_in_words", "synthesis_screen"]
+__all__ = ["range_errors", "status_in_words", "synthesis_screen", "with_error"]
 
 _ENDS = ("estimate_q025", "estimate_q975")
 _SCALES = {"odds ratio": "odds ratios", "ratio of odds ratios": "ratios of them"}
@@ -105,7 +105,7 @@ def _column(planned: PlannedSynthesis, rows: Sequence[Row]) -> list[tuple[str, s
         at = seen.strata[place].value if seen else None
         found += _distribution(f"{stratum.id}: OR", own, at)
         middle = next(r for r in own if r.analysis == REML and r.measure is Measure.ESTIMATE_MEDIAN)
-        found.append(("  by REML", f"{middle.value:.3f} +-{middle.mcse:.3f}"))
+        found.append(("  by REML", with_error(middle.value, middle.mcse)))
         found.append(("  published, of trials", percent(share) if share.value != 1 else "all"))
     own = [row for row in rows if row.stratum == f"{split.id}={ALL}"]
     found += _distribution("all: OR", own, planned.whole.value if planned.whole else None)
@@ -117,7 +117,7 @@ def _column(planned: PlannedSynthesis, rows: Sequence[Row]) -> list[tuple[str, s
         more = "less" if size < 1 else "more"
         found.append((f"  {size:.2f} or {more}", percent(by[Measure.GAP_AS_LARGE])))
     middle = by[Measure.P_INTERACTION]
-    found.append(("interaction: P", f"{middle.value:.3f} +-{middle.mcse:.3f}"))
+    found.append(("interaction: P", with_error(middle.value, middle.mcse)))
     found.append(("  0.05 or less", percent(by[Measure.POWER_INTERACTION])))
     if Measure.PERCENTILE in by and seen and seen.p_value is not None:
         found.append((f"  below {seen.p_value:.2g}", percent(by[Measure.PERCENTILE])))
@@ -134,7 +134,7 @@ def _distribution(name: str, rows: Sequence[Row], at: float | None) -> list[tupl
         own[m] for m in (Measure.ESTIMATE_MEDIAN, Measure.ESTIMATE_Q025, Measure.ESTIMATE_Q975)
     )
     found = [
-        (f"{name}, median", f"{middle.value:.3f} +-{middle.mcse:.3f}"),
+        (f"{name}, median", with_error(middle.value, middle.mcse)),
         ("  95% of literatures", f"{low.value:.2f} to {high.value:.2f}"),
     ]
     if at is not None and name != "ratio":
@@ -152,6 +152,13 @@ def _legend(result: StudyResult, seed: int) -> str:
         f"+- is one Monte Carlo standard error. "
         f"{range_errors([row.as_dict() for row in result.rows])}{_without_estimate(result)}"
     )
+
+
+def with_error(value: float | None, mcse: float | None) -> str:
+    """Return a number with its Monte Carlo error, which is never shown as 0 unless it is."""
+    if value is None or mcse is None:
+        return "-"
+    return f"{value:.3f} +-{f'{mcse:.3f}' if mcse >= 0.0005 or mcse == 0 else f'{mcse:.1g}'}"
 
 
 def range_errors(rows: Sequence[Mapping[str, Any]]) -> str:

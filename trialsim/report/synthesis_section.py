@@ -10,7 +10,7 @@ from trialsim.protocol.literature import Literature
 from trialsim.report.content import Block, Drawing, Grid, Paragraph, Section
 from trialsim.report.literature_words import TRIALS_HEADER, trials_alike
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.synthesis_screen import range_errors, status_in_words
+from trialsim.report.synthesis_screen import range_errors, status_in_words, with_error
 
 __all__ = ["synthesis_section"]
 
@@ -127,7 +127,7 @@ _PARTS = ("median", "q025", "q975")
 def _pooled(parts: Sequence[_Row]) -> str:
     middle, low, high = parts
     ends = f"({low['value']:.2f} to {high['value']:.2f})"
-    return f"{middle['value']:.3f} +-{middle['mcse']:.3f} {ends}"
+    return f"{with_error(middle['value'], middle['mcse'])} {ends}"
 
 
 def _published(row: _Row) -> str:
