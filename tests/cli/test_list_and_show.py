@@ -11,9 +11,9 @@ import pytest
 from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.evidence import Pool, Trial
 from trialsim.protocol.load import load_template
-from trialsim.report.catalogue import catalogue_lines, catalogue_rows
-from trialsim.report.protocol_screen import template_lines
-from trialsim.report.schedule import schedule_lines, schedule_of
+from trialsim.report.parts.schedule import schedule_lines, schedule_of
+from trialsim.report.screens.catalogue import catalogue_lines, catalogue_rows
+from trialsim.report.screens.protocol_screen import template_lines
 
 QC = """\
 qc:

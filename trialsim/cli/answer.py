@@ -80,7 +80,7 @@ def flaws_of(
     from trialsim.errors import Problem, RequestError
     from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.load import load_conduct
-    from trialsim.studies.bias import flaw_from_words
+    from trialsim.studies.conduct.bias import flaw_from_words
 
     only = flaw_from_words(options.only) if options.only else None
     if options.strength is not None:

@@ -39,8 +39,8 @@ All commands: {name} --help""")
 
 def list_templates(options: argparse.Namespace) -> None:
     """Print the shipped protocols."""
-    from trialsim.report.catalogue import catalogue_lines, catalogue_rows
-    from trialsim.report.literature_words import literature_rows, literatures_listed
+    from trialsim.report.parts.literature_words import literature_rows, literatures_listed
+    from trialsim.report.screens.catalogue import catalogue_lines, catalogue_rows
 
     rows = catalogue_rows()
     if options.json:
@@ -63,7 +63,7 @@ def show(options: argparse.Namespace) -> None:
         )
         print(document.to_json())
         return
-    from trialsim.report.protocol_screen import template_lines
+    from trialsim.report.screens.protocol_screen import template_lines
 
     print(template_lines(resolved, program_name()))
     print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
@@ -73,7 +73,7 @@ def _show_literature(options: argparse.Namespace) -> bool:
     """Print a literature, trial by trial; False where the name is not one."""
     from trialsim.protocol.file_kinds import FileKind, kind_of_file
     from trialsim.protocol.load import evidence_with, load_literature
-    from trialsim.report.literature_words import literature_screen, literature_trial_rows
+    from trialsim.report.parts.literature_words import literature_screen, literature_trial_rows
 
     if kind_of_file(options.template) is not FileKind.LITERATURE:
         return False
@@ -181,7 +181,7 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     from trialsim.protocol.file_kinds import FileKind
     from trialsim.protocol.load import evidence_with, load_conduct, load_literature
     from trialsim.protocol.published_trials import read_studies
-    from trialsim.report.literature_words import (
+    from trialsim.report.parts.literature_words import (
         conduct_checked,
         literature_checked,
         table_checked,
@@ -234,7 +234,7 @@ def evidence(options: argparse.Namespace) -> None:
     """Print the catalogue of published results, or one record of it."""
     from trialsim.protocol.cautions import caution_of, cautions_about
     from trialsim.protocol.load import evidence_with
-    from trialsim.report.records import evidence_rows, record_lines
+    from trialsim.report.screens.records import evidence_rows, record_lines
     from trialsim.report.text import caution_lines, table
 
     found = evidence_with(options.evidence_files)
@@ -288,7 +288,7 @@ def evidence(options: argparse.Namespace) -> None:
 
 def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> list[EvidenceRecord]:
     """Keep the records asked for; a word that fits none is a mistake, not an empty answer."""
-    from trialsim.report.records import evidence_rows
+    from trialsim.report.screens.records import evidence_rows
 
     narrowed = False
     statuses = {r.id: {row["status"] for row in evidence_rows([r])} for r in records}

@@ -15,7 +15,7 @@ from trialsim.figures.style import (
     new_figure,
     ratio_axis,
 )
-from trialsim.studies.synthesis import ObservedGap, PlannedSynthesis, percent
+from trialsim.studies.literature.synthesis import ObservedGap, PlannedSynthesis, percent
 from trialsim.trial import Measure, StudyResult
 
 if TYPE_CHECKING:
