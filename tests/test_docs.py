@@ -55,7 +55,7 @@ SIMULATING = ("simulate", "followup", "bias", "synthesise")
 
 def reduced(words: list[str]) -> list[str]:
     """Ask a command for few trials, where it simulates any."""
-    few = words[0] in SIMULATING and not {"--observed", "--precision"} & {*words}
+    few = words[0] in SIMULATING and not {"--observed", "--precision", "--class"} & {*words}
     return [*words, "--replicates", "500"] if few else words
 
 

@@ -20,7 +20,7 @@ from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS, EndpointKind
 from trialsim.protocol.catalogue import schema_paths
 from trialsim.protocol.endpoints import BinaryEndpoint, Endpoint
 from trialsim.protocol.nodes import plain, read_file
-from trialsim.report.content import _MECHANISMS
+from trialsim.report.sections.content import _MECHANISMS
 from trialsim.studies.simulation import PlannedSimulation
 from trialsim.trial import Measure, Path
 

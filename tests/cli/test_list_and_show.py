@@ -12,10 +12,10 @@ from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.evidence import Pool, Trial
 from trialsim.protocol.load import load_template
 from trialsim.protocol.safety import safety_endpoints
-from trialsim.report.catalogue import catalogue_lines, catalogue_rows
-from trialsim.report.control_arm import control_arm_in_words
-from trialsim.report.protocol_screen import template_lines
-from trialsim.report.schedule import schedule_lines, schedule_of
+from trialsim.report.parts.control_arm import control_arm_in_words
+from trialsim.report.parts.schedule import schedule_lines, schedule_of
+from trialsim.report.screens.catalogue import catalogue_lines, catalogue_rows
+from trialsim.report.screens.protocol_screen import template_lines
 
 QC = """\
 qc:
@@ -204,3 +204,10 @@ def test_property_json_of_the_list_has_a_row_per_protocol(trialsim, tmp_path):
     document = json.loads(trialsim("list", "--json", cwd=tmp_path).stdout)
     listed = [row["template"] for row in document["rows"] if "literature" not in row]
     assert listed == sorted(template_paths())
+
+
+def test_regression_check_does_not_call_assumed_what_cites_a_record(trialsim, tmp_path):
+    done = trialsim("check", "hbv-aclf", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "control arm of cd4" in done.stdout  # no source gives one
+    assert "control arm of new-infection" not in done.stdout  # 34/58, chen-2022

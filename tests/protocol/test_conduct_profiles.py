@@ -8,7 +8,7 @@ from trialsim import ProtocolError, load_template
 from trialsim.protocol.catalogue import conduct_paths
 from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.load import load_conduct, shipped_evidence
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 
 OF_TEMPLATE = {
     "rigorous": "sepsis",

@@ -12,7 +12,7 @@ from trialsim import ProtocolError, load_template
 from trialsim.kernels.exact import ExactTest, rejection_probability, rejection_region
 from trialsim.protocol.pool import dosings_of
 from trialsim.protocol.template import Template
-from trialsim.report.protocol_screen import template_lines
+from trialsim.report.screens.protocol_screen import template_lines
 from trialsim.studies.simulation import plan_simulation
 from trialsim.studies.size.planned import SizeRequest, plan_size
 from trialsim.trial import Measure

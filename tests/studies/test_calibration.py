@@ -18,7 +18,7 @@ from trialsim import load_template
 from trialsim.cli.parser import parse
 from trialsim.errors import RequestError
 from trialsim.kernels.likelihood import coverage_of_interval, log_likelihood
-from trialsim.studies.calibration import (
+from trialsim.studies.fitted.calibration import (
     CalibrationRequest,
     calibration_request,
     plan_calibration,

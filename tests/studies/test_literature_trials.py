@@ -14,14 +14,14 @@ from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.load import load_conduct, load_literature
 from trialsim.protocol.published_trials import SplitBy, read_trials
 from trialsim.report.literature_table import how_to_pool_one_in_r, write_literatures
-from trialsim.studies.classroom import plan_class
-from trialsim.studies.literature_trials import (
+from trialsim.studies.literature.classroom import plan_class
+from trialsim.studies.literature.literature_trials import (
     class_literatures,
     risk_of_bias,
     simulated_literatures,
 )
-from trialsim.studies.published_synthesis import PublishedSynthesis, pool_studies
-from trialsim.studies.synthesis import Pooling, odds_ratios_from_words, plan_synthesis
+from trialsim.studies.literature.published_synthesis import PublishedSynthesis, pool_studies
+from trialsim.studies.literature.synthesis import Pooling, odds_ratios_from_words, plan_synthesis
 
 SEPSIS = load_template("sepsis")
 PLANNED = plan_synthesis(

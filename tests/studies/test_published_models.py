@@ -12,9 +12,12 @@ from trialsim.kernels.random_effects import Estimator, Inference
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.load import load_template
 from trialsim.protocol.published_trials import Counts, PublishedStudy, PublishedTrials
-from trialsim.report.published_synthesis_screen import model_tables, published_synthesis_screen
-from trialsim.studies.published_models import model_rows, models_in_words, with_models
-from trialsim.studies.published_synthesis import Method, PublishedSynthesis, pool_studies
+from trialsim.report.screens.published_synthesis_screen import (
+    model_tables,
+    published_synthesis_screen,
+)
+from trialsim.studies.literature.published_models import model_rows, models_in_words, with_models
+from trialsim.studies.literature.published_synthesis import Method, PublishedSynthesis, pool_studies
 from trialsim.trial import Measure
 
 SEPSIS = load_template("sepsis")

@@ -24,9 +24,9 @@ from trialsim.protocol.published_trials import (
     read_trials,
     recorded_trials,
 )
-from trialsim.report.published_synthesis_screen import published_synthesis_screen
 from trialsim.report.published_table import how_to_pool_in_r, write_published_table
-from trialsim.studies.published_synthesis import Method, PublishedSynthesis
+from trialsim.report.screens.published_synthesis_screen import published_synthesis_screen
+from trialsim.studies.literature.published_synthesis import Method, PublishedSynthesis
 
 METAFOR = json.loads((ROOT / "tests/reference/published_synthesis.json").read_text())
 SEPSIS = load_template("sepsis")

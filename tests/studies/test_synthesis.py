@@ -16,7 +16,7 @@ from trialsim.kernels.pooling import Tables, mantel_haenszel, pooled_difference
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.load import load_literature
-from trialsim.studies.synthesis import (
+from trialsim.studies.literature.synthesis import (
     Pooling,
     odds_ratios_from_words,
     percent,

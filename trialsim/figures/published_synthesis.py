@@ -14,7 +14,7 @@ from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_fig
 from trialsim.kernels.pooling import Pooled
 from trialsim.kernels.random_effects import RandomEffects
 from trialsim.protocol.published_trials import PublishedStudy
-from trialsim.studies.published_synthesis import (
+from trialsim.studies.literature.published_synthesis import (
     FEWEST_FOR_ASYMMETRY,
     PooledStudies,
     PublishedSynthesis,

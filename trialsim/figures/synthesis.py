@@ -15,7 +15,7 @@ from trialsim.figures.style import (
     new_figure,
     ratio_axis,
 )
-from trialsim.studies.synthesis import PlannedSynthesis, percent
+from trialsim.studies.literature.synthesis import PlannedSynthesis, percent
 from trialsim.trial import Measure, StudyResult
 
 if TYPE_CHECKING:

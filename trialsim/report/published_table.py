@@ -10,7 +10,7 @@ import numpy as np
 
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.published_trials import COUNT_COLUMNS
-from trialsim.studies.published_synthesis import PublishedSynthesis
+from trialsim.studies.literature.published_synthesis import PublishedSynthesis
 
 __all__ = ["how_to_pool_in_r", "write_published_table"]
 

@@ -23,8 +23,8 @@ from trialsim.protocol.endpoints import Better, Summary
 from trialsim.protocol.evidence import BiasEstimate, Flaw, MetaEpidemiology, OutcomeType, Trial
 from trialsim.protocol.published_trials import PublishedStudy, PublishedTrials, recorded_trials
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.studies.bias_targets import outcomes_of_endpoint
-from trialsim.studies.published_synthesis import pool_studies
+from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
+from trialsim.studies.literature.published_synthesis import pool_studies
 
 __all__ = ["Adjustment", "BiasPrior", "FlawedStudy", "NextTrial", "next_trial", "plan_adjustment"]
 
