@@ -116,7 +116,7 @@ class Draft:
         return tuple(q for q in QUESTIONS if self.endpoint in q.kinds)
 
     def assumed(self, name: str) -> str:
-        """What stands for a question nobody answered; the effect hoped for is a benefit."""
+        """Return what stands for a question nobody answered; the effect hoped for is a benefit."""
         stated = next(q.assumed for q in self.questions if q.name == name)
         upward = (self.better or "").strip().lower() == "higher"
         return _UPWARD.get(name, stated) if upward else stated

@@ -69,9 +69,9 @@ def _numbers(
 ) -> Iterator[tuple[str, str]]:
     """Yield each number in words, and where it comes from."""
     own = getattr(model, "note", None)
-    for name in type(model).model_fields:
+    for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if name in _ELSEWHERE or name not in model.model_fields_set or value is None:
+        if name in _ELSEWHERE or value is None or value == field.default:
             continue
         words = f"{before}{name.replace('_', ' ')}"
         if isinstance(value, Survives):
