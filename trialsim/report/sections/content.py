@@ -14,7 +14,9 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.scenario import Leaving
+from trialsim.report.parts.control_arm import control_arm_in_words
 from trialsim.report.parts.imbalance import imbalance_tables
+from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import SAFETY_METHOD, safety_tables
 from trialsim.report.parts.schedule import schedule_of
 from trialsim.report.parts.single_arm import (
@@ -381,9 +383,12 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
     rows = [("Title", template.title)]
     if template.setting == "historical":
         rows.append(("Setting", f"historical: {template.setting_note or 'not as treated today'}"))
+    rows += [("Note", template.note)] if template.note else []
     if protocol.population:
         rows.append(("Population", protocol.population.condition))
-    rows += [(arm.role.value.capitalize(), f"{arm.id}: {arm}") for arm in protocol.arms]
+    for arm in protocol.arms:
+        rows.append((arm.role.value.capitalize(), f"{arm.id}: {arm}"))
+        rows += [("Regimen", said) for said in regimen_in_words(arm.regimen, template.nature)]
     primary = protocol.primary
     rows += [
         ("Allocation", _allocation(protocol)),
@@ -491,6 +496,9 @@ def _shared(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     """Yield what all scenarios of a run share, and what was changed for it."""
     for run in runs:
         header = ("Number", "Value", "Source")
+        if controls := control_arm_in_words(run.resolved):
+            caption = f"The arm without an effect, number by number ({label_of(run)})"
+            yield Grid(caption, ("Endpoint", "Stated, with its source"), tuple(controls.items()))
         yield Grid(f"Shared by all scenarios ({label_of(run)})", header, tuple(_nature(run)))
         if settings := run.document["arguments"].get("set"):
             yield Paragraph(f"Set by you ({label_of(run)}): {'; '.join(settings)}.")
