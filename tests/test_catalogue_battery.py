@@ -85,7 +85,7 @@ def exact_size(test, risk, n_treated, n_control, alpha):
 def size_against_a_known_risk(protocol):
     """Return how often one arm rejects the risk it is held against, over all there can be."""
     value = protocol.historical_value(protocol.primary.id)
-    if value.risk is None or value.n:
+    if value is None or value.risk is None or value.n:
         return None
     risk, n, stages = value.risk.value, protocol.n_total, protocol.two_stage
     if stages is None:
