@@ -14,7 +14,7 @@ from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.survival import HazardPiece, Survives
 from trialsim.report.text import wrapped
 
-__all__ = ["control_arm_in_words", "control_arm_lines"]
+__all__ = ["control_arm_in_words", "control_arm_lines", "scenario_note_lines"]
 
 _ELSEWHERE = ("correlation", "note", "imbalance_seen", "lost_per_visit", "lost_per_year")
 
@@ -51,6 +51,37 @@ def control_arm_lines(resolved: ResolvedTemplate) -> str:
     who = "The arm without an effect" if single else "The control arm"
     told = (wrapped(words, "    ", f"  {name}: ") for name, words in found.items())
     return "\n".join([f"{who}, and where each number comes from:", *told])
+
+
+def scenario_note_lines(resolved: ResolvedTemplate) -> str:
+    """Return what the file notes at the numbers of each scenario; nothing where it notes none."""
+    told = []
+    for scenario in resolved.template.scenarios:
+        found: dict[str, list[str]] = {}  # numbers that share a note, said once
+        for where, note in _notes(scenario, ""):
+            found.setdefault(note, []).append(where)
+        said = "; ".join(f"{', '.join(at)} ({note.rstrip('.')})" for note, at in found.items())
+        told += [wrapped(said, "    ", f"  {scenario.id}: ")] if said else []
+    return "\n".join(["What the file notes at these numbers:", *told]) if told else ""
+
+
+def _notes(content: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield the place and the words of every note below, but that a number is assumed."""
+    if isinstance(content, BaseModel):
+        note = getattr(content, "note", None)
+        if note and note != _ASSUMED:
+            yield where or "scenario", note
+        below = [(name, getattr(content, name)) for name in type(content).model_fields]
+    elif isinstance(content, dict):
+        below = list(content.items())
+    else:
+        below = [("", one) for one in content] if isinstance(content, tuple) else []
+    for name, value in below:
+        shown = "" if name in _WRAPPERS else str(name).replace("_", " ")
+        yield from _notes(value, " ".join(filter(None, (where, shown))))
+
+
+_WRAPPERS = ("outcomes", "modifiers", "response", "effect", "survival")
 
 
 def _stated(model: BaseModel, resolved: ResolvedTemplate, path: str) -> str:
