@@ -69,6 +69,7 @@ def template_lines(resolved: ResolvedTemplate, program: str) -> str:
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
+    said.append(("conduct", f"{template.conduct}: without the flaws that 'bias' shows"))
     said += _history_in_words(resolved)
     said += _calendar_in_words(resolved)
     said += _screening_in_words(resolved)
