@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -105,7 +105,9 @@ def _numbers(
         if name in _ELSEWHERE or value is None or value == field.default:
             continue
         words = f"{before}{name.replace('_', ' ')}"
-        if isinstance(value, Survives):
+        if name == "pieces":
+            yield _pieces(value), own or _ASSUMED
+        elif isinstance(value, Survives):
             yield f"{100 * value.share:.3g}% without it at {value.at}", own or _ASSUMED
         elif isinstance(value, BaseModel) and not isinstance(value, SourcedNumber):
             yield from _numbers(value, resolved, f"{path}.{name}", f"{words} ")
@@ -113,14 +115,14 @@ def _numbers(
             yield f"{words} {_shown(value)}", _why(value, name, resolved) or own or _ASSUMED
 
 
+def _pieces(pieces: Sequence[HazardPiece]) -> str:
+    told = (f"{one.hazard_per_year}" + (f" to {one.until}" if one.until else "") for one in pieces)
+    return f"hazard per year {', then '.join(told)}"
+
+
 def _shown(value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
-    return " and ".join(
-        ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in one if v is not None)
-        if isinstance(one, HazardPiece)
-        else (f"{one:g}" if isinstance(one, float) else str(one))
-        for one in values
-    )
+    return " and ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
 
 
 def _why(value: Any, name: str, resolved: ResolvedTemplate) -> str:
