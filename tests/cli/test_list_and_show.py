@@ -140,6 +140,23 @@ def test_property_show_says_what_the_file_notes_and_every_number_of_the_control_
         ), name
 
 
+def test_property_show_says_every_note_at_a_number_of_a_scenario():
+    def notes(content):
+        if isinstance(content, dict):
+            yield from [content["note"]] if isinstance(content.get("note"), str) else []
+            yield from (note for value in content.values() for note in notes(value))
+        elif isinstance(content, list):
+            yield from (note for value in content for note in notes(value))
+
+    for name in template_paths():
+        resolved = load_template(name)
+        shown = " ".join(template_lines(resolved, "x").split())
+        stated = list(notes(resolved.document["scenarios"]))
+        for note in stated:
+            assert " ".join(note.split()).rstrip(".") in shown, (name, note)
+        assert ("What the file notes at these numbers" in shown) == bool(set(stated) - {"assumed"})
+
+
 def test_regression_a_control_that_only_a_document_states_is_marked_where_it_is_shown():
     lung = template_lines(load_template("nsclc-adjuvant"), "x")
     assert "pfs: median 14.6 mo (DOCUMENT: document 004 alone" in lung

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,10 +158,12 @@ def check(options: argparse.Namespace) -> int:
         template, protocol = resolved.template, resolved.template.protocol
         rows.append({"file": name, "verdict": "right", "protocol_sha256": resolved.sha256})
         if not options.json:
+            treated = [arm for arm in protocol.arms if arm.role != "historical"]
             print(
-                f"{name}: right. {template.title}: {len(protocol.arms)} arms, "
-                f"{protocol.n_total:,} patients, {len(template.scenarios)} scenarios, "
-                f"{len(template.variants)} variants, {len(template.observed)} published results."
+                f"{name}: right. {template.title}: {_counted(treated, 'arm')}, "
+                f"{protocol.n_total:,} patients, {_counted(template.scenarios, 'scenario')}, "
+                f"{_counted(template.variants, 'variant')}, "
+                f"{_counted(template.observed, 'published result')}."
             )
             assumed = _assumed(resolved)
             if assumed:
@@ -171,6 +173,10 @@ def check(options: argparse.Namespace) -> int:
     if options.json:
         print(Document("check", {}, rows=tuple(rows)).to_json())
     return 0
+
+
+def _counted(things: Sized, what: str) -> str:
+    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"
 
 
 def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
@@ -198,6 +204,8 @@ def _assumed(resolved: ResolvedTemplate) -> list[str]:
     template = resolved.template
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
+    found += [f"control arm of {template.protocol.primary.id}"] if template.nature.survival else []
+    found += [name for name in ("enrolment", "dropout") if getattr(template.nature, name)]
     found += [
         f"control arm of {name}"
         for name, own in template.nature.outcomes.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +14,7 @@ from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.survival import HazardPiece, Survives
 from trialsim.report.text import wrapped
 
-__all__ = ["control_arm_in_words", "control_arm_lines"]
+__all__ = ["control_arm_in_words", "control_arm_lines", "scenario_note_lines"]
 
 _ELSEWHERE = ("correlation", "note", "imbalance_seen", "lost_per_visit", "lost_per_year")
 
@@ -53,6 +53,37 @@ def control_arm_lines(resolved: ResolvedTemplate) -> str:
     return "\n".join([f"{who}, and where each number comes from:", *told])
 
 
+def scenario_note_lines(resolved: ResolvedTemplate) -> str:
+    """Return what the file notes at the numbers of each scenario; nothing where it notes none."""
+    told = []
+    for scenario in resolved.template.scenarios:
+        found: dict[str, list[str]] = {}  # numbers that share a note, said once
+        for where, note in _notes(scenario, ""):
+            found.setdefault(note, []).append(where)
+        said = "; ".join(f"{', '.join(at)} ({note.rstrip('.')})" for note, at in found.items())
+        told += [wrapped(said, "    ", f"  {scenario.id}: ")] if said else []
+    return "\n".join(["What the file notes at these numbers:", *told]) if told else ""
+
+
+def _notes(content: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield the place and the words of every note below, but that a number is assumed."""
+    if isinstance(content, BaseModel):
+        note = getattr(content, "note", None)
+        if note and note != _ASSUMED:
+            yield where or "scenario", note
+        below = [(name, getattr(content, name)) for name in type(content).model_fields]
+    elif isinstance(content, dict):
+        below = list(content.items())
+    else:
+        below = [("", one) for one in content] if isinstance(content, tuple) else []
+    for name, value in below:
+        shown = "" if name in _WRAPPERS else str(name).replace("_", " ")
+        yield from _notes(value, " ".join(filter(None, (where, shown))))
+
+
+_WRAPPERS = ("outcomes", "modifiers", "response", "effect", "survival")
+
+
 def _stated(model: BaseModel, resolved: ResolvedTemplate, path: str) -> str:
     if changed := resolved.set_by_user(path):
         return changed
@@ -74,7 +105,9 @@ def _numbers(
         if name in _ELSEWHERE or value is None or value == field.default:
             continue
         words = f"{before}{name.replace('_', ' ')}"
-        if isinstance(value, Survives):
+        if name == "pieces":
+            yield _pieces(value), own or _ASSUMED
+        elif isinstance(value, Survives):
             yield f"{100 * value.share:.3g}% without it at {value.at}", own or _ASSUMED
         elif isinstance(value, BaseModel) and not isinstance(value, SourcedNumber):
             yield from _numbers(value, resolved, f"{path}.{name}", f"{words} ")
@@ -82,14 +115,14 @@ def _numbers(
             yield f"{words} {_shown(value)}", _why(value, name, resolved) or own or _ASSUMED
 
 
+def _pieces(pieces: Sequence[HazardPiece]) -> str:
+    told = (f"{one.hazard_per_year}" + (f" to {one.until}" if one.until else "") for one in pieces)
+    return f"hazard per year {', then '.join(told)}"
+
+
 def _shown(value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
-    return " and ".join(
-        ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in one if v is not None)
-        if isinstance(one, HazardPiece)
-        else (f"{one:g}" if isinstance(one, float) else str(one))
-        for one in values
-    )
+    return " and ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
 
 
 def _why(value: Any, name: str, resolved: ResolvedTemplate) -> str:

@@ -14,7 +14,7 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.scenario import Covariate, Factor
 from trialsim.protocol.second_encoding import SecondEncoding
-from trialsim.report.parts.control_arm import control_arm_lines
+from trialsim.report.parts.control_arm import control_arm_lines, scenario_note_lines
 from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import safety_lines
 from trialsim.report.parts.schedule import schedule_lines
@@ -69,6 +69,7 @@ def template_lines(resolved: ResolvedTemplate, program: str) -> str:
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
+    said.append(("conduct", f"{template.conduct}: without the flaws that 'bias' shows"))
     said += _history_in_words(resolved)
     said += _calendar_in_words(resolved)
     said += _screening_in_words(resolved)
@@ -101,6 +102,8 @@ def template_lines(resolved: ResolvedTemplate, program: str) -> str:
 def _endings(resolved: ResolvedTemplate, program: str) -> Iterator[str]:
     """Yield what follows the scenarios: controls, harm, schedule, variants, sources, checking."""
     template = resolved.template
+    if notes := scenario_note_lines(resolved):
+        yield notes
     if control := control_arm_lines(resolved):
         yield control
     if safety := safety_lines(resolved):
