@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conftest import ROOT
+from conftest import trialsim as trialsim
 from test_docs import build as build  # the fixture
 from test_docs import walk
 
