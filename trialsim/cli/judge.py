@@ -145,10 +145,10 @@ def synthesise(options: argparse.Namespace) -> None:
         _class_synthesis(options)
         return
     _refuse_without_class(options)
-    options.replicates = 4_000 if options.replicates is None else options.replicates
     if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
         _published_synthesis(options)
         return
+    options.replicates = 4_000 if options.replicates is None else options.replicates
     started = time.monotonic()
     check_request(options.replicates, options.seed)
     if options.export:
@@ -273,7 +273,12 @@ def _refuse_without_class(options: argparse.Namespace) -> None:
 
 def _refuse_beside_class(options: argparse.Namespace) -> None:
     problems = [
-        Problem("cannot stand beside --class", f"{why}: leave it out.", f"--{name}", str(value))
+        Problem(
+            "cannot stand beside --class",
+            f"{why}: leave it out.",
+            f"--{name}",
+            "" if value is True else str(value),
+        )
         for name, value, why in (
             ("literature", options.literature, "A class has trials of its own"),
             ("observed", options.observed or None, "A class has trials of its own"),
@@ -327,9 +332,10 @@ def _published_synthesis(options: argparse.Namespace) -> None:
 def _refuse_beside_published(options: argparse.Namespace) -> None:
     """Refuse what is about simulated literatures, and two sources at once."""
     problems = []
-    if options.true_or:
-        rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
-        problems.append(Problem(rule, remedy, "--true-or", str(options.true_or)))
+    for name, value in (("--true-or", options.true_or), ("--replicates", options.replicates)):
+        if value is not None:
+            rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
+            problems.append(Problem(rule, remedy, name, str(value)))
     if options.literature and (options.observed or options.records):
         rule = "names another source beside published records"
         remedy = "Keep --literature, or --observed and --record."

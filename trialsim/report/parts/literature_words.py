@@ -13,6 +13,7 @@ from trialsim.protocol.quantities import SourcedNumber
 from trialsim.report.text import table, wrapped
 
 __all__ = [
+    "TRIALS_HEADER",
     "conduct_checked",
     "literature_checked",
     "literature_lines",
@@ -21,8 +22,10 @@ __all__ = [
     "literature_trial_rows",
     "literatures_listed",
     "table_checked",
+    "trials_alike",
 ]
 
+TRIALS_HEADER = ("trials", "patients", "from", "control risk", "from", "strata")
 _ASSUMED = "assumed"
 _NAMED = 3  # trials that are named before the rest are counted
 
@@ -96,6 +99,11 @@ def literature_screen(literature: Literature) -> str:
 
 def literature_lines(literature: Literature) -> str:
     """Return which trials a literature has, by size, control risk and stratum."""
+    return table(TRIALS_HEADER, trials_alike(literature), folding=(2, 4))
+
+
+def trials_alike(literature: Literature) -> list[tuple[str, ...]]:
+    """Return how many trials are alike in size, control risk and stratum, and who says so."""
     alike: dict[tuple[str, ...], int] = {}
     for trial in literature.trials:
         key = (
@@ -105,9 +113,7 @@ def literature_lines(literature: Literature) -> str:
             ", ".join(trial.strata.values()),
         )
         alike[key] = alike.get(key, 0) + 1
-    lines = [(str(n), *key) for key, n in alike.items()]
-    head = ("trials", "patients", "from", "control risk", "from", "strata")
-    return table(head, lines, folding=(2, 4))
+    return [(str(n), *key) for key, n in alike.items()]
 
 
 def literature_trial_rows(literature: Literature) -> Iterator[dict[str, object]]:
