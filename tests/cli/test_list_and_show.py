@@ -98,6 +98,12 @@ def test_regression_sepsis_is_held_against_two_blinded_trials():
     assert (row["patients"], row["events"]) == (361 + 1106, 47 + 63 + 127 + 132)
 
 
+def test_property_the_whole_list_fits_80_columns(trialsim, tmp_path):
+    shown = trialsim("list", cwd=tmp_path).stdout
+    assert "Literatures" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_property_every_protocol_fits_80_columns():
     assert max(map(len, catalogue_lines(catalogue_rows()).splitlines())) <= 80
     for name in template_paths():

@@ -52,12 +52,13 @@ def literatures_listed(program: str) -> str:
     """Return the shipped literatures as lines of ``trialsim list``."""
     lines = ["Literatures, to simulate and pool:"]
     for row in literature_rows():
-        lines.append(
-            f"{row['literature']:20} {row['title']}: {row['n_trials']} trials, {row['n_splits']} "
-            f"splits, {row['n_conducts']} sets of conduct"
+        words = (
+            f"{row['title']}: {row['n_trials']} trials, {row['n_splits']} splits, "
+            f"{row['n_conducts']} sets of conduct"
         )
-        use = f"{program} synthesise {row['template']}" if row["template"] else ""
-        lines.append(f"{'':20} {program} show {row['literature']}{use and f'; {use}'}")
+        lines.append(wrapped(words, " " * 21, f"{row['literature']:20} "))
+        lines.append(f"{'':20} {program} show {row['literature']}")
+        lines += [f"{'':20} {program} synthesise {row['template']}"] if row["template"] else []
     return "\n".join(lines)
 
 
