@@ -1,4 +1,4 @@
-"""Commands that judge trials and literatures: `bias`, `synthesise`."""
+"""Commands that judge trials and literatures: `bias`, `synthesise`, `reconcile`."""
 
 from __future__ import annotations
 
@@ -342,3 +342,32 @@ def _refuse_beside_published(options: argparse.Namespace) -> None:
         problems.append(Problem(rule, remedy, "--literature", str(options.literature)))
     if problems:
         raise RequestError(problems)
+
+
+def reconcile(options: argparse.Namespace) -> None:
+    """Weigh what could explain conflicting results."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.reconciliation import reconciliation_figure
+    from trialsim.protocol.load import conflicts_of, load_reconciliation
+    from trialsim.report.screens.reconciliation_screen import reconciliation_screen
+    from trialsim.studies.conflict.reconciliation import plan_reconciliation
+    from trialsim.studies.conflict.reconciliation_result import reconciliation_result
+
+    started = time.monotonic()
+    check_request(1, options.seed)
+    resolved = load(options)
+    others = conflicts_of(resolved.template.id) if options.conflict is None else ()
+    file = load_reconciliation(options.conflict or others[0], resolved.evidence)
+    planned = plan_reconciliation(file, resolved.evidence, options.priors)
+    folder = run_folder(resolved, options)
+    n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
+    result = reconciliation_result(planned, n, draws, options.seed)
+    stated = file.model_dump(mode="json", exclude_none=True)
+    arguments = arguments_of(options, conflict=stated, prior=options.priors, replicates=n)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="reconcile")
+    shown = reconciliation_screen(planned, result, others[1:])
+
+    def figures() -> Figures:
+        return {"weights": reconciliation_figure(planned, result)}
+
+    hand_over(options, document, shown, folder, figures, started)

@@ -182,11 +182,17 @@ def _counted(things: Sized, what: str) -> str:
 def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     """Load what is no protocol; return what it is."""
     from trialsim.protocol.file_kinds import FileKind
-    from trialsim.protocol.load import evidence_with, load_conduct, load_literature
+    from trialsim.protocol.load import (
+        evidence_with,
+        load_conduct,
+        load_literature,
+        load_reconciliation,
+    )
     from trialsim.protocol.published_trials import read_studies
     from trialsim.report.parts.literature_words import (
         conduct_checked,
         literature_checked,
+        reconciliation_checked,
         table_checked,
     )
 
@@ -195,6 +201,8 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     evidence = evidence_with(options.evidence_files)
     if kind is FileKind.CONDUCT:
         return conduct_checked(load_conduct(name, evidence))
+    if kind is FileKind.RECONCILIATION:
+        return reconciliation_checked(load_reconciliation(name, evidence))
     return literature_checked(load_literature(name, evidence))
 
 
@@ -332,7 +340,7 @@ def _adjust_evidence(options: argparse.Namespace) -> None:
     from trialsim.protocol.load import load_template
     from trialsim.protocol.published_trials import read_trials, recorded_trials
     from trialsim.report.screens.adjustment_screen import adjustment_lines, adjustment_rows
-    from trialsim.studies.adjustment import plan_adjustment
+    from trialsim.studies.conflict.adjustment import plan_adjustment
 
     if options.id is None:
         remedy = f"For example: {program_name()} evidence adjust sepsis"

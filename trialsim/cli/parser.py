@@ -82,6 +82,7 @@ class _Commands:
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
+        "reconcile": "which explanation fits conflicting results, and what would tell more",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -440,6 +441,28 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     )
 
 
+def _reconcile(reconcile: argparse.ArgumentParser) -> None:
+    _common(reconcile, template=True)
+    reconcile.add_argument(
+        "--conflict",
+        metavar="ID|FILE",
+        help="which conflict: a shipped one, or a file (default: that of the template)",
+    )
+    reconcile.add_argument(
+        "--prior",
+        action="append",
+        default=[],
+        metavar="ID=WEIGHT",
+        dest="priors",
+        help="another weight of an explanation beforehand; may be repeated",
+    )
+    reconcile.add_argument("--quick", action="store_true", help="fewer draws, in a few seconds")
+    reconcile.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    reconcile.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _calibrate(calibrate: argparse.ArgumentParser) -> None:
     _common(calibrate, template=True)
     calibrate.add_argument(
@@ -573,6 +596,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _calibrate(commands.add("calibrate"))
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
+    _reconcile(commands.add("reconcile"))
 
     replay = commands.add("replay")
     _common(

@@ -17,6 +17,7 @@ from trialsim.report.sections.content import Drawing, Grid, Section, sections_of
 from trialsim.report.sections.estimand_section import estimand_section
 from trialsim.report.sections.followup_section import followup_section
 from trialsim.report.sections.published_synthesis_section import published_synthesis_section
+from trialsim.report.sections.reconciliation_section import reconciliation_section
 from trialsim.report.sections.synthesis_section import synthesis_section
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
@@ -60,6 +61,8 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         sections.insert(1, classes)
     if published := published_synthesis_section(runs):
         sections.insert(1, published)
+    if reconciled := reconciliation_section(runs):
+        sections.insert(1, reconciled)
     return sections
 
 

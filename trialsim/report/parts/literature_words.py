@@ -10,6 +10,7 @@ from trialsim.protocol.literature import ConductSet, Literature, Patients
 from trialsim.protocol.load import load_literature
 from trialsim.protocol.published_trials import PublishedStudy
 from trialsim.protocol.quantities import SourcedNumber
+from trialsim.protocol.reconciliation import Reconciliation
 from trialsim.report.text import table, wrapped
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "literature_screen",
     "literature_trial_rows",
     "literatures_listed",
+    "reconciliation_checked",
     "table_checked",
     "trials_alike",
 ]
@@ -138,6 +140,16 @@ def literature_checked(literature: Literature) -> str:
         f"{len(literature.splits)} splits, {len(literature.conduct)} sets of conduct.\n"
         f"  {_assumed_sizes(literature)}"
     )
+
+
+def reconciliation_checked(file: Reconciliation) -> str:
+    """Return what ``trialsim check`` says of a reconciliation."""
+    silent = [own.id for own in file.explanations if not file.has_data(own)]
+    told = (
+        f"a reconciliation. {file.title}: {len(file.records)} records, "
+        f"{len(file.explanations)} explanations, {len(file.candidates)} candidates."
+    )
+    return f"{told}\n  without data: {', '.join(silent)}" if silent else told
 
 
 def conduct_checked(profile: Conduct) -> str:

@@ -133,7 +133,8 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     sizes = [run for run in runs if run.document["command"] == "size"]
     fits = [run for run in runs if run.document["command"] == "calibrate"]
     all_runs = runs
-    own = ("size", "calibrate", "followup", "bias", "synthesise")  # each has a section of its own
+    # each has a section of its own
+    own = ("size", "calibrate", "followup", "bias", "synthesise", "reconcile")
     runs = [r for r in runs if r.document["command"] not in own]
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:
