@@ -35,7 +35,7 @@ by_glm <- function(t, link) {
   f <- glm(cbind(x, n - x) ~ a, binomial(link), d, start = start, epsilon = 1e-14, maxit = 200)
   unname(c(coef(f)[2], confint.default(f)[2, ]))
 }
-effects <- apply(tables[rowSums(tables[, c(1, 3)]) < 1e9 & tables[, 1] < tables[, 2], ], 1, function(t)
+effects <- apply(tables[tables[, 1] < tables[, 2], ], 1, function(t)
   list(table = t, "odds ratio" = exp(by_glm(t, "logit")), "risk ratio" = exp(by_glm(t, "log")),
        "risk difference" = by_glm(t, "identity"),
        "hazard ratio" = unname(exp(by_glm(t, "cloglog"))[1])), simplify = FALSE)

@@ -7,7 +7,7 @@ import pytest
 
 from trialsim import load_template
 from trialsim.kernels.likelihood import CHI_SQUARE_1, maximise_from, profile, profile_limits
-from trialsim.studies.calibration import CalibrationRequest, plan_calibration
+from trialsim.studies.fitted.calibration import CalibrationRequest, plan_calibration
 
 REPEATS = 2_000
 FOUR_MCSE = 4 * (0.95 * 0.05 / REPEATS) ** 0.5

@@ -9,7 +9,7 @@ import pytest
 from conftest import needs
 from studies.test_followup import Words, planned
 from trialsim.analyse.longitudinal import models_installed
-from trialsim.studies.delayed_effect import with_gee
+from trialsim.studies.horizons.delayed_effect import with_gee
 
 
 def test_analytic_type_i_error_is_nominal_in_a_large_trial_with_missed_visits():

@@ -17,7 +17,7 @@ from trialsim.kernels.explanations import (
     log_marginal,
 )
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
-from trialsim.studies.reconciliation import Reference, plan_reconciliation
+from trialsim.studies.conflict.reconciliation import Reference, plan_reconciliation
 
 SD = 0.35
 N = 2_000

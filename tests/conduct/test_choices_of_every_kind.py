@@ -21,7 +21,7 @@ from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.flaw_rules import recruiting
 from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan
 
 C = NormalDist().inv_cdf(0.975)

@@ -50,7 +50,7 @@ from trialsim.protocol.endpoints import (
 from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults, Measure
 
 CELLS = {

@@ -41,7 +41,7 @@ from trialsim.protocol.conduct import (
 )
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.streams import Decision, Streams
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults
 
 CELLS = {

@@ -18,7 +18,7 @@ from trialsim.protocol.conduct import Conduct, Extension, PublicationFilter
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.streams import Streams
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import LookResults, Measure
 
 N = 200_000

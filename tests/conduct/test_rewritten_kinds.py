@@ -25,7 +25,7 @@ from trialsim.protocol.conduct import (
 )
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.streams import Streams
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults
 
 MEANS = ("means-primary", "protocol.endpoints.score.analysis=t-test")

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 
 from trialsim import load_template, plan_simulation
 from trialsim.engine.blocks import simulate_block
-from trialsim.report.screen import simulation_screen
+from trialsim.report.screens.screen import simulation_screen
 from trialsim.studies.estimands import estimand_value
 from trialsim.trial import Measure
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from trialsim.kernels.bias_adjustment import adjusted_pool, bias_moments
 from trialsim.kernels.random_effects import Estimator, random_effects
 
+R = json.loads((ROOT / "tests" / "reference" / "bias_adjustment.json").read_text(encoding="utf-8"))
 RANDOM = np.random.default_rng(12)
 LITERATURES = [
     (RANDOM.normal(-0.3, 0.4, k), RANDOM.uniform(0.01, 0.3, k)) for k in (2, 3, 5, 11, 30)
@@ -57,6 +61,21 @@ def test_analytic_a_trial_of_infinite_bias_variance_drops_out(y, v, tau2):
     variance[1] = 1e12  # and it is the limit of ever larger ones
     near = adjusted_pool(y, v, np.zeros(len(y)), variance, shared, tau2=without.tau2)
     assert near.estimate == pytest.approx(without.estimate, abs=1e-9)
+
+
+@pytest.mark.parametrize("case", R["cases"], ids=lambda c: f"{len(c['y'])} trials")
+def test_reference_a_shared_covariance_is_that_of_metafor(case):
+    keys = ("flawed", "mean", "mean_variance", "kappa")
+    flawed, *numbers = (np.array(case[key], dtype=float) for key in keys)
+    moments = bias_moments(flawed.reshape(len(case["y"]), -1).astype(bool), *numbers)
+    y, v = np.array(case["y"]), np.array(case["v"])
+    equal = adjusted_pool(y, v, *moments, tau2=0.0)
+    assert equal.estimate == pytest.approx(case["equal"], abs=1e-9)
+    assert equal.standard_error == pytest.approx(case["equal_se"], abs=1e-9)
+    random = adjusted_pool(y, v, *moments)
+    assert random.tau2 == pytest.approx(case["tau2"], abs=1e-6)
+    assert random.estimate == pytest.approx(case["estimate"], abs=1e-6)
+    assert random.standard_error == pytest.approx(case["se"], abs=1e-6)
 
 
 def test_analytic_no_trial_left_has_no_estimate():

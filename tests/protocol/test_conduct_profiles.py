@@ -8,7 +8,7 @@ from trialsim import ProtocolError, load_template
 from trialsim.protocol.catalogue import conduct_paths
 from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.load import load_conduct, shipped_evidence
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 
 OF_TEMPLATE = {
     "rigorous": "sepsis",
@@ -17,6 +17,7 @@ OF_TEMPLATE = {
     "tests-2025": "sepsis",
     "etass-2013": "sepsis",
     "chien-1998": "chronic-hepatitis-b",
+    "tlcr-2025": "nsclc-adjuvant",
     "chen-2022": "sepsis",  # until there is a template of liver failure
 }
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 
 from conftest import CORPUS
 from trialsim.protocol.load import shipped_evidence
-from trialsim.report.records import evidence_rows
+from trialsim.report.screens.records import evidence_rows
 
 QC = CORPUS / "qc"
 FIELDS = ("value", "lower", "upper", "p", "n", "events")

@@ -6,7 +6,7 @@ import json
 
 from conftest import CORPUS
 from trialsim.protocol.load import shipped_evidence
-from trialsim.report.records import evidence_rows
+from trialsim.report.screens.records import evidence_rows
 
 TWIN = json.loads((CORPUS / "qc" / "sepsis.json").read_text(encoding="utf-8"))["rows"]
 KEYS = ("evidence", "result", "arm", "measure", "value", "lower", "upper", "p", "status")

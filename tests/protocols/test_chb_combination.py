@@ -36,7 +36,7 @@ def test_analytic_the_chance_to_find_it_is_that_of_the_enumerated_test(name):
         r for r in RESULT.rows if (r.measure, r.scenario, r.endpoint) == (measure, name, PRIMARY)
     )
     truth = COMBINATION.truth(SCENARIOS[name])
-    region = rejection_region(ExactTest.CHI_SQUARE, 26, 25, 0.05, 2)
+    region = rejection_region(ExactTest.CHI_SQUARE, 26, 26, 0.05, 2)
     exact = rejection_probability(region, truth.treated_risk, truth.control_risk)
     assert abs(found.value - exact) <= 4 * found.mcse
 

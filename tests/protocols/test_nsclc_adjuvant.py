@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom, chi2, norm
 
 from trialsim.protocol.load import load_conduct, load_template
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure
 

@@ -11,7 +11,7 @@ from trialsim.cli import main
 from trialsim.protocol.evidence import Flaw
 from trialsim.protocol.load import load_template
 from trialsim.protocol.published_trials import recorded_trials
-from trialsim.studies.adjustment import next_trial, plan_adjustment
+from trialsim.studies.conflict.adjustment import next_trial, plan_adjustment
 
 Z95 = 1.959963984540054
 STRATA = ("gu-2025-lower-quality", "gu-2025-higher-quality")
@@ -129,6 +129,8 @@ def test_analytic_a_size_for_the_adjusted_effect_stands_beside_the_naive_one(cap
     words = ["size", "sepsis", "--effect", "adjusted", "--replicates", "500"]
     assert main(words) == 2
     assert "brando-2012, double-blinding-mortality-univariable" in capsys.readouterr().err
+    assert main(["size", "chronic-hepatitis-b", "--effect", "adjusted"]) == 2
+    assert "needs an endpoint called death from any cause" in capsys.readouterr().err
     assert main([*words, "--accept-claim", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     said = next_trial(load_template("sepsis"))

@@ -14,10 +14,10 @@ from trialsim.errors import RequestError
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.load import load_conduct, load_template, shipped_evidence
-from trialsim.studies.bias import plan_bias
-from trialsim.studies.bias_calibration import STRENGTHS, plan_bias_calibration
-from trialsim.studies.bias_targets import filter_target
-from trialsim.studies.dial import Dial
+from trialsim.studies.conduct.bias import plan_bias
+from trialsim.studies.conduct.bias_calibration import STRENGTHS, plan_bias_calibration
+from trialsim.studies.conduct.bias_targets import filter_target
+from trialsim.studies.conduct.dial import Dial
 from trialsim.trial import Measure
 
 TEN_LINES = str(ROOT / "tests" / "protocols" / "valid" / "ten-lines.yaml")

@@ -10,7 +10,7 @@ from conftest import CORPUS
 from trialsim.errors import ProtocolError, RequestError, SimulationError
 from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.load import load_conduct, load_template
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import Measure
 
 SMALL = ("protocol.sample_size={total: 120}",)

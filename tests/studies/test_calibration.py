@@ -18,7 +18,7 @@ from trialsim import load_template
 from trialsim.cli.parser import parse
 from trialsim.errors import RequestError
 from trialsim.kernels.likelihood import coverage_of_interval, log_likelihood
-from trialsim.studies.calibration import (
+from trialsim.studies.fitted.calibration import (
     CalibrationRequest,
     calibration_request,
     plan_calibration,
@@ -288,7 +288,7 @@ def test_property_the_scenario_printed_is_a_scenario(to, more, tmp_path):
     result = plan.result(replicates=50, made_by="trialsim calibrate chronic-hepatitis-b --to x")
     block = yaml.safe_load(result.texts["scenarios"])
     content = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
-    del content["variants"]
+    del content["variants"], content["qc"]
     content["scenarios"] = block["scenarios"]
     content["nature"]["response"] |= block.get("nature", {}).get("response", {})
     path = tmp_path / "pasted.yaml"

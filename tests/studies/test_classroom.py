@@ -12,8 +12,8 @@ from trialsim.kernels.pooling import Tables, mantel_haenszel
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.load import load_conduct
-from trialsim.studies.bias import plan_bias
-from trialsim.studies.classroom import plan_class
+from trialsim.studies.conduct.bias import plan_bias
+from trialsim.studies.literature.classroom import plan_class
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure
 

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import ROOT
 from trialsim.protocol.checks import Verdict
-from trialsim.studies.consistency import (
+from trialsim.studies.evidence_check.consistency import (
     TESTS,
     Estimate,
     Reach,

@@ -14,8 +14,8 @@ from trialsim.analyse.time_to_response import analyse_times, intervals_seen, tim
 from trialsim.engine.blocks import draw_patients
 from trialsim.errors import RequestError
 from trialsim.protocol.horizons import times_from_words
-from trialsim.report.followup_screen import followup_screen
-from trialsim.studies.delayed_effect import analyses_at, short_name, with_analyses
+from trialsim.report.screens.followup_screen import followup_screen
+from trialsim.studies.horizons.delayed_effect import analyses_at, short_name, with_analyses
 from trialsim.trial import Measure
 
 HEPATITIS = "chronic-hepatitis-b"
@@ -156,7 +156,7 @@ def test_property_a_later_start_changes_nothing_at_the_reference_and_much_before
 
 
 def test_analytic_a_risk_read_as_times_keeps_its_risks_whenever_its_effect_starts():
-    from trialsim.studies.delayed_effect import _jobs
+    from trialsim.studies.horizons.delayed_effect import _jobs
 
     plan = planned("sepsis", Words("28 d,90 d", "entry"), scenarios=["or-082"])
     (lag,) = times_from_words("3 d", "entry", plan.resolved.template.protocol)
@@ -178,7 +178,7 @@ def test_regression_a_start_after_the_reference_is_refused():
 
 
 def test_property_other_horizons_do_not_change_what_a_late_start_does_to_one():
-    from trialsim.studies.delayed_effect import _jobs
+    from trialsim.studies.horizons.delayed_effect import _jobs
 
     found = []
     for at in ("90 d", "28 d,60 d,90 d"):

@@ -13,7 +13,7 @@ from trialsim.cli import main
 from trialsim.protocol.catalogue import evidence_paths
 from trialsim.protocol.checks import Verdict
 from trialsim.protocol.load import evidence_with, shipped_evidence
-from trialsim.studies.consistency import p_of_interval
+from trialsim.studies.evidence_check.consistency import p_of_interval
 from trialsim.studies.evidence_check.records import check_evidence, check_record
 
 CONSISTENT, ROUNDING = Verdict.CONSISTENT, Verdict.ROUNDING

@@ -18,7 +18,7 @@ from trialsim.figures.flawed_patients import (
 from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.load import load_conduct, load_template
 from trialsim.report.run_reader import _harmless
-from trialsim.studies.bias import plan_bias
+from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import Measure
 
 SMALL = "protocol.sample_size={total: 120}"

@@ -21,8 +21,8 @@ from trialsim.protocol.conduct import (
     UndeclaredLooks,
 )
 from trialsim.protocol.load import load_template
-from trialsim.report.flawed_trial import before_and_after, tables_of_trial, touched_patients
-from trialsim.studies.bias import PlannedBias, plan_bias
+from trialsim.report.parts.flawed_trial import before_and_after, tables_of_trial, touched_patients
+from trialsim.studies.conduct.bias import PlannedBias, plan_bias
 from trialsim.trial import Measure
 
 SEED, CHECKED = 3, (1, 5, 40)

@@ -25,9 +25,9 @@ from trialsim.protocol.conduct import (
     PublicationFilter,
 )
 from trialsim.protocol.load import load_conduct, load_template
-from trialsim.report.flawed_patients import table_per_1000
-from trialsim.studies.bias import PlannedBias, plan_bias
-from trialsim.studies.flawed_patients import look_into
+from trialsim.report.parts.flawed_patients import table_per_1000
+from trialsim.studies.conduct.bias import PlannedBias, plan_bias
+from trialsim.studies.conduct.flawed_patients import look_into
 from trialsim.trial import Measure, Row
 
 SMALL = "protocol.sample_size={total: 120}"

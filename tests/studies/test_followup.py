@@ -13,7 +13,7 @@ from scipy.stats import binom
 from trialsim import load_template
 from trialsim.engine.blocks import draw_patients
 from trialsim.errors import RequestError
-from trialsim.studies.followup import Choice, followup_request, plan_followup
+from trialsim.studies.horizons.followup import Choice, followup_request, plan_followup
 from trialsim.trial import Measure
 
 FIXED = [

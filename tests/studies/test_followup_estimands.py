@@ -8,9 +8,9 @@ from test_followup import Words, planned
 from trialsim import load_template, plan_simulation
 from trialsim.errors import RequestError
 from trialsim.protocol.missing import MissingReadOut
-from trialsim.report.followup_screen import followup_screen
-from trialsim.studies.delayed_effect import with_analyses
-from trialsim.studies.missing_read_outs import with_missing_read_outs
+from trialsim.report.screens.followup_screen import followup_screen
+from trialsim.studies.horizons.delayed_effect import with_analyses
+from trialsim.studies.horizons.missing_read_outs import with_missing_read_outs
 from trialsim.trial import Measure
 
 HEPATITIS, VARIANT = "chronic-hepatitis-b", "estimands"

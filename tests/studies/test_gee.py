@@ -16,7 +16,7 @@ from trialsim.analyse.longitudinal import fit_gee, models_installed
 from trialsim.analyse.response import analyse, responding
 from trialsim.engine.blocks import draw_patients
 from trialsim.protocol.endpoints import EstimatingEquations
-from trialsim.studies.delayed_effect import with_gee
+from trialsim.studies.horizons.delayed_effect import with_gee
 
 HEPATITIS = "chronic-hepatitis-b"
 REFERENCE = json.loads((ROOT / "tests" / "reference" / "gee.json").read_text())["trials"]

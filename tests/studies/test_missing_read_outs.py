@@ -15,9 +15,9 @@ from trialsim.errors import RequestError
 from trialsim.generate.response import ResponseBatch
 from trialsim.protocol.endpoints import Counted
 from trialsim.protocol.missing import MissingReadOut, missing_from_words
-from trialsim.report.followup_screen import followup_screen
+from trialsim.report.screens.followup_screen import followup_screen
 from trialsim.streams import Streams
-from trialsim.studies.missing_read_outs import risks_without_loss, with_missing_read_outs
+from trialsim.studies.horizons.missing_read_outs import risks_without_loss, with_missing_read_outs
 from trialsim.trial import Measure
 
 HEPATITIS = "chronic-hepatitis-b"

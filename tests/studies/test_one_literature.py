@@ -9,8 +9,8 @@ from trialsim.figures.one_literature import literature_figures
 from trialsim.kernels.pooling import mantel_haenszel
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.load import load_literature
-from trialsim.studies.one_literature import one_literature
-from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
+from trialsim.studies.literature.one_literature import one_literature
+from trialsim.studies.literature.synthesis import odds_ratios_from_words, plan_synthesis
 
 SEPSIS = load_template("sepsis")
 GU = load_literature("gu-2025-sepsis", SEPSIS.evidence)

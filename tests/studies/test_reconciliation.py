@@ -13,13 +13,13 @@ from conftest import ROOT
 from trialsim.errors import ProtocolError, RequestError
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
-from trialsim.studies.reconciliation import (
+from trialsim.studies.conflict.reconciliation import (
     CLEAR,
     Reference,
     Which,
     plan_reconciliation,
 )
-from trialsim.studies.reconciliation_result import reconciliation_result
+from trialsim.studies.conflict.reconciliation_result import reconciliation_result
 
 SEPSIS = reconciliation_paths()["sepsis"]
 

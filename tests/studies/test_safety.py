@@ -15,7 +15,7 @@ from trialsim.protocol.safety import (
     safety_of,
     upper_limit_if_none,
 )
-from trialsim.report.safety import safety_lines
+from trialsim.report.parts.safety import safety_lines
 from trialsim.studies.safety import safety_rows
 from trialsim.studies.simulation import plan_simulation
 

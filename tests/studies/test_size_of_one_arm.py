@@ -14,7 +14,7 @@ from conftest import CORPUS, ROOT
 from trialsim import DesignError, RequestError, load_template
 from trialsim.cli.parser import parse
 from trialsim.protocol.endpoints import Better
-from trialsim.report.size_screen import size_screen
+from trialsim.report.screens.size_screen import size_screen
 from trialsim.sizing.single_arm import SimonCriterion
 from trialsim.studies.size.of_one_arm import OneArm, OneArmSize
 from trialsim.studies.size.planned import plan_size

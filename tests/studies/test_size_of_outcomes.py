@@ -15,7 +15,7 @@ from scipy import stats
 from conftest import CORPUS, ROOT
 from trialsim import DesignError, RequestError, load_template
 from trialsim.cli.parser import parse
-from trialsim.report.size_screen import size_screen
+from trialsim.report.screens.size_screen import size_screen
 from trialsim.sizing.fixed import OppositeTail
 from trialsim.sizing.means import PooledDeviation, means_power
 from trialsim.studies.size.planned import plan_size

@@ -11,7 +11,7 @@ from conftest import CORPUS
 from trialsim import RequestError, load_template
 from trialsim.cli.parser import parse
 from trialsim.protocol.design import Trigger
-from trialsim.report.size_screen import size_screen
+from trialsim.report.screens.size_screen import size_screen
 from trialsim.studies.size.planned import plan_size
 from trialsim.studies.size.request import size_request
 from trialsim.studies.size.searched import SearchedSize

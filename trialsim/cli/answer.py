@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.report.document import Document
     from trialsim.report.run_directory import RunDirectory
+    from trialsim.trial import StudyResult
 
 Found = TypeVar("Found")
+Progress = Callable[[float, float], None]
 Figures = dict[str, tuple["Figure", str]]  # by name, each with its alternative text
 
 SECONDS_WORTH_WORKERS = 3.0
@@ -80,7 +82,7 @@ def flaws_of(
     from trialsim.errors import Problem, RequestError
     from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.load import load_conduct
-    from trialsim.studies.bias import flaw_from_words
+    from trialsim.studies.conduct.bias import flaw_from_words
 
     only = flaw_from_words(options.only) if options.only else None
     if options.strength is not None:
@@ -146,6 +148,28 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Planned(Protocol):
+    """A study that is decided and can be simulated."""
+
+    def result(
+        self, *, replicates: int, seed: int, workers: int, on_progress: Progress | None
+    ) -> StudyResult:
+        """Simulate it."""
+
+
+def simulated(planned: Planned, jobs: Sequence[Job], options: argparse.Namespace) -> StudyResult:
+    """Simulate a study as asked, showing how far it is."""
+    workers = workers_for(jobs, options)
+    return with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    )
 
 
 def hand_over(

@@ -16,6 +16,7 @@ from trialsim.cli.answer import (
     load,
     run_folder,
     say,
+    simulated,
     with_progress,
     workers_for,
 )
@@ -41,7 +42,7 @@ def size(options: argparse.Namespace) -> None:
 def _sized(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request, kernel_for
     from trialsim.report.run_directory import RunDirectory
-    from trialsim.report.size_screen import size_screen
+    from trialsim.report.screens.size_screen import size_screen
     from trialsim.studies.simulation import plan_simulation
     from trialsim.studies.size.beside_naive import without_adjustment
     from trialsim.studies.size.planned import PlannedSize, plan_size
@@ -113,10 +114,10 @@ def followup(options: argparse.Namespace) -> None:
     from trialsim.figures.swimmer import swimmer_figure, with_swimmers
     from trialsim.protocol.horizons import times_from_words
     from trialsim.protocol.missing import missing_from_words
-    from trialsim.report.followup_screen import followup_screen
-    from trialsim.studies.delayed_effect import with_analyses, with_gee
-    from trialsim.studies.followup import followup_request, plan_followup
-    from trialsim.studies.missing_read_outs import check_missing, with_missing_read_outs
+    from trialsim.report.screens.followup_screen import followup_screen
+    from trialsim.studies.horizons.delayed_effect import with_analyses, with_gee
+    from trialsim.studies.horizons.followup import followup_request, plan_followup
+    from trialsim.studies.horizons.missing_read_outs import check_missing, with_missing_read_outs
 
     started = time.monotonic()
     check_request(options.replicates, options.seed, options.workers or 1)
@@ -131,15 +132,7 @@ def followup(options: argparse.Namespace) -> None:
     if handlings:
         check_missing(planned)
     folder = run_folder(resolved, options)
-    workers = workers_for(planned.jobs, options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, planned.jobs, options)
     if options.analyses:
         result = with_progress(
             lambda on_progress: with_analyses(
@@ -168,7 +161,7 @@ def followup(options: argparse.Namespace) -> None:
                 result,
                 handlings,
                 seed=options.seed,
-                workers=workers,
+                workers=workers_for(planned.jobs, options),
                 on_progress=on_progress,
             )
         )
@@ -195,8 +188,8 @@ def followup(options: argparse.Namespace) -> None:
 def _regimens(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.regimens import regimens_figure
-    from trialsim.report.regimens_screen import regimens_screen
-    from trialsim.studies.regimens import plan_regimens
+    from trialsim.report.screens.regimens_screen import regimens_screen
+    from trialsim.studies.horizons.regimens import plan_regimens
 
     started = time.monotonic()
     check_request(options.replicates, options.seed, options.workers or 1)
@@ -211,15 +204,7 @@ def _regimens(options: argparse.Namespace) -> None:
         resolved, options.regimens, options.scenarios, at=options.at, clock=options.clock
     )
     folder = run_folder(resolved, options)
-    workers = workers_for(planned.jobs, options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, planned.jobs, options)
     given = {name: getattr(options, name) for name in ("regimens", "at", "clock", "replicates")}
     arguments = arguments_of(options, scenario=options.scenarios, **given)
     document = Document.of_study(resolved, result, arguments, options.seed, command="followup")
@@ -235,8 +220,8 @@ def calibrate(options: argparse.Namespace) -> None:
     """Fit a scenario's courses to published results."""
     from trialsim.engine.run import check_request
     from trialsim.figures.calibration import calibration_figure
-    from trialsim.report.calibration_screen import calibration_screen
-    from trialsim.studies.calibration import calibration_request, plan_calibration
+    from trialsim.report.screens.calibration_screen import calibration_screen
+    from trialsim.studies.fitted.calibration import calibration_request, plan_calibration
 
     started = time.monotonic()
     check_request(options.replicates, options.seed)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def replay(options: argparse.Namespace) -> None:
     """Show one trial of a run: an abstract, and its patients."""
-    from trialsim.report.patients import (
+    from trialsim.report.parts.patients import (
         abstract,
         first_patients,
         patients_table,
@@ -62,15 +62,15 @@ def replay(options: argparse.Namespace) -> None:
 
 def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     """Show a trial before and after its flaws; False where it is one without flaws."""
-    from trialsim.report.flawed_trial import (
+    from trialsim.report.parts.flawed_trial import (
         before_and_after,
         planned_of_run,
         tables_of_trial,
         touched_patients,
     )
-    from trialsim.report.patients import patients_table, write_patients
+    from trialsim.report.parts.patients import patients_table, write_patients
     from trialsim.report.text import wrapped
-    from trialsim.studies.bias import flaw_from_words, plan_bias
+    from trialsim.studies.conduct.bias import flaw_from_words, plan_bias
 
     asked = bool(options.conduct or options.only or options.strength is not None)
     only = flaw_from_words(options.only) if options.only else None

@@ -20,8 +20,8 @@ from trialsim.cli.answer import (
     print_out,
     run_folder,
     say,
+    simulated,
     with_progress,
-    workers_for,
 )
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, RequestError
@@ -30,7 +30,7 @@ from trialsim.report.document import Document
 if TYPE_CHECKING:
     from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.resolved import ResolvedTemplate
-    from trialsim.studies.literature_trials import OneLiterature
+    from trialsim.studies.literature.literature_trials import OneLiterature
 
 
 def bias(options: argparse.Namespace) -> None:
@@ -39,10 +39,10 @@ def bias(options: argparse.Namespace) -> None:
     from trialsim.figures.bias import bias_figure
     from trialsim.figures.flawed_patients import flawed_figures
     from trialsim.protocol.load import load_conduct
-    from trialsim.report.bias_screen import bias_screen
-    from trialsim.report.flawed_section import ONE_TRIAL
-    from trialsim.report.flawed_trial import before_and_after
-    from trialsim.studies.bias import (
+    from trialsim.report.parts.flawed_trial import before_and_after
+    from trialsim.report.screens.bias_screen import bias_screen
+    from trialsim.report.sections.flawed_section import ONE_TRIAL
+    from trialsim.studies.conduct.bias import (
         flaw_from_words,
         plan_bias,
         strengths_from_words,
@@ -70,15 +70,7 @@ def bias(options: argparse.Namespace) -> None:
         profile = what_can_act(resolved, profile)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = run_folder(resolved, options)
-    workers = workers_for([planned.job], options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, [planned.job], options)
     given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
@@ -102,9 +94,9 @@ def _bias_calibration(
 ) -> None:
     from trialsim.figures.bias_calibration import bias_calibration_figure
     from trialsim.protocol.load import load_conduct
-    from trialsim.report.bias_calibration_screen import bias_calibration_screen
-    from trialsim.studies.bias import what_can_act
-    from trialsim.studies.bias_calibration import plan_bias_calibration
+    from trialsim.report.screens.bias_calibration_screen import bias_calibration_screen
+    from trialsim.studies.conduct.bias import what_can_act
+    from trialsim.studies.conduct.bias_calibration import plan_bias_calibration
 
     started = time.monotonic()
     if not options.calibrate:
@@ -122,15 +114,7 @@ def _bias_calibration(
     )
     folder = run_folder(resolved, options)
     jobs = [dial.job for dial in planned.dials]
-    workers = workers_for(jobs, options)
-    result = with_progress(
-        lambda on_progress: planned.result(
-            replicates=options.replicates,
-            seed=options.seed,
-            workers=workers,
-            on_progress=on_progress,
-        )
-    )
+    result = simulated(planned, jobs, options)
     given = {
         name: getattr(options, name) for name in ("calibrate", "only", "outcomes", "replicates")
     }
@@ -152,19 +136,19 @@ def synthesise(options: argparse.Namespace) -> None:
     from trialsim.figures.synthesis import synthesis_figure
     from trialsim.protocol.load import literature_of, load_literature
     from trialsim.report.literature_table import check_place
-    from trialsim.report.synthesis_screen import synthesis_screen
-    from trialsim.studies.literature_trials import simulated_literatures
-    from trialsim.studies.one_literature import ONE_LITERATURE, one_literature
-    from trialsim.studies.synthesis import odds_ratios_from_words, plan_synthesis
+    from trialsim.report.screens.synthesis_screen import synthesis_screen
+    from trialsim.studies.literature.literature_trials import simulated_literatures
+    from trialsim.studies.literature.one_literature import ONE_LITERATURE, one_literature
+    from trialsim.studies.literature.synthesis import odds_ratios_from_words, plan_synthesis
 
     if options.students is not None:
         _class_synthesis(options)
         return
     _refuse_without_class(options)
-    options.replicates = 4_000 if options.replicates is None else options.replicates
     if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
         _published_synthesis(options)
         return
+    options.replicates = 4_000 if options.replicates is None else options.replicates
     started = time.monotonic()
     check_request(options.replicates, options.seed)
     if options.export:
@@ -205,10 +189,10 @@ def _class_synthesis(options: argparse.Namespace) -> None:
     """Pool the trials that the students of a class replay."""
     from trialsim.engine.run import check_request
     from trialsim.figures.classroom import class_figure
-    from trialsim.report.class_screen import class_screen
     from trialsim.report.literature_table import check_place
-    from trialsim.studies.classroom import plan_class
-    from trialsim.studies.literature_trials import class_literatures
+    from trialsim.report.screens.class_screen import class_screen
+    from trialsim.studies.literature.classroom import plan_class
+    from trialsim.studies.literature.literature_trials import class_literatures
 
     started = time.monotonic()
     check_request(1, options.seed)
@@ -244,7 +228,7 @@ def _exported(literatures: Iterable[OneLiterature], options: argparse.Namespace)
     """Write literatures as --export asks; return how R pools the first, and where it is cut."""
     from trialsim.report.literature_table import how_to_pool_one_in_r, write_literatures
     from trialsim.report.text import wrapped
-    from trialsim.studies.literature_trials import MOST_EXPORTED
+    from trialsim.studies.literature.literature_trials import MOST_EXPORTED
 
     written = write_literatures(literatures, options.export)
     say(f"wrote {written.path}: {written.n:,} literatures")
@@ -289,7 +273,12 @@ def _refuse_without_class(options: argparse.Namespace) -> None:
 
 def _refuse_beside_class(options: argparse.Namespace) -> None:
     problems = [
-        Problem("cannot stand beside --class", f"{why}: leave it out.", f"--{name}", str(value))
+        Problem(
+            "cannot stand beside --class",
+            f"{why}: leave it out.",
+            f"--{name}",
+            "" if value is True else str(value),
+        )
         for name, value, why in (
             ("literature", options.literature, "A class has trials of its own"),
             ("observed", options.observed or None, "A class has trials of its own"),
@@ -309,10 +298,10 @@ def _published_synthesis(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.published_synthesis import funnel_figure, pooled_forest_figure
     from trialsim.protocol.published_trials import read_trials, recorded_trials, split_from_word
-    from trialsim.report.published_synthesis_screen import published_synthesis_screen
     from trialsim.report.published_table import how_to_pool_in_r, write_published_table
-    from trialsim.studies.published_models import with_models
-    from trialsim.studies.published_synthesis import PublishedSynthesis
+    from trialsim.report.screens.published_synthesis_screen import published_synthesis_screen
+    from trialsim.studies.literature.published_models import with_models
+    from trialsim.studies.literature.published_synthesis import PublishedSynthesis
 
     check_request(1, options.seed)
     _refuse_beside_published(options)
@@ -343,9 +332,10 @@ def _published_synthesis(options: argparse.Namespace) -> None:
 def _refuse_beside_published(options: argparse.Namespace) -> None:
     """Refuse what is about simulated literatures, and two sources at once."""
     problems = []
-    if options.true_or:
-        rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
-        problems.append(Problem(rule, remedy, "--true-or", str(options.true_or)))
+    for name, value in (("--true-or", options.true_or), ("--replicates", options.replicates)):
+        if value is not None:
+            rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
+            problems.append(Problem(rule, remedy, name, str(value)))
     if options.literature and (options.observed or options.records):
         rule = "names another source beside published records"
         remedy = "Keep --literature, or --observed and --record."
@@ -359,9 +349,9 @@ def reconcile(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.reconciliation import reconciliation_figure
     from trialsim.protocol.load import conflicts_of, load_reconciliation
-    from trialsim.report.reconciliation_screen import reconciliation_screen
-    from trialsim.studies.reconciliation import plan_reconciliation
-    from trialsim.studies.reconciliation_result import reconciliation_result
+    from trialsim.report.screens.reconciliation_screen import reconciliation_screen
+    from trialsim.studies.conflict.reconciliation import plan_reconciliation
+    from trialsim.studies.conflict.reconciliation_result import reconciliation_result
 
     started = time.monotonic()
     check_request(1, options.seed)

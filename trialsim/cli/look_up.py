@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +43,8 @@ All commands: {name} --help""")
 
 def list_templates(options: argparse.Namespace) -> None:
     """Print the shipped protocols."""
-    from trialsim.report.catalogue import catalogue_lines, catalogue_rows
-    from trialsim.report.literature_words import literature_rows, literatures_listed
+    from trialsim.report.parts.literature_words import literature_rows, literatures_listed
+    from trialsim.report.screens.catalogue import catalogue_lines, catalogue_rows
 
     rows = catalogue_rows()
     if options.json:
@@ -67,7 +67,7 @@ def show(options: argparse.Namespace) -> None:
         )
         print(document.to_json())
         return
-    from trialsim.report.protocol_screen import template_lines
+    from trialsim.report.screens.protocol_screen import template_lines
 
     print(template_lines(resolved, program_name()))
     print(f"\nrun it: {program_name()} simulate {shlex.quote(options.template)}")
@@ -77,7 +77,7 @@ def _show_literature(options: argparse.Namespace) -> bool:
     """Print a literature, trial by trial; False where the name is not one."""
     from trialsim.protocol.file_kinds import FileKind, kind_of_file
     from trialsim.protocol.load import evidence_with, load_literature
-    from trialsim.report.literature_words import literature_screen, literature_trial_rows
+    from trialsim.report.parts.literature_words import literature_screen, literature_trial_rows
 
     if kind_of_file(options.template) is not FileKind.LITERATURE:
         return False
@@ -158,10 +158,12 @@ def check(options: argparse.Namespace) -> int:
         template, protocol = resolved.template, resolved.template.protocol
         rows.append({"file": name, "verdict": "right", "protocol_sha256": resolved.sha256})
         if not options.json:
+            treated = [arm for arm in protocol.arms if arm.role != "historical"]
             print(
-                f"{name}: right. {template.title}: {len(protocol.arms)} arms, "
-                f"{protocol.n_total:,} patients, {len(template.scenarios)} scenarios, "
-                f"{len(template.variants)} variants, {len(template.observed)} published results."
+                f"{name}: right. {template.title}: {_counted(treated, 'arm')}, "
+                f"{protocol.n_total:,} patients, {_counted(template.scenarios, 'scenario')}, "
+                f"{_counted(template.variants, 'variant')}, "
+                f"{_counted(template.observed, 'published result')}."
             )
             assumed = _assumed(resolved)
             if assumed:
@@ -171,6 +173,10 @@ def check(options: argparse.Namespace) -> int:
     if options.json:
         print(Document("check", {}, rows=tuple(rows)).to_json())
     return 0
+
+
+def _counted(things: Sized, what: str) -> str:
+    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"
 
 
 def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
@@ -183,7 +189,7 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
         load_reconciliation,
     )
     from trialsim.protocol.published_trials import read_studies
-    from trialsim.report.literature_words import (
+    from trialsim.report.parts.literature_words import (
         conduct_checked,
         literature_checked,
         reconciliation_checked,
@@ -201,10 +207,18 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
 
 
 def _assumed(resolved: ResolvedTemplate) -> list[str]:
+    from trialsim.protocol.outcomes import FurtherRisk
+
     template = resolved.template
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
-    found += [f"control arm of {name}" for name in template.nature.outcomes]
+    found += [f"control arm of {template.protocol.primary.id}"] if template.nature.survival else []
+    found += [name for name in ("enrolment", "dropout") if getattr(template.nature, name)]
+    found += [
+        f"control arm of {name}"
+        for name, own in template.nature.outcomes.items()
+        if not (isinstance(own, FurtherRisk) and own.risk.source)
+    ]
     found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
     found += [
         f"historical {name} {value.number}"
@@ -239,7 +253,7 @@ def evidence(options: argparse.Namespace) -> None:
     """Print the catalogue of published results, or one record of it."""
     from trialsim.protocol.cautions import caution_of, cautions_about
     from trialsim.protocol.load import evidence_with
-    from trialsim.report.records import evidence_rows, record_lines
+    from trialsim.report.screens.records import evidence_rows, record_lines
     from trialsim.report.text import caution_lines, table
 
     if options.action == "check":
@@ -290,7 +304,7 @@ def _check_evidence(options: argparse.Namespace) -> None:
     """Print whether numbers of the catalogue, of one record or of a file can be right together."""
     from trialsim.protocol.catalogue import evidence_paths
     from trialsim.protocol.load import evidence_with, record_ids
-    from trialsim.report.evidence_check_screen import checked_lines, checked_rows
+    from trialsim.report.screens.evidence_check_screen import checked_lines, checked_rows
     from trialsim.studies.evidence_check.records import check_evidence
 
     name: str = options.id or ""
@@ -325,8 +339,8 @@ def _adjust_evidence(options: argparse.Namespace) -> None:
     """Print published effects less the bias that trials like them have."""
     from trialsim.protocol.load import load_template
     from trialsim.protocol.published_trials import read_trials, recorded_trials
-    from trialsim.report.adjustment_screen import adjustment_lines, adjustment_rows
-    from trialsim.studies.adjustment import plan_adjustment
+    from trialsim.report.screens.adjustment_screen import adjustment_lines, adjustment_rows
+    from trialsim.studies.conflict.adjustment import plan_adjustment
 
     if options.id is None:
         remedy = f"For example: {program_name()} evidence adjust sepsis"
@@ -358,7 +372,7 @@ def _record(name: str, found: Evidence) -> EvidenceRecord:
 
 def _filtered(records: list[EvidenceRecord], options: argparse.Namespace) -> list[EvidenceRecord]:
     """Keep the records asked for; a word that fits none is a mistake, not an empty answer."""
-    from trialsim.report.records import evidence_rows
+    from trialsim.report.screens.records import evidence_rows
 
     narrowed = False
     statuses = {r.id: {row["status"] for row in evidence_rows([r])} for r in records}

@@ -35,7 +35,7 @@ _SECONDS_WORTH_ASKING = 3600.0
 
 def simulate(options: argparse.Namespace) -> int:
     """Run a protocol under its scenarios and hold it against published results."""
-    from trialsim.report.screen import simulation_screen
+    from trialsim.report.screens.screen import simulation_screen
 
     return _run_and_show(options, simulation_screen)
 
@@ -50,7 +50,7 @@ def demo(options: argparse.Namespace) -> int:
         "truths and held against published trials: sepsis, then chronic hepatitis B. Under a\n"
         "minute; results stay in this folder.\n"
     )
-    from trialsim.report.screen import demo_screen
+    from trialsim.report.screens.screen import demo_screen
 
     for template in ("sepsis", "chronic-hepatitis-b"):
         words = ["simulate", template, "--replicates", str(options.replicates)]
@@ -224,7 +224,7 @@ def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
     from trialsim.figures.survival import SurvivalPanel, survival_figure
     from trialsim.figures.waterfall import WaterfallStep, waterfall_figure
     from trialsim.protocol.historical import Contribution
-    from trialsim.report.subgroups import subgroup_panels
+    from trialsim.report.parts.subgroups import subgroup_panels
 
     drawn: dict[str, Any] = {}
     panels, scale = subgroup_panels(plan.resolved, result.rows)

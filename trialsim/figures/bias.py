@@ -7,7 +7,7 @@ from math import exp
 from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
-from trialsim.studies.bias import PlannedBias
+from trialsim.studies.conduct.bias import PlannedBias
 from trialsim.trial import Measure, Row, StudyResult
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.evidence import Status
-from trialsim.studies.bias_calibration import AT_RATIO, PlannedBiasCalibration
+from trialsim.studies.conduct.bias_calibration import AT_RATIO, PlannedBiasCalibration
 from trialsim.trial import Measure, Row, StudyResult
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_fig
 from trialsim.kernels.likelihood import CHI_SQUARE_1
 from trialsim.kernels.proportions import wilson_interval
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.studies.calibration import PlannedCalibration
+from trialsim.studies.fitted.calibration import PlannedCalibration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

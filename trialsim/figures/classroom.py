@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trialsim.engine.reported_tables import ReportedTables
 from trialsim.figures.style import GREY, INK, ORANGE, house_style, new_figure, ratio_axis
-from trialsim.studies.classroom import Class, ClassTrials
+from trialsim.studies.literature.classroom import Class, ClassTrials
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

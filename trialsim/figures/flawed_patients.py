@@ -12,7 +12,7 @@ from trialsim.engine.flawed_trials import FlawedTrial
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.design import Protocol
-from trialsim.studies.bias import PlannedBias
+from trialsim.studies.conduct.bias import PlannedBias
 from trialsim.trial import Measure, Row, StudyResult
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.studies.delayed_effect import short_name
-from trialsim.studies.followup import PlannedFollowUp, SeenPoint
+from trialsim.studies.horizons.delayed_effect import short_name
+from trialsim.studies.horizons.followup import PlannedFollowUp, SeenPoint
 from trialsim.trial import Measure, StudyResult
 
 if TYPE_CHECKING:

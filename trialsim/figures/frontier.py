@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, house_style, new_figure
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.studies.followup import PlannedFollowUp
+from trialsim.studies.horizons.followup import PlannedFollowUp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

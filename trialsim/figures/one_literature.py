@@ -13,7 +13,7 @@ from trialsim.kernels.pooling import Tables, effects
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.published_trials import Counts
 from trialsim.protocol.scenario import OddsRatio
-from trialsim.studies.one_literature import OneOfTwo, SimulatedSynthesis
+from trialsim.studies.literature.one_literature import OneOfTwo, SimulatedSynthesis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

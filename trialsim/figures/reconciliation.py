@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trialsim.figures.style import GREY, INK, ORANGE, house_style, new_figure
-from trialsim.studies.reconciliation import CLEAR, Reconciling, Which
+from trialsim.studies.conflict.reconciliation import CLEAR, Reconciling, Which
 from trialsim.trial import Measure, StudyResult
 
 if TYPE_CHECKING:

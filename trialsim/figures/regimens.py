@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.studies.regimens import PlannedRegimens, pool_of
+from trialsim.studies.horizons.regimens import PlannedRegimens, pool_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

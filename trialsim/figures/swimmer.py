@@ -11,7 +11,7 @@ from trialsim.engine.blocks import draw_patients
 from trialsim.figures.style import GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.endpoints import ResponseEndpoint
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.studies.followup import PlannedFollowUp
+from trialsim.studies.horizons.followup import PlannedFollowUp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -366,7 +366,8 @@ def _pool_course(
     """Return a course that follows from doses; `then` is the control's where it is fitted."""
     filling, unit = pool.filled_by(dosing) if dosing else None, pool.reference_dose
     if filling is None:
-        why = f"needs the experimental arm's dose, 'every' and 'for', to count in doses of {unit}"
+        needed = "needs the experimental arm's dose, 'every' and 'for' of one phase"
+        why = f"{needed}, to count in doses of {unit}"
         remedy = f"Write regimen: {{drug: ..., dose: {unit}, every: 3.5 d, for: 26 wk}} there."
         raise ImpossiblePieceError("treated", 0, why, remedy)
     if pool.hazard_per_year_at_most is not None:
@@ -481,7 +482,12 @@ class ResolvedTemplate:
             return "-"
         number, quantity = scenario.effect.number, scenario.effect.quantity
         stated = number.source and self.evidence.stated_as(number.source, quantity, number.value)
-        return stated.status.value if stated else "assumed"
+        found = stated.status.value if stated else "assumed"
+        if isinstance(scenario.effect, TreatedRisk) and not self.template.protocol.is_single_arm:
+            # beside a control risk that is assumed, the difference is
+            control = scenario.control_risk or self.template.nature.control_risk
+            return found if control and control.source else "assumed"
+        return found
 
     def status_of_outcome(self, scenario: Scenario, endpoint: str) -> str:
         """Return how far the effect on an endpoint under ``outcomes:`` can be relied on."""

@@ -127,6 +127,7 @@ class Template(Frozen):
     note: Text | None = None
     setting: Literal["current", "historical"] = "current"
     setting_note: Text | None = None
+    about: Annotated[tuple[Id, ...], Field(max_length=50)] = ()  # records it rests on
     protocol: Protocol
     nature: Nature
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]

@@ -9,16 +9,16 @@ from pathlib import Path
 from trialsim.errors import Problem, RequestError
 from trialsim.figures.forest import ForestLine, forest_figure
 from trialsim.figures.style import fit_png, save, save_svg
-from trialsim.report.bias_calibration_section import bias_calibration_section
-from trialsim.report.bias_section import bias_section
-from trialsim.report.class_section import class_section
-from trialsim.report.content import Drawing, Grid, Section, sections_of
-from trialsim.report.estimand_section import estimand_section
-from trialsim.report.followup_section import followup_section
-from trialsim.report.published_synthesis_section import published_synthesis_section
-from trialsim.report.reconciliation_section import reconciliation_section
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.synthesis_section import synthesis_section
+from trialsim.report.sections.bias_calibration_section import bias_calibration_section
+from trialsim.report.sections.bias_section import bias_section
+from trialsim.report.sections.class_section import class_section
+from trialsim.report.sections.content import Drawing, Grid, Section, sections_of
+from trialsim.report.sections.estimand_section import estimand_section
+from trialsim.report.sections.followup_section import followup_section
+from trialsim.report.sections.published_synthesis_section import published_synthesis_section
+from trialsim.report.sections.reconciliation_section import reconciliation_section
+from trialsim.report.sections.synthesis_section import synthesis_section
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
 

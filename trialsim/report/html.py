@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from trialsim import __version__
-from trialsim.report.content import Drawing, Grid, Notice, Paragraph, Section
+from trialsim.report.sections.content import Drawing, Grid, Notice, Paragraph, Section
 
 __all__ = ["as_html"]
 

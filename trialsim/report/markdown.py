@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trialsim import __version__
-from trialsim.report.content import Block, Drawing, Grid, Notice, Paragraph, Section
+from trialsim.report.sections.content import Block, Drawing, Grid, Notice, Paragraph, Section
 
 __all__ = ["as_markdown"]
 

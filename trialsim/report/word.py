@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trialsim.errors import Problem, RequestError
-from trialsim.report.content import Grid, Notice, Paragraph, Section
+from trialsim.report.sections.content import Grid, Notice, Paragraph, Section
 
 __all__ = ["write_word"]
 

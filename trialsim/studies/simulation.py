@@ -301,6 +301,7 @@ class PlannedSimulation:
         resolved, cited = self.resolved, [r.evidence for r in self.resolved.template.observed]
         explained = {conflict.used for conflict in resolved.evidence.conflicts}
         protocol, weak = resolved.template.protocol, []
+        cited += resolved.template.about
         values = (protocol.control.historical or {}).values()
         cited += [value.number.source for value in values if value.number.source]
         for scenario in self.scenarios:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from trialsim.protocol.checks import Verdict
 from trialsim.protocol.evidence import EffectMeasure, TrialResult
-from trialsim.studies.consistency import (
+from trialsim.studies.evidence_check.consistency import (
     TESTS,
     VERY_LARGE_ODDS_RATIO,
     Reach,

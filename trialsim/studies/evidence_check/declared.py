@@ -20,7 +20,7 @@ from trialsim.protocol.checks import (
     Verdict,
 )
 from trialsim.protocol.evidence import MetaEpidemiology, Pool, Quantity, Trial
-from trialsim.studies.consistency import (
+from trialsim.studies.evidence_check.consistency import (
     Reach,
     Table,
     Written,

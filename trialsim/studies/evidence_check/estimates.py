@@ -7,7 +7,7 @@ from math import log
 
 from trialsim.protocol.checks import Verdict
 from trialsim.protocol.evidence import EffectMeasure, MetaEpidemiology, Status
-from trialsim.studies.consistency import (
+from trialsim.studies.evidence_check.consistency import (
     Reach,
     Table,
     Written,

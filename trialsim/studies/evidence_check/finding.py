@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from trialsim.protocol.checks import Verdict
 from trialsim.protocol.evidence import EvidenceRecord, Read
-from trialsim.studies.consistency import Estimate, Reach, Table
+from trialsim.studies.evidence_check.consistency import Estimate, Reach, Table
 
 __all__ = [
     "FACTOR",

@@ -8,7 +8,7 @@ from math import sqrt
 from trialsim.protocol.checks import Verdict
 from trialsim.protocol.evidence import EffectMeasure, Trial, TrialResult
 from trialsim.protocol.quantities import Clock
-from trialsim.studies.consistency import (
+from trialsim.studies.evidence_check.consistency import (
     HUGE_DIFFERENCE,
     Reach,
     Written,

@@ -7,7 +7,7 @@ from math import log
 
 from trialsim.protocol.checks import PartsOfWhole, Verdict
 from trialsim.protocol.evidence import EffectMeasure, Pool, Status, Trial
-from trialsim.studies.consistency import (
+from trialsim.studies.evidence_check.consistency import (
     Estimate,
     Reach,
     Written,

@@ -17,7 +17,7 @@ from trialsim.protocol.evidence import (
     TrialResult,
 )
 from trialsim.protocol.nodes import ListNode, MapNode, Node, ScalarNode
-from trialsim.studies.consistency import Table, Written
+from trialsim.studies.evidence_check.consistency import Table, Written
 
 __all__ = ["Path", "Printed", "PrintedEffect", "table_of", "worded"]
 

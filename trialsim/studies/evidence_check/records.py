@@ -18,7 +18,7 @@ from trialsim.protocol.evidence import (
     Trial,
     TrialResult,
 )
-from trialsim.studies.consistency import (
+from trialsim.studies.evidence_check.consistency import (
     Reach,
     Table,
     agreement,

@@ -276,7 +276,8 @@ class SizedKind(ABC):
             kept = protocol.allocation.model_copy(update={"ratio": ratio, "block_sizes": None})
             changes["allocation"] = kept
         else:
-            changes["allocation"] = Allocation(ratio=ratio)
+            # exact sizes may have a ratio such as 28:29, which nobody would write down
+            changes["allocation"] = Allocation().model_copy(update={"ratio": ratio})
         last = self.final_look(total)
         if self.question.looks or last:
             changes["looks"] = tuple(self._looks(last or Trigger(information=1), total))

@@ -10,7 +10,7 @@ from trialsim.errors import Problem, RequestError
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.studies.adjustment import NextTrial, next_trial
+from trialsim.studies.conflict.adjustment import NextTrial, next_trial
 from trialsim.studies.size.question import SizeRequest
 
 __all__ = ["ADJUSTED", "accepted_adjustment", "pooled_prior", "prior_in_words", "prior_sources"]
@@ -52,9 +52,20 @@ def accepted_adjustment(resolved: ResolvedTemplate, accept_claim: bool) -> NextT
     Raises
     ------
     RequestError
-        Where an estimate of bias is a weak one that was not accepted.
+        Where an estimate of bias is a weak one that was not accepted, or the endpoint is not
+        death from any cause: biases are published by kind of outcome.
     """
-    said = next_trial(resolved)
+    try:
+        said = next_trial(resolved)
+    except RequestError as error:
+        if all(problem.field != "--outcomes" for problem in error.problems):
+            raise
+        rule = "needs an endpoint called death from any cause: biases are published by outcome"
+        remedy = (
+            "Say the kind to 'trialsim evidence adjust TEMPLATE --outcomes', then give --effect "
+            "in numbers."
+        )
+        raise RequestError(Problem(rule, remedy, ADJUSTED)) from None
     if said.weak and not accept_claim:
         rule = f"rests on {', '.join(said.weak)}"
         raise RequestError(Problem(rule, "Add --accept-claim.", ADJUSTED))

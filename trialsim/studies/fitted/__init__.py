@@ -1,0 +1,1 @@
+"""Courses fitted to published points."""

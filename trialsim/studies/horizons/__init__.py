@@ -1,0 +1,1 @@
+"""The same patients read at several times, or treated in several ways."""

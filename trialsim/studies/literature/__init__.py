@@ -1,0 +1,1 @@
+"""Literatures of trials: simulated, and as published."""
