@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from html.parser import HTMLParser
 
 import pytest
@@ -276,7 +277,7 @@ def test_regression_a_report_says_note_regimen_and_where_the_control_arm_comes_f
 ):
     few = ("--replicates", "100", "--scenario", "no-effect", "--out", "lung")
     assert trialsim("simulate", "nsclc-adjuvant", *few, cwd=tmp_path).returncode == 0
-    asked = ("--out", "x.html", "--markdown", "x.md")
+    asked = ("--out", "x.html", "--markdown", "x.md", "--docx", "x.docx")
     assert trialsim("report", "lung", *asked, cwd=tmp_path).returncode == 0
     text = (tmp_path / "x.md").read_text(encoding="utf-8")
     for said in (
@@ -285,3 +286,6 @@ def test_regression_a_report_says_note_regimen_and_where_the_control_arm_comes_f
         "| pfs | median 14.6 mo (DOCUMENT: document 004 alone",
     ):
         assert said in text, said
+    with zipfile.ZipFile(tmp_path / "x.docx") as archive:
+        short = archive.read("word/document.xml").decode()
+    assert all(name in short for name in ("Regimen", "Patients", "Primary endpoint", "Estimand"))

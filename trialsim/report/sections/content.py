@@ -384,7 +384,6 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
     rows = [("Title", template.title)]
     if template.setting == "historical":
         rows.append(("Setting", f"historical: {template.setting_note or 'not as treated today'}"))
-    rows += [("Note", template.note)] if template.note else []
     if protocol.population:
         rows.append(("Population", protocol.population.condition))
     for arm in protocol.arms:
@@ -392,14 +391,15 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
         rows += [("Regimen", said) for said in regimen_in_words(arm.regimen, template.nature)]
     primary = protocol.primary
     rows += [
-        ("Allocation", _allocation(protocol)),
-        ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
         ("Patients", f"{protocol.n_total:,}"),
         ("Primary endpoint", endpoint_in_words(protocol)),
         ("Estimand", f"{_population(protocol)}; {primary.summary}"),
+        ("Allocation", _allocation(protocol)),
+        ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
     ]
     events = primary.estimand.intercurrent_events.items()
     rows += [("Intercurrent event", f"{event}: {strategy}") for event, strategy in events]
+    rows += [("Note", template.note)] if template.note else []
     yield Grid("The trial in brief", ("", ""), tuple(rows))
 
 
