@@ -82,6 +82,7 @@ class _Commands:
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
+        "explain": "why two published trials disagree: what differs, and what it can carry",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -605,6 +606,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     report.add_argument("--markdown", type=Path, metavar="FILE", help="the same as Markdown")
     report.add_argument("--figures", type=Path, metavar="DIR", help="figures as SVG and PNG")
     report.add_argument("--json", action="store_true", help="say what was written as JSON")
+
+    explain = commands.add("explain")
+    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
+    explain.add_argument(
+        "--template",
+        metavar="TEMPLATE",
+        help="which observes both (default: the shipped one that does)",
+    )
+    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
+    _run(explain)
+    _common(explain, template=False)
 
     evidence = commands.add("evidence")
     actions = "show one record; check: can numbers be right together; adjust: less their bias"
