@@ -249,3 +249,11 @@ def test_property_results_of_other_measures_are_refused(tmp_path, trialsim):
         wanted = "no ratio of one measure" if rc else "Ratio of hazard ratios"
         assert wanted in said
         assert "Traceback" not in said
+
+
+def test_property_a_report_says_why_two_trials_disagree(trialsim, tmp_path):
+    trialsim("explain", *SEPSIS, "--replicates", "1000", cwd=tmp_path)
+    trialsim("report", "last", "--out", "r.html", cwd=tmp_path)
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for words in ("Why two trials disagree", "0.68 (0.40 to 1.15), P = 0.15", NO_DATA):
+        assert words in page

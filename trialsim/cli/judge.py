@@ -342,7 +342,11 @@ def explain(options: argparse.Namespace) -> None:
     """Say what differs between two trials, and what each difference can carry of their gap."""
     from trialsim.engine.run import check_request
     from trialsim.protocol.load import evidence_with, load_template
-    from trialsim.report.screens.explanation_screen import explanation_lines, explanation_rows
+    from trialsim.report.screens.explanation_screen import (
+        explanation_lines,
+        explanation_rows,
+        explanation_texts,
+    )
     from trialsim.studies.explanation import explain as explained
     from trialsim.studies.explanation import unexplained
 
@@ -374,6 +378,7 @@ def explain(options: argparse.Namespace) -> None:
         resolved.sha256 if resolved else None,
         options.seed,
         rows=explanation_rows(answer),
+        texts=explanation_texts(answer),
     )
     shown = explanation_lines(answer, program_name())
     folder = run_folder(resolved, options) if resolved else None

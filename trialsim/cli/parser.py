@@ -646,6 +646,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="to adjust: a flaw a study has, such as etass-2013='allocation concealment'",
     )
     evidence.add_argument("--outcomes", metavar="KIND", help="to adjust: objective or subjective")
+    evidence.add_argument(
+        "--out", type=Path, metavar="DIR", help="to adjust: the folder (default trialsim-runs/...)"
+    )
     _common(evidence, template=False)
 
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:

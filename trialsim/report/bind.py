@@ -10,11 +10,13 @@ from trialsim.errors import Problem, RequestError
 from trialsim.figures.forest import ForestLine, forest_figure
 from trialsim.figures.style import fit_png, save, save_svg
 from trialsim.report.run_reader import FinishedRun
+from trialsim.report.sections.adjustment_section import adjustment_section
 from trialsim.report.sections.bias_calibration_section import bias_calibration_section
 from trialsim.report.sections.bias_section import bias_section
 from trialsim.report.sections.class_section import class_section
 from trialsim.report.sections.content import Drawing, Grid, Section, sections_of
 from trialsim.report.sections.estimand_section import estimand_section
+from trialsim.report.sections.explanation_section import explanation_section
 from trialsim.report.sections.followup_section import followup_section
 from trialsim.report.sections.published_synthesis_section import published_synthesis_section
 from trialsim.report.sections.synthesis_section import synthesis_section
@@ -60,6 +62,10 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
         sections.insert(1, classes)
     if published := published_synthesis_section(runs):
         sections.insert(1, published)
+    if adjusted := adjustment_section(runs):
+        sections.insert(1, adjusted)
+    if explained := explanation_section(runs):
+        sections.insert(1, explained)
     return sections
 
 

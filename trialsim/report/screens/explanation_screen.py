@@ -16,7 +16,7 @@ from trialsim.studies.explanation import (
     Reported,
 )
 
-__all__ = ["explanation_lines", "explanation_rows"]
+__all__ = ["explanation_lines", "explanation_rows", "explanation_texts"]
 
 _Z95 = 1.959963984540054
 _ENDS = "+- is one Monte Carlo standard error."
@@ -157,6 +157,16 @@ def settled_in_words(found: Explanation) -> Iterator[str]:
         )
     if unknown:
         yield f"Not recorded of both, to be read in the papers: {', '.join(unknown)}."
+
+
+def explanation_texts(found: Explanation) -> dict[str, str]:
+    """Return the sentences a report keeps, by subject."""
+    texts = {}
+    if gap := found.gap:
+        both = " ".join(f"{reported_in_words(each, gap)}." for each in (gap.one, gap.other))
+        texts = {"gap": f"{both} {gap_in_words(found, gap)}", "chance": chance_in_words(gap)}
+    settled = enumerate(settled_in_words(found), start=1)
+    return {**texts, **{f"settled-{number}": said for number, said in settled}}
 
 
 def explanation_rows(found: Explanation) -> tuple[dict[str, Any], ...]:

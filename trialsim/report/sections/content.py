@@ -131,8 +131,8 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     sizes = [run for run in runs if run.document["command"] == "size"]
     fits = [run for run in runs if run.document["command"] == "calibrate"]
     all_runs = runs
-    own = ("size", "calibrate", "followup", "bias", "synthesise")  # each has a section of its own
-    runs = [r for r in runs if r.document["command"] not in own]
+    own = ("size", "calibrate", "followup", "bias", "synthesise", "explain", "evidence adjust")
+    runs = [r for r in runs if r.document["command"] not in own]  # each has its own section
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:
         synopsis = Section("synopsis", "Synopsis", tuple(_synopsis(all_runs[0])))
