@@ -289,14 +289,14 @@ def _check_evidence(options: argparse.Namespace) -> None:
     name: str = options.id or ""
     path = Path(name)
     files = [each for each in options.evidence_files if each.resolve() != path.resolve()]
-    found = evidence_with(files)
+    found = evidence_with(files, contradictions=False)
     records = list(found.records.values())
     if any(path.resolve() == shipped.resolve() for shipped in evidence_paths()):
         records = [record for record in records if record.id in record_ids(path)]
     elif name.endswith((".yaml", ".yml")) or "/" in name:
         before = set(found.records)
         files.append(path)
-        found = evidence_with(files)
+        found = evidence_with(files, contradictions=False)
         records = [record for each, record in found.records.items() if each not in before]
     elif name:
         records = [_record(name, found)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -32,6 +32,18 @@ def report_title(runs: Sequence[FinishedRun]) -> str:
     return runs[0].resolved.template.title
 
 
+_BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], ...] = (
+    followup_section,
+    bias_calibration_section,
+    bias_section,
+    synthesis_section,
+    class_section,
+    published_synthesis_section,
+    adjustment_section,
+    explanation_section,
+)  # the last one comes first
+
+
 def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
     """Return the sections of a report on these runs.
 
@@ -50,22 +62,9 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
     if estimands := estimand_section(simulated):
         after = [section.anchor for section in sections].index("characteristics") + 1
         sections.insert(after, estimands)
-    if followup := followup_section(runs):
-        sections.insert(1, followup)
-    if strengths := bias_calibration_section(runs):
-        sections.insert(1, strengths)
-    if bias := bias_section(runs):
-        sections.insert(1, bias)
-    if literatures := synthesis_section(runs):
-        sections.insert(1, literatures)
-    if classes := class_section(runs):
-        sections.insert(1, classes)
-    if published := published_synthesis_section(runs):
-        sections.insert(1, published)
-    if adjusted := adjustment_section(runs):
-        sections.insert(1, adjusted)
-    if explained := explanation_section(runs):
-        sections.insert(1, explained)
+    for section_of in _BEHIND_THE_SYNOPSIS:
+        if section := section_of(runs):
+            sections.insert(1, section)
     return sections
 
 
