@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from trialsim.errors import Problem, RequestError
 from trialsim.figures.forest import ForestLine, forest_figure
@@ -72,23 +73,37 @@ def _forest(run: FinishedRun) -> Drawing | None:
     lines, scale = _forest_lines(run)
     if not lines:
         return None
+    verdicts = [_verdict(run, row["evidence"]) for row in _estimates(run)[0]]
     figure, alt_text = forest_figure(lines, scale)
-    header = ("Record", scale, "95% interval", "Status")
+    header = ("Record", scale, "95% interval", "Status", "Its numbers together")
     rows = tuple(
-        (x.label, f"{x.value:.2f}", f"{x.lower:.2f} to {x.upper:.2f}", x.status) for x in lines
+        (x.label, f"{x.value:.2f}", f"{x.lower:.2f} to {x.upper:.2f}", x.status, verdict)
+        for x, verdict in zip(lines, verdicts, strict=True)
     )
     svg = StringIO()
     save_svg(figure, svg, "forest", alt_text)
     return Drawing("forest", svg.getvalue(), alt_text, Grid("Published effects", header, rows))
 
 
-def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
+def _verdict(run: FinishedRun, name: str) -> str:
+    """Return what a check of a record's numbers found, as far as the record says."""
+    record = run.resolved.evidence.records.get(name)
+    return record.consistency.verdict if record and record.consistency else "not said"
+
+
+def _estimates(run: FinishedRun) -> tuple[list[dict[str, Any]], str]:
+    """Return the published estimates of the first one's scale, and that scale."""
     estimates = [
         row
         for row in run.document["observed"]
         if row["measure"] == "estimate" and row.get("lower") is not None
     ]
     scale = estimates[0]["scale"] if estimates else ""
+    return [row for row in estimates if row["scale"] == scale], scale
+
+
+def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
+    estimates, scale = _estimates(run)
     records = run.resolved.evidence.records
     return [
         ForestLine(
@@ -100,7 +115,6 @@ def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
             row.get("status", ""),
         )
         for row in estimates
-        if row["scale"] == scale
     ], scale
 
 
@@ -117,7 +131,7 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         names = (
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
             *("bias", "imbalance", "onetrial", "pooled", "funnel"),
-            *("gap", "literature", "class"),
+            *("gap", "literature", "class", "adjusted", "tornado"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"
