@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from trialsim.cli import main
 from trialsim.errors import RequestError
-from trialsim.protocol.load import load_template, shipped_evidence
+from trialsim.protocol.load import evidence_with, load_template, shipped_evidence
 from trialsim.studies.explanation import NO_DATA, explain
 
 SEPSIS = ("etass-2013", "tests-2025")
@@ -257,3 +257,56 @@ def test_property_a_report_says_why_two_trials_disagree(trialsim, tmp_path):
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     for words in ("Why two trials disagree", "0.68 (0.40 to 1.15), P = 0.15", NO_DATA):
         assert words in page
+
+
+def test_analytic_a_subgroup_carries_its_distance_from_all_patients(sepsis):
+    z, gap = 1.959963984540054, sepsis.gap.estimate
+    published = ((1.67, 1.04, 2.67), (0.81, 0.61, 1.09))
+    parts = [(log(hr), log(high / low) / (2 * z)) for hr, low, high in published]
+    total = sum(error**-2 for _, error in parts)
+    whole = sum(value * error**-2 for value, error in parts) / total
+    young, old, *_ = carried(sepsis, "patients")
+    for found, (value, error) in zip((young, old), parts, strict=True):
+        assert abs(found.part - (value - whole) / gap) <= 4 * found.part_mcse
+        sd = sqrt(error**2 - 1 / total) / abs(gap)
+        assert found.part_mcse == pytest.approx(sd / sqrt(10_000), rel=0.03)
+
+
+OWN = """schema_version: 1
+evidence:
+  - id: poor-2001
+    kind: trial
+    title: Poor
+    citation: "An example."
+    condition: sepsis
+    design: {randomised: true, allocation_concealment: inadequate, blinding_as_described: double,
+      centres: 1, n_randomised: 80, excluded_after_randomisation: 0, application: add-on}
+    results:
+      - {id: dead, outcome: death from any cause, at: 28 d, experimental: {n: 40, events: 5},
+         control: {n: 40, events: 14}}
+  - id: good-2002
+    kind: trial
+    title: Good
+    citation: "An example."
+    condition: sepsis
+    design: {randomised: true, allocation_concealment: adequate, blinding_as_described: double,
+      centres: 9, n_randomised: 600, excluded_after_randomisation: 0, application: monotherapy}
+    results:
+      - {id: dead, outcome: death from any cause, at: 28 d, experimental: {n: 300, events: 90},
+         control: {n: 300, events: 93}}
+"""
+
+
+def test_analytic_of_conduct_and_setting_the_larger_counts(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    found = explain(("poor-2001", "good-2002"), evidence_with([path]), replicates=10_000, seed=1)
+    (concealment,) = carried(found, "concealment of allocation")
+    single = carried(found, "centres")
+    gap = found.gap.estimate
+    assert abs(concealment.part - log(1.03) / gap) <= 4 * concealment.part_mcse
+    assert [each.source.split(",")[0] for each in single] == ["unverzagt-2013", "dechartres-2011"]
+    assert abs(single[0].part - log(0.64) / gap) <= 4 * single[0].part_mcse
+    assert found.together.part == single[0].part
+    assert found.randomised_add_on is not None
+    assert "poor-2001" in found.randomised_add_on

@@ -21,6 +21,7 @@ from trialsim.kernels.pooling import Tables, mantel_haenszel
 from trialsim.kernels.proportions import Scale, log_odds_ratio
 from trialsim.kernels.trial_gap import Arms, as_far_apart, drawn_log_odds_ratios, treated_risks
 from trialsim.protocol.catalogue import Evidence
+from trialsim.protocol.checks import PartsOfWhole
 from trialsim.protocol.conduct_rules import of_any_cause
 from trialsim.protocol.design import Regimen
 from trialsim.protocol.endpoints import Better
@@ -61,6 +62,14 @@ _Z80 = 0.8416212335729143
 _BLOCK = 4096
 _SAME_LENGTH = 0.02  # 26 weeks are 6 months
 _RATIOS = (EffectMeasure.ODDS_RATIO, EffectMeasure.RISK_RATIO, EffectMeasure.HAZARD_RATIO)
+_BY_SIZE = "dechartres-2013"
+_CLASSES_OF_SIZE = (
+    (50, "under-50"),
+    (100, "from-50-to-99"),
+    (200, "from-100-to-199"),
+    (500, "from-200-to-499"),
+    (1000, "from-500-to-999"),
+)
 _BRANDO, _METABLIND = "brando-2012", "metablind-2020"
 
 # The flaw and the estimates that speak about it, each by its record; {} is the kind of outcome.
@@ -308,11 +317,14 @@ def explain(
     assert isinstance(other, Trial)
     pair = _pair(one, other, evidence, resolved)
     simulated = _Simulated(pair, resolved, replicates, seed) if pair else None
+    if simulated and simulated.gap == 0:
+        rule, remedy = "agree to the last digit: there is no gap", "Name two trials that disagree."
+        raise RequestError(Problem(rule, remedy, "ID1 ID2", f"'{one.id}' and '{other.id}'"))
     gap = simulated.chance() if simulated else None
     kind = _kind_of_outcome(pair, outcomes)
     differences = (
         *_quality(one, other, kind, evidence, simulated),
-        *_population(one, other, pair),
+        *_population(one, other, pair, simulated),
         *_treatment(one, other, pair),
         *_timing(one, other, pair, simulated),
     )
@@ -483,6 +495,15 @@ class _Simulated:
         taken = [f"{prior.assumed} of {prior.flaw}" for prior, _ in biases if prior.assumed]
         return self._carried(source, own[0] - own[1], gaps, "; ".join(taken))
 
+    def by_patients(self, k: int, words: str, mean: float, spread: float) -> Carried:
+        """Return what a subgroup's effect carries, were all patients of one trial of that kind."""
+        other = self.pair[1 - k].record.id
+        source = f"at most, all of {self.pair[k].record.id} as in {other} ({words})"
+        apart = mean + spread * self._normal(source)
+        shifts = [self.common + apart if own == k else self.common for own in (0, 1)]
+        gaps = self._gaps(source, shifts[0], shifts[1])
+        return self._carried(source, apart if k == 0 else -apart, gaps, "")
+
     def by_truths(self, source: str, risks: Sequence[tuple[float, float]]) -> Carried:
         """Return what stated risks (control, treated) of the two trials lead to."""
         logs = [log(p1 / (1 - p1) * (1 - p0) / p0) for p0, p1 in risks]
@@ -652,8 +673,28 @@ def _quality(
             counted += [(priors[0], flawed)] if priors else []
             why = "" if carried else "no published ratio"
         yield Difference("quality", what, first, second, same, carried, why)
+    yield _size(one, other, evidence)
     if len(counted) > 1 and simulated:
         yield _together(_without_overlap(counted), simulated)
+
+
+def _size(one: Trial, other: Trial, evidence: Evidence) -> Difference:
+    """Return how large both are, in classes by which effects are published to differ."""
+    sizes = [trial.design.n_randomised for trial in (one, other)]
+    words = [f"{n:,}" if n else "not recorded" for n in sizes]
+    classes = [_class_of_size(n) for n in sizes if n]
+    same = classes[0] == classes[1] if len(classes) == 2 else None
+    record = evidence.records.get(_BY_SIZE)
+    published = record.estimates if isinstance(record, MetaEpidemiology) else ()
+    open_ended = [e.id for e in published if e.id in classes and (e.ci is None or e.status.is_weak)]
+    why = f"{_BY_SIZE} has no verified ratio with an interval for {', '.join(open_ended)} patients"
+    if not open_ended:
+        why = "small trials differ by their flaws and by which are published, too: not added on top"
+    return Difference("quality", "patients randomised", words[0], words[1], same, why=why)
+
+
+def _class_of_size(n: int) -> str:
+    return next((name for limit, name in _CLASSES_OF_SIZE if n < limit), "1000 or more")
 
 
 def _why_not(
@@ -764,24 +805,55 @@ def _in_words(prior: BiasPrior) -> str:
 
 
 def _population(
-    one: Trial, other: Trial, pair: tuple[Reported, Reported] | None
+    one: Trial,
+    other: Trial,
+    pair: tuple[Reported, Reported] | None,
+    simulated: _Simulated | None,
 ) -> Iterator[Difference]:
     texts = [trial.design.population or "not recorded" for trial in (one, other)]
-    known = "not recorded" not in texts
-    yield Difference(
-        "population",
-        "patients",
-        texts[0],
-        texts[1],
-        texts[0] == texts[1] if known else None,
-        why="no effect by patients is published of both",
-    )
+    same = texts[0] == texts[1] if "not recorded" not in texts else None
+    carried = tuple(_by_subgroups(simulated)) if simulated and same is False else ()
+    why = "neither publishes effects by kind of patient that add up to its result"
+    yield Difference("population", "patients", texts[0], texts[1], same, carried, why)
     if pair and pair[0].counts and pair[1].counts:
         risks = [each.counts[2] / each.counts[3] for each in pair if each.counts]
         words = [f"{100 * risk:.1f}%" for risk in risks]
         why = "an odds ratio need not change with the risk; nothing is published of whether it does"
         same = words[0] == words[1]
         yield Difference("population", "risk of controls", words[0], words[1], same, why=why)
+
+
+def _by_subgroups(simulated: _Simulated) -> Iterator[Carried]:
+    """Yield what subgroups of one trial can carry at most: were the other one's patients all so."""
+    for k, each in enumerate(simulated.pair):
+        checks = [
+            check
+            for check in each.record.checks
+            if isinstance(check, PartsOfWhole) and check.result == each.result.id
+        ]
+        for check in checks:
+            parts = [each.record.result(name) for name in check.parts]
+            stated = [_effect_of_part(part) for part in parts if part]
+            if None in stated or len(stated) < len(check.parts):
+                continue
+            known = [pair for pair in stated if pair]
+            total = sum(error**-2 for _, error in known)
+            whole = sum(value * error**-2 for value, error in known) / total
+            for part, (value, error) in zip(parts, known, strict=True):
+                spread = sqrt(max(error**2 - 1 / total, 0.0))
+                words = f"{part.outcome}{_TAKEN_FOR}" if part else ""
+                yield simulated.by_patients(1 - k, words, value - whole, spread)
+
+
+_TAKEN_FOR = "; its ratio taken as one of odds, assumed"
+
+
+def _effect_of_part(part: TrialResult) -> tuple[float, float] | None:
+    """Return a subgroup's log ratio and its standard error."""
+    found = next((e for e in part.effects if e.measure in _RATIOS and e.ci), None)
+    if found is None or found.ci is None or min(found.ci) <= 0:
+        return None
+    return log(found.value), log(found.ci[1] / found.ci[0]) / (2 * _Z95)
 
 
 def _treatment(

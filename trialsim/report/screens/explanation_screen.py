@@ -36,7 +36,7 @@ def _lines(found: Explanation, program: str) -> Iterator[str]:
     header = ("", found.one.id, found.other.id)
     rows = [(_subject(d), d.one, d.other) for d in found.differing]
     yield table(header, rows, folding=(0, 1, 2))
-    alike = [f"{_subject(d)} ({d.one})" for d in found.differences if d.same]
+    alike = [f"{_subject(d)} ({_both(d)})" for d in found.differences if d.same]
     if alike:
         yield wrapped(f"The same in both: {'; '.join(alike)}.", "  ", "")
     yield "\n2. How much of the gap each can carry"
@@ -232,6 +232,11 @@ def _difference_rows(difference: Difference) -> Iterator[dict[str, Any]]:
         }
         share = {"value": each.as_large, "mcse": each.as_large_mcse}
         yield {"measure": "gap_as_large", **share, **about, **source}
+
+
+def _both(difference: Difference) -> str:
+    told = difference.one, difference.other
+    return told[0] if told[0] == told[1] else " and ".join(told)
 
 
 def _subject(difference: Difference) -> str:
