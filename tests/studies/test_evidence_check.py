@@ -218,7 +218,7 @@ def test_property_a_shipped_file_and_a_filter_name_the_same_records(capsys):
 
 BAD = [
     ("percentages: [20.0, 46.0]", "percentages: [20.0, 146.0]", "between 0 and 100, not 146"),
-    ("ci: [0.11, 0.83]", "ci: [0.41, 0.83]", "must hold the estimate between its two limits"),
+    ("ci: [0.11, 0.83]", "ci: [0.83, 0.11]", "must be from the lower limit to the upper one"),
     ("events: 18", "events: 48", "must be at most n, which is 40"),
     ('    citation: "A trial of one\'s own."\n', "", "citation is required"),
     ("parts: [40, 41]", "parts: [men, women]", "is not a quantity of this record"),
@@ -288,3 +288,22 @@ def test_property_nothing_heavy_is_imported():
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stderr
+
+
+def test_analytic_an_interval_that_excludes_its_estimate_is_a_verdict(capsys, own_file):
+    own_file.write_text(FILE.replace("ci: [0.11, 0.83]", "ci: [0.41, 0.83]"))
+    code, out, _ = run(capsys, "evidence", "check", str(own_file))
+    assert code == 0
+    assert "stated 0.31, which the interval excludes; off by" in " ".join(out.split())
+    rows = json.loads(run(capsys, "evidence", "check", str(own_file), "--json")[1])["rows"]
+    assert rows[0]["verdict"] == "cannot all be right together"
+    [found] = [r for r in rows if r["check"].startswith("interval v estimate on the log")]
+    assert found["verdict"] == "cannot all be right together"
+    assert found["arithmetic"]["centre"] == pytest.approx((0.41 * 0.83) ** 0.5)
+
+
+def test_property_elsewhere_such_an_interval_is_refused(capsys, own_file):
+    own_file.write_text(FILE.replace("ci: [0.11, 0.83]", "ci: [0.41, 0.83]"))
+    code, _, err = run(capsys, "evidence", "--evidence", str(own_file))
+    assert code == 2
+    assert "must hold the estimate between its two limits" in err

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from trialsim.cli.design import calibrate, followup, size
 from trialsim.cli.hand_on import replay, report
-from trialsim.cli.judge import bias, reconcile, synthesise
+from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
 from trialsim.cli.simulate import demo, simulate
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "bias": bias,
     "synthesise": synthesise,
     "reconcile": reconcile,
+    "explain": explain,
     "replay": replay,
     "report": report,
     "demo": demo,

@@ -1,4 +1,4 @@
-"""Commands that judge trials and literatures: `bias`, `synthesise`, `reconcile`."""
+"""Commands that judge trials and literatures: `bias synthesise reconcile explain`."""
 
 from __future__ import annotations
 
@@ -371,3 +371,64 @@ def reconcile(options: argparse.Namespace) -> None:
         return {"weights": reconciliation_figure(planned, result)}
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Say what differs between two trials, and what each difference can carry of their gap."""
+    from trialsim.engine.run import check_request
+    from trialsim.protocol.load import evidence_with, load_template
+    from trialsim.report.screens.explanation_screen import (
+        explanation_lines,
+        explanation_rows,
+        explanation_texts,
+    )
+    from trialsim.studies.conflict.explanation import explain as explained
+    from trialsim.studies.conflict.explanation import unexplained
+
+    started = time.monotonic()
+    check_request(options.replicates, options.seed)
+    one, other = options.ids
+    found = evidence_with(options.evidence_files)
+    if problems := unexplained((one, other), found):
+        raise RequestError(problems)
+    template = options.template or _observing(one, other)
+    resolved = None
+    if template:
+        resolved = load_template(template, evidence_files=options.evidence_files)
+        found = resolved.evidence
+    answer = explained(
+        (one, other),
+        found,
+        resolved,
+        outcomes=options.outcomes,
+        replicates=options.replicates,
+        seed=options.seed,
+    )
+    arguments = {"ids": [one, other], "replicates": options.replicates}
+    arguments |= {"outcomes": options.outcomes} if options.outcomes else {}
+    document = Document(
+        "explain",
+        arguments,
+        resolved.template.id if resolved else None,
+        resolved.sha256 if resolved else None,
+        options.seed,
+        rows=explanation_rows(answer),
+        texts=explanation_texts(answer),
+    )
+    shown = explanation_lines(answer, program_name())
+    folder = run_folder(resolved, options) if resolved else None
+    hand_over(options, document, shown, folder, dict, started)
+
+
+def _observing(one: str, other: str) -> str | None:
+    """Return the shipped protocol that observes both records, the first if several."""
+    from trialsim.protocol.catalogue import template_paths
+    from trialsim.protocol.load import load_template
+
+    for name, path in template_paths().items():
+        text = path.read_text(encoding="utf-8")
+        if one in text and other in text:
+            observed = load_template(name).template.observed
+            if {one, other} <= {each.evidence for each in observed}:
+                return name
+    return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import time
 from collections.abc import Iterator, Sized
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trialsim.cli.answer import arguments_of, load
+from trialsim.cli.answer import Figures, arguments_of, hand_over, load, run_folder
 from trialsim.cli.first_draft import check_draft, drafted
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
@@ -310,14 +311,14 @@ def _check_evidence(options: argparse.Namespace) -> None:
     name: str = options.id or ""
     path = Path(name)
     files = [each for each in options.evidence_files if each.resolve() != path.resolve()]
-    found = evidence_with(files)
+    found = evidence_with(files, contradictions=False)
     records = list(found.records.values())
     if any(path.resolve() == shipped.resolve() for shipped in evidence_paths()):
         records = [record for record in records if record.id in record_ids(path)]
     elif name.endswith((".yaml", ".yml")) or "/" in name:
         before = set(found.records)
         files.append(path)
-        found = evidence_with(files)
+        found = evidence_with(files, contradictions=False)
         records = [record for each, record in found.records.items() if each not in before]
     elif name:
         records = [_record(name, found)]
@@ -337,29 +338,48 @@ def _check_evidence(options: argparse.Namespace) -> None:
 
 def _adjust_evidence(options: argparse.Namespace) -> None:
     """Print published effects less the bias that trials like them have."""
+    from trialsim.figures.adjustment import adjusted_forest_figure, tornado_figure
     from trialsim.protocol.load import load_template
     from trialsim.protocol.published_trials import read_trials, recorded_trials
-    from trialsim.report.screens.adjustment_screen import adjustment_lines, adjustment_rows
+    from trialsim.report.screens.adjustment_screen import (
+        adjustment_lines,
+        adjustment_rows,
+        adjustment_texts,
+    )
     from trialsim.studies.conflict.adjustment import plan_adjustment
 
     if options.id is None:
         remedy = f"For example: {program_name()} evidence adjust sepsis"
         raise RequestError(Problem("needs a template", remedy, field="evidence adjust"))
+    started, options.seed = time.monotonic(), 1  # of the run's folder; nothing is drawn
     resolved = load_template(options.id, evidence_files=options.evidence_files)
     table = options.literature
     trials = read_trials(table, resolved) if table else recorded_trials(resolved, options.records)
     found = plan_adjustment(resolved, trials, options.flaws, options.outcomes)
-    if options.json:
-        arguments = {"record": options.records, "flaw": options.flaws, "outcomes": options.outcomes}
-        if table:
-            arguments["table_sha256"] = sha256(table.read_bytes()).hexdigest()
-        given = {name: value for name, value in arguments.items() if value}
-        template = resolved.template.id
-        rows = adjustment_rows(found)
-        print(Document("evidence adjust", given, template, resolved.sha256, rows=rows).to_json())
-        return
+    arguments: dict[str, Any] = {"record": options.records, "flaw": options.flaws}
+    arguments |= {"outcomes": options.outcomes}
+    if table:
+        arguments["table_sha256"] = sha256(table.read_bytes()).hexdigest()
+    if options.evidence_files:
+        contents = [sha256(path.read_bytes()).hexdigest() for path in options.evidence_files]
+        arguments["evidence_sha256"] = contents
+    document = Document(
+        "evidence adjust",
+        {name: value for name, value in arguments.items() if value},
+        resolved.template.id,
+        resolved.sha256,
+        options.seed,
+        rows=adjustment_rows(found),
+        texts=adjustment_texts(found),
+    )
     title = f"{resolved.template.id.upper()}   {resolved.template.title}"
-    print(adjustment_lines(found, title))
+    folder = run_folder(resolved, options)
+
+    def figures() -> Figures:
+        drawn = {"adjusted": adjusted_forest_figure(found)}
+        return {**drawn, "tornado": tornado_figure(found)} if found.used else drawn
+
+    hand_over(options, document, adjustment_lines(found, title), folder, figures, started)
 
 
 def _record(name: str, found: Evidence) -> EvidenceRecord:

@@ -83,6 +83,7 @@ class _Commands:
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
         "reconcile": "which explanation fits conflicting results, and what would tell more",
+        "explain": "why two published trials disagree: what differs, and what it can carry",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -630,6 +631,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     report.add_argument("--figures", type=Path, metavar="DIR", help="figures as SVG and PNG")
     report.add_argument("--json", action="store_true", help="say what was written as JSON")
 
+    explain = commands.add("explain")
+    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
+    explain.add_argument(
+        "--template",
+        metavar="TEMPLATE",
+        help="which observes both (default: the shipped one that does)",
+    )
+    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
+    _run(explain)
+    _common(explain, template=False)
+
     evidence = commands.add("evidence")
     actions = "show one record; check: can numbers be right together; adjust: less their bias"
     evidence.add_argument("action", nargs="?", choices=("show", "check", "adjust"), help=actions)
@@ -658,6 +670,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="to adjust: a flaw a study has, such as etass-2013='allocation concealment'",
     )
     evidence.add_argument("--outcomes", metavar="KIND", help="to adjust: objective or subjective")
+    evidence.add_argument(
+        "--out", type=Path, metavar="DIR", help="to adjust: the folder (default trialsim-runs/...)"
+    )
     _common(evidence, template=False)
 
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:

@@ -184,12 +184,13 @@ class SignificanceTest(Frozen):
 
 
 class TrialResult(Frozen):
-    """One outcome of a trial at one time."""
+    """One outcome of a trial at one time; `regimen` names what its treated arm got, of several."""
 
     id: Id
     outcome: Text
     unit: Text | None = None
     at: Time | None = None
+    regimen: Id | None = None
     experimental: ArmResult | None = None
     control: ArmResult | None = None
     effects: tuple[EffectEstimate, ...] = ()
@@ -198,13 +199,22 @@ class TrialResult(Frozen):
 
 
 class TrialDesign(Frozen):
-    """How a trial was carried out, as far as its report says."""
+    """How a trial was carried out, as far as its report says.
+
+    `multicentre` where the number of centres is not known; `application` says whether the
+    treatment is given alone or added to another.
+    """
 
     randomised: bool
+    allocation_concealment: Literal["adequate", "inadequate", "unclear"] | None = None
     blinding: tuple[Annotated[Blinded, lenient_words(Blinded)], ...] | None = None
     blinding_as_described: Literal["open", "single", "double"] | None = None
     centres: Annotated[Whole, Field(ge=1)] | None = None
+    multicentre: bool | None = None
     n_randomised: Annotated[Whole, Field(ge=1)] | None = None
+    excluded_after_randomisation: Count | None = None
+    population: Text | None = None
+    application: Literal["monotherapy", "add-on"] | None = None
     recruited: Text | None = None
     status: _StatusField = Status.PUBLISHED
     note: Text | None = None
@@ -213,6 +223,7 @@ class TrialDesign(Frozen):
 class RecordedRegimen(Frozen):
     """A regimen as some source describes it."""
 
+    id: Id | None = None
     regimen: Regimen
     status: _StatusField
     note: Text | None = None
@@ -306,6 +317,15 @@ class Trial(_Record):
     regimens: tuple[RecordedRegimen, ...] = ()
     comparator: Text | None = None
     results: Annotated[tuple[TrialResult, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _regimens_are_there(self) -> Self:
+        known = [each.id for each in self.regimens if each.id]
+        for result in self.results:
+            if result.regimen is not None and result.regimen not in known:
+                rule = f"names a regimen '{result.regimen}' in {result.id} that is not there"
+                raise broken(rule, f"Give one of its regimens that id; known: {known or 'none'}.")
+        return self
 
     def result(self, identifier: str) -> TrialResult | None:
         """Return the result of that id, if there is one."""

@@ -358,12 +358,13 @@ def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(unique.values(), key=lambda p: (p.file, p.line or 0, p.field))[:_MOST]
 
 
-def _read_evidence(path: Path) -> tuple[EvidenceFile, Node]:
+def _read_evidence(path: Path, contradictions: bool) -> tuple[EvidenceFile, Node]:
     root = read_file(path)
     found, errors = _structure(root, EvidenceFile)
     problems = _empty_values(root) + [problem_of(e, root, EvidenceFile) for e in errors]
     if found is not None:
-        problems += _problems(evidence_rules(found.evidence), root)
+        rules = evidence_rules(found.evidence, contradictions=contradictions)
+        problems += _problems(rules, root)
     if found is None or problems:
         raise ProtocolError(_in_order(problems))
     return found, root
@@ -487,9 +488,13 @@ def shipped_evidence() -> Evidence:
     return _gathered(evidence_paths(), Evidence())
 
 
-def evidence_with(paths: Sequence[Path]) -> Evidence:
-    """Return the shipped evidence and that of these files."""
-    return _gathered(paths, shipped_evidence())
+def evidence_with(paths: Sequence[Path], *, contradictions: bool = True) -> Evidence:
+    """Return the shipped evidence and that of these files.
+
+    Without `contradictions` an interval that excludes its estimate is read as it stands, for a
+    check whose answer it is.
+    """
+    return _gathered(paths, shipped_evidence(), contradictions=contradictions)
 
 
 def _cited_by(root: Node) -> Evidence:
@@ -509,10 +514,12 @@ def record_ids(path: Path) -> set[str]:
     return set(_RECORD_ID.findall(records))
 
 
-def _gathered(paths: Iterable[Path], evidence: Evidence) -> Evidence:
+def _gathered(
+    paths: Iterable[Path], evidence: Evidence, *, contradictions: bool = True
+) -> Evidence:
     paths = list(paths)
     shipped = set(paths) <= set(evidence_paths())
-    files = [_read_evidence(path) for path in paths]
+    files = [_read_evidence(path, contradictions) for path in paths]
     for found, root in files:
         taken = [
             Broken(

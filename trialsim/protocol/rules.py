@@ -954,15 +954,17 @@ def conflict_rules(conflicts: Iterable[Conflict], evidence: Evidence) -> Iterato
                     yield Broken(where, f"is not of {side.source}", remedy)
 
 
-def evidence_rules(records: Iterable[EvidenceRecord]) -> Iterator[Broken]:
-    """Find numbers in evidence records that cannot be."""
+def evidence_rules(
+    records: Iterable[EvidenceRecord], *, contradictions: bool = True
+) -> Iterator[Broken]:
+    """Find numbers in evidence records that cannot be; one by one only without `contradictions`."""
     for index, record in enumerate(records):
         here = ("evidence", index)
         effects = getattr(record, "effects", ())
-        yield from _effects(effects, (*here, "effects"))
+        yield from _effects(effects, (*here, "effects"), contradictions)
         for number, result in enumerate(record.results if isinstance(record, Trial) else ()):
             at = (*here, "results", number)
-            yield from _effects(result.effects, (*at, "effects"))
+            yield from _effects(result.effects, (*at, "effects"), contradictions)
             for name in ("experimental", "control"):
                 arm = getattr(result, name)
                 if arm and arm.events is not None and (arm.n is None or arm.events > arm.n):
@@ -991,7 +993,9 @@ _OVER_100 = (
 )
 
 
-def _effects(effects: Iterable[Any], here: tuple[str | int, ...]) -> Iterator[Broken]:
+def _effects(
+    effects: Iterable[Any], here: tuple[str | int, ...], contradictions: bool
+) -> Iterator[Broken]:
     for index, effect in enumerate(effects):
         if "ratio" in effect.measure.value and effect.value <= 0:
             yield Broken(
@@ -1002,7 +1006,10 @@ def _effects(effects: Iterable[Any], here: tuple[str | int, ...]) -> Iterator[Br
         if effect.ci and "ratio" in effect.measure.value and effect.ci[0] < 0:
             rule = "must not go below 0"
             yield Broken((*here, index, "ci"), rule, "Check the record against its source.")
-        elif effect.ci and not effect.ci[0] <= effect.value <= effect.ci[1]:
+        elif effect.ci and effect.ci[0] > effect.ci[1]:
+            rule = "must be from the lower limit to the upper one"
+            yield Broken((*here, index, "ci"), rule, "Swap them.")
+        elif contradictions and effect.ci and not effect.ci[0] <= effect.value <= effect.ci[1]:
             yield Broken(
                 (*here, index, "ci"),
                 "must hold the estimate between its two limits",

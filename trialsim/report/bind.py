@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from trialsim.errors import Problem, RequestError
 from trialsim.figures.forest import ForestLine, forest_figure
 from trialsim.figures.style import fit_png, save, save_svg
 from trialsim.report.run_reader import FinishedRun
+from trialsim.report.sections.adjustment_section import adjustment_section
 from trialsim.report.sections.bias_calibration_section import bias_calibration_section
 from trialsim.report.sections.bias_section import bias_section
 from trialsim.report.sections.class_section import class_section
 from trialsim.report.sections.content import Drawing, Grid, Section, sections_of
 from trialsim.report.sections.estimand_section import estimand_section
+from trialsim.report.sections.explanation_section import explanation_section
 from trialsim.report.sections.followup_section import followup_section
 from trialsim.report.sections.published_synthesis_section import published_synthesis_section
 from trialsim.report.sections.reconciliation_section import reconciliation_section
@@ -29,6 +32,19 @@ _SLIDE_PIXELS = (1920, 1080)
 def report_title(runs: Sequence[FinishedRun]) -> str:
     """Return the title of the protocol."""
     return runs[0].resolved.template.title
+
+
+_BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], ...] = (
+    followup_section,
+    bias_calibration_section,
+    bias_section,
+    synthesis_section,
+    class_section,
+    published_synthesis_section,
+    adjustment_section,
+    reconciliation_section,
+    explanation_section,
+)  # the last one comes first
 
 
 def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
@@ -49,20 +65,9 @@ def bound_sections(runs: Sequence[FinishedRun]) -> list[Section]:
     if estimands := estimand_section(simulated):
         after = [section.anchor for section in sections].index("characteristics") + 1
         sections.insert(after, estimands)
-    if followup := followup_section(runs):
-        sections.insert(1, followup)
-    if strengths := bias_calibration_section(runs):
-        sections.insert(1, strengths)
-    if bias := bias_section(runs):
-        sections.insert(1, bias)
-    if literatures := synthesis_section(runs):
-        sections.insert(1, literatures)
-    if classes := class_section(runs):
-        sections.insert(1, classes)
-    if published := published_synthesis_section(runs):
-        sections.insert(1, published)
-    if reconciled := reconciliation_section(runs):
-        sections.insert(1, reconciled)
+    for section_of in _BEHIND_THE_SYNOPSIS:
+        if section := section_of(runs):
+            sections.insert(1, section)
     return sections
 
 
@@ -70,23 +75,37 @@ def _forest(run: FinishedRun) -> Drawing | None:
     lines, scale = _forest_lines(run)
     if not lines:
         return None
+    verdicts = [_verdict(run, row["evidence"]) for row in _estimates(run)[0]]
     figure, alt_text = forest_figure(lines, scale)
-    header = ("Record", scale, "95% interval", "Status")
+    header = ("Record", scale, "95% interval", "Status", "Its numbers together")
     rows = tuple(
-        (x.label, f"{x.value:.2f}", f"{x.lower:.2f} to {x.upper:.2f}", x.status) for x in lines
+        (x.label, f"{x.value:.2f}", f"{x.lower:.2f} to {x.upper:.2f}", x.status, verdict)
+        for x, verdict in zip(lines, verdicts, strict=True)
     )
     svg = StringIO()
     save_svg(figure, svg, "forest", alt_text)
     return Drawing("forest", svg.getvalue(), alt_text, Grid("Published effects", header, rows))
 
 
-def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
+def _verdict(run: FinishedRun, name: str) -> str:
+    """Return what a check of a record's numbers found, as far as the record says."""
+    record = run.resolved.evidence.records.get(name)
+    return record.consistency.verdict if record and record.consistency else "not said"
+
+
+def _estimates(run: FinishedRun) -> tuple[list[dict[str, Any]], str]:
+    """Return the published estimates of the first one's scale, and that scale."""
     estimates = [
         row
         for row in run.document["observed"]
         if row["measure"] == "estimate" and row.get("lower") is not None
     ]
     scale = estimates[0]["scale"] if estimates else ""
+    return [row for row in estimates if row["scale"] == scale], scale
+
+
+def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
+    estimates, scale = _estimates(run)
     records = run.resolved.evidence.records
     return [
         ForestLine(
@@ -98,7 +117,6 @@ def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
             row.get("status", ""),
         )
         for row in estimates
-        if row["scale"] == scale
     ], scale
 
 
@@ -115,7 +133,7 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         names = (
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
             *("bias", "imbalance", "onetrial", "pooled", "funnel"),
-            *("gap", "literature", "class"),
+            *("gap", "literature", "class", "adjusted", "tornado"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"

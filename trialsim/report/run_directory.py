@@ -141,14 +141,15 @@ class RunDirectory:
         results.mkdir(parents=True, exist_ok=True)
         text = document.to_json() + "\n"
         tails = ("", *(f"-{document.arguments_hash[:n]}" for n in (4, 8, 64)))
-        tail = next(t for t in tails if self._free(results / f"{document.command}{t}.json", text))
-        stem = f"{document.command}{tail}"
+        name = document.command.replace(" ", "-")
+        tail = next(t for t in tails if self._free(results / f"{name}{t}.json", text))
+        stem = f"{name}{tail}"
         written = [
             self._write_new(results / f"{stem}.json", text),
             self._write_new(results / f"{stem}.csv", document.to_csv()),
         ]
-        for name, (figure, alt_text) in figures.items():
-            label = f"{name}{tail}"
+        for drawn_of, (figure, alt_text) in figures.items():
+            label = f"{drawn_of}{tail}"
             drawn = [self.path / "figures" / f"{label}.{kind}" for kind in ("svg", "png")]
             if not all(path.exists() for path in drawn):
                 save(figure, self.path / "figures", label, alt_text)

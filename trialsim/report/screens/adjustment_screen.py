@@ -10,7 +10,7 @@ from trialsim.kernels.bias_adjustment import AdjustedPool
 from trialsim.report.text import table, wrapped
 from trialsim.studies.conflict.adjustment import Adjustment, BiasPrior, FlawedStudy
 
-__all__ = ["adjustment_lines", "adjustment_rows"]
+__all__ = ["adjustment_lines", "adjustment_rows", "adjustment_texts"]
 
 _Z95 = 1.959963984540054
 
@@ -102,6 +102,18 @@ def _ratio(pool: AdjustedPool, error: float | None = None) -> str:
 
 def _next(pool: AdjustedPool) -> str:
     return _ratio(pool, pool.predictive_error)
+
+
+def adjustment_texts(found: Adjustment) -> dict[str, str]:
+    """Return what a report says of the biases and of what was taken."""
+    told = []
+    for prior in found.used:
+        flaw, ratio, kappa, phi, source = _prior_cells(prior)
+        told.append(f"{flaw}: ratio of odds ratios {ratio}, kappa {kappa}, phi {phi} ({source})")
+    counted = "; ".join(told) or "no flaw with a published bias"
+    texts = {"biases": f"{found.trials.name}, {found.outcomes} outcomes. Counted: {counted}."}
+    unsaid = " ".join(" ".join(_unsaid(found)).split())
+    return {**texts, "unsaid": unsaid} if unsaid else texts
 
 
 def adjustment_rows(found: Adjustment) -> tuple[dict[str, Any], ...]:

@@ -26,7 +26,15 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
 from trialsim.studies.literature.published_synthesis import pool_studies
 
-__all__ = ["Adjustment", "BiasPrior", "FlawedStudy", "NextTrial", "next_trial", "plan_adjustment"]
+__all__ = [
+    "Adjustment",
+    "BiasPrior",
+    "FlawedStudy",
+    "NextTrial",
+    "next_trial",
+    "plan_adjustment",
+    "prior_of",
+]
 
 _Z95 = 1.959963984540054
 _PER_OUTCOME = "{outcomes}"
@@ -261,10 +269,16 @@ def _priors(
             found = next((e for e in record.estimates if e.id == wanted and e.ci), None)
             fits = found and found.outcomes in (outcomes, OutcomeType.ALL)
             if found and found.ci and fits and record.condition in ("any", *conditions):
-                error = log(found.ci[1] / found.ci[0]) / (2 * _Z95)
-                variance = error**2 + (found.phi or 0.0) ** 2
-                yield BiasPrior(flaw, name, found, log(found.value), variance, found.kappa or 0.0)
+                yield prior_of(flaw, name, found)
                 break
+
+
+def prior_of(flaw: Flaw, record: str, estimate: BiasEstimate) -> BiasPrior:
+    """Return what an estimate with an interval says of a bias; kappa and phi are 0 if unknown."""
+    assert estimate.ci is not None
+    error = log(estimate.ci[1] / estimate.ci[0]) / (2 * _Z95)
+    variance = error**2 + (estimate.phi or 0.0) ** 2
+    return BiasPrior(flaw, record, estimate, log(estimate.value), variance, estimate.kappa or 0.0)
 
 
 def _said(

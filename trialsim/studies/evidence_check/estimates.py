@@ -113,6 +113,8 @@ def _symmetry(
     verdict = agreement(value, centre)
     said = f"the middle of ({low.value:g} to {high.value:g}) is {within(centre)}; "
     said += f"{word} {value.value:g}"
+    if not low.value <= value.value <= high.value:
+        said += ", which the interval excludes"
     if verdict is Verdict.IMPOSSIBLE and high.value > low.value:
         off = _off_centre(value.value, low.value, high.value, ratio=ratio)
         said += f"; off by {100 * off:.0f}% of half the width"
