@@ -598,6 +598,16 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
     _reconcile(commands.add("reconcile"))
+    explain = commands.add("explain")
+    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
+    explain.add_argument(
+        "--template",
+        metavar="TEMPLATE",
+        help="which observes both (default: the shipped one that does)",
+    )
+    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
+    _run(explain)
+    _common(explain, template=False)
 
     replay = commands.add("replay")
     _common(
@@ -630,17 +640,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     report.add_argument("--markdown", type=Path, metavar="FILE", help="the same as Markdown")
     report.add_argument("--figures", type=Path, metavar="DIR", help="figures as SVG and PNG")
     report.add_argument("--json", action="store_true", help="say what was written as JSON")
-
-    explain = commands.add("explain")
-    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
-    explain.add_argument(
-        "--template",
-        metavar="TEMPLATE",
-        help="which observes both (default: the shipped one that does)",
-    )
-    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
-    _run(explain)
-    _common(explain, template=False)
 
     evidence = commands.add("evidence")
     actions = "show one record; check: can numbers be right together; adjust: less their bias"
