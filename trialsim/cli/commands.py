@@ -24,8 +24,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "calibrate": calibrate,
     "bias": bias,
     "synthesise": synthesise,
-    "explain": explain,
     "replay": replay,
     "report": report,
+    "explain": explain,
     "demo": demo,
 }

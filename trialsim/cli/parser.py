@@ -82,9 +82,9 @@ class _Commands:
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
-        "explain": "why two published trials disagree: what differs, and what it can carry",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
+        "explain": "why two published trials disagree: what differs, and what it can carry",
         "evidence": "published results, and where sources disagree",
     }
 
