@@ -201,7 +201,7 @@ PARTS = {
     "has no number per patient to correlate: 'score' of its analysis": scored,
     "cannot be carried out with flaws: unfavourable, recorded in analyse/as_recorded.py": flawed,
     "has no power among the rows of a result": in_a_result,
-    "is not described in the report: _MECHANISMS in report/content.py": (
+    "is not described in the report: _MECHANISMS in report/sections/content.py": (
         lambda kind: word_of(kind) in _MECHANISMS
     ),
     "is not in protocols/schema/protocol-1.json: run make docs": in_the_schema,
@@ -249,5 +249,5 @@ def test_property_a_kind_that_is_registered_alone_lacks_the_rest(monkeypatch):
 
 def test_property_every_floor_the_page_names_exists():
     page = (ROOT / "docs" / "contribute" / "an-endpoint-kind.md").read_text(encoding="utf-8")
-    for path in re.findall(r"\| `((?:protocol|generate|engine|report)/\w+\.py)` \|", page):
+    for path in re.findall(r"\| `((?:protocol|generate|engine|report)/[\w/]+\.py)` \|", page):
         assert (ROOT / "trialsim" / path).exists(), path

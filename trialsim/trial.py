@@ -476,6 +476,12 @@ class Measure(StrEnum):
     PERCENTILE = "percentile"  # share of simulated estimates below the published one
     P_INTERACTION = "p_interaction"  # two-sided, of two strata's pooled effects; median
     GAP_AS_LARGE = "gap_as_large"  # share of literatures whose strata differ as published, or more
+    PRIOR_WEIGHT = "prior_weight"  # of an explanation, before its records are seen
+    POSTERIOR_WEIGHT = "posterior_weight"  # of an explanation, given the records in `set_by`
+    LARGEST_WEIGHT = "largest_weight"  # of all explanations, with an assumption changed
+    TOLD_APART = "told_apart"  # share of literatures in which the right one of two is clear
+    EXPECTED_INFORMATION = "expected_information"  # of a trial to come, about explanations
+    SETTLES = "settles"  # chance that one explanation is clear after a trial to come
     HANDS = "hands"  # trials of a class that are significant in favour
     HANDS_AGAINST = "hands_against"  # the same, in favour of the worse arm
     PUBLISHED = "published"  # trials of a class

@@ -110,6 +110,8 @@ class SmallTrials(NamedTuple):
     power: float
     wrong_way: float  # share of the significant ones
     favourable: float  # the exponential of the mean log odds ratio of significant benefits
+    plain: float  # the mean odds ratio of significant benefits
+    half_in_every_cell: float  # as `favourable`, with half an event added to every cell
     every: float  # the same of all trials
     weakest: float  # odds ratio nearest to 1 among significant benefits
 
@@ -126,7 +128,12 @@ def small_trials(n_arm: int, risk: float, odds_ratio: float) -> SmallTrials:
     mean = float((for_it * found).sum() / for_it.sum())
     every = exp(float((weights * found).sum()))
     weakest = exp(float(found[z < -Z].max()))
-    return SmallTrials(power, float(against.sum()) / power, exp(mean), every, weakest)
+    plain = float((for_it * np.exp(found)).sum() / for_it.sum())
+    cells = (a + 0.5, n_arm - a + 0.5, c + 0.5, n_arm - c + 0.5)
+    half = np.log(cells[0] * cells[3] / (cells[1] * cells[2]))
+    half_mean = exp(float((for_it * half).sum() / for_it.sum()))
+    wrong_way = float(against.sum()) / power
+    return SmallTrials(power, wrong_way, exp(mean), plain, half_mean, every, weakest)
 
 
 def central_hands(n: int, share: float) -> tuple[int, int]:

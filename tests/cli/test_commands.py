@@ -36,7 +36,7 @@ def test_property_help_lists_exactly_the_commands_that_exist(trialsim, tmp_path)
     listed = re.findall(r"^    (\w+)\s+\w", text, flags=re.M)
     assert listed == [
         "demo", "list", "show", "new", "check", "simulate", "size", "followup", "calibrate", "bias",
-        "synthesise", "replay", "report", "explain", "evidence",
+        "synthesise", "reconcile", "explain", "replay", "report", "evidence",
     ]  # fmt: skip
 
 
@@ -355,3 +355,11 @@ def test_regression_long_titles_leave_every_column_in_place(trialsim, tmp_path):
     assert "when found" in done.stdout
     assert "per 1,000" in done.stdout
     assert "…" not in done.stdout
+
+
+def test_regression_check_counts_what_there_is_and_tells_all_that_is_assumed(trialsim, tmp_path):
+    single = trialsim("check", "solid-tumour-monotherapy", cwd=tmp_path).stdout
+    assert ": 1 arm, 29 patients, 5 scenarios" in single
+    lung = trialsim("check", "nsclc-adjuvant", cwd=tmp_path).stdout
+    assert "without a source: control arm of pfs, enrolment, dropout, " in lung
+    assert " 1 published result." in trialsim("check", "hbv-aclf", cwd=tmp_path).stdout

@@ -11,6 +11,8 @@ import pytest
 from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.evidence import Pool, Trial
 from trialsim.protocol.load import load_template
+from trialsim.protocol.safety import safety_endpoints
+from trialsim.report.parts.control_arm import control_arm_in_words
 from trialsim.report.parts.schedule import schedule_lines, schedule_of
 from trialsim.report.screens.catalogue import catalogue_lines, catalogue_rows
 from trialsim.report.screens.protocol_screen import template_lines
@@ -80,6 +82,14 @@ def test_property_every_shipped_protocol_is_listed_as_its_models_have_it():
         sizes = [trial.design.n_randomised for trial in trials]
         if sizes and None not in sizes:
             assert row["patients"] == sum(sizes)
+        assert (row["patients"] is None) == (not trials), name  # else those of the arms
+
+
+def test_regression_verdicts_are_said_as_they_are_where_none_is_consistent():
+    told = " ".join(catalogue_lines(catalogue_rows()).split())
+    assert " 0 consistent" not in told
+    assert "their numbers: cannot all be right together in 1, right within rounding in 1" in told
+    assert "1 centre, 114 patients, 73 events, its numbers: consistent" in told  # hbv-aclf
 
 
 def test_regression_sepsis_is_held_against_two_blinded_trials():
@@ -88,11 +98,17 @@ def test_regression_sepsis_is_held_against_two_blinded_trials():
     assert (row["patients"], row["events"]) == (361 + 1106, 47 + 63 + 127 + 132)
 
 
+def test_property_the_whole_list_fits_80_columns(trialsim, tmp_path):
+    shown = trialsim("list", cwd=tmp_path).stdout
+    assert "Literatures" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_property_every_protocol_fits_80_columns():
     assert max(map(len, catalogue_lines(catalogue_rows()).splitlines())) <= 80
     for name in template_paths():
         shown = template_lines(load_template(name), "trialsim")
-        pasted = ("--variant", "         more: ")  # commands are never folded
+        pasted = ("         more: ",)  # commands are never folded
         folded = [line for line in shown.splitlines() if not line.startswith(pasted)]
         assert max(map(len, folded)) <= 80, name
         assert shown.isascii()
@@ -108,6 +124,64 @@ def test_property_both_grids_mark_the_same_days():
         if len(timed) == len(protocol.endpoints):
             assert short.count("  x") == seen, name
         assert len(header) == 1 + len({*(header[1:])})
+
+
+def test_property_show_says_what_the_file_notes_and_every_number_of_the_control_arm():
+    for name in template_paths():
+        resolved = load_template(name)
+        template, shown = resolved.template, " ".join(template_lines(resolved, "x").split())
+        notes = [template.note, *(endpoint.note for endpoint in template.protocol.endpoints)]
+        for note in filter(None, notes):
+            assert " ".join(note.split()) in shown, name
+        stated = control_arm_in_words(resolved)
+        safe = {endpoint.id for endpoint in safety_endpoints(resolved)}
+        courses = any(s.response for s in template.scenarios)
+        single = template.protocol.is_single_arm  # then historical, and said apart
+        simulated = {e.id for e in resolved.endpoints} - safe
+        assert set(stated) == (
+            set()
+            if courses
+            else simulated & set(template.nature.outcomes or {})
+            | ({template.protocol.primary.id} if not single else set())
+        ), name
+
+
+def test_property_show_says_every_note_at_a_number_of_a_scenario():
+    def notes(content):
+        if isinstance(content, dict):
+            yield from [content["note"]] if isinstance(content.get("note"), str) else []
+            yield from (note for value in content.values() for note in notes(value))
+        elif isinstance(content, list):
+            yield from (note for value in content for note in notes(value))
+
+    for name in template_paths():
+        resolved = load_template(name)
+        shown = " ".join(template_lines(resolved, "x").split())
+        stated = list(notes(resolved.document["scenarios"]))
+        for note in stated:
+            assert " ".join(note.split()).rstrip(".") in shown, (name, note)
+        assert ("What the file notes at these numbers" in shown) == bool(set(stated) - {"assumed"})
+
+
+def test_regression_a_control_that_only_a_document_states_is_marked_where_it_is_shown():
+    lung = template_lines(load_template("nsclc-adjuvant"), "x")
+    assert "pfs: median 14.6 mo (DOCUMENT: document 004 alone" in lung
+    liver = template_lines(load_template("hbv-aclf"), "x")
+    assert "meld-change: mean -1.2 (document 002 only), sd 6 (assumed)" in liver
+
+
+def test_regression_a_control_risk_cited_from_a_document_is_marked_without_a_note(resolved):
+    cited = FILE.replace(
+        "control_risk: 0.3", "control_risk: {value: 0.45, source: chen-2022-in-document}"
+    )
+    assert "risk 0.45 (chen-2022-in-document, DOCUMENT)" in template_lines(resolved(cited), "x")
+    own = load_template("sepsis", settings=["nature.control_risk=0.3"])
+    assert "risk 0.241 (tests-2025)" not in template_lines(own, "x")
+
+
+def test_regression_disagreements_of_records_a_protocol_is_about_are_shown():
+    shown = template_lines(load_template("colorectal-adjuvant"), "trialsim")
+    assert "whether thymalfasin with XELOX prolongs" in shown
 
 
 def test_analytic_injections_and_milligrams_of_a_patient(trialsim, tmp_path):
@@ -153,3 +227,10 @@ def test_property_json_of_the_list_has_a_row_per_protocol(trialsim, tmp_path):
     document = json.loads(trialsim("list", "--json", cwd=tmp_path).stdout)
     listed = [row["template"] for row in document["rows"] if "literature" not in row]
     assert listed == sorted(template_paths())
+
+
+def test_regression_check_does_not_call_assumed_what_cites_a_record(trialsim, tmp_path):
+    done = trialsim("check", "hbv-aclf", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "control arm of cd4" in done.stdout  # no source gives one
+    assert "control arm of new-infection" not in done.stdout  # 34/58, chen-2022

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from trialsim.cli import main
-from trialsim.protocol.catalogue import conduct_paths, literature_paths
+from trialsim.protocol.catalogue import conduct_paths, literature_paths, reconciliation_paths
 from trialsim.protocol.file_kinds import FileKind, kind_of_file
 from trialsim.protocol.load import load_literature
 
@@ -66,6 +66,7 @@ def test_property_check_says_what_a_file_is(trialsim, tmp_path):
         (literature_paths()["gu-2025-sepsis"], "mine.yaml"),
         (conduct_paths()["poor"], "flaws.yaml"),
         (conduct_paths()["rigorous"], "none.yaml"),
+        (reconciliation_paths()["nsclc-adjuvant"], "nsclc.yaml"),
     ):
         (tmp_path / target).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     for name, kind, words in (
@@ -75,6 +76,7 @@ def test_property_check_says_what_a_file_is(trialsim, tmp_path):
         ("every-flaw", FileKind.CONDUCT, "assumed, without a source"),
         ("none.yaml", FileKind.CONDUCT, "carried out as planned: no flaw"),
         ("trials.csv", FileKind.TABLE, "2 trials, 120 patients, 26 events"),
+        ("nsclc.yaml", FileKind.RECONCILIATION, "without data: adjuvant, design, chance"),
         ("sepsis", FileKind.PROTOCOL, "right. Thymalfasin for sepsis"),
     ):
         assert kind_of_file(str(tmp_path / name) if "." in name else name) is kind

@@ -81,6 +81,46 @@ def test_property_a_wrong_answer_is_named_by_its_option(draft, option):
     assert all(problem.remedy for problem in refused.value.problems)
 
 
+@pytest.mark.parametrize("kind", list(DraftKind))
+def test_regression_the_effect_assumed_is_a_benefit_whichever_way_is_better(kind, tmp_path):
+    for better in ("lower", "higher"):
+        resolved = written(Draft(better, kind, better=better), tmp_path)
+        truth = resolved.truth(resolved.template.scenarios[1])
+        own = truth.outcome(resolved.template.protocol.primary.id)
+        control, treated = own.arms if own else (truth.control_risk, truth.treated_risk)
+        if kind is DraftKind.TIME_TO_EVENT:
+            control, treated = (
+                curve[0].survival(365)
+                for curve in (truth.lifetimes.treated, truth.lifetimes.control)
+            )
+        assert (treated > control) == (better == "higher"), (kind, better)
+
+
+@pytest.mark.parametrize("option", ["drug", "control", "condition", "event", "title"])
+def test_regression_an_empty_answer_is_named_by_its_option(option):
+    with pytest.raises(RequestError) as refused:
+        check_draft(Draft("empty", **{option: ""}))
+    assert [p.field for p in refused.value.problems] == [f"--{option}"]
+
+
+def test_regression_the_end_of_input_is_no_traceback(tmp_path):
+    inner, outer = pty.openpty()
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "trialsim", "new", "asked.yaml"],
+        cwd=tmp_path,
+        stdin=outer,
+        stdout=outer,
+        stderr=subprocess.PIPE,
+    )
+    os.close(outer)
+    os.write(inner, b"\x04")
+    _, said = asking.communicate(timeout=60)
+    os.close(inner)
+    assert b"Traceback" not in said
+    assert b"interrupted" in said
+    assert not (tmp_path / "asked.yaml").exists()
+
+
 def test_property_every_answer_can_be_given_as_an_option(trialsim, tmp_path):
     helped = trialsim("new", "--help", cwd=tmp_path).stdout
     effects = [f"--{name.replace('_', '-')}" for names in EFFECTS.values() for name in names]

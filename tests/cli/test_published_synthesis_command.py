@@ -59,12 +59,35 @@ def test_property_what_pools_in_r_is_said(trialsim, tmp_path, table):
     assert (tmp_path / "out.csv").read_text().splitlines()[0].endswith("rob_overall,yi,vi")
 
 
+def test_regression_a_simulated_literature_is_never_called_published(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--replicates", "100", "--true-or", "0.82", "--out", "first"]
+    assert main(["synthesise", "sepsis", *words, "--export", "all"]) == 0
+    capsys.readouterr()
+    table = "all/or-0-82-typical-001.csv"
+    told = ["synthesise", "sepsis", "--literature", table, "--out", "run", "--export", "again.csv"]
+    assert main(told) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Simulated trials pooled as they are" in shown
+    assert "none of their counts was published" in shown
+    assert "like etass-2013 45/181" in shown
+    assert main(["report", "run", "--out", "r.html"]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Simulated trials, pooled" in page
+    assert main(["synthesise", "sepsis", "--literature", "again.csv"]) == 0
+    shown += " ".join(capsys.readouterr().out.split())
+    for words in ("Published", "published studies", "othing is simulated", "othing was simulated"):
+        assert words not in shown
+        assert words not in page
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("--record", "etass-2013", "--record", "gu-2025"), "patients would count twice"),
         (("--observed", "--literature", "trials.csv"), "another source"),
         (("--observed", "--true-or", "0.8"), "nothing is simulated"),
+        (("--literature", "trials.csv", "--replicates", "500"), "nothing is simulated"),
         (("--observed", "--split", "region"), "must be quality or centres"),
         (("--observed", "--split", "centres"), "all multi-centre"),
         (("--literature", "none.csv"), "does not exist"),

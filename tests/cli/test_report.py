@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from html.parser import HTMLParser
 
 import pytest
@@ -281,3 +282,22 @@ def test_regression_few_replicates_make_a_report_without_a_power(trialsim, tmp_p
     assert trialsim(*words, cwd=tmp_path).returncode == 0
     assert trialsim("report", "run", "--out", "r.html", cwd=tmp_path).returncode == 0
     assert "Too few replicates" in (tmp_path / "r.html").read_text()
+
+
+def test_regression_a_report_says_note_regimen_and_where_the_control_arm_comes_from(
+    trialsim, tmp_path
+):
+    few = ("--replicates", "100", "--scenario", "no-effect", "--out", "lung")
+    assert trialsim("simulate", "nsclc-adjuvant", *few, cwd=tmp_path).returncode == 0
+    asked = ("--out", "x.html", "--markdown", "x.md", "--docx", "x.docx")
+    assert trialsim("report", "lung", *asked, cwd=tmp_path).returncode == 0
+    text = (tmp_path / "x.md").read_text(encoding="utf-8")
+    for said in (
+        "| Note | No randomised result exists",
+        "injections, ",
+        "| pfs | median 14.6 mo (DOCUMENT: document 004 alone",
+    ):
+        assert said in text, said
+    with zipfile.ZipFile(tmp_path / "x.docx") as archive:
+        short = archive.read("word/document.xml").decode()
+    assert all(name in short for name in ("Regimen", "Patients", "Primary endpoint", "Estimand"))

@@ -14,7 +14,9 @@ def test_property_the_screen_places_what_was_published_and_says_what_it_cannot_s
     shown = " ".join(done.stdout.split())
     for words in (
         "0.41 (0.24 to 0.68) DOCUMENT gu-2025-lower-quality",
-        "ratio of the two 0.50 (0.28 to 0.88) derived",
+        "ratio of the two 0.50 (0.28 to 0.88) DOCUMENT",
+        "interaction P = 0.017 DOCUMENT",
+        "The ends of ranges have one of at most 0.0",
         "P = 0.017",
         "chance typical to-reach-041",
         "put 8 of 11 trials on the same side",
@@ -105,7 +107,11 @@ def test_regression_a_simulated_literature_has_its_section_of_the_report(trialsi
     ]
     (line,) = [one for one in page.splitlines() if "| ratio of the two: median" in one]
     assert [f"{row['value']:.3f} +-" in line for row in found] == [True] * 3
-    assert "0.41 (0.24 to 0.68)" in page
+    assert "0.41 (0.24 to 0.68) | gu-2025-lower-quality | DOCUMENT" in page
+    assert "0.50 (0.28 to 0.88) | - | derived, DOCUMENT" in page
+    assert "0.50, from 0.41 (DOCUMENT) and 0.82 (published)" in page  # of the figure
+    assert "| 5 | 30 v 30 | assumed | 30% | derived | lower, single |" in page
+    assert "The ends of ranges have one of at most" in page
     lines = document["texts"]["one literature"].splitlines()
     assert len(lines) == 11
     for line in lines:

@@ -122,3 +122,14 @@ def test_regression_enrichment_finds_a_predictive_effect_more_often_and_no_progn
     assert gain > 4 * (enriched["predictive"][1] + everybody["predictive"][1])
     prognostic = enriched["prognostic-only"][0] - everybody["prognostic-only"][0]
     assert prognostic < gain / 2  # only the higher risk of death helps
+
+
+def test_reference_means_of_mhla_dr_are_those_of_both_arms_of_etass_together():
+    resolved = load_template(ID)
+    etass = resolved.evidence.records["etass-2013"]
+    arms = {r.id: (r.experimental.value, r.control.value) for r in etass.results if r.control}
+    own = resolved.template.nature.outcomes["mhla-dr"]
+    at_entry = sum(arms["mhla-dr-baseline"]) / 2
+    assert own.baseline.mean == pytest.approx(at_entry)
+    for mean, change in zip(own.mean, ("mhla-dr-change-3d", "mhla-dr-change-7d"), strict=True):
+        assert mean.value == pytest.approx(at_entry + sum(arms[change]) / 2)

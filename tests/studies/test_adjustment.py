@@ -11,7 +11,7 @@ from trialsim.cli import main
 from trialsim.protocol.evidence import Flaw
 from trialsim.protocol.load import load_template
 from trialsim.protocol.published_trials import recorded_trials
-from trialsim.studies.adjustment import next_trial, plan_adjustment
+from trialsim.studies.conflict.adjustment import next_trial, plan_adjustment
 
 Z95 = 1.959963984540054
 STRATA = ("gu-2025-lower-quality", "gu-2025-higher-quality")

@@ -288,7 +288,7 @@ def test_property_the_scenario_printed_is_a_scenario(to, more, tmp_path):
     result = plan.result(replicates=50, made_by="trialsim calibrate chronic-hepatitis-b --to x")
     block = yaml.safe_load(result.texts["scenarios"])
     content = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
-    del content["variants"]
+    del content["variants"], content["qc"]
     content["scenarios"] = block["scenarios"]
     content["nature"]["response"] |= block.get("nature", {}).get("response", {})
     path = tmp_path / "pasted.yaml"

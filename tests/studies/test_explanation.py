@@ -12,7 +12,7 @@ from scipy.stats import binom
 from trialsim.cli import main
 from trialsim.errors import RequestError
 from trialsim.protocol.load import evidence_with, load_template, shipped_evidence
-from trialsim.studies.explanation import NO_DATA, explain
+from trialsim.studies.conflict.explanation import NO_DATA, explain
 
 SEPSIS = ("etass-2013", "tests-2025")
 HEPATITIS = ("chien-1998", "mutchnick-1999")

@@ -99,7 +99,10 @@ def test_property_records_give_the_result_of_the_study_and_say_who_was_touched(c
         assert not (changed & both & ~touched).any()
         assert (changed & both).any()
     told = before_and_after(planned, trial, SEED)
-    assert "nan" not in told + tables_of_trial(planned, trial) + touched_patients(trial)
+    listed = touched_patients(trial)
+    assert "nan" not in told + tables_of_trial(planned, trial) + listed
+    more = int(touched.sum()) - 8
+    assert (f"... and {more:,} more touched by a flaw" in listed) == (more > 0)
     for mechanism, words in trial.touched.items():
         if mechanism in (Mechanism.CO_INTERVENTION, Mechanism.ASSESSMENT):
             assert all(w == "" or w.startswith("from ") for w in words)

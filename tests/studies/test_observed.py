@@ -110,6 +110,7 @@ def test_regression_another_read_out_time_is_not_compared():
 def test_property_every_monte_carlo_number_has_its_error_and_count():
     analytic = {Measure.RISK, Measure.TRUE_EFFECT, Measure.CONDITIONAL_EFFECT}
     analytic |= {Measure.ESTIMATE, Measure.N_PER_ARM}
+    analytic |= {Measure.EVENT_CHANCE, Measure.EVENTS_EXPECTED, Measure.UPPER_IF_NONE}
     for r in (*RESULT.rows, *RESULT.observed):
         if r.value is None:
             assert r.why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import log
 
 import numpy as np
@@ -109,6 +110,18 @@ def test_property_the_screen_has_one_line_and_the_report_every_model():
     assert len(models.lines) == len(own)
     assert len(added.lines) == len(planned.trials.studies)
     assert {line[2] for line in models.lines} == {own.value for own in Inference}
+
+
+def test_property_the_range_of_models_is_told_in_digits_that_say_something():
+    risks = models_in_words(rows_of(trials_of(SMALL, Summary.RISK_DIFFERENCE)))
+    (low, high) = re.search(r"runs from (\S+) to (\S+), ends", risks).groups()
+    assert [len(end.rpartition(".")[2]) for end in (low, high)] == [3, 3]
+    tiny = (Counts(1, 2, 1, 2), Counts(2, 2, 0, 2))
+    studies = tuple(PublishedStudy(f"s{i}", f"s{i}", c) for i, c in enumerate(tiny))
+    told = models_in_words(
+        rows_of(PublishedTrials("t", Summary.ODDS_RATIO, studies, recorded=False))
+    )
+    assert re.search(r"intervals from 0\.00 to \d\.\d+e\+\d+\.", told)
 
 
 def test_property_reasons_stand_whole_below_the_table_on_80_columns():

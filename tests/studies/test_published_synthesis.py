@@ -158,11 +158,16 @@ def test_reference_published_strata_and_who_says_so():
     centres = [r for r in found.rows if r.stratum == "gu-2025-sepsis, centres"]
     assert round(one(centres, measure="ratio_of_odds_ratios").value, 2) == 0.45
     assert {r.value for r in centres if r.source} == {0.39, 0.86}
+    assert {r.status for r in own if not r.source} == {"document"}  # as the weaker of the two
+    assert {r.status for r in centres if not r.source} == {"derived"}
     assert "cannot be told apart" in found.texts["strata-centres"]
 
 
 def test_reference_two_published_strata_pool_as_metafor_has_them():
-    rows = synthesis(recorded_trials(SEPSIS, STRATA)).result().rows
+    planned = synthesis(recorded_trials(SEPSIS, STRATA))
+    shown = published_synthesis_screen(planned, planned.result(), "trialsim")
+    assert "gu-2025-lower-quality, DOCUMENT   0.41 (0.24 to 0.68)" in shown
+    rows = planned.result().rows
     theirs = METAFOR["strata"]["pooled"]
     ours = one(rows, analysis=Method.INVERSE_VARIANCE, measure="estimate")
     assert log(ours.value) == pytest.approx(theirs["estimate"], rel=1e-6)

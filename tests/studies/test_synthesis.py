@@ -16,6 +16,7 @@ from trialsim.kernels.pooling import Tables, mantel_haenszel, pooled_difference
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.load import load_literature
+from trialsim.report.screens.synthesis_screen import with_error
 from trialsim.studies.literature.synthesis import (
     Pooling,
     odds_ratios_from_words,
@@ -331,3 +332,9 @@ def test_regression_literatures_without_events_are_counted_not_fatal(tmp_path):
     some = planned(read(tmp_path, six(sizes=(10, 10), risk=0.1)))
     rows = some.result(replicates=1_000, seed=1).rows
     assert 0 < rows[0].n_failed < 1_000
+
+
+def test_regression_an_error_that_is_not_0_is_never_shown_as_0():
+    assert with_error(0.992, 0.0004) == "0.992 +-0.0004"
+    assert with_error(0.992, 0.00362) == "0.992 +-0.004"
+    assert with_error(1.0, 0.0) == "1.000 +-0.000"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from trialsim.cli.design import calibrate, followup, size
 from trialsim.cli.hand_on import replay, report
-from trialsim.cli.judge import bias, explain, synthesise
+from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
 from trialsim.cli.simulate import demo, simulate
 
@@ -24,8 +24,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "calibrate": calibrate,
     "bias": bias,
     "synthesise": synthesise,
+    "reconcile": reconcile,
+    "explain": explain,
     "replay": replay,
     "report": report,
-    "explain": explain,
     "demo": demo,
 }

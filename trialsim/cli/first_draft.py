@@ -95,6 +95,11 @@ _OPTION_OF = (
     (".mean", "--control-mean"),
     (".better", "--better"),
     (".at", "--at"),
+    ("condition", "--condition"),
+    (".event", "--event"),
+    (".variable", "--variable"),
+    (".unit", "--unit"),
+    ("title", "--title"),
 )
 
 
@@ -102,6 +107,9 @@ def _of_option(problem: Problem, draft: Draft) -> Problem:
     """Return a problem of the file as one of the option that its number came from."""
     from trialsim.protocol.first_draft import EFFECTS
 
+    if "protocol.arms" in problem.field:
+        empty = draft.drug is not None and not draft.drug.strip()
+        return replace(problem, field="--drug" if empty else "--control", file="", line=None)
     own = draft.effects or EFFECTS[draft.endpoint]
     known = [(f".{n}", f"--{n.replace('_', '-')}") for n in EFFECTS[draft.endpoint]]
     option = next((o for part, o in (*known, *_OPTION_OF) if part in problem.field), problem.field)
@@ -123,7 +131,7 @@ def _asked(name: str) -> Draft:
         print(did_you_mean(kind, kinds, f"There are {', '.join(kinds)}."))
     draft = Draft(name, DraftKind(kind))
     for question in draft.questions:
-        draft = _with_answer(draft, question.name, question.words, question.assumed)
+        draft = _with_answer(draft, question.name, question.words, draft.assumed(question.name))
     return draft
 
 
@@ -142,7 +150,10 @@ def _with_answer(draft: Draft, name: str, words: str, assumed: str) -> Draft:
 
 
 def _answer(words: str, assumed: str) -> str:
-    return input(f"{words} [{assumed}] ").strip() or assumed
+    try:
+        return input(f"{words} [{assumed}] ").strip() or assumed
+    except EOFError:  # Ctrl-D: whoever asks has gone
+        raise KeyboardInterrupt from None
 
 
 def _as_typed(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Commands that judge trials and literatures: `bias`, `synthesise`, `explain`."""
+"""Commands that judge trials and literatures: `bias synthesise reconcile explain`."""
 
 from __future__ import annotations
 
@@ -145,10 +145,10 @@ def synthesise(options: argparse.Namespace) -> None:
         _class_synthesis(options)
         return
     _refuse_without_class(options)
-    options.replicates = 4_000 if options.replicates is None else options.replicates
     if options.observed or options.records or Path(options.literature or "").suffix == ".csv":
         _published_synthesis(options)
         return
+    options.replicates = 4_000 if options.replicates is None else options.replicates
     started = time.monotonic()
     check_request(options.replicates, options.seed)
     if options.export:
@@ -273,7 +273,12 @@ def _refuse_without_class(options: argparse.Namespace) -> None:
 
 def _refuse_beside_class(options: argparse.Namespace) -> None:
     problems = [
-        Problem("cannot stand beside --class", f"{why}: leave it out.", f"--{name}", str(value))
+        Problem(
+            "cannot stand beside --class",
+            f"{why}: leave it out.",
+            f"--{name}",
+            "" if value is True else str(value),
+        )
         for name, value, why in (
             ("literature", options.literature, "A class has trials of its own"),
             ("observed", options.observed or None, "A class has trials of its own"),
@@ -327,15 +332,45 @@ def _published_synthesis(options: argparse.Namespace) -> None:
 def _refuse_beside_published(options: argparse.Namespace) -> None:
     """Refuse what is about simulated literatures, and two sources at once."""
     problems = []
-    if options.true_or:
-        rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
-        problems.append(Problem(rule, remedy, "--true-or", str(options.true_or)))
+    for name, value in (("--true-or", options.true_or), ("--replicates", options.replicates)):
+        if value is not None:
+            rule, remedy = "is of simulated literatures", "Leave it out: nothing is simulated."
+            problems.append(Problem(rule, remedy, name, str(value)))
     if options.literature and (options.observed or options.records):
         rule = "names another source beside published records"
         remedy = "Keep --literature, or --observed and --record."
         problems.append(Problem(rule, remedy, "--literature", str(options.literature)))
     if problems:
         raise RequestError(problems)
+
+
+def reconcile(options: argparse.Namespace) -> None:
+    """Weigh what could explain conflicting results."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.reconciliation import reconciliation_figure
+    from trialsim.protocol.load import conflicts_of, load_reconciliation
+    from trialsim.report.screens.reconciliation_screen import reconciliation_screen
+    from trialsim.studies.conflict.reconciliation import plan_reconciliation
+    from trialsim.studies.conflict.reconciliation_result import reconciliation_result
+
+    started = time.monotonic()
+    check_request(1, options.seed)
+    resolved = load(options)
+    others = conflicts_of(resolved.template.id) if options.conflict is None else ()
+    file = load_reconciliation(options.conflict or others[0], resolved.evidence)
+    planned = plan_reconciliation(file, resolved.evidence, options.priors)
+    folder = run_folder(resolved, options)
+    n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
+    result = reconciliation_result(planned, n, draws, options.seed)
+    stated = file.model_dump(mode="json", exclude_none=True)
+    arguments = arguments_of(options, conflict=stated, prior=options.priors, replicates=n)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="reconcile")
+    shown = reconciliation_screen(planned, result, others[1:])
+
+    def figures() -> Figures:
+        return {"weights": reconciliation_figure(planned, result)}
+
+    hand_over(options, document, shown, folder, figures, started)
 
 
 def explain(options: argparse.Namespace) -> None:
@@ -347,8 +382,8 @@ def explain(options: argparse.Namespace) -> None:
         explanation_rows,
         explanation_texts,
     )
-    from trialsim.studies.explanation import explain as explained
-    from trialsim.studies.explanation import unexplained
+    from trialsim.studies.conflict.explanation import explain as explained
+    from trialsim.studies.conflict.explanation import unexplained
 
     started = time.monotonic()
     check_request(options.replicates, options.seed)

@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,10 +159,12 @@ def check(options: argparse.Namespace) -> int:
         template, protocol = resolved.template, resolved.template.protocol
         rows.append({"file": name, "verdict": "right", "protocol_sha256": resolved.sha256})
         if not options.json:
+            treated = [arm for arm in protocol.arms if arm.role != "historical"]
             print(
-                f"{name}: right. {template.title}: {len(protocol.arms)} arms, "
-                f"{protocol.n_total:,} patients, {len(template.scenarios)} scenarios, "
-                f"{len(template.variants)} variants, {len(template.observed)} published results."
+                f"{name}: right. {template.title}: {_counted(treated, 'arm')}, "
+                f"{protocol.n_total:,} patients, {_counted(template.scenarios, 'scenario')}, "
+                f"{_counted(template.variants, 'variant')}, "
+                f"{_counted(template.observed, 'published result')}."
             )
             assumed = _assumed(resolved)
             if assumed:
@@ -174,14 +176,24 @@ def check(options: argparse.Namespace) -> int:
     return 0
 
 
+def _counted(things: Sized, what: str) -> str:
+    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"
+
+
 def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     """Load what is no protocol; return what it is."""
     from trialsim.protocol.file_kinds import FileKind
-    from trialsim.protocol.load import evidence_with, load_conduct, load_literature
+    from trialsim.protocol.load import (
+        evidence_with,
+        load_conduct,
+        load_literature,
+        load_reconciliation,
+    )
     from trialsim.protocol.published_trials import read_studies
     from trialsim.report.parts.literature_words import (
         conduct_checked,
         literature_checked,
+        reconciliation_checked,
         table_checked,
     )
 
@@ -190,14 +202,24 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     evidence = evidence_with(options.evidence_files)
     if kind is FileKind.CONDUCT:
         return conduct_checked(load_conduct(name, evidence))
+    if kind is FileKind.RECONCILIATION:
+        return reconciliation_checked(load_reconciliation(name, evidence))
     return literature_checked(load_literature(name, evidence))
 
 
 def _assumed(resolved: ResolvedTemplate) -> list[str]:
+    from trialsim.protocol.outcomes import FurtherRisk
+
     template = resolved.template
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
-    found += [f"control arm of {name}" for name in template.nature.outcomes]
+    found += [f"control arm of {template.protocol.primary.id}"] if template.nature.survival else []
+    found += [name for name in ("enrolment", "dropout") if getattr(template.nature, name)]
+    found += [
+        f"control arm of {name}"
+        for name, own in template.nature.outcomes.items()
+        if not (isinstance(own, FurtherRisk) and own.risk.source)
+    ]
     found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
     found += [
         f"historical {name} {value.number}"
@@ -324,7 +346,7 @@ def _adjust_evidence(options: argparse.Namespace) -> None:
         adjustment_rows,
         adjustment_texts,
     )
-    from trialsim.studies.adjustment import plan_adjustment
+    from trialsim.studies.conflict.adjustment import plan_adjustment
 
     if options.id is None:
         remedy = f"For example: {program_name()} evidence adjust sepsis"

@@ -82,9 +82,10 @@ class _Commands:
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
+        "reconcile": "which explanation fits conflicting results, and what would tell more",
+        "explain": "why two published trials disagree: what differs, and what it can carry",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
-        "explain": "why two published trials disagree: what differs, and what it can carry",
         "evidence": "published results, and where sources disagree",
     }
 
@@ -441,6 +442,40 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     )
 
 
+def _explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
+    explain.add_argument(
+        "--template",
+        metavar="TEMPLATE",
+        help="which observes both (default: the shipped one that does)",
+    )
+    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
+    _run(explain)
+    _common(explain, template=False)
+
+
+def _reconcile(reconcile: argparse.ArgumentParser) -> None:
+    _common(reconcile, template=True)
+    reconcile.add_argument(
+        "--conflict",
+        metavar="ID|FILE",
+        help="which conflict: a shipped one, or a file (default: that of the template)",
+    )
+    reconcile.add_argument(
+        "--prior",
+        action="append",
+        default=[],
+        metavar="ID=WEIGHT",
+        dest="priors",
+        help="another weight of an explanation beforehand; may be repeated",
+    )
+    reconcile.add_argument("--quick", action="store_true", help="fewer draws, in a few seconds")
+    reconcile.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    reconcile.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _calibrate(calibrate: argparse.ArgumentParser) -> None:
     _common(calibrate, template=True)
     calibrate.add_argument(
@@ -574,6 +609,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _calibrate(commands.add("calibrate"))
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
+    _reconcile(commands.add("reconcile"))
+    _explain(commands.add("explain"))
 
     replay = commands.add("replay")
     _common(
@@ -606,17 +643,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     report.add_argument("--markdown", type=Path, metavar="FILE", help="the same as Markdown")
     report.add_argument("--figures", type=Path, metavar="DIR", help="figures as SVG and PNG")
     report.add_argument("--json", action="store_true", help="say what was written as JSON")
-
-    explain = commands.add("explain")
-    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
-    explain.add_argument(
-        "--template",
-        metavar="TEMPLATE",
-        help="which observes both (default: the shipped one that does)",
-    )
-    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
-    _run(explain)
-    _common(explain, template=False)
 
     evidence = commands.add("evidence")
     actions = "show one record; check: can numbers be right together; adjust: less their bias"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure, ratio_axis
 from trialsim.kernels.bias_adjustment import AdjustedPool
-from trialsim.studies.adjustment import Adjustment
+from trialsim.studies.conflict.adjustment import Adjustment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -254,7 +254,9 @@ def funnel_figure(planned: PublishedSynthesis) -> tuple[Figure, str]:
     y, se = whole.estimates[0], np.sqrt(whole.variances[0])
     known = ~np.isnan(y)
     outside = int((np.abs(y - whole.fixed.estimate[0]) > _Z95 * se)[known].sum())
-    title = f"Funnel of {int(known.sum())} published studies: {outside} outside the dashed lines."
+    title = (
+        f"Funnel of {int(known.sum())} {planned.what} studies: {outside} outside the dashed lines."
+    )
     if known.sum() < FEWEST_FOR_ASYMMETRY:
         title += f" Fewer than {FEWEST_FOR_ASYMMETRY}: its shape tells little."
     with house_style():

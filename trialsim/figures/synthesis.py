@@ -15,7 +15,7 @@ from trialsim.figures.style import (
     new_figure,
     ratio_axis,
 )
-from trialsim.studies.literature.synthesis import PlannedSynthesis, percent
+from trialsim.studies.literature.synthesis import ObservedGap, PlannedSynthesis, percent
 from trialsim.trial import Measure, StudyResult
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def synthesis_figure(planned: PlannedSynthesis, result: StudyResult) -> tuple[Fi
     """
     gaps, size = result.figure_data["gaps"], planned.ratio_seen
     assert size is not None  # the caller looked
+    assert planned.observed is not None
     every = np.concatenate(list(gaps.values()))
     ends = np.quantile(every, [0.0005, 0.9995])
     edges = np.linspace(min(ends[0], np.log(size)), max(ends[1], np.log(size)), _BINS + 1)
@@ -69,6 +70,18 @@ def synthesis_figure(planned: PlannedSynthesis, result: StudyResult) -> tuple[Fi
         panels[-1].set_xlabel(
             f"ratio of pooled odds ratios: {first.title} over {second.title}", fontsize=9
         )
-        title = f"Simulated gap by {planned.split.id}; thick line: published, {size:.2f}"
+        title = (
+            f"Gap by {planned.split.id} in {result.n_replicates:,} simulated literatures a line; "
+            f"thick: {_seen(planned.observed)}"
+        )
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
     return figure, f"{title}. {'. '.join(told)}."
+
+
+def _seen(observed: ObservedGap) -> str:
+    """Say which numbers the ratio comes from, and who states them."""
+    parts = []
+    for effect in observed.strata:
+        status = effect.status.value
+        parts.append(f"{effect.value:.2f} ({status.upper() if effect.status.is_weak else status})")
+    return f"{np.exp(observed.log_ratio):.2f}, from {' and '.join(parts)}"

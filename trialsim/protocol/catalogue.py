@@ -21,6 +21,7 @@ from trialsim.protocol.places import (
     evidence_paths,
     literature_paths,
     protocols_folder,
+    reconciliation_paths,
     schema_paths,
     template_paths,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "evidence_paths",
     "literature_paths",
     "protocols_folder",
+    "reconciliation_paths",
     "schema_paths",
     "template_paths",
 ]

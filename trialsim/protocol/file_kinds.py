@@ -1,4 +1,4 @@
-"""What a file is: a protocol, a literature, a profile of conduct, or a table of trials."""
+"""What a file is: a protocol, a literature, a reconciliation, a profile of conduct, or a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from trialsim.errors import ProtocolError
-from trialsim.protocol.catalogue import conduct_paths, literature_paths, template_paths
+from trialsim.protocol.catalogue import (
+    conduct_paths,
+    literature_paths,
+    reconciliation_paths,
+    template_paths,
+)
 from trialsim.protocol.conduct import Mechanism
 from trialsim.protocol.nodes import plain, read_file
 
@@ -20,6 +25,7 @@ class FileKind(StrEnum):
 
     PROTOCOL = "protocol"
     LITERATURE = "literature"
+    RECONCILIATION = "reconciliation"
     CONDUCT = "profile of conduct"
     TABLE = "table of trials"
 
@@ -29,12 +35,15 @@ def kind_of_file(name: str) -> FileKind:
 
     A file that cannot be read counts as a protocol: who loads it says what is wrong.
     """
-    if name in template_paths():
-        return FileKind.PROTOCOL
-    if name in literature_paths():
-        return FileKind.LITERATURE
-    if name in conduct_paths():
-        return FileKind.CONDUCT
+    shipped = {
+        FileKind.PROTOCOL: template_paths,
+        FileKind.LITERATURE: literature_paths,
+        FileKind.CONDUCT: conduct_paths,
+        FileKind.RECONCILIATION: reconciliation_paths,
+    }
+    found = next((kind for kind, paths in shipped.items() if name in paths()), None)
+    if found is not None:
+        return found
     path = Path(name)
     if path.suffix == ".csv":
         return FileKind.TABLE
@@ -47,6 +56,8 @@ def kind_of_file(name: str) -> FileKind:
     keys = set(content) if isinstance(content, dict) else set()
     if "protocol" in keys:
         return FileKind.PROTOCOL
+    if "explanations" in keys:
+        return FileKind.RECONCILIATION
     if {"trials", "splits", "true_odds_ratios"} & keys:
         return FileKind.LITERATURE
     rigorous = keys and keys <= {"schema_version", "id", "title", "note"}

@@ -72,6 +72,7 @@ QUESTIONS = (
     Question("enrolment", "How long does it take to enrol everybody?", "24 mo", _TIMES),
     Question("follow_up", "How long is the last patient followed?", "12 mo", _TIMES),
 )
+_UPWARD = {"odds_ratio": "1.43", "hazard_ratio": "1.43", "mean_difference": "1.5"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,12 @@ class Draft:
         """What there is to ask of this kind of endpoint."""
         return tuple(q for q in QUESTIONS if self.endpoint in q.kinds)
 
+    def assumed(self, name: str) -> str:
+        """Return what stands for a question nobody answered; the effect hoped for is a benefit."""
+        stated = next(q.assumed for q in self.questions if q.name == name)
+        upward = (self.better or "").strip().lower() == "higher"
+        return _UPWARD.get(name, stated) if upward else stated
+
     @property
     def foreign(self) -> tuple[str, ...]:
         """Options that were given and belong to another kind of endpoint."""
@@ -135,7 +142,7 @@ class Draft:
         """Return an answer, or what is assumed without it."""
         given: str | None = getattr(self, name)
         if given is None:
-            return next(q.assumed for q in self.questions if q.name == name)
+            return self.assumed(name)
         return given if re.fullmatch(r"[-+.\w ]+", given) else json.dumps(given)
 
     @property

@@ -24,6 +24,7 @@ from trialsim.protocol.catalogue import (
     conduct_paths,
     evidence_paths,
     literature_paths,
+    reconciliation_paths,
     template_paths,
 )
 from trialsim.protocol.check_rules import check_rules
@@ -48,6 +49,8 @@ from trialsim.protocol.nodes import (
     read_text,
 )
 from trialsim.protocol.problems import keys_at, problem_at, problem_of
+from trialsim.protocol.reconciliation import Reconciliation
+from trialsim.protocol.reconciliation_rules import reconciliation_rules
 from trialsim.protocol.resolved import ResolvedTemplate, Setting
 from trialsim.protocol.rules import (
     Broken,
@@ -61,11 +64,13 @@ from trialsim.protocol.template import Template
 
 __all__ = [
     "check_file",
+    "conflicts_of",
     "evidence_with",
     "json_schemas",
     "load_conduct",
     "literature_of",
     "load_literature",
+    "load_reconciliation",
     "load_template",
     "shipped_evidence",
 ]
@@ -438,6 +443,43 @@ def literature_of(template: str) -> str:
             return name
     remedy = f"Name one: --literature {next(iter(literature_paths()))}, or a file by its path."
     raise RequestError(Problem("is needed: none ships for this", remedy, "--literature", template))
+
+
+def load_reconciliation(name: str, evidence: Evidence | None = None) -> Reconciliation:
+    """Load a reconciliation: a shipped one by id, or any file by path.
+
+    Parameters
+    ----------
+    name : str
+    evidence : Evidence, optional
+        What it may cite; the shipped records unless stated.
+
+    Raises
+    ------
+    ProtocolError
+        Everything that is wrong with the file, at once.
+    RequestError
+        For an unknown id.
+    """
+    root = _shipped_or_file(name, reconciliation_paths(), "is no reconciliation", "--conflict")
+    evidence = evidence or shipped_evidence()
+    found, problems = _citing(root, Reconciliation, evidence)
+    if found is not None:
+        problems += _problems(reconciliation_rules(found, evidence), root)
+    if found is None or problems:
+        raise ProtocolError(_in_order(problems))
+    return found
+
+
+def conflicts_of(template: str) -> tuple[str, ...]:
+    """Return the shipped reconciliations of a template, its own name first (RequestError)."""
+    shipped = list(reconciliation_paths())
+    found = [name for name in shipped if load_reconciliation(name).template == template]
+    if not found:
+        rule = "is needed: none ships for this"
+        remedy = f"Name one: --conflict {shipped[0]}, or a file by its path."
+        raise RequestError(Problem(rule, remedy, "--conflict", template))
+    return tuple(sorted(found, key=lambda name: (name != template, name)))
 
 
 @lru_cache(maxsize=1)

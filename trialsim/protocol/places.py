@@ -9,6 +9,7 @@ __all__ = [
     "evidence_paths",
     "literature_paths",
     "protocols_folder",
+    "reconciliation_paths",
     "schema_paths",
     "template_paths",
 ]
@@ -39,6 +40,12 @@ def conduct_paths() -> dict[str, Path]:
 def literature_paths() -> dict[str, Path]:
     """Return the shipped literatures by id."""
     folder = protocols_folder() / "literatures"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def reconciliation_paths() -> dict[str, Path]:
+    """Return the shipped reconciliations by id."""
+    folder = protocols_folder() / "reconciliations"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

@@ -26,6 +26,7 @@ from trialsim.protocol.template import ObservedReference
 __all__ = [
     "COUNT_COLUMNS",
     "Counts",
+    "Origin",
     "PublishedTrials",
     "PublishedEstimate",
     "PublishedStudy",
@@ -97,6 +98,13 @@ class PublishedStudy:
     rob: Mapping[str, str] = field(default_factory=dict)
 
 
+class Origin(StrEnum):
+    """Whose trials are pooled."""
+
+    PUBLISHED = "published"
+    SIMULATED = "simulated"  # a literature that the program exported
+
+
 @dataclass(frozen=True)
 class PublishedTrials:
     """Published trials that are pooled.
@@ -111,6 +119,7 @@ class PublishedTrials:
         Whether they are records of the evidence, by id.
     beside : mapping of str to str
         Id of a pooled record that is shown but not pooled -> why.
+    origin : Origin
     """
 
     name: str
@@ -118,6 +127,7 @@ class PublishedTrials:
     studies: tuple[PublishedStudy, ...]
     recorded: bool
     beside: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin = Origin.PUBLISHED
 
 
 class SplitBy(StrEnum):
@@ -223,7 +233,16 @@ def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
         If the primary endpoint is no event of two arms.
     """
     measure = _measure(resolved, "--literature")
-    return PublishedTrials(str(path), measure, read_studies(path), recorded=False)
+    studies = read_studies(path)
+    return PublishedTrials(str(path), measure, studies, recorded=False, origin=_origin(path))
+
+
+def _origin(path: Path) -> Origin:
+    """Return whose trials a table that was read without a problem holds."""
+    header, *lines = (cells for _, cells in _rows(path))
+    places = [i for i, name in enumerate(header) if name.strip().casefold() in _WHICH]
+    marked = any(cells[place].strip() for cells in lines for place in places)
+    return Origin.SIMULATED if marked else Origin.PUBLISHED
 
 
 def read_studies(path: Path) -> tuple[PublishedStudy, ...]:

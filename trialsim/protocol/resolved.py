@@ -482,7 +482,12 @@ class ResolvedTemplate:
             return "-"
         number, quantity = scenario.effect.number, scenario.effect.quantity
         stated = number.source and self.evidence.stated_as(number.source, quantity, number.value)
-        return stated.status.value if stated else "assumed"
+        found = stated.status.value if stated else "assumed"
+        if isinstance(scenario.effect, TreatedRisk) and not self.template.protocol.is_single_arm:
+            # beside a control risk that is assumed, the difference is
+            control = scenario.control_risk or self.template.nature.control_risk
+            return found if control and control.source else "assumed"
+        return found
 
     def status_of_outcome(self, scenario: Scenario, endpoint: str) -> str:
         """Return how far the effect on an endpoint under ``outcomes:`` can be relied on."""

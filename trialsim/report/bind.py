@@ -20,6 +20,7 @@ from trialsim.report.sections.estimand_section import estimand_section
 from trialsim.report.sections.explanation_section import explanation_section
 from trialsim.report.sections.followup_section import followup_section
 from trialsim.report.sections.published_synthesis_section import published_synthesis_section
+from trialsim.report.sections.reconciliation_section import reconciliation_section
 from trialsim.report.sections.synthesis_section import synthesis_section
 
 __all__ = ["bound_sections", "report_title", "write_figures"]
@@ -41,6 +42,7 @@ _BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], .
     class_section,
     published_synthesis_section,
     adjustment_section,
+    reconciliation_section,
     explanation_section,
 )  # the last one comes first
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.published_trials import COUNT_COLUMNS
+from trialsim.protocol.published_trials import COUNT_COLUMNS, Origin
 from trialsim.studies.literature.published_synthesis import PublishedSynthesis
 
 __all__ = ["how_to_pool_in_r", "write_published_table"]
@@ -51,7 +51,8 @@ def _rows(planned: PublishedSynthesis) -> Iterator[dict[str, str]]:
     with_centres = any(study.centres for study in studies)
     with_quality = any(study.quality for study in studies)
     for i, study in enumerate(studies):
-        row = {"study": study.study}
+        row = {"literature": "simulated"} if planned.trials.origin is Origin.SIMULATED else {}
+        row |= {"study": study.study}
         row |= dict(zip(COUNT_COLUMNS, map(str, study.counts or (_NONE,) * 4), strict=True))
         if with_centres:
             row["centres"] = str(study.centres or "")

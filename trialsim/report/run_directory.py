@@ -31,6 +31,17 @@ def _path_of(record: RunRecord, chosen: Path | None) -> Path:
     return chosen or Path("trialsim-runs") / f"{record.protocol['id']}-{record.sha256[:8]}"
 
 
+def _own_path_of(record: RunRecord, chosen: Path | None) -> Path:
+    """Return the same, or its neighbour where the default folder is of another kernel's run.
+
+    A command that computes in its own way, as ``size`` and ``bias`` do, has then its own folder.
+    """
+    path, there = _path_of(record, chosen), recorded_kernel(record, chosen)
+    if chosen is None and there and there is not record.kernel:
+        return path.with_name(f"{path.name}-{record.kernel}")
+    return path
+
+
 def recorded_kernel(record: RunRecord, chosen: Path | None) -> Kernel | None:
     """Return what computed the run that is already there, or None."""
     try:
@@ -53,8 +64,8 @@ class RunDirectory:
     ----------
     record : RunRecord
     chosen : Path or None
-        None for ``trialsim-runs/<id>-<8 of the record's hash>``. In a folder that holds the same
-        run, that goes on.
+        None for ``trialsim-runs/<id>-<8 of the record's hash>``, and ``-<kernel>`` after it where
+        another kernel's run is there. In a folder that holds the same run, that goes on.
 
     Raises
     ------
@@ -63,7 +74,7 @@ class RunDirectory:
     """
 
     def __init__(self, record: RunRecord, chosen: Path | None) -> None:
-        self.path = _path_of(record, chosen)
+        self.path = _own_path_of(record, chosen)
         self._record = record
         blocked = next((p for p in (self.path, *self.path.parents) if p.is_file()), None)
         if blocked:

@@ -11,7 +11,7 @@ from trialsim.report.sections.content import Grid, Notice, Paragraph, Section
 __all__ = ["write_word"]
 
 _FOR_A_BOARD = ("synopsis", "size", "assumptions", "conflicts", "sentence", "repeat")
-_MOST_ROWS = 8
+_MOST_ROWS = 10
 
 
 def write_word(path: Path, title: str, sections: Sequence[Section]) -> None:

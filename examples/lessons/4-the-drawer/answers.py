@@ -28,6 +28,8 @@ def answers(commands: Commands) -> dict[str, Any]:
         "significant_large": large.number("power", mechanism="none").percent,
         "exact_all": counted.every,
         "exact_published": counted.favourable,
+        "exact_plain": counted.plain,
+        "exact_half": counted.half_in_every_cell,
         "exact_wrong_way": 100 * counted.wrong_way,
         "one_in": 1 / counted.wrong_way,
         "exact_significant": 100 * counted.power,

@@ -243,7 +243,8 @@ def tables_of_trial(planned: PlannedBias, trial: FlawedTrial) -> str:
 
 def touched_patients(trial: FlawedTrial) -> str:
     """Return the first patients touched by a flaw as a table that fits a terminal."""
-    rows = [row for row in patients_table(trial) if row["touched_by"]][:_PATIENTS_SHOWN]
+    touched = [row for row in patients_table(trial) if row["touched_by"]]
+    rows = touched[:_PATIENTS_SHOWN]
     if not rows:
         return "No flaw touched a patient of this trial."
     lines = [
@@ -254,7 +255,10 @@ def touched_patients(trial: FlawedTrial) -> str:
         )
         for row in rows
     ]
-    return table(("patient", "as planned", "as reported", "touched by"), lines, folding=(1, 2, 3))
+    header = ("patient", "as planned", "as reported", "touched by")
+    shown = table(header, lines, folding=(1, 2, 3))
+    rest = len(touched) - len(rows)
+    return f"{shown}\n... and {rest:,} more touched by a flaw" if rest else shown
 
 
 def _outcome(row: dict[str, Any], when: str) -> str:

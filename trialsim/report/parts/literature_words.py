@@ -10,9 +10,11 @@ from trialsim.protocol.literature import ConductSet, Literature, Patients
 from trialsim.protocol.load import load_literature
 from trialsim.protocol.published_trials import PublishedStudy
 from trialsim.protocol.quantities import SourcedNumber
+from trialsim.protocol.reconciliation import Reconciliation
 from trialsim.report.text import table, wrapped
 
 __all__ = [
+    "TRIALS_HEADER",
     "conduct_checked",
     "literature_checked",
     "literature_lines",
@@ -20,9 +22,12 @@ __all__ = [
     "literature_screen",
     "literature_trial_rows",
     "literatures_listed",
+    "reconciliation_checked",
     "table_checked",
+    "trials_alike",
 ]
 
+TRIALS_HEADER = ("trials", "patients", "from", "control risk", "from", "strata")
 _ASSUMED = "assumed"
 _NAMED = 3  # trials that are named before the rest are counted
 
@@ -49,12 +54,13 @@ def literatures_listed(program: str) -> str:
     """Return the shipped literatures as lines of ``trialsim list``."""
     lines = ["Literatures, to simulate and pool:"]
     for row in literature_rows():
-        lines.append(
-            f"{row['literature']:20} {row['title']}: {row['n_trials']} trials, {row['n_splits']} "
-            f"splits, {row['n_conducts']} sets of conduct"
+        words = (
+            f"{row['title']}: {row['n_trials']} trials, {row['n_splits']} splits, "
+            f"{row['n_conducts']} sets of conduct"
         )
-        use = f"{program} synthesise {row['template']}" if row["template"] else ""
-        lines.append(f"{'':20} {program} show {row['literature']}{use and f'; {use}'}")
+        lines.append(wrapped(words, " " * 21, f"{row['literature']:20} "))
+        lines.append(f"{'':20} {program} show {row['literature']}")
+        lines += [f"{'':20} {program} synthesise {row['template']}"] if row["template"] else []
     return "\n".join(lines)
 
 
@@ -95,6 +101,11 @@ def literature_screen(literature: Literature) -> str:
 
 def literature_lines(literature: Literature) -> str:
     """Return which trials a literature has, by size, control risk and stratum."""
+    return table(TRIALS_HEADER, trials_alike(literature), folding=(2, 4))
+
+
+def trials_alike(literature: Literature) -> list[tuple[str, ...]]:
+    """Return how many trials are alike in size, control risk and stratum, and who says so."""
     alike: dict[tuple[str, ...], int] = {}
     for trial in literature.trials:
         key = (
@@ -104,9 +115,7 @@ def literature_lines(literature: Literature) -> str:
             ", ".join(trial.strata.values()),
         )
         alike[key] = alike.get(key, 0) + 1
-    lines = [(str(n), *key) for key, n in alike.items()]
-    head = ("trials", "patients", "from", "control risk", "from", "strata")
-    return table(head, lines, folding=(2, 4))
+    return [(str(n), *key) for key, n in alike.items()]
 
 
 def literature_trial_rows(literature: Literature) -> Iterator[dict[str, object]]:
@@ -131,6 +140,16 @@ def literature_checked(literature: Literature) -> str:
         f"{len(literature.splits)} splits, {len(literature.conduct)} sets of conduct.\n"
         f"  {_assumed_sizes(literature)}"
     )
+
+
+def reconciliation_checked(file: Reconciliation) -> str:
+    """Return what ``trialsim check`` says of a reconciliation."""
+    silent = [own.id for own in file.explanations if not file.has_data(own)]
+    told = (
+        f"a reconciliation. {file.title}: {len(file.records)} records, "
+        f"{len(file.explanations)} explanations, {len(file.candidates)} candidates."
+    )
+    return f"{told}\n  without data: {', '.join(silent)}" if silent else told
 
 
 def conduct_checked(profile: Conduct) -> str:

@@ -187,7 +187,7 @@ def _exact(resolved: ResolvedTemplate, rows: Rows) -> Iterator[Told]:
             means = [r for r in _of(rows, scenario, "estimate_mean") if "arm" in r]
             cells += [f"{100 * stop['value']:.2f} %", f"{patients['value']:.2f}"]
             cells += [f"{mean['value']:.4f}" for mean in means]
-        several = len({r["endpoint"] for r in exact}) > 1
+        several = len(resolved.endpoints) > 1
         lead = f"{row['endpoint']}: " if several else ""
         lines.append((f"{lead}{_truth(resolved, scenario)}", *cells))
     caption = f"Exact, {' and '.join(dict.fromkeys(row['analysis'] for row in exact))}"

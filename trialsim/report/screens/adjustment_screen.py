@@ -8,7 +8,7 @@ from typing import Any
 
 from trialsim.kernels.bias_adjustment import AdjustedPool
 from trialsim.report.text import table, wrapped
-from trialsim.studies.adjustment import Adjustment, BiasPrior, FlawedStudy
+from trialsim.studies.conflict.adjustment import Adjustment, BiasPrior, FlawedStudy
 
 __all__ = ["adjustment_lines", "adjustment_rows", "adjustment_texts"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -71,7 +72,9 @@ def _evidence(content: Content, primary: Content, records: dict[str, Content]) -
         "n_randomised": sum(bool(design["randomised"]) for design in designs),
         "n_blinded": sum(map(_is_blinded, designs)),
         "centres": _sum_if_known([design.get("centres") for design in designs]),
-        "patients": _sum_if_known([design.get("n_randomised") for design in designs]),
+        "patients": _sum_if_known(
+            [_patients(record, result or primary["id"]) for record, result in trials.values()]
+        ),
         "events": _sum_if_known(
             [_events(record, result or primary["id"]) for record, result in trials.values()]
         ),
@@ -91,13 +94,28 @@ def _is_blinded(design: Content) -> bool:
     return bool(design.get("blinding")) or described in ("single", "double")
 
 
-def _events(record: Content, result: str) -> int | None:
+def _patients(record: Content, result: str) -> int | None:
+    """Return how many were randomised or, where that is not stated, are in the result's arms."""
+    stated: int | None = record["design"].get("n_randomised")
+    if stated is not None:
+        return stated
+    found = _result(record, result)
+    return _sum_if_known([found[arm].get("n") for arm in _ARMS if arm in found])
+
+
+def _result(record: Content, result: str) -> Content:
     found: Content = next((r for r in record["results"] if r["id"] == result), {})
+    return found
+
+
+def _events(record: Content, result: str) -> int | None:
+    found = _result(record, result)
     arms = [found.get(arm, {}).get("events") for arm in ("experimental", "control")]
     return _sum_if_known([events for arm, events in zip(_ARMS, arms, strict=True) if arm in found])
 
 
 _ARMS = ("experimental", "control")
+_AGREE = {"rounding": "right within rounding"}  # the other verdicts read well as they are
 
 
 def _sum_if_known(values: Sequence[int | None]) -> int | None:
@@ -129,11 +147,16 @@ def _evidence_in_words(row: Content) -> str:
         return f"evidence: {pools or 'no trial it is held against'}"
     said = [f"{n} trial{'s' if n > 1 else ''}", f"{row['n_randomised']} randomised"]
     said.append(f"{row['n_blinded']} blinded")
-    known = (("centres", "centres"), ("patients", "patients"), ("events", "events"))
+    unknown = "not all stated" if n > 1 else "not stated"
     said += [
-        f"{row[key]:,} {word}" if row[key] is not None else f"{word} not all stated"
-        for key, word in known
+        f"{row[word]:,} {word if row[word] != 1 else word[:-1]}"
+        if row[word] is not None
+        else f"{word} {unknown}"
+        for word in ("centres", "patients", "events")
     ]
-    agree = row["consistency"].count("consistent")
-    said.append(f"{agree} consistent")
+    found = Counter(_AGREE.get(verdict, verdict) for verdict in row["consistency"])
+    numbers = ", ".join(
+        verdict if n == 1 else f"{verdict} in {many}" for verdict, many in found.most_common()
+    )
+    said.append(f"its numbers: {numbers}" if n == 1 else f"their numbers: {numbers}")
     return "evidence: " + ", ".join([*said, *([pools] if pools else [])])

@@ -7,7 +7,7 @@ from math import exp
 from typing import Any
 
 from trialsim.report.text import table, wrapped
-from trialsim.studies.explanation import (
+from trialsim.studies.conflict.explanation import (
     NO_DATA,
     Carried,
     Difference,

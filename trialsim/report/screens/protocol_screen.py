@@ -14,6 +14,7 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.scenario import Covariate, Factor
 from trialsim.protocol.second_encoding import SecondEncoding
+from trialsim.report.parts.control_arm import control_arm_lines, scenario_note_lines
 from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import safety_lines
 from trialsim.report.parts.schedule import schedule_lines
@@ -39,6 +40,7 @@ def template_lines(resolved: ResolvedTemplate, program: str) -> str:
     said: list[tuple[str, str]] = []
     if template.setting == "historical":
         said.append(("historical", template.setting_note or "not as treated today"))
+    said += [("note", template.note)] if template.note else []
     if protocol.population:
         said.append(("population", protocol.population.condition))
         said += [("  with", "; ".join(protocol.population.include))] * bool(
@@ -67,13 +69,10 @@ def template_lines(resolved: ResolvedTemplate, program: str) -> str:
     if protocol.visits:
         seen = ", ".join(visit.at.in_words(protocol.therapy) for visit in protocol.visits)
         said.append(("visits", seen))
+    said.append(("conduct", f"{template.conduct}: without the flaws that 'bias' shows"))
     said += _history_in_words(resolved)
     said += _calendar_in_words(resolved)
     said += _screening_in_words(resolved)
-    if template.nature.control_risk:
-        said.append(
-            ("control risk", _number(template.nature.control_risk, "nature.control_risk", resolved))
-        )
     if (slope := template.nature.severity_slope) is not None:
         said.append(
             ("severity, log odds per SD", _number(slope, "nature.severity_slope", resolved))
@@ -101,13 +100,18 @@ def template_lines(resolved: ResolvedTemplate, program: str) -> str:
 
 
 def _endings(resolved: ResolvedTemplate, program: str) -> Iterator[str]:
-    """Yield what follows the scenarios: rare harm, schedule, variants, sources, checking."""
+    """Yield what follows the scenarios: controls, harm, schedule, variants, sources, checking."""
     template = resolved.template
+    if notes := scenario_note_lines(resolved):
+        yield notes
+    if control := control_arm_lines(resolved):
+        yield control
     if safety := safety_lines(resolved):
         yield safety
     yield schedule_lines(template.protocol)
     if template.variants:
-        yield "\n".join(f"--variant {v.id:20} {v.title}" for v in template.variants)
+        under = " " * (len("--variant ") + 21)
+        yield "\n".join(wrapped(v.title, under, f"--variant {v.id:20} ") for v in template.variants)
     if template.observed:
         yield wrapped("held against: " + ", ".join(o.evidence for o in template.observed))
     if cautions := cautions_about(sources_of(resolved), resolved.evidence):
@@ -117,7 +121,7 @@ def _endings(resolved: ResolvedTemplate, program: str) -> Iterator[str]:
 
 
 def sources_of(resolved: ResolvedTemplate) -> tuple[str, ...]:
-    """Return the evidence ids that a protocol cites anywhere, each once."""
+    """Return the evidence ids that a protocol cites anywhere or is about, each once."""
     found: dict[str, None] = {}
 
     def walk(content: Any) -> None:
@@ -133,7 +137,7 @@ def sources_of(resolved: ResolvedTemplate) -> tuple[str, ...]:
     walk(
         {key: own for key, own in resolved.document.items() if key not in ("evidence", "conflicts")}
     )
-    return tuple(found)
+    return tuple(dict.fromkeys([*found, *resolved.template.about]))
 
 
 def _second_encoding(qc: SecondEncoding) -> Iterator[str]:
@@ -245,27 +249,27 @@ def _scenarios_in_words(resolved: ResolvedTemplate) -> tuple[list[tuple[str, ...
 def _endpoint_in_words(endpoint: Endpoint, resolved: ResolvedTemplate) -> list[tuple[str, str]]:
     protocol = resolved.template.protocol
     simulated = "" if endpoint in resolved.endpoints else "; shown, not simulated"
+    noted = [("", endpoint.note)] if endpoint.note else []
     if endpoint in safety_endpoints(resolved):
         at = read_out_in_words(endpoint, protocol.therapy)
-        return [(endpoint.level.value, f"{endpoint.event} by {at}; exact, as below")]
-    if isinstance(endpoint, ContinuousEndpoint):
-        at = ", ".join(time.in_words(protocol.therapy) for time in endpoint.at)
-        how = simulated or f"; {endpoint.summary}, {endpoint.analysis}"
-        words = f"{endpoint.variable} ({endpoint.unit}) at {at}{how}"
-        return [(endpoint.level.value, words)]
+        return [(endpoint.level.value, f"{endpoint.event} by {at}; exact, as below"), *noted]
     sides = "two" if protocol.test.sides == 2 else "one"
     at = f"{endpoint.event} at {read_out_in_words(endpoint, protocol.therapy)}"
+    if isinstance(endpoint, ContinuousEndpoint):
+        times = ", ".join(time.in_words(protocol.therapy) for time in endpoint.at)
+        at = f"{endpoint.variable} ({endpoint.unit}) at {times}"
     if isinstance(endpoint, TimeToEventEndpoint):
         at = f"time to {endpoint.event}"
         at += f", followed for {endpoint.followed_for}" if endpoint.followed_for else ""
-    words = (
-        f"{at}, {endpoint.better} is better; {endpoint.summary}, {endpoint.analysis}, "
-        f"{100 * protocol.test.alpha:g}% {sides}-sided{simulated}"
-    )
+    how = f"; {endpoint.summary}, {endpoint.analysis}, {100 * protocol.test.alpha:g}% {sides}-sided"
+    if simulated and isinstance(endpoint, ContinuousEndpoint):
+        how = ""
+    words = f"{at}, {endpoint.better} is better{how}{simulated}"
     shown = endpoint.estimand.intercurrent_events.items()
     if resolved.template.nature.intercurrent_events:
         shown = {}.items()  # simulated, and said with every estimand
-    return [(endpoint.level.value, words), *(("", f"{e}: {strategy}") for e, strategy in shown)]
+    strategies = (("", f"{event}: {strategy}") for event, strategy in shown)
+    return [(endpoint.level.value, words), *strategies, *noted]
 
 
 def _number(number: SourcedNumber, path: str, resolved: ResolvedTemplate) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trialsim.protocol.evidence import Status
+from trialsim.protocol.published_trials import Origin
+from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.literature.published_synthesis import Method, PublishedSynthesis
 from trialsim.trial import StudyResult
@@ -19,6 +21,7 @@ __all__ = [
 ]
 
 _Row = Mapping[str, Any]
+_WEAK = tuple(status.value for status in Status if status.is_weak)
 _LONG = ("who says so", "why not")
 NOT_ADVICE = "A summary of published results. Not evidence about a patient, not treatment advice."
 _SHORT = {"odds ratio": "OR", "risk ratio": "RR", "risk difference": "RD"}
@@ -49,7 +52,11 @@ def published_synthesis_screen(
     template = planned.resolved.template
     rows = [row.as_dict() for row in result.rows]
     observed = [row.as_dict() for row in result.observed]
-    setting = f"Published results pooled as they are: {planned.trials.name}. Nothing is simulated."
+    published = planned.trials.origin is Origin.PUBLISHED
+    setting = f"Simulated trials pooled as they are: {planned.trials.name}."
+    if published:
+        setting = f"Published results pooled as they are: {planned.trials.name}. "
+        setting += "Nothing is simulated."
     parts = [f"{wrapped(f'{template.id.upper()}   {template.title}')}\n{wrapped(setting)}"]
     for told in synthesis_tables(rows, observed):
         below = "".join(f"\n{wrapped(note)}" for note in told.notes)
@@ -59,7 +66,7 @@ def published_synthesis_screen(
     parts += [wrapped(text) for text in result.texts.values()]
     if result.warnings:
         parts.append(caution_lines(result.warnings, program=program))
-    parts.append(wrapped(NOT_ADVICE))
+    parts.append(wrapped(NOT_ADVICE if published else DISCLAIMER))
     return "\n\n".join(parts)
 
 
@@ -149,7 +156,9 @@ def _studies(observed: Sequence[_Row], scale: str) -> SynthesisTable:
         ]
         (effect,) = (r for r in own if r["measure"] == "estimate")
         weights = [_percent(r["value"]) for r in own if r["measure"] == "weight"]
-        lines.append((name, *counts, _interval(effect), *weights))
+        weak = [s.upper() for r in own if (s := r.get("status", "")) in _WEAK]
+        label = ", ".join((name, *dict.fromkeys(weak)))
+        lines.append((label, *counts, _interval(effect), *weights))
     main = next(r["analysis"] for r in observed if r["measure"] == "weight")
     short = "MH" if main == Method.MANTEL_HAENSZEL else "IV"
     header = (
@@ -324,10 +333,12 @@ def _published(rows: Sequence[_Row]) -> Iterator[SynthesisTable]:
         strata = [r for r in estimates if "source" in r]
         (both,) = (r for r in estimates if "source" not in r)
         lines = tuple((r["analysis"].partition(": ")[2], _interval(r), r["source"]) for r in strata)
-        notes = (_apart(own), f"Both by inverse variance: {_interval(both)}.")
+        notes = [_apart(own), f"Both by inverse variance: {_interval(both)}."]
+        weak = [r["status"] for r in strata if Status(r["status"]).is_weak]
+        notes += [f"Derived; one of the two is {status.upper()}." for status in weak[:1]]
         header = ("stratum", "OR (95% CI)", "who says so")
         caption = f"Published strata of {name.replace(', ', ', by ')}"
-        yield SynthesisTable(caption, header, lines, notes)
+        yield SynthesisTable(caption, header, lines, tuple(notes))
 
 
 def _interval(row: _Row) -> str:

@@ -13,6 +13,7 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
+from trialsim.report.parts.control_arm import control_arm_in_words
 from trialsim.report.parts.estimands import estimands_table
 from trialsim.report.parts.imbalance import imbalance_lines
 from trialsim.report.parts.safety import safety_lines
@@ -107,6 +108,8 @@ def heading(resolved: ResolvedTemplate) -> str:
         facts.append(f"against {historical_in_words(value)}")
     elif (risk := template.nature.control_risk) is not None:
         facts.append(f"control {100 * risk.value:.3g} % ({risk.source or 'assumed'})")
+    elif stated := control_arm_in_words(resolved).get(protocol.primary.id):
+        facts.append(f"control {stated}")
     lines = [wrapped(f"{template.id.upper()}   {template.title}"), wrapped("; ".join(facts))]
     if template.setting == "historical":
         lines.append(wrapped(f"historical: {template.setting_note or 'not as treated today'}"))
@@ -184,7 +187,7 @@ def _unit(rows: Rows) -> str:
 def endpoints_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
     """Return, per further endpoint of the same patients, what is true and how often it is found."""
     protocol = resolved.template.protocol
-    parts = []
+    parts, controls = [], control_arm_in_words(resolved)
     for endpoint in resolved.endpoints[len(protocol.simulated) :]:
         by_scenario = _by_scenario(result, endpoint.id)
         lines, rows = [], Rows()
@@ -208,7 +211,9 @@ def endpoints_table(resolved: ResolvedTemplate, result: StudyResult) -> str:
                 )
             )
         what = f"{endpoint.event}, {read_out_in_words(endpoint, protocol.therapy)}"
-        told = wrapped(f"{endpoint.id} ({endpoint.level}): {what}; {endpoint.analysis}")
+        who = "without an effect" if protocol.is_single_arm else "control"
+        known = f"; {who} {controls[endpoint.id]}" if endpoint.id in controls else ""
+        told = wrapped(f"{endpoint.id} ({endpoint.level}): {what}; {endpoint.analysis}{known}")
         header = ("If the truth is ...", "effect", "known from", _unit(rows), "chance to find it")
         parts.append(f"{told}\n{table(header, lines)}")
     return "\n\n".join([*parts, *_together(resolved, result)])

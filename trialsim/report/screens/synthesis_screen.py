@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trialsim.protocol.evidence import Status
 from trialsim.report.parts.literature_words import literature_lines
@@ -17,8 +18,10 @@ from trialsim.studies.literature.synthesis import (
 )
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["synthesis_screen"]
+__all__ = ["range_errors", "status_in_words", "synthesis_screen", "with_error"]
 
+_ENDS = ("estimate_q025", "estimate_q975")
+_SCALES = {"odds ratio": "odds ratios", "ratio of odds ratios": "ratios of them"}
 _WEAK = tuple(status.value for status in Status if status.is_weak)
 
 
@@ -66,15 +69,25 @@ def _published(planned: PlannedSynthesis, rows: Sequence[Row]) -> str:
         if row.measure is not Measure.ESTIMATE:
             continue
         ends = "" if row.lower is None else f" ({row.lower:.2f} to {row.upper:.2f})"
-        status = (row.status or "").upper() if row.status in _WEAK else row.status or ""
         name = titles.get(row.stratum or "", "ratio of the two")
+        status = status_in_words(row.status or "")
         lines.append((name, f"{row.value:.2f}{ends}", status, row.evidence or ""))
     lines += [
-        ("interaction", f"P = {row.value:.2g}", row.status or "", "")
+        (
+            "interaction",
+            f"P = {row.value:.2g}",
+            status_in_words(row.status or ""),
+            "",
+        )
         for row in rows
         if row.measure is Measure.P_INTERACTION
     ]
     return table(("published", "odds ratio", "status", "evidence"), lines)
+
+
+def status_in_words(status: str) -> str:
+    """Return a status, in capitals where it is weak."""
+    return status.upper() if status in _WEAK else status
 
 
 def _table(planned: PlannedSynthesis, rows: Sequence[Row]) -> str:
@@ -98,7 +111,7 @@ def _column(planned: PlannedSynthesis, rows: Sequence[Row]) -> list[tuple[str, s
         at = seen.strata[place].value if seen else None
         found += _distribution(f"{stratum.id}: OR", own, at)
         middle = next(r for r in own if r.analysis == REML and r.measure is Measure.ESTIMATE_MEDIAN)
-        found.append(("  by REML", f"{middle.value:.3f} +-{middle.mcse:.3f}"))
+        found.append(("  by REML", with_error(middle.value, middle.mcse)))
         found.append(("  published, of trials", percent(share) if share.value != 1 else "all"))
     own = [row for row in rows if row.stratum == f"{split.id}={ALL}"]
     found += _distribution("all: OR", own, planned.whole.value if planned.whole else None)
@@ -110,7 +123,7 @@ def _column(planned: PlannedSynthesis, rows: Sequence[Row]) -> list[tuple[str, s
         more = "less" if size < 1 else "more"
         found.append((f"  {size:.2f} or {more}", percent(by[Measure.GAP_AS_LARGE])))
     middle = by[Measure.P_INTERACTION]
-    found.append(("interaction: P", f"{middle.value:.3f} +-{middle.mcse:.3f}"))
+    found.append(("interaction: P", with_error(middle.value, middle.mcse)))
     found.append(("  0.05 or less", percent(by[Measure.POWER_INTERACTION])))
     if Measure.PERCENTILE in by and seen and seen.p_value is not None:
         found.append((f"  below {seen.p_value:.2g}", percent(by[Measure.PERCENTILE])))
@@ -127,7 +140,7 @@ def _distribution(name: str, rows: Sequence[Row], at: float | None) -> list[tupl
         own[m] for m in (Measure.ESTIMATE_MEDIAN, Measure.ESTIMATE_Q025, Measure.ESTIMATE_Q975)
     )
     found = [
-        (f"{name}, median", f"{middle.value:.3f} +-{middle.mcse:.3f}"),
+        (f"{name}, median", with_error(middle.value, middle.mcse)),
         ("  95% of literatures", f"{low.value:.2f} to {high.value:.2f}"),
     ]
     if at is not None and name != "ratio":
@@ -142,8 +155,30 @@ def _legend(result: StudyResult, seed: int) -> str:
         "'below' is where what was published falls among simulated literatures, ties counting "
         "half. A trial that is not published is followed by another of its kind, so that every "
         f"literature has as many. {result.n_replicates:,} literatures per column, seed {seed}; "
-        f"+- is one Monte Carlo standard error.{_without_estimate(result)}"
+        f"+- is one Monte Carlo standard error. "
+        f"{range_errors([row.as_dict() for row in result.rows])}{_without_estimate(result)}"
     )
+
+
+def with_error(value: float | None, mcse: float | None) -> str:
+    """Return a number with its Monte Carlo error, which is never shown as 0 unless it is."""
+    if value is None or mcse is None:
+        return "-"
+    return f"{value:.3f} +-{f'{mcse:.3f}' if mcse >= 0.0005 or mcse == 0 else f'{mcse:.1g}'}"
+
+
+def range_errors(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how large the Monte Carlo errors of the ends of 95% ranges are, at most.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As in the document.
+    """
+    ends = [row for row in rows if row["measure"] in _ENDS and row["mcse"] is not None]
+    of = {name: [row["mcse"] for row in ends if row["scale"] == name] for name in _SCALES}
+    told = [f"{max(errors):.3f} ({_SCALES[name]})" for name, errors in of.items() if errors]
+    return f"The ends of ranges have one of at most {', '.join(told)}."
 
 
 def _without_estimate(result: StudyResult) -> str:

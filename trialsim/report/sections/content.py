@@ -14,7 +14,9 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.scenario import Leaving
+from trialsim.report.parts.control_arm import control_arm_in_words
 from trialsim.report.parts.imbalance import imbalance_tables
+from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import SAFETY_METHOD, safety_tables
 from trialsim.report.parts.schedule import schedule_of
 from trialsim.report.parts.single_arm import (
@@ -131,8 +133,9 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     sizes = [run for run in runs if run.document["command"] == "size"]
     fits = [run for run in runs if run.document["command"] == "calibrate"]
     all_runs = runs
-    own = ("size", "calibrate", "followup", "bias", "synthesise", "explain", "evidence adjust")
-    runs = [r for r in runs if r.document["command"] not in own]  # each has its own section
+    # each has a section of its own
+    own = ("size", "calibrate", "followup", "bias", "synthesise", "reconcile", "explain")
+    runs = [r for r in runs if r.document["command"] not in (*own, "evidence adjust")]
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:
         synopsis = Section("synopsis", "Synopsis", tuple(_synopsis(all_runs[0])))
@@ -383,17 +386,20 @@ def _synopsis(run: FinishedRun) -> Iterator[Block]:
         rows.append(("Setting", f"historical: {template.setting_note or 'not as treated today'}"))
     if protocol.population:
         rows.append(("Population", protocol.population.condition))
-    rows += [(arm.role.value.capitalize(), f"{arm.id}: {arm}") for arm in protocol.arms]
+    for arm in protocol.arms:
+        rows.append((arm.role.value.capitalize(), f"{arm.id}: {arm}"))
+        rows += [("Regimen", said) for said in regimen_in_words(arm.regimen, template.nature)]
     primary = protocol.primary
     rows += [
-        ("Allocation", _allocation(protocol)),
-        ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
         ("Patients", f"{protocol.n_total:,}"),
         ("Primary endpoint", endpoint_in_words(protocol)),
         ("Estimand", f"{_population(protocol)}; {primary.summary}"),
+        ("Allocation", _allocation(protocol)),
+        ("Blinding", ", ".join(protocol.blinding) or "nobody, or not stated"),
     ]
     events = primary.estimand.intercurrent_events.items()
     rows += [("Intercurrent event", f"{event}: {strategy}") for event, strategy in events]
+    rows += [("Note", template.note)] if template.note else []
     yield Grid("The trial in brief", ("", ""), tuple(rows))
 
 
@@ -491,6 +497,9 @@ def _shared(runs: Sequence[FinishedRun]) -> Iterator[Block]:
     """Yield what all scenarios of a run share, and what was changed for it."""
     for run in runs:
         header = ("Number", "Value", "Source")
+        if controls := control_arm_in_words(run.resolved):
+            caption = f"The arm without an effect, number by number ({label_of(run)})"
+            yield Grid(caption, ("Endpoint", "Stated, with its source"), tuple(controls.items()))
         yield Grid(f"Shared by all scenarios ({label_of(run)})", header, tuple(_nature(run)))
         if settings := run.document["arguments"].get("set"):
             yield Paragraph(f"Set by you ({label_of(run)}): {'; '.join(settings)}.")

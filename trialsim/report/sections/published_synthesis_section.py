@@ -11,7 +11,9 @@ from trialsim.report.screens.published_synthesis_screen import (
     model_tables,
     synthesis_tables,
 )
+from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
+from trialsim.studies.literature.published_synthesis import SIMULATED
 
 __all__ = ["published_synthesis_section"]
 
@@ -20,7 +22,8 @@ def published_synthesis_section(runs: Sequence[FinishedRun]) -> Section | None:
     """Return the section; None where no run pools published trials."""
     found = [run for run in runs if _is_published(run)]
     blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
-    title = "Published trials, pooled"
+    every_simulated = all(SIMULATED in run.document["texts"] for run in found)
+    title = f"{'Simulated' if every_simulated else 'Published'} trials, pooled"
     return Section("published-trials", title, tuple(blocks)) if blocks else None
 
 
@@ -32,7 +35,10 @@ def _is_published(run: FinishedRun) -> bool:
 def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     given = run.document["arguments"]
     source = f"the table {given['table']}" if "table" in given else "published records"
-    yield Paragraph(f"Pooled as they are, from {source}; nothing was simulated. {NOT_ADVICE}")
+    whose = f"nothing was simulated. {NOT_ADVICE}"
+    if SIMULATED in run.document["texts"]:
+        whose = f"a simulated literature. {DISCLAIMER}"
+    yield Paragraph(f"Pooled as they are, from {source}; {whose}")
     told = synthesis_tables(run.document["rows"], run.document["observed"])
     for index, one in enumerate(told):
         grid = Grid(one.caption, one.header, one.lines)

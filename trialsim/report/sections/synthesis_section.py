@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from typing import Any
 
+from trialsim.protocol.literature import Literature
+from trialsim.report.parts.literature_words import TRIALS_HEADER, trials_alike
 from trialsim.report.run_reader import FinishedRun
+from trialsim.report.screens.synthesis_screen import range_errors, status_in_words, with_error
 from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
 
 __all__ = ["synthesis_section"]
@@ -33,10 +36,14 @@ def synthesis_section(runs: Sequence[FinishedRun]) -> Section | None:
 def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     literature, rows = run.document["arguments"]["literature"], run.document["rows"]
     yield Paragraph(f"{literature['title']}: {literature.get('note', '')}")
+    alike = trials_alike(Literature.model_validate(literature))
+    yield Grid(
+        "The trials of a literature, and who states their numbers", TRIALS_HEADER, tuple(alike)
+    )
     seen = [row for row in run.document["observed"] if row["measure"] == "estimate"]
     if seen:
         lines = tuple(
-            (row["stratum"], _published(row), row.get("evidence", "-"), row.get("status", "-"))
+            (row["stratum"], _published(row), row.get("evidence", "-"), _status(row))
             for row in seen
         )
         yield Grid("What was published", ("Stratum", "Odds ratio", "Evidence", "Status"), lines)
@@ -58,8 +65,8 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             yield Paragraph(told)
     yield Paragraph(
         f"{rows[-1]['n_replicates']:,} literatures per column; +- is one Monte Carlo standard "
-        "error. Odds ratios are pooled over the trials published; a trial that is not published is "
-        "followed by another of its kind."
+        f"error. {range_errors(rows)} Odds ratios are pooled over the trials published; a trial "
+        "that is not published is followed by another of its kind."
     )
     for warning in run.document["warnings"]:
         yield Paragraph(warning["text"].partition(" More: ")[0])
@@ -120,11 +127,16 @@ _PARTS = ("median", "q025", "q975")
 def _pooled(parts: Sequence[_Row]) -> str:
     middle, low, high = parts
     ends = f"({low['value']:.2f} to {high['value']:.2f})"
-    return f"{middle['value']:.3f} +-{middle['mcse']:.3f} {ends}"
+    return f"{with_error(middle['value'], middle['mcse'])} {ends}"
 
 
 def _published(row: _Row) -> str:
     return f"{row['value']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+
+
+def _status(row: _Row) -> str:
+    derived = "=" not in row["stratum"] and row.get("status") != "derived"
+    return f"{'derived, ' * derived}{status_in_words(row.get('status', '-'))}"
 
 
 def _share(row: _Row) -> str:

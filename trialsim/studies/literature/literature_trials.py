@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.evidence import Trial
-from trialsim.protocol.published_trials import Counts, PublishedStudy, PublishedTrials
+from trialsim.protocol.published_trials import Counts, Origin, PublishedStudy, PublishedTrials
 from trialsim.studies.literature.classroom import Class, ClassTrials
 from trialsim.studies.literature.synthesis import PlannedSynthesis, PlannedTrial
 
@@ -86,20 +86,27 @@ def simulated_literatures(planned: PlannedSynthesis, n: int, seed: int) -> Itera
                 for k, trial in enumerate(trials)
             )
             name = f"literature {i + 1}, {own.scenario.id}, {own.conduct.id}"
-            found = PublishedTrials(name, Summary.ODDS_RATIO, studies, recorded=False)
+            found = PublishedTrials(
+                name, Summary.ODDS_RATIO, studies, recorded=False, origin=Origin.SIMULATED
+            )
             yield OneLiterature(i + 1, own.scenario.id, own.conduct.id, found)
 
 
 def as_study(planned: PlannedSynthesis, trial: PlannedTrial, counts: Counts) -> PublishedStudy:
-    """Return a simulated trial as a line of a meta-analysis."""
+    """Return a simulated trial as a line of a meta-analysis.
+
+    One that has the size of a published trial is called like it, never by its name alone: its
+    counts are not what was published.
+    """
     own = trial.trial
     record = planned.resolved.evidence.records.get(own.id)
     centres = record.design.centres if isinstance(record, Trial) else None
     if centres is None and own.strata.get("centres") == "single":
         centres = 1
+    name = f"like {own.id}" if isinstance(record, Trial) else own.id
     return PublishedStudy(
-        own.id,
-        own.title or own.id,
+        name,
+        own.title or name,
         counts,
         centres=centres,
         quality=own.strata.get("quality", ""),
@@ -125,7 +132,7 @@ def class_literatures(planned: Class, trials: ClassTrials) -> Iterator[OneLitera
             if row[1] and row[3]
         )
         summary = Summary(str(trials.plan.summary))
-        own = PublishedTrials(name, summary, studies, recorded=False)
+        own = PublishedTrials(name, summary, studies, recorded=False, origin=Origin.SIMULATED)
         yield OneLiterature(1, planned.scenario.id, name, own)
 
 

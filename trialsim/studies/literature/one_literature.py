@@ -9,7 +9,7 @@ import numpy as np
 from trialsim.engine.reported_tables import reported_tables
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.literature import ConductSet
-from trialsim.protocol.published_trials import Counts, PublishedTrials, StudyStratum
+from trialsim.protocol.published_trials import Counts, Origin, PublishedTrials, StudyStratum
 from trialsim.protocol.scenario import Scenario
 from trialsim.studies.literature.literature_trials import as_study
 from trialsim.studies.literature.published_synthesis import (
@@ -40,11 +40,6 @@ class SimulatedSynthesis(PublishedSynthesis):
     def split_name(self) -> str:
         """What it is split by."""
         return self.by
-
-    @property
-    def what(self) -> str:
-        """What its studies are."""
-        return "simulated"
 
     @property
     def strata(self) -> tuple[tuple[StudyStratum, PooledStudies], ...]:
@@ -110,7 +105,9 @@ def one_literature(planned: PlannedSynthesis, seed: int) -> OneOfTwo:
             StudyStratum(stratum.id, tuple(map(bool, members)))
             for stratum, members in zip(planned.split.strata, (first, second), strict=True)
         )
-        table = PublishedTrials(name, Summary.ODDS_RATIO, studies, recorded=False)
+        table = PublishedTrials(
+            name, Summary.ODDS_RATIO, studies, recorded=False, origin=Origin.SIMULATED
+        )
         return SimulatedSynthesis(planned.resolved, table, by=planned.split.id, sides=sides)
 
     return OneOfTwo(

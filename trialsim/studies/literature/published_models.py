@@ -127,9 +127,17 @@ def models_in_words(rows: Sequence[Row]) -> str:
     highs = [row.upper for row in known if row.upper is not None]
     failed = {row.analysis for row in rows if row.why == _NOT_CONVERGED}
     more = f" {len(failed)} did not converge." if failed else ""
+    scale = known[0].scale or ""
+    ends = [_said(value, scale) for value in (min(values), max(values), min(lows), max(highs))]
     return (
         f"By {len(own)} models, nine estimators of the variance between studies and three kinds of "
-        f"interval, the {known[0].scale} runs from {min(values):.2f} to {max(values):.2f}, ends of "
-        f"intervals from {min(lows):.2f} to {max(highs):.2f}.{more} Each, and the studies added "
+        f"interval, the {scale} runs from {ends[0]} to {ends[1]}, ends of "
+        f"intervals from {ends[2]} to {ends[3]}.{more} Each, and the studies added "
         "one by one, is in the document (--json) and the report."
     )
+
+
+def _said(value: float, scale: str) -> str:
+    if value >= 1000:
+        return f"{value:.3g}"
+    return f"{value:.3f}" if scale == "risk difference" else f"{value:.2f}"

@@ -7,7 +7,7 @@ a review has.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,12 @@ class StrataPair:
     def difference(self) -> Difference:
         """Log ratio of the odds ratios, first to second."""
         return pooled_difference(self.first.pooled, self.second.pooled)
+
+    @property
+    def status(self) -> Status:
+        """How far what follows from both can be relied on: as far as the weaker."""
+        weak = [s.effect.status for s in (self.first, self.second) if s.effect.status.is_weak]
+        return weak[0] if weak else Status.DERIVED
 
     @property
     def together(self) -> tuple[float, float, float]:
@@ -124,6 +130,7 @@ def _stratum(stratum: Stratum, evidence: Evidence) -> PublishedStratum | None:
 def published_strata_rows(resolved: ResolvedTemplate, shown: Collection[str]) -> Iterator[Row]:
     """Yield the strata, the ratio of their odds ratios and the test of interaction."""
     for pair in published_strata(resolved, shown):
+        status = pair.status.value
         name = f"{pair.literature.id}, {pair.split.id}"
         for one in (pair.first, pair.second):
             assert one.effect.ci is not None
@@ -151,9 +158,11 @@ def published_strata_rows(resolved: ResolvedTemplate, shown: Collection[str]) ->
             level=0.95,
             analysis=f"as published: {title}",
             stratum=name,
+            status=status,
         )
         p = float(found.p_value[0])
-        yield Row(measure=Measure.P_VALUE, value=p, analysis="interaction", stratum=name)
+        here = Row(measure=Measure.P_VALUE, value=p, analysis="interaction", stratum=name)
+        yield replace(here, status=status)
         value, low, high = pair.together
         yield Row(
             measure=Measure.ESTIMATE,
@@ -164,6 +173,7 @@ def published_strata_rows(resolved: ResolvedTemplate, shown: Collection[str]) ->
             analysis="as published: both strata by inverse variance",
             scale=pair.first.effect.measure.value,
             stratum=name,
+            status=status,
         )
 
 

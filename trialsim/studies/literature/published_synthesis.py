@@ -44,6 +44,7 @@ from trialsim.kernels.small_study import (
 from trialsim.protocol.cautions import cautions_about
 from trialsim.protocol.endpoints import Summary
 from trialsim.protocol.published_trials import (
+    Origin,
     PublishedStudy,
     PublishedTrials,
     SplitBy,
@@ -62,6 +63,7 @@ __all__ = [
     "NOT_INFORMATIVE",
     "Method",
     "PooledStudies",
+    "SIMULATED",
     "PublishedSynthesis",
     "pool_studies",
 ]
@@ -77,6 +79,7 @@ _FEW = 4  # assumed: from here down the interval is said to rest on little
 _Z95 = 1.959963984540054
 _NEEDS_COUNTS = "needs the counts of every study"
 _TOO_FEW = "too few studies to estimate the variance between them"
+SIMULATED = "simulated"  # the text of a document whose trials are
 _NO_ESTIMATE = "an arm of all studies together has no event, or nothing but events"
 _TWO_ZEROS = "nobody, or everybody, had the event: says nothing about a ratio"
 _REML, _KH = Estimator.RESTRICTED_MAXIMUM_LIKELIHOOD, Inference.KNAPP_HARTUNG
@@ -226,7 +229,7 @@ class PublishedSynthesis:
     @property
     def what(self) -> str:
         """What its studies are."""
-        return "published"
+        return str(self.trials.origin)
 
     @property
     def pooled(self) -> PooledStudies:
@@ -291,7 +294,12 @@ class PublishedSynthesis:
     def _texts(
         self, pooled: PooledStudies, strata: Sequence[tuple[StudyStratum, PooledStudies]]
     ) -> dict[str, str]:
-        found = {"pooled": _sentence(pooled, len(self.trials.studies))}
+        found = {"pooled": _sentence(pooled, self.trials)}
+        if self.trials.origin is Origin.SIMULATED:
+            found[SIMULATED] = (
+                "These trials are simulated: none of their counts was published. A trial called "
+                "like a published one has its size, not its result."
+            )
         if 1 < (n := pooled.n_informative) <= _FEW:
             found["few"] = (
                 f"With {n} studies the variance between them is hardly known: by Knapp and Hartung "
@@ -314,8 +322,8 @@ class PublishedSynthesis:
             found["left-out"] = f"{', '.join(silent)}: {_TWO_ZEROS}."
         if pooled.n_informative < FEWEST_FOR_ASYMMETRY:
             found["asymmetry"] = (
-                f"Tests of the funnel's asymmetry are {NOT_INFORMATIVE}; there are "
-                f"{pooled.n_informative}."
+                f"Tests of the funnel's asymmetry are {NOT_INFORMATIVE}; here "
+                f"{pooled.n_informative} can be used."
             )
         else:
             found["asymmetry"] = (
@@ -341,14 +349,16 @@ def _narrower(pooled: PooledStudies) -> bool:
     return bool(one < other)
 
 
-def _sentence(pooled: PooledStudies, n_studies: int) -> str:
+def _sentence(pooled: PooledStudies, trials: PublishedTrials) -> str:
+    n_studies = len(trials.studies)
     value, low, high = _natural(pooled, pooled.common)
     name = pooled.scale.value
     if value is None:
         return f"{n_studies} studies; no {name} by {pooled.main}: {_NO_ESTIMATE}."
+    published = trials.origin is Origin.PUBLISHED
     return (
         f"{n_studies} studies pooled by {pooled.main}: {name} {value:.2f} ({low:.2f} to "
-        f"{high:.2f}). Nothing was simulated."
+        f"{high:.2f}).{' Nothing was simulated.' * published}"
     )
 
 

@@ -48,7 +48,7 @@ from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.conduct_rules import why_not
 from trialsim.protocol.design import Allocation, SampleSize
 from trialsim.protocol.endpoints import BinaryEndpoint
-from trialsim.protocol.evidence import EffectEstimate
+from trialsim.protocol.evidence import EffectEstimate, Status
 from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.literature import CHANCE, ConductSet, Literature, LiteratureTrial, Split
 from trialsim.protocol.literature_rules import pooled_odds_ratio
@@ -130,6 +130,12 @@ class ObservedGap:
             return None
         errors = [log(ci[1] / ci[0]) / (2 * Z95) for ci in ends if ci]
         return sqrt(sum(error**2 for error in errors))
+
+    @property
+    def status(self) -> Status:
+        """How far the ratio can be relied on: as far as the weaker of its strata."""
+        weak = [effect.status for effect in self.strata if effect.status.is_weak]
+        return weak[0] if weak else Status.DERIVED
 
     @property
     def p_value(self) -> float | None:
@@ -452,7 +458,7 @@ class PlannedSynthesis:
         error = seen.standard_error
         reach = None if error is None else Z95 * error
         here = Row(measure=Measure.ESTIMATE, value=exp(seen.log_ratio), stratum=self.split.id)
-        here = replace(here, analysis="pooled", status="derived")
+        here = replace(here, analysis="pooled", status=seen.status.value)
         ends = (None, None) if reach is None else (-reach, reach)
         lower, upper = (None if e is None else exp(seen.log_ratio + e) for e in ends)
         yield replace(

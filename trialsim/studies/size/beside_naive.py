@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import exp
 
 from trialsim.protocol.scenario import Scenario
-from trialsim.studies.adjustment import next_trial
+from trialsim.studies.conflict.adjustment import next_trial
 from trialsim.studies.size.planned import PlannedSize, plan_size
 
 __all__ = ["without_adjustment"]

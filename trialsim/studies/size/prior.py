@@ -10,7 +10,7 @@ from trialsim.errors import Problem, RequestError
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.studies.adjustment import NextTrial, next_trial
+from trialsim.studies.conflict.adjustment import NextTrial, next_trial
 from trialsim.studies.size.question import SizeRequest
 
 __all__ = ["ADJUSTED", "accepted_adjustment", "pooled_prior", "prior_in_words", "prior_sources"]

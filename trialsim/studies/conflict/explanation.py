@@ -37,8 +37,8 @@ from trialsim.protocol.evidence import (
 )
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.streams import Decision, Streams
-from trialsim.studies.adjustment import BiasPrior, prior_of
 from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
+from trialsim.studies.conflict.adjustment import BiasPrior, prior_of
 from trialsim.studies.observed import observed_trials
 
 __all__ = [

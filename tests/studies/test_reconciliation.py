@@ -1,0 +1,284 @@
+"""Which explanation fits: what enters, what is returned as it was, what literatures bring back."""
+
+from __future__ import annotations
+
+import json
+from math import exp, log
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from conftest import ROOT
+from trialsim.errors import ProtocolError, RequestError
+from trialsim.protocol.catalogue import reconciliation_paths
+from trialsim.protocol.load import load_reconciliation, shipped_evidence
+from trialsim.studies.conflict.reconciliation import (
+    CLEAR,
+    Reference,
+    Which,
+    plan_reconciliation,
+)
+from trialsim.studies.conflict.reconciliation_result import reconciliation_result
+
+SEPSIS = reconciliation_paths()["sepsis"]
+
+
+def planned(name="sepsis", priors=()):
+    evidence = shipped_evidence()
+    return plan_reconciliation(load_reconciliation(name, evidence), evidence, priors)
+
+
+@pytest.fixture(scope="module")
+def sepsis():
+    return planned().records(Which.ALL)
+
+
+def changed(tmp_path, *pairs):
+    text = SEPSIS.read_text(encoding="utf-8")
+    for before, after in pairs:
+        assert before in text
+        text = text.replace(before, after, 1)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_reference_what_enters_is_what_the_evidence_derives(sepsis):
+    """EVIDENCE.md A1 to A3: 0.65 (0.41-1.02), 0.96 (0.73-1.27); three small trials about 0.37."""
+    etass, tests, lower, small = sepsis.entered
+    for one, value, low, high in (
+        (etass, 0.65, 0.41, 1.02),
+        (tests, 0.96, 0.73, 1.27),
+        (lower, 0.41, 0.24, 0.68),
+    ):
+        ends = [exp(one.value + sign * 1.959964 * one.error) for sign in (-1, 1)]
+        assert (exp(one.value), *ends) == pytest.approx((value, low, high), abs=0.011)
+    assert exp(small.value) == pytest.approx(0.37, abs=0.02)
+    assert [e.status for e in sepsis.entered] == ["published", "published", "document", "derived"]
+
+
+def test_property_parts_put_together_are_the_pool_they_were_taken_from():
+    found = planned().records(Which.NO_DOCUMENTS)
+    whole = shipped_evidence().records["gu-2025"].effects[0]
+    plan = planned()
+    better = shipped_evidence().records["gu-2025-higher-quality"].effects[0]
+    error = log(better.ci[1] / better.ci[0]) / (2 * 1.959963984540054)
+    rest = found.entered[2]
+    assert rest.status == "derived"
+    total = log(whole.ci[1] / whole.ci[0]) / (2 * 1.959963984540054)
+    weight = total**-2 - error**-2
+    back = (rest.value * weight + log(better.value) * error**-2) / total**-2
+    assert exp(back) == pytest.approx(whole.value, abs=1e-9)
+    assert rest.error > weight**-0.5  # rounding is in it
+    assert plan.sets == tuple(Which)
+
+
+def test_regression_sepsis_ends_in_cannot_tell_with_and_without_the_document(sepsis):
+    assert sepsis.best is None
+    assert planned().records(Which.NO_DOCUMENTS).best is None
+    assert sum(sepsis.weights.values()) == pytest.approx(1, abs=1e-12)
+    assert max(sepsis.weights, key=sepsis.weights.get) == "single-centre"
+
+
+def test_property_an_explanation_without_data_keeps_its_weight(sepsis):
+    for name in ("dose", "immune-status"):
+        assert sepsis.weights[name] == sepsis.plan.prior[name] == 0.05
+    cancer = planned("nsclc-adjuvant").records(Which.ALL)
+    assert cancer.weights == cancer.plan.prior
+    assert cancer.best is None
+    sure = planned("nsclc-adjuvant", ["adjuvant=0.9"]).records(Which.ALL)
+    assert sure.best is None  # a prior alone decides nothing
+
+
+def test_property_weights_follow_the_prior_by_bayes(sepsis):
+    other = planned(priors=["chance=0.6"]).records(Which.ALL)
+    odds = [w.weights["chance"] / w.weights["quality"] for w in (sepsis, other)]
+    prior = [w.plan.prior["chance"] / w.plan.prior["quality"] for w in (sepsis, other)]
+    assert odds[1] / odds[0] == pytest.approx(prior[1] / prior[0], rel=1e-9)
+    assert other.plan.prior["chance"] == 0.6
+    assert sum(other.plan.prior.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "words", [["chanse=0.2"], ["chance=2"], ["chance"], ["chance=0.6", "quality=0.5"]]
+)
+def test_property_a_prior_that_cannot_be_is_refused(words):
+    with pytest.raises(RequestError, match="--prior"):
+        planned(priors=words)
+
+
+def test_property_flat_records_cannot_tell():
+    """Records with errors so wide that they say nothing return what was put in."""
+    plan = planned()
+    found = plan.records(Which.NO_CONTRASTS)
+    wide = tuple(e._replace(value=0.0, error=50.0) for e in found.entered)
+    flat = type(found)(plan, wide, (), Which.NO_CONTRASTS)
+    assert flat.best is None
+    plain = [name for name in plan.models if name != "filter"]
+    shares = [flat.weights[name] / flat.weights["chance"] for name in plain]
+    assert shares == pytest.approx([1] * 5, abs=1e-3)
+    # a filter makes even wide means of published trials somewhat negative: 0 speaks against it
+    assert 0.12 < flat.weights["filter"] < 0.15
+    assert flat.effect(["chance"]).value == pytest.approx(1, abs=1e-3)
+
+
+def test_analytic_the_effect_under_chance_is_the_conjugate_mean(sepsis):
+    found = planned().records(Which.NO_CONTRASTS)
+    w = np.array([e.error**-2 for e in found.entered])
+    y = np.array([e.value for e in found.entered])
+    precision = w.sum() + 0.35**-2
+    mean, half = (w @ y) / precision, 1.959963984540054 * precision**-0.5
+    one = found.effect(["chance"])
+    assert one == pytest.approx([exp(mean), exp(mean - half), exp(mean + half)], rel=1e-6)
+
+
+def test_property_higher_is_better_mirrors_lower():
+    plan = planned("chronic-hepatitis-b")
+    found = plan.records(Which.ALL)
+    assert found.y == pytest.approx([-e.value for e in found.entered])
+    assert found.effect(["chance"]).value > 1
+
+
+def test_property_weights_of_drawn_literatures_are_calibrated(sepsis):
+    reference = sepsis.reference(400, 7)
+    names = list(sepsis.plan.models)
+    prior = np.array([sepsis.plan.prior[n] for n in names])
+    prior /= prior.sum()
+    assert reference.calibration_error(prior) < 0.05
+    assert reference.confusion(prior).sum(axis=1) == pytest.approx(np.ones(len(names)))
+    wrong = Reference(reference.log_marginals * 3, reference.gaps)  # overstates: must be seen
+    assert wrong.calibration_error(prior) > 0.05
+
+
+def test_property_pairs_that_cannot_be_told_apart_are_said(sepsis):
+    pairs = {(p.first, p.second): p for p in sepsis.pairs(sepsis.reference(200, 1))}
+    quality = pairs["quality", "single-centre"]
+    assert quality.is_open
+    assert quality.differ_in == ("three small higher-quality trials",)
+    assert pairs["chance", "filter"].is_open
+
+
+def test_property_information_is_at_most_what_is_not_known_and_at_least_0(sepsis):
+    weights = np.array([sepsis.weights[n] for n in sepsis.plan.models])
+    weights /= weights.sum()
+    entropy = -(weights * np.log2(weights)).sum()
+    for candidate in sepsis.plan.file.candidates:
+        one = sepsis.information(candidate, 3_000, 2)
+        assert -4 * one.mcse < one.bits < entropy
+        again = sepsis.information(candidate, 3_000, 3)
+        assert abs(one.bits - again.bits) < 4 * np.hypot(one.mcse, again.mcse)
+
+
+def test_analytic_information_of_two_normal_explanations_is_its_integral(tmp_path):
+    """Two explanations without contrasts or filter: the result to come is normal under each."""
+    lines = SEPSIS.read_text(encoding="utf-8")
+    head, rest = lines.split("explanations:\n", 1)
+    rest = rest[rest.index("candidates:") :]
+    head = head[: head.index("contrasts:")] + head[head.index("left_out:") :]
+    two = (
+        "explanations:\n  - {id: chance, kind: chance, title: one, weight: 0.5}\n"
+        "  - {id: single, kind: shift, title: two, weight: 0.5, covariate: centres, levels: "
+        "{single: {sources: [{evidence: unverzagt-2013, estimate: single-centre}]}}}\n"
+    )
+    path = tmp_path / "two.yaml"
+    path.write_text(head + two + rest, encoding="utf-8")
+    found = planned(str(path)).records(Which.ALL)
+    candidate = next(c for c in found.plan.file.candidates if c.id == "one-large-centre")
+    v = np.array([e.error**2 for e in found.entered])
+    y = np.array([e.value for e in found.entered])
+    design = np.array([[1.0, 0], [1, 0], [1, 1], [1, 1], [1, 1]])  # the last is to come
+    shift = log(0.87 / 0.47) / (2 * 1.959963984540054)
+    ahead = 4 / (1_000 * 0.3 * 0.7)
+    normals, likelihoods = [], []
+    for columns, mean, variance in (
+        (design[:, :1], np.zeros(1), np.array([0.35**2])),
+        (design, np.array([0, log(0.64)]), np.array([0.35**2, shift**2])),
+    ):
+        whole = (columns * variance) @ columns.T + np.diag([*v, ahead])
+        centre = columns @ mean
+        inner = np.linalg.inv(whole[:4, :4])
+        m = centre[4] + whole[4, :4] @ inner @ (y - centre[:4])
+        s2 = whole[4, 4] - whole[4, :4] @ inner @ whole[:4, 4]
+        normals.append(stats.norm(m, s2**0.5))
+        likelihoods.append(stats.multivariate_normal(centre[:4], whole[:4, :4]).pdf(y))
+    w = np.array(likelihoods) / sum(likelihoods)
+    assert list(found.weights.values()) == pytest.approx(w, abs=1e-9)
+    grid = np.linspace(-4, 3, 20_001)
+    dense = np.array([n.pdf(grid) for n in normals])
+    mixed = w @ dense
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(dense > 0, dense * np.log2(dense / mixed), 0.0)
+    exact = float(w @ parts.sum(axis=1) * (grid[1] - grid[0]))
+    one = found.information(candidate, 20_000, 4)
+    assert abs(one.bits - exact) < 4 * one.mcse
+
+
+def test_property_the_result_says_all_of_it(sepsis):
+    result = reconciliation_result(sepsis.plan, 50, 500, 1)
+    weights = [r for r in result.rows if r.measure == "posterior_weight"]
+    assert len(weights) == 8 * 4
+    assert all(
+        r.mcse is not None and r.n_replicates
+        for r in result.rows
+        if r.measure in ("gap_as_large", "told_apart", "expected_information")
+    )
+    assert result.findings[0].verdict == "cannot tell"
+    top = {r.set_by: r for r in result.rows if r.measure == "largest_weight"}
+    assert len(top) == 2 * 3  # effect, patient mix, filter
+    wide = top["patient-mix: SD between populations x 2"]
+    assert wide.value == pytest.approx(sepsis.weights["single-centre"], abs=0.05)
+    assert str(CLEAR) in result.texts["verdict"]
+    assert "document" in result.texts["documents"]
+    assert "No data" in result.texts["no-data"]
+    assert "quality v single-centre" in result.texts["alike"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("evidence: etass-2013,", "evidence: etas-2013,", "names no known evidence"),
+        ("result: mortality-28d}", "result: mortality}", "names no result"),
+        ("estimate: sequence-mortality", "estimate: sequence", "names no estimate"),
+        (
+            "effect: {evidence: gu-2025-lower-quality}",
+            "effect: {evidence: gu-2025}",
+            "same patients",
+        ),
+        ("weight: {value: 0.15", "weight: {value: 0.45", "add up to"),
+        ("      single: {sources", "      sinngle: {sources", "a level 'sinngle' of no record"),
+        ("centres: single, size: last", "centres: sole, size: last", "level 'sole' of no record"),
+        ("[etass, tests]", "[etass, test]", "has no record 'test'"),
+    ],
+)
+def test_property_a_broken_file_is_refused_with_line_and_remedy(tmp_path, before, after, said):
+    with pytest.raises(ProtocolError) as caught:
+        load_reconciliation(changed(tmp_path, (before, after)))
+    assert said in str(caught.value)
+    assert all(p.line for p in caught.value.problems)
+
+
+def test_property_the_command_answers_in_json(trialsim, tmp_path):
+    done = trialsim("reconcile", "sepsis", "--quick", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    rows = [r for r in document["rows"] if r["measure"] == "posterior_weight"]
+    assert {r["analysis"] for r in rows} >= {"chance", "quality", "filter", "single-centre"}
+    screen = trialsim("reconcile", "nsclc-adjuvant", "--quick", "--out", "run", cwd=tmp_path)
+    assert "Cannot tell" in screen.stdout
+    assert all(len(line) <= 80 for line in screen.stdout.splitlines())
+    report = trialsim("report", "run", "--out", "r.html", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "What could explain conflicting results" in page
+    assert "Weights before and after the records" in page
+
+
+def test_property_the_documented_file_is_right(tmp_path):
+    page = (ROOT / "docs" / "protocol-format.md").read_text(encoding="utf-8")
+    text = page.split("## Reconciliations")[1].split("```")[1]
+    path = tmp_path / "documented.yaml"
+    path.write_text(text, encoding="utf-8")
+    found = planned(str(path)).records(Which.ALL)
+    assert set(found.plan.models) == {"chance", "quality"}
+    assert found.weights["quality"] > 0.5

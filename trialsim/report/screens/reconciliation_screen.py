@@ -1,0 +1,241 @@
+"""What ``trialsim reconcile`` prints: records, weights, effects, pairs, the next trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import exp
+from typing import Any, NamedTuple
+
+from trialsim.protocol.reconciliation import ShiftSize
+from trialsim.report.screens.screen import DISCLAIMER
+from trialsim.report.text import table, wrapped
+from trialsim.studies.conflict.reconciliation import AVERAGED, CLEAR, Reconciling, ShiftPrior, Which
+from trialsim.studies.conflict.reconciliation_result import ASSUMED_AT
+from trialsim.trial import StudyResult
+
+__all__ = ["ReconciliationTable", "reconciliation_screen", "reconciliation_tables"]
+
+_Row = Mapping[str, Any]
+
+
+class ReconciliationTable(NamedTuple):
+    """One table with the words above it and below it."""
+
+    caption: str
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    below: str = ""
+
+
+def reconciliation_screen(
+    plan: Reconciling, result: StudyResult, others: Sequence[str] = ()
+) -> str:
+    """Return the whole screen.
+
+    Parameters
+    ----------
+    others : sequence of str
+        Further shipped conflicts of the same template.
+    """
+    file = plan.file
+    parts = [wrapped(f"{file.template.upper()}   {file.title}")]
+    parts.append(wrapped(result.texts["verdict"]))
+    parts += [wrapped(result.texts[key]) for key in ("documents", "parts") if key in result.texts]
+    rows = [row.as_dict() for row in result.rows]
+    observed = [row.as_dict() for row in result.observed]
+    stated = file.model_dump(mode="json", exclude_none=True)
+    for told in reconciliation_tables(stated, rows, observed):
+        lines = f"{wrapped(told.caption)}\n{table(told.header, told.lines, _folding(told))}"
+        parts.append(f"{lines}\n{wrapped(told.below)}" if told.below else lines)
+    parts += [wrapped(text) for key, text in result.texts.items() if key in ("no-data", "alike")]
+    parts.append("\n".join(_priors(plan)))
+    if file.left_out:
+        said = "; ".join(f"{one.evidence} ({one.why})" for one in file.left_out)
+        parts.append(wrapped(f"Left out: {said}."))
+    if file.note:
+        parts.append(wrapped(file.note))
+    if others:
+        parts.append(
+            wrapped(f"Further conflicts of this template: --conflict {', '.join(others)}.")
+        )
+    parts.append(wrapped(DISCLAIMER))
+    return "\n\n".join(parts)
+
+
+def _folding(told: ReconciliationTable) -> tuple[int, ...]:
+    return (0, len(told.header) - 1) if told.header[0] == "record" else (0,)
+
+
+def reconciliation_tables(
+    file: Mapping[str, Any], rows: Sequence[_Row], observed: Sequence[_Row]
+) -> list[ReconciliationTable]:
+    """Return the tables of screen and report.
+
+    Parameters
+    ----------
+    file : mapping
+        The reconciliation, as in the document's arguments.
+    rows, observed : sequence of mapping
+        As in the document.
+    """
+    titles = {e["id"]: e["title"] for e in file["explanations"]}
+    found = [_records(file, observed)] if observed else []
+    found.append(_weights(titles, rows))
+    found += [*_assumed(rows), *_effects(titles, rows)]
+    found += _candidates(file, rows)
+    return found
+
+
+def _records(file: Mapping[str, Any], observed: Sequence[_Row]) -> ReconciliationTable:
+    titles = {r["id"]: r["title"] for r in (*file["records"], *file.get("contrasts", ()))}
+    lines = []
+    for row in observed:
+        name = titles[row["evidence"]]
+        if row["set_by"] != Which.ALL.value:
+            name = f"  or {row['set_by']}"
+        said = f"{row['source']} ({row['status']})"
+        lines.append((name, _ratio(row), said))
+    chosen = [c["title"] for c in file.get("contrasts", ()) if c["because"] == "significant"]
+    below = (
+        "Ratios of the effects in two parts of one trial, taken as reported because significant "
+        f"and so as drawn from beyond 1.96 errors: {'; '.join(chosen)}."
+    )
+    return ReconciliationTable(
+        "What enters",
+        ("record", "ratio (95% CI)", "from"),
+        tuple(lines),
+        below if chosen else "",
+    )
+
+
+def _weights(titles: Mapping[str, str], rows: Sequence[_Row]) -> ReconciliationTable:
+    sets = list(dict.fromkeys(r["set_by"] for r in rows if r["measure"] == "posterior_weight"))
+    lines = []
+    for name, title in titles.items():
+        own = [r for r in rows if r.get("analysis") == name]
+        prior = next(r for r in own if r["measure"] == "prior_weight")
+        star = "*" if prior.get("why") else ""
+        weights = {r["set_by"]: r["value"] for r in own if r["measure"] == "posterior_weight"}
+        cells = (f"{weights[which]:.2f}{star}" for which in sets)
+        lines.append((f"{title} [{name}]", f"{prior['value']:.2f}", *cells))
+    marks = [f"({chr(97 + i)}) {which}" for i, which in enumerate(sets)]
+    words = [f"{'; '.join(marks)}."] if len(sets) > 1 else []
+    if any(cell.endswith("*") for line in lines for cell in line):
+        words.append("* no data: the weight put in.")
+    words.append(f"By quadrature, no simulation. Above {CLEAR:g} an explanation is said to fit.")
+    header = [f"({chr(97 + i)})" for i in range(len(sets))] if len(sets) > 1 else ["after"]
+    return ReconciliationTable(
+        "Weight of each explanation",
+        ("explanation", "before", *header),
+        tuple(lines),
+        " ".join(words),
+    )
+
+
+def _assumed(rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        if row["measure"] == "largest_weight":
+            name = row["set_by"].rpartition(" x ")[0]
+            cells.setdefault(name, []).append(f"{row['analysis']} {row['value']:.2f}")
+    if cells:
+        yield ReconciliationTable(
+            "The largest weight, were an assumed standard deviation another",
+            ("assumption", *(f"x {factor:g}" for factor in ASSUMED_AT)),
+            tuple((name, *several) for name, several in cells.items()),
+        )
+
+
+def _effects(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    gaps = {r["analysis"]: r for r in rows if r["measure"] == "gap_as_large"}
+    shown = next((r for r in rows if r["measure"] == "ratio_of_odds_ratios"), None)
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        if row["measure"] != "estimate":
+            continue
+        name = row["analysis"]
+        words = "averaged" if name == AVERAGED else titles[name]
+        if row["set_by"] != Which.ALL.value:
+            words = f"averaged, {row['set_by']}"
+        gap = gaps.get(name) if row["set_by"] == Which.ALL.value else None
+        lines.append((words, _ratio(row), _share(gap) if gap else ""))
+    if not lines:
+        return
+    header: tuple[str, ...] = ("under", "odds ratio (95% interval)", "gap as large (MCSE)")
+    open_all = all(r.get("why") for r in rows if r["measure"] == "prior_weight")
+    caption, below = "Effect in sound trials", "The prior: no record speaks." if open_all else ""
+    if shown is None:
+        header, lines = header[:2], [line[:2] for line in lines]
+    else:
+        below = (
+            f"Gap: ratio of ratios {shown['value']:.2f} as published; how often it is as large, "
+            f"this way round, in {next(iter(gaps.values()))['n_replicates']:,} literatures drawn "
+            "from each explanation's prior."
+        )
+    yield ReconciliationTable(caption, header, tuple(lines), below)
+
+
+def _candidates(file: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    titles = {c["id"]: c["title"] for c in file.get("candidates", ())}
+    bits = [r for r in rows if r["measure"] == "expected_information"]
+    settles = {r["analysis"]: r for r in rows if r["measure"] == "settles"}
+    lines = [
+        (
+            titles[r["analysis"]],
+            f"{r['value']:.3f} ({r['mcse']:.3f})",
+            _share(settles[r["analysis"]]),
+        )
+        for r in sorted(bits, key=lambda r: -r["value"])
+    ]
+    if lines:
+        below = (
+            f"Of the explanations with a model; {bits[0]['n_replicates']:,} results drawn of each. "
+            f"Settles: one of them then has a weight above {CLEAR:g} among them."
+        )
+        header = ("next", "bits expected (MCSE)", "settles (MCSE)")
+        yield ReconciliationTable(
+            "Which next trial would tell them apart", header, tuple(lines), below
+        )
+
+
+def _priors(plan: Reconciling) -> Iterator[str]:
+    yield "Priors"
+    sd = plan.file.effect_sd
+    said = sd.source or sd.note or "assumed"
+    yield _item(f"effect in sound trials: log odds ratio around 0, SD {sd} ({said})")
+    for own in plan.file.explanations:
+        if own.kind == "shift":
+            for level, prior in plan.shifts(own).items():
+                size = own.levels[level]
+                words = _shift_in_words(prior, size)
+                if silent := plan.taken_as_0(size):
+                    words += f"; kappa or phi not published by {', '.join(silent)}: 0, assumed"
+                yield _item(f"{own.id}, {level}: {words}")
+        elif own.kind == "filter":
+            source = f"{own.odds_ratio.evidence} {own.odds_ratio.estimate}"
+            spread = f"SD between literatures {own.between} ({own.between.note or 'assumed'})"
+            yield _item(f"{own.id}: odds ratio of being published, {source}, {spread}")
+        elif own.kind == "varying":
+            said = own.sd.source or own.sd.note or "assumed"
+            yield _item(f"{own.id}: SD between populations half-normal, scale {own.sd} ({said})")
+        if own.note:
+            yield wrapped(own.note, "    ")
+
+
+def _item(text: str) -> str:
+    return wrapped(text, "    ", "  ")
+
+
+def _shift_in_words(prior: ShiftPrior, size: ShiftSize) -> str:
+    said = " x ".join(f"{source.evidence} {source.estimate}" for source in size.sources)
+    said = said or (size.odds_ratio.note if size.odds_ratio else "") or "assumed"
+    spread = f"log SD {prior.variance**0.5:.2f}, between trials {prior.between**0.5:.2f}"
+    return f"ratio of ratios {exp(prior.mean):.2f}, {spread} ({said})"
+
+
+def _ratio(row: _Row) -> str:
+    return f"{row['value']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+
+
+def _share(row: _Row) -> str:
+    return f"{row['value']:.3f} ({row['mcse']:.3f})"

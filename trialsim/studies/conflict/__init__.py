@@ -1,0 +1,1 @@
+"""Published results that disagree: their bias taken off, weighed, walked through."""

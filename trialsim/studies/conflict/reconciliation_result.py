@@ -1,0 +1,264 @@
+"""What is known of the explanations of conflicting results, as rows and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import exp, sqrt
+
+from trialsim.studies.conflict.reconciled_records import Entered
+from trialsim.studies.conflict.reconciliation import (
+    ALIKE,
+    AVERAGED,
+    CLEAR,
+    Information,
+    Pair,
+    Reconciled,
+    Reconciling,
+    Reference,
+    Which,
+    unmodelled_because,
+)
+from trialsim.trial import Finding, Measure, Row, StudyResult
+
+__all__ = ["ASSUMED_AT", "reconciliation_result"]
+
+ASSUMED_AT = (0.5, 2.0)
+_Z95 = 1.959963984540054
+
+
+def reconciliation_result(plan: Reconciling, n: int, draws: int, seed: int) -> StudyResult:
+    """Return what is known, as rows and sentences.
+
+    Parameters
+    ----------
+    n : int
+        Literatures drawn from each explanation.
+    draws : int
+        Results drawn of each candidate.
+    """
+    every = {which: plan.records(which) for which in plan.sets}
+    main = every[Which.ALL]
+    reference = main.reference(n, seed) if plan.file.has_records else None
+    rows = [*_weight_rows(plan, every), *_effect_rows(every)]
+    if plan.file.has_records:
+        rows += _assumed_rows(plan)
+    pairs: list[Pair] = []
+    if reference is not None:
+        pairs = list(main.pairs(reference))
+        rows += [*_gap_rows(main, reference), *_told_rows(pairs, reference)]
+    if plan.file.candidates and len(plan.models) > 1:
+        found = [main.information(c, draws, seed) for c in plan.file.candidates]
+        rows += _candidate_rows(found, draws)
+    return StudyResult(
+        rows=tuple(rows),
+        observed=tuple(_entered_rows(every)),
+        findings=(Finding(plan.file.id, main.best or "cannot tell", _verdict(every)),),
+        texts=dict(_texts(plan, every, pairs)),
+        n_replicates=n,
+    )
+
+
+def _weight_rows(plan: Reconciling, every: Mapping[Which, Reconciled]) -> Iterator[Row]:
+    for name, own in plan.explanations.items():
+        why = None if plan.file.has_data(own) else unmodelled_because(own, plan.file)
+        source = f"{own.weight.source or 'assumed'}"
+        yield Row(
+            measure=Measure.PRIOR_WEIGHT,
+            value=plan.prior[name],
+            analysis=name,
+            source=source,
+            why=why,
+        )
+        for which, found in every.items():
+            yield Row(
+                measure=Measure.POSTERIOR_WEIGHT,
+                value=found.weights[name],
+                analysis=name,
+                set_by=which.value,
+                why=why,
+            )
+
+
+def _assumed_rows(plan: Reconciling) -> Iterator[Row]:
+    """Yield the largest weight with each assumed standard deviation at half and double."""
+    for factor in ASSUMED_AT:
+        for name, other in plan.with_assumed(factor):
+            weights = other.records(Which.ALL).weights
+            top = max(weights, key=lambda n: weights[n])
+            yield Row(
+                measure=Measure.LARGEST_WEIGHT,
+                value=weights[top],
+                analysis=top,
+                set_by=f"{name} x {factor:g}",
+            )
+
+
+def _effect_rows(every: Mapping[Which, Reconciled]) -> Iterator[Row]:
+    for which, found in every.items():
+        names = list(found.plan.models)
+        each = [(name, [name]) for name in names] if which is Which.ALL else []
+        for label, some in [*each, (AVERAGED, names)]:
+            value, low, high = found.effect(some)
+            yield Row(
+                measure=Measure.ESTIMATE,
+                value=value,
+                analysis=label,
+                lower=low,
+                upper=high,
+                level=0.95,
+                scale="odds ratio",
+                set_by=which.value,
+            )
+
+
+def _gap_rows(main: Reconciled, reference: Reference) -> Iterator[Row]:
+    if main.gap is None:
+        return
+    observed = exp(main.direction * main.gap)
+    yield Row(measure=Measure.RATIO_OF_ODDS_RATIOS, value=observed, analysis="as published")
+    for i, name in enumerate(main.plan.models):
+        share = float((reference.gaps[i] <= main.gap).mean())
+        mcse = sqrt(share * (1 - share) / reference.n)
+        yield Row(
+            measure=Measure.GAP_AS_LARGE,
+            value=share,
+            analysis=name,
+            mcse=mcse,
+            n_replicates=reference.n,
+        )
+
+
+def _told_rows(pairs: Sequence[Pair], reference: Reference) -> Iterator[Row]:
+    for pair in pairs:
+        yield Row(
+            measure=Measure.TOLD_APART,
+            value=pair.told_apart,
+            analysis=f"{pair.first} v {pair.second}",
+            mcse=pair.mcse,
+            n_replicates=2 * reference.n,
+        )
+
+
+def _candidate_rows(found: Sequence[Information], draws: int) -> Iterator[Row]:
+    for one in found:
+        yield Row(
+            measure=Measure.EXPECTED_INFORMATION,
+            value=one.bits,
+            analysis=one.candidate.id,
+            unit="bit",
+            mcse=one.mcse,
+            n_replicates=draws,
+        )
+        yield Row(
+            measure=Measure.SETTLES,
+            value=one.settles,
+            analysis=one.candidate.id,
+            mcse=one.settles_mcse,
+            n_replicates=draws,
+        )
+
+
+def _entered_rows(every: Mapping[Which, Reconciled]) -> Iterator[Row]:
+    main = every[Which.ALL]
+    for which in (Which.ALL, Which.NO_DOCUMENTS):
+        found = every.get(which)
+        if found is None:
+            continue
+        for record, own, before in zip(
+            main.plan.file.records, found.entered, main.entered, strict=True
+        ):
+            if which is Which.ALL or own != before:
+                yield _entered_row(record.id, own, which)
+    for contrast, own in zip(main.plan.file.contrasts, main.contrasts, strict=True):
+        yield _entered_row(contrast.id, own, Which.ALL, Measure.RATIO_OF_RATIOS)
+
+
+def _entered_row(name: str, own: Entered, which: Which, measure: Measure = Measure.ESTIMATE) -> Row:
+    low, high = (exp(own.value + sign * _Z95 * own.error) for sign in (-1, 1))
+    return Row(
+        measure=measure,
+        value=exp(own.value),
+        evidence=name,
+        lower=low,
+        upper=high,
+        level=0.95,
+        status=own.status.value,
+        source=own.said,
+        set_by=which.value,
+    )
+
+
+def _verdict(every: Mapping[Which, Reconciled]) -> str:
+    main = every[Which.ALL]
+    if not main.plan.file.has_records:
+        return "Cannot tell: there is nothing to compare, and every weight is the one put in."
+    top = max(main.weights, key=lambda name: main.weights[name])
+    title = main.plan.explanations[top].title
+    said = f"'{title}' has the largest weight, {main.weights[top]:.2f}"
+    if main.best is None:
+        return f"Cannot tell: no explanation has a weight above {CLEAR:g}; {said}."
+    return f"It fits: {said}, above {CLEAR:g}."
+
+
+def _texts(
+    plan: Reconciling, every: Mapping[Which, Reconciled], pairs: Sequence[Pair]
+) -> Iterator[tuple[str, str]]:
+    file = plan.file
+    yield "verdict", _verdict(every)
+    main, other = every[Which.ALL], every.get(Which.NO_DOCUMENTS)
+    if other is not None:
+        yield "documents", _on_documents(main, other)
+    if Which.AS_PLANNED in every:
+        yield "parts", _on_parts(main, every[Which.AS_PLANNED])
+    unknown = [
+        f"{own.title} ({unmodelled_because(own, file)})"
+        for own in file.explanations
+        if not file.has_data(own)
+    ]
+    if unknown and file.has_records:
+        yield "no-data", f"No data, so that the weight is the one put in: {'; '.join(unknown)}."
+    alike = [_alike(p) for p in sorted(pairs, key=lambda p: p.told_apart) if p.is_open]
+    if alike:
+        share = f"{ALIKE:.0%}"
+        begin = (
+            "Cannot be told apart by records like these (the right one of two has more than "
+            f"{CLEAR:g} of their weight in at most {share} of literatures drawn from either):"
+        )
+        yield "alike", f"{begin} {'; '.join(alike)}."
+    if file.note:
+        yield "note", file.note
+
+
+def _on_documents(main: Reconciled, other: Reconciled) -> str:
+    records = [
+        record
+        for record, a, b in zip(main.plan.file.records, main.entered, other.entered, strict=True)
+        if a != b
+    ]
+    change = max(abs(main.weights[name] - other.weights[name]) for name in main.weights)
+    same = "the same verdict" if main.best == other.best else "another verdict"
+    titles = ", ".join(record.title for record in records)
+    notes = " ".join(record.note for record in records if record.note)
+    return (
+        f"The answer rests on a number only a document states: {titles}. Without it, by what "
+        f"published numbers leave, {same}; no weight moves by more than {change:.2f}. {notes}"
+    ).strip()
+
+
+def _on_parts(main: Reconciled, planned: Reconciled) -> str:
+    name = max(main.weights, key=lambda n: abs(planned.weights[n] - main.weights[n]))
+    title = main.plan.explanations[name].title
+    return (
+        "It also rests on an assumption: that parts of trials were reported because they were "
+        f"significant. Had they been planned, '{title}' would have {planned.weights[name]:.2f} "
+        f"instead of {main.weights[name]:.2f}."
+    )
+
+
+def _alike(pair: Pair) -> str:
+    words = f"{pair.first} v {pair.second} ({pair.told_apart:.0%})"
+    if pair.differ_in is None:
+        return words
+    if not pair.differ_in:
+        return f"{words}, which touch the same trials"
+    return f"{words}, which differ only in {' and '.join(pair.differ_in)}"

@@ -1,0 +1,15 @@
+"""Pages to walk through whose commands take long."""
+
+from __future__ import annotations
+
+from conftest import ROOT
+from conftest import trialsim as trialsim
+from test_docs import build as build  # the fixture
+from test_docs import walk
+
+
+def test_regression_a_long_page_shows_what_its_commands_print(build, trialsim):
+    (page,) = {*build.WALKED} - {
+        ROOT / "docs" / name for name in ("contribute/a-template.md", "your-own-protocol.md")
+    }
+    walk(page, build, trialsim)
