@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from trialsim.protocol.load import shipped_evidence
+
 SETTINGS = ["--set", "title=<b>Bold</b> & <script>alert(1)</script>", "--replicates", "200"]
 SECTIONS = [
     "synopsis",
@@ -50,6 +52,16 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.ids += [given["id"]] if "id" in given else []
         self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+
+def test_property_published_effects_stand_beside_the_verdict_on_their_numbers(runs, trialsim):
+    trialsim("report", "sepsis", "--out", "verdicts.html", cwd=runs)
+    text = (runs / "verdicts.html").read_text(encoding="utf-8")
+    table = text.partition("Its numbers together")[2].partition("</table>")[0]
+    for name in ("etass-2013", "tests-2025", "gu-2025", "gu-2025-lower-quality"):
+        record = shipped_evidence().records[name]
+        (row,) = [r for r in table.split("<tr>") if f">{record.title}<" in r]
+        assert f">{record.consistency.verdict}<" in row
 
 
 @pytest.mark.parametrize("name", ["sepsis", "hepatitis"])

@@ -224,6 +224,18 @@ def test_property_what_cannot_be_explained_is_refused_with_a_remedy(evidence, id
     assert all(problem.remedy for problem in raised.value.problems)
 
 
+def test_property_few_pairs_and_equal_results_are_refused(evidence, tmp_path):
+    with pytest.raises(RequestError, match="at least 100"):
+        explain(SEPSIS, evidence, replicates=99, seed=1)
+    path = tmp_path / "own.yaml"
+    counts = "experimental: {n: 40, events: 5},\n         control: {n: 40, events: 14}"
+    same = "experimental: {n: 300, events: 90},\n         control: {n: 300, events: 93}"
+    path.write_text(OWN.replace(same, counts))
+    assert path.read_text().count("events: 14") == 2
+    with pytest.raises(RequestError, match="there is no gap"):
+        explain(("poor-2001", "good-2002"), evidence_with([path]), replicates=100, seed=1)
+
+
 def test_property_results_of_other_measures_are_refused(tmp_path, trialsim):
     record = """
   - id: {id}
@@ -237,10 +249,13 @@ def test_property_results_of_other_measures_are_refused(tmp_path, trialsim):
         outcome: death from any cause
         at: 28 d
         effects:
-          - {{measure: {measure}, value: 0.8, ci: [0.6, 1.07], status: published}}"""
+          - {{measure: {measure}, value: {value}, ci: [0.5, 1.2], status: published}}"""
     for measures, rc in ((("odds ratio", "hazard ratio"), 2), (("hazard ratio",) * 2, 0)):
         ids = ("one-example", "two-example")
-        texts = [record.format(id=i, measure=m) for i, m in zip(ids, measures, strict=True)]
+        texts = [
+            record.format(id=i, measure=m, value=v)
+            for i, m, v in zip(ids, measures, (0.8, 0.7), strict=True)
+        ]
         path = tmp_path / f"{rc}.yaml"
         path.write_text("schema_version: 1\nevidence:" + "".join(texts) + "\n")
         done = trialsim("explain", *ids, "--evidence", str(path), cwd=tmp_path, check=False)

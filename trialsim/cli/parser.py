@@ -442,6 +442,18 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     )
 
 
+def _explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
+    explain.add_argument(
+        "--template",
+        metavar="TEMPLATE",
+        help="which observes both (default: the shipped one that does)",
+    )
+    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
+    _run(explain)
+    _common(explain, template=False)
+
+
 def _reconcile(reconcile: argparse.ArgumentParser) -> None:
     _common(reconcile, template=True)
     reconcile.add_argument(
@@ -598,16 +610,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
     _reconcile(commands.add("reconcile"))
-    explain = commands.add("explain")
-    explain.add_argument("ids", nargs=2, metavar="ID", help="two records of trials")
-    explain.add_argument(
-        "--template",
-        metavar="TEMPLATE",
-        help="which observes both (default: the shipped one that does)",
-    )
-    explain.add_argument("--outcomes", metavar="KIND", help="objective or subjective")
-    _run(explain)
-    _common(explain, template=False)
+    _explain(commands.add("explain"))
 
     replay = commands.add("replay")
     _common(

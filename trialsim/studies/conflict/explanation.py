@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from trialsim.characteristics import MIN_REPLICATES
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.kernels.pooling import Tables, mantel_haenszel
 from trialsim.kernels.proportions import Scale, log_odds_ratio
@@ -307,10 +308,14 @@ def explain(
     Raises
     ------
     RequestError
-        For unknown ids, one record twice, overlapping records, other conditions, and results of
-        other outcomes or measures.
+        For unknown ids, one record twice, overlapping records, other conditions, results of other
+        outcomes or measures, and fewer than 100 replicates.
     """
-    if problems := unexplained(ids, evidence):
+    problems = unexplained(ids, evidence)
+    if replicates < MIN_REPLICATES:
+        rule = f"must be at least {MIN_REPLICATES}, for shares with their Monte Carlo errors"
+        problems.append(Problem(rule, "Use for example 10000.", "--replicates", str(replicates)))
+    if problems:
         raise RequestError(problems)
     one, other = (evidence.records[name] for name in ids)
     assert isinstance(one, Trial)
