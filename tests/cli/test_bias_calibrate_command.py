@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from conftest import ROOT
 
 FAST = ("--total", "120", "--replicates", "560", "--calibrate")
@@ -15,8 +17,15 @@ co_intervention: {strength: 0.5, averts: 0.6}
 """
 
 
-def test_property_the_screen_shows_strengths_with_record_status_and_setting(trialsim, tmp_path):
-    shown = trialsim("bias", "sepsis", *FAST, cwd=tmp_path).stdout
+@pytest.fixture(scope="module")
+def calibrated(trialsim, tmp_path_factory):
+    """Return the folder of one run, and its screen."""
+    here = tmp_path_factory.mktemp("calibrated")
+    return here, trialsim("bias", "sepsis", *FAST, "--out", "run", cwd=here).stdout
+
+
+def test_property_the_screen_shows_strengths_with_record_status_and_setting(calibrated):
+    shown = calibrated[1]
     for words in (
         "taken as mortality",
         "Reference setting: no effect (no-effect), true 24.1 % under",
@@ -37,9 +46,9 @@ def test_property_the_screen_shows_strengths_with_record_status_and_setting(tria
     assert shown.isascii()
 
 
-def test_property_the_document_has_one_number_per_row_and_a_report_shows_it(trialsim, tmp_path):
-    trialsim("bias", "sepsis", *FAST, "--out", "run", cwd=tmp_path)
-    (path,) = (tmp_path / "run" / "results").glob("*.json")
+def test_property_the_document_has_one_number_per_row_and_a_report_shows_it(trialsim, calibrated):
+    here = calibrated[0]
+    (path,) = (here / "run" / "results").glob("*.json")
     document = json.loads(path.read_text("utf-8"))
     needed = [r for r in document["rows"] if r["measure"] == "strength_needed"]
     for row in needed:
@@ -53,11 +62,11 @@ def test_property_the_document_has_one_number_per_row_and_a_report_shows_it(tria
     )
     assert 0 < low < at < high < 0.4
     assert found["brando-2012", "concealment-mortality", "estimate"] == 0  # 1.03
-    drawn = next((tmp_path / "run").rglob("dials.svg")).read_text("utf-8")
+    drawn = next((here / "run").rglob("dials.svg")).read_text("utf-8")
     assert "abraha-2015 mitt, published 0.83: strength 0.1" in drawn
-    report = trialsim("report", "run", "--out", "r.html", cwd=tmp_path)
+    report = trialsim("report", "run", "--out", "r.html", cwd=here)
     assert report.returncode == 0
-    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = (here / "r.html").read_text(encoding="utf-8")
     assert "Strength of flaws that published ratios need" in page
     assert "From truth to publication" not in page
 
