@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import binom
 
 from trialsim.analyse.looks import event_cuts
 from trialsim.analyse.response import responding
@@ -205,6 +204,8 @@ def written_down(
     truth : OutcomeTruth or None
         Of the endpoint, where it stands under ``outcomes:``.
     """
+    from scipy.stats import binom  # half a second, which most workers never need
+
     if not records.is_rewritten:
         return batch
     assert records.worse_by is not None
