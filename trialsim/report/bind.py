@@ -84,7 +84,11 @@ def _forest(run: FinishedRun) -> Drawing | None:
     )
     svg = StringIO()
     save_svg(figure, svg, "forest", alt_text)
-    return Drawing("forest", svg.getvalue(), alt_text, Grid("Published effects", header, rows))
+    title = (
+        "Published effects; the last column is of all numbers of a record, not of this line alone: "
+        "trialsim evidence check ID says which"
+    )
+    return Drawing("forest", svg.getvalue(), alt_text, Grid(title, header, rows))
 
 
 def _verdict(run: FinishedRun, name: str) -> str:
