@@ -26,6 +26,6 @@ else
 fi
 
 case $kind in
-    demo) install -c requirements/demo.txt -e '.[fast]' ;;
-    dev) install -c requirements/demo.txt -c requirements/dev.txt -e '.[fast,dask,parquet,models,dev,oracles]' ;;
+    demo) install -c requirements/demo.txt -e '.[fast,app]' ;;
+    dev) install -c requirements/demo.txt -c requirements/dev.txt -e '.[fast,app,site,dask,parquet,models,dev,oracles]' ;;
 esac

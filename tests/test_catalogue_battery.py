@@ -13,7 +13,7 @@ from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.endpoints import BinaryEndpoint, BinaryTest, ResponseEndpoint
 from trialsim.protocol.evidence import Pool, Trial
 from trialsim.protocol.nodes import plain, read_file
-from trialsim.protocol.rules import cited_ids
+from trialsim.protocol.rules.template import cited_ids
 from trialsim.protocol.template import Template
 
 TEMPLATES = sorted(template_paths())

@@ -18,8 +18,8 @@ from trialsim.conduct.records import Luck
 from trialsim.engine.blocks import Job, draw_patients, simulate_block
 from trialsim.errors import RequestError
 from trialsim.protocol.conduct import Conduct
-from trialsim.protocol.flaw_rules import recruiting
 from trialsim.protocol.load import load_template
+from trialsim.protocol.rules.flaws import recruiting
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan

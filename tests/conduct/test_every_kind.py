@@ -37,7 +37,6 @@ from trialsim.protocol.conduct import (
     PublicationFilter,
     UndeclaredLooks,
 )
-from trialsim.protocol.conduct_rules import acts_on, why_not
 from trialsim.protocol.endpoints import (
     Better,
     BinaryEndpoint,
@@ -47,8 +46,9 @@ from trialsim.protocol.endpoints import (
     Endpoint,
     OrdinalEndpoint,
 )
-from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.load import load_template
+from trialsim.protocol.rules.conduct import acts_on, why_not
+from trialsim.protocol.rules.flaws import conduct_problems, recruiting
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults, Measure

@@ -27,13 +27,9 @@ from trialsim.protocol.catalogue import (
     reconciliation_paths,
     template_paths,
 )
-from trialsim.protocol.check_rules import check_rules
 from trialsim.protocol.conduct import Conduct
-from trialsim.protocol.estimand_rules import estimand_rules
 from trialsim.protocol.evidence import EvidenceFile
 from trialsim.protocol.literature import Literature
-from trialsim.protocol.literature_rules import literature_rules
-from trialsim.protocol.modifier_rules import modifier_rules
 from trialsim.protocol.nodes import (
     ListNode,
     MapNode,
@@ -50,9 +46,13 @@ from trialsim.protocol.nodes import (
 )
 from trialsim.protocol.problems import keys_at, problem_at, problem_of
 from trialsim.protocol.reconciliation import Reconciliation
-from trialsim.protocol.reconciliation_rules import reconciliation_rules
 from trialsim.protocol.resolved import ResolvedTemplate, Setting
-from trialsim.protocol.rules import (
+from trialsim.protocol.rules.checks import check_rules
+from trialsim.protocol.rules.estimands import estimand_rules
+from trialsim.protocol.rules.literature import literature_rules
+from trialsim.protocol.rules.modifiers import modifier_rules
+from trialsim.protocol.rules.reconciliation import reconciliation_rules
+from trialsim.protocol.rules.template import (
     Broken,
     broken_references,
     broken_rules,

@@ -13,8 +13,8 @@ from pydantic_core import ErrorDetails
 
 from trialsim.errors import Problem, did_you_mean
 from trialsim.protocol.nodes import MapNode, Node, ScalarNode, find
+from trialsim.protocol.rules.scope import REMEDY, refusal
 from trialsim.protocol.scenario import EFFECTS
-from trialsim.protocol.scope import REMEDY, refusal
 
 __all__ = ["keys_at", "problem_at", "problem_of"]
 

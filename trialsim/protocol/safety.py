@@ -11,7 +11,7 @@ from trialsim.protocol.evidence import Status
 from trialsim.protocol.outcomes import FurtherRisk, ImpossibleOutcomeError, outcome_truth
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.safety_rules import known_from
+from trialsim.protocol.rules.safety import known_from
 from trialsim.protocol.scenario import Scenario
 
 __all__ = [

@@ -24,7 +24,6 @@ from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
 from trialsim.protocol.catalogue import conduct_paths
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import RIGOROUS, BestOfAnalyses, Conduct, Mechanism
-from trialsim.protocol.conduct_rules import WITHOUT_IT, why_not
 from trialsim.protocol.endpoints import (
     AnySummary,
     Better,
@@ -36,12 +35,13 @@ from trialsim.protocol.endpoints import (
     Summary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.flaw_rules import conduct_problems, recruiting
 from trialsim.protocol.load import load_conduct
 from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.outcomes import Correlated, cholesky, correlation_matrix
 from trialsim.protocol.quantities import Slope
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.rules.conduct import WITHOUT_IT, why_not
+from trialsim.protocol.rules.flaws import conduct_problems, recruiting
 from trialsim.protocol.scenario import Nature, Scenario, Truth
 from trialsim.streams import Streams
 from trialsim.studies.conduct.flawed_patients import LOOKED_INTO, LookedInto, look_into, true_rows

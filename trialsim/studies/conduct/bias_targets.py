@@ -9,7 +9,6 @@ from math import exp, log, sqrt
 from trialsim.errors import Problem, RequestError
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.conduct_rules import names_death, of_any_cause
 from trialsim.protocol.evidence import (
     BiasEstimate,
     BiasMeasure,
@@ -17,6 +16,7 @@ from trialsim.protocol.evidence import (
     OutcomeType,
     Status,
 )
+from trialsim.protocol.rules.conduct import names_death, of_any_cause
 
 __all__ = [
     "SPOKEN_OF",

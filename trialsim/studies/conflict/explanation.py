@@ -23,7 +23,6 @@ from trialsim.kernels.proportions import Scale, log_odds_ratio
 from trialsim.kernels.trial_gap import Arms, as_far_apart, drawn_log_odds_ratios, treated_risks
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.checks import PartsOfWhole
-from trialsim.protocol.conduct_rules import of_any_cause
 from trialsim.protocol.design import Regimen
 from trialsim.protocol.endpoints import Better
 from trialsim.protocol.evidence import (
@@ -36,6 +35,7 @@ from trialsim.protocol.evidence import (
     TrialResult,
 )
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.rules.conduct import of_any_cause
 from trialsim.streams import Decision, Streams
 from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
 from trialsim.studies.conflict.adjustment import BiasPrior, prior_of

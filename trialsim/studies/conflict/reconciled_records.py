@@ -11,7 +11,7 @@ from trialsim.errors import Problem, RequestError
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.evidence import ArmResult, Status, Trial
 from trialsim.protocol.reconciliation import OneEstimate, PublishedEffect
-from trialsim.protocol.reconciliation_rules import published_ratio
+from trialsim.protocol.rules.reconciliation import published_ratio
 
 __all__ = ["Entered", "contrast_entered", "entered"]
 

@@ -16,9 +16,9 @@ from trialsim.kernels.random_effects import Estimator, random_effects
 from trialsim.protocol.catalogue import Evidence, literature_paths
 from trialsim.protocol.evidence import Document, EffectEstimate, Pool, Status
 from trialsim.protocol.literature import Literature, Split, Stratum
-from trialsim.protocol.literature_rules import pooled_odds_ratio
 from trialsim.protocol.load import load_literature
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.rules.literature import pooled_odds_ratio
 from trialsim.trial import Measure, Row
 
 __all__ = ["StrataPair", "published_strata", "published_strata_rows", "published_strata_texts"]

@@ -50,10 +50,10 @@ from trialsim.protocol.resolved import (
     modified_lifetimes_of,
     outcomes_of,
 )
-from trialsim.protocol.safety_rules import safety_rules, sourced_risks
+from trialsim.protocol.rules.safety import safety_rules, sourced_risks
+from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
-from trialsim.protocol.single_arm_rules import historical_risks, single_arm_rules
 from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
 from trialsim.protocol.template import ObservedReference, Template
 

@@ -18,7 +18,7 @@ from trialsim.protocol.checks import (
     TwoPercentages,
 )
 from trialsim.protocol.evidence import EvidenceRecord, IntervalKind, MetaEpidemiology, Pool, Trial
-from trialsim.protocol.rules import Broken
+from trialsim.protocol.rules.template import Broken
 
 __all__ = ["check_rules"]
 

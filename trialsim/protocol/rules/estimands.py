@@ -25,7 +25,7 @@ from trialsim.protocol.intercurrent import (
     effect_key,
     estimands_of,
 )
-from trialsim.protocol.rules import Broken, Location
+from trialsim.protocol.rules.template import Broken, Location
 from trialsim.protocol.template import Template
 
 __all__ = ["estimand_rules"]

@@ -23,7 +23,7 @@ from trialsim.protocol.modifiers import (
     cells_of,
 )
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.rules import Broken
+from trialsim.protocol.rules.template import Broken
 from trialsim.protocol.template import Template
 
 __all__ = ["modifier_rules"]

@@ -14,7 +14,6 @@ from trialsim.protocol.conduct import (
     Conduct,
     Mechanism,
 )
-from trialsim.protocol.conduct_rules import WITHOUT_IT
 from trialsim.protocol.design import AllocationMethod, Protocol, SampleSize
 from trialsim.protocol.endpoints import (
     Better,
@@ -29,6 +28,7 @@ from trialsim.protocol.endpoints import (
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
+from trialsim.protocol.rules.conduct import WITHOUT_IT
 
 __all__ = ["conduct_problems", "recruiting"]
 

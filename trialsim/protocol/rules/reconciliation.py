@@ -16,7 +16,7 @@ from trialsim.protocol.reconciliation import (
     Reconciliation,
     Shift,
 )
-from trialsim.protocol.rules import Broken
+from trialsim.protocol.rules.template import Broken
 
 __all__ = ["published_ratio", "reconciliation_rules"]
 

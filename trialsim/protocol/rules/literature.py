@@ -8,7 +8,7 @@ from trialsim.errors import did_you_mean
 from trialsim.protocol.catalogue import Evidence, conduct_paths
 from trialsim.protocol.evidence import EffectEstimate, EffectMeasure, Pool
 from trialsim.protocol.literature import Literature
-from trialsim.protocol.rules import Broken
+from trialsim.protocol.rules.template import Broken
 
 __all__ = ["literature_rules", "pooled_odds_ratio"]
 

@@ -1,0 +1,1 @@
+"""What is wrong with a file whose every part is well formed, one module for each part of it."""
