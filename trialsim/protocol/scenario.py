@@ -22,6 +22,7 @@ from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
 from trialsim.protocol.onset import Onset
+from trialsim.protocol.operations import OperationalNature
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.pool import EffectorPool
 from trialsim.protocol.quantities import (
@@ -362,6 +363,7 @@ class Nature(Frozen):
     body_surface_m2: BodySize | None = None
     body_weight_kg: BodySize | None = None
     screening_failures: ScreeningFailures | None = None
+    operations: OperationalNature | None = None
 
     @property
     def screened_per_patient(self) -> float:
