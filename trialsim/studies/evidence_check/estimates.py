@@ -38,8 +38,8 @@ def interval_and_p(
 ) -> Iterator[Finding]:
     """Hold an estimate against its interval, and its P value against counts or the interval.
 
-    Of one that fits the interval only within rounding nothing is thought. Where estimate and P value
-    both do, a reader stumbles twice over one line: `rounding`.
+    One of the two that fits the interval only within rounding is no discrepancy. Where both do, a
+    reader stumbles twice over one line: `rounding`.
     """
     effect, ratio = printed.effect, is_ratio(printed.effect.measure)
     of_counts = None
