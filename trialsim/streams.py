@@ -64,6 +64,7 @@ class Decision(IntEnum):
     PUBLICATION = 41
     CONDUCT_STRENGTH = 42
     EXTENSION = 43
+    RECONCILIATION = 44
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:
