@@ -676,6 +676,7 @@ class ResolvedTemplate:
             protocol.primary.read_out.days_after_entry(protocol.therapy)
         )
         stated = scenario.survival
+        source = (stated.number.source or "") if stated and stated.number else ""
         return Truth(
             scenario.id,
             stated.label if stated else "no effect",
@@ -684,7 +685,8 @@ class ResolvedTemplate:
             treated,
             0.0,
             nature.factors,
-            (stated.number.source or "") if stated and stated.number else "",
+            source,
+            source if isinstance(self.evidence.records.get(source), Trial) else "",
             lifetimes=lifetimes,
             enrolment=nature.enrolment,
         )
