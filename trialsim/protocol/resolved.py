@@ -591,6 +591,8 @@ class ResolvedTemplate:
         )
         if self.template.protocol.is_single_arm:
             truth = replace(truth, comparisons=comparisons(self.template, scenario, truth))
+        if scenario.made_from:
+            truth = replace(truth, from_data_of=scenario.made_from, from_results=())
         return with_modifiers(truth, scenario, self.template)
 
     def _truth_of_primary(self, scenario: Scenario, control_risk: float | None) -> Truth:

@@ -28,11 +28,12 @@ class ObservedReference(Frozen):
     """A published result to hold the simulation against: an evidence id, or more exactly.
 
     `measure` is that of risks; of a time to an event also ``hazard ratio`` or ``ratio of medians``,
-    where the record gives it.
+    where the record gives it. `endpoint` is the primary one, unless a single arm has others.
     """
 
     evidence: Id
     result: Id | None = None
+    endpoint: Id | None = None
     measure: Annotated[ObservedMeasure, lenient_words(ObservedMeasure)] | None = None
 
     @model_validator(mode="before")

@@ -30,6 +30,7 @@ from trialsim.protocol.endpoints import (
     OutcomeSummary,
     PublishedSummary,
     ResponseEndpoint,
+    SimulatedEndpoint,
     Summary,
     TimeToEventEndpoint,
 )
@@ -40,6 +41,7 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.template import ObservedReference
 from trialsim.studies.observed_means import as_published, difference_of, truth_at
+from trialsim.studies.observed_one_arm import seen_in_one_arm, truth_of_one_arm
 from trialsim.studies.observed_survival import carried_out, theta_of_lifetimes, truth_of
 from trialsim.trial import AnalysisPlan, Finding, Measure, Row
 
@@ -58,6 +60,7 @@ __all__ = [
     "surprises",
 ]
 
+AS_PUBLISHED = "as published"
 _PATIENT = "per patient"
 _POOLED = "pooled: its percentile needs a simulated literature, not one trial"
 _OWN_POWER = "power at a trial's own observed effect says nothing its P value does not"
@@ -76,6 +79,8 @@ class ObservedTrial:
         What the estimate is from, in words.
     follow_up : str
         How its patients are followed, where that is worth a word.
+    words : str
+        What was seen, where that is not the estimate with its interval.
     truths : tuple of Truth
         Scenarios that can be carried over to its control risk.
     not_simulated : dict of str to str
@@ -93,6 +98,7 @@ class ObservedTrial:
     not_simulated: dict[str, str]
     analysis: str = "from its counts"
     follow_up: str = ""
+    words: str = ""
 
     @property
     def n_total(self) -> int:
@@ -169,7 +175,10 @@ def _observed_trial(
     scenarios: Sequence[Scenario],
 ) -> ObservedTrial:
     own = resolved.template.protocol
-    result = record.result(reference.result or own.primary.id)
+    result = record.result(reference.result or reference.endpoint or own.primary.id)
+    if result and own.is_single_arm:
+        endpoint = resolved.endpoint(reference.endpoint or own.primary.id)
+        return _single_arm(record, result, endpoint, resolved, scenarios)
     if result and isinstance(own.primary, TimeToEventEndpoint):
         return _trial_of_lifetimes(record, result, reference, resolved, scenarios)
     if not (result and result.experimental and result.control):
@@ -200,6 +209,35 @@ def _observed_trial(
     )
 
 
+def _single_arm(
+    record: Trial,
+    result: TrialResult,
+    endpoint: SimulatedEndpoint,
+    resolved: ResolvedTemplate,
+    scenarios: Sequence[Scenario],
+) -> ObservedTrial:
+    own = resolved.template.protocol
+    if result.experimental is None:
+        raise AssertionError("checked when the file was loaded")
+    seen = seen_in_one_arm(own, endpoint, result.experimental)
+    obstacle = _read_at_another_time(result, own, endpoint)
+    truths = () if obstacle else tuple(truth_of_one_arm(s, resolved) for s in scenarios)
+    refused = dict.fromkeys((s.id for s in scenarios), obstacle) if obstacle else {}
+    return ObservedTrial(
+        record,
+        result,
+        seen.protocol,
+        seen.plan,
+        seen.estimate,
+        seen.lower,
+        seen.upper,
+        truths,
+        refused,
+        seen.analysis,
+        words=seen.words,
+    )
+
+
 def _trial_of_lifetimes(
     record: Trial,
     result: TrialResult,
@@ -216,7 +254,7 @@ def _trial_of_lifetimes(
             truths.append(truth_of(scenario, resolved, seen))
         except ValueError as why:
             refused[scenario.id] = str(why)
-    estimate, lower, upper, words = seen.estimate, seen.lower, seen.upper, "as published"
+    estimate, lower, upper, words = seen.estimate, seen.lower, seen.upper, AS_PUBLISHED
     if isinstance(seen.measure, Summary):
         assert result.experimental is not None
         assert result.control is not None
@@ -295,11 +333,13 @@ def _obstacle(result: TrialResult, control_risk: float, own: Protocol) -> str:
     return _read_at_another_time(result, own)
 
 
-def _read_at_another_time(result: TrialResult, own: Protocol) -> str:
-    therapy = own.therapy
-    planned = own.primary.read_out.days_after_entry(therapy)
+def _read_at_another_time(
+    result: TrialResult, own: Protocol, endpoint: SimulatedEndpoint | None = None
+) -> str:
+    therapy, read_out = own.therapy, (endpoint or own.primary).read_out
+    planned = read_out.days_after_entry(therapy)
     if result.at and abs(result.at.days_after_entry(therapy) - planned) > 0.5:
-        at = own.primary.read_out.in_words(therapy)
+        at = read_out.in_words(therapy)
         return f"read at {result.at.in_words(therapy)}, the endpoint at {at}"
     return ""
 
@@ -359,7 +399,7 @@ def _theta(trial: ObservedTrial, truth: Truth) -> float:
         return theta_of_lifetimes(trial.protocol, plan, truth)
     outcome = truth.outcome(plan.endpoint)
     if isinstance(outcome, MeasuredTruth):
-        return outcome.theta(OutcomeSummary.MEAN_DIFFERENCE)
+        return outcome.theta(OutcomeSummary.MEAN_DIFFERENCE)  # of logarithms on the log scale
     assert isinstance(plan.summary, Summary)  # published counts are compared by risks
     return true_effect(truth.risks_on(plan.day, plan.counted), plan.summary)
 
@@ -413,19 +453,20 @@ def observed_rows(
 
 
 def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Row]:
-    own = resolved.template.protocol
-    means = isinstance(own.primary, ContinuousEndpoint)
+    own, endpoint = trial.protocol, trial.protocol.endpoint(trial.plan.endpoint)
+    measured = isinstance(endpoint, ContinuousEndpoint)
     for arm, seen in (
         (own.experimental.id, trial.result.experimental),
         (own.control.id, trial.result.control),
     ):
-        if seen:
+        shown = seen and (seen.value if measured else seen.risk)
+        if seen and shown is not None:
             yield Row(
-                measure=Measure.ARM_MEAN if means else Measure.RISK,
-                value=seen.value if means else seen.risk,
+                measure=Measure.ARM_MEAN if measured else Measure.RISK,
+                value=shown,
                 evidence=trial.record.id,
                 arm=arm,
-                unit=own.primary.unit if isinstance(own.primary, ContinuousEndpoint) else _PATIENT,
+                unit=endpoint.unit if isinstance(endpoint, ContinuousEndpoint) else _PATIENT,
                 status=seen.status.value,
             )
     back = np.exp if trial.plan.summary.is_ratio else float
@@ -439,8 +480,14 @@ def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Ro
         upper=ends[1],
         level=None if ends[0] is None else 0.95,
         scale=str(trial.plan.summary),
-        status=resolved.estimate_status(trial.record.id, trial.result.id),
+        status=_estimate_status(trial, resolved),
     )
+
+
+def _estimate_status(trial: ObservedTrial, resolved: ResolvedTemplate) -> str:
+    wanted = str(trial.plan.summary) if trial.analysis == AS_PUBLISHED else ""
+    stated = [e.status.value for e in trial.result.effects if e.measure.value == wanted]
+    return stated[0] if stated else resolved.estimate_status(trial.record.id, trial.result.id)
 
 
 def _placement_rows(placed: Placement) -> Iterator[Row]:
@@ -504,7 +551,9 @@ def _size_in_words(trial: ObservedTrial) -> str:
 
 
 def seen_in_words(trial: ObservedTrial) -> str:
-    """Return "OR 0.65 (0.41 to 1.02)", from the trial's own counts."""
+    """Return "OR 0.65 (0.41 to 1.02)", from the trial's own counts; of one arm "0 of 10"."""
+    if trial.words:
+        return trial.words
     back = np.exp if trial.plan.summary.is_ratio else float
     digits = 2 if trial.plan.summary.is_ratio else 3
     name, seen = trial.plan.summary.short, f"{back(trial.estimate):.{digits}f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trialsim.errors import did_you_mean
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.design import MAX_PATIENTS
 from trialsim.protocol.endpoints import (
@@ -15,7 +16,7 @@ from trialsim.protocol.endpoints import (
     SimulatedEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import Pool, Trial
+from trialsim.protocol.evidence import Pool, Trial, TrialResult
 from trialsim.protocol.published_survival import (
     ObservedMeasure,
     SilentReportError,
@@ -40,6 +41,7 @@ def observed_rules(template: Template, evidence: Evidence) -> Found:
 
 
 _COUNTS = "events and patients"
+_NOTHING = "Remove it and say why under 'nothing_observed': there is nothing to compare with."
 
 
 def _observed(
@@ -50,12 +52,13 @@ def _observed(
 ) -> Found:
     record, primary = evidence.records.get(reference.evidence), template.protocol.primary
     if template.protocol.is_single_arm:
-        return  # refused as a whole
-    if isinstance(primary, TimeToEventEndpoint) and isinstance(record, Trial):
-        yield from _observed_lifetimes(reference, here, template, record)
+        yield from _observed_arm(reference, here, template, record)
         return
     if unfit := list(_unfit(reference, here, primary)):
         yield from unfit
+        return
+    if isinstance(primary, TimeToEventEndpoint) and isinstance(record, Trial):
+        yield from _observed_lifetimes(reference, here, template, record)
         return
     plain = isinstance(primary, ContinuousEndpoint)
     if isinstance(record, Trial):
@@ -81,8 +84,54 @@ def _observed(
         yield here, f"is a {record.kind}, which observed nothing", "Name a trial or a pool."
 
 
+def _observed_arm(
+    reference: ObservedReference, here: Location, template: Template, record: object
+) -> Found:
+    """Find what a single arm cannot be held against: it needs an arm, not a comparison."""
+    if reference.measure:
+        rule = "compares two arms, but this trial has a single one"
+        yield (*here, "measure"), rule, "Remove it."
+    if not isinstance(record, Trial):
+        if record is not None:
+            rule = "is no trial, whose treated arm a single one could be held against"
+            yield here, rule, "Name a trial."
+        return
+    protocol, name = template.protocol, reference.endpoint or template.protocol.primary.id
+    known = [protocol.primary.id, *template.simulated_outcomes]
+    if name not in known:
+        remedy = did_you_mean(name, known, f"Simulated are {', '.join(known)}.")
+        yield (*here, "endpoint"), "is no endpoint that is simulated", remedy
+        return
+    measured = isinstance(protocol.endpoint(name), ContinuousEndpoint)
+    wanted = reference.result or name
+    result = record.result(wanted)
+    if sum(_patients(record, wanted)) > MAX_PATIENTS:
+        rule = f"has more than {MAX_PATIENTS:,} patients, too many to simulate"
+        yield here, rule, "Remove it from 'observed'."
+    elif result is None or not _arm_given(result, measured):
+        given = "mean and n" if measured else _COUNTS
+        has = [r.id for r in record.results if _arm_given(r, measured)]
+        yield (
+            here,
+            f"has no result '{wanted}' with {given} in the treated arm",
+            f"Write {{evidence: {record.id}, result: {has[0]}}}." if has else _NOTHING,
+        )
+
+
+def _arm_given(result: TrialResult, measured: bool) -> bool:
+    arm = result.experimental
+    if arm is None or arm.n is None:
+        return False
+    if measured:
+        return arm.value is not None and arm.n > 1
+    return arm.events is not None
+
+
 def _unfit(reference: ObservedReference, here: Location, primary: SimulatedEndpoint) -> Found:
     """Find kinds of endpoint and measures that published arms cannot be compared by."""
+    if reference.endpoint and reference.endpoint != primary.id:
+        rule = "is not the primary endpoint, which is what two arms are held against"
+        yield (*here, "endpoint"), rule, "Remove it."
     plain = isinstance(primary, ContinuousEndpoint) and primary.scale is MeasuredScale.PLAIN
     if isinstance(primary, OutcomeEndpoint) and not plain:
         log = " on the log scale" if isinstance(primary, ContinuousEndpoint) else ""
@@ -122,7 +171,7 @@ def _another_result(
                 continue
             if result.id != wanted or measure is not reference.measure:
                 return f"Write {{evidence: {record.id}, result: {result.id}}}: {found.measure}."
-    return "Remove it and say why under 'nothing_observed': there is nothing to compare with."
+    return _NOTHING
 
 
 def _patients(record: Trial, result: str) -> tuple[int, int]:

@@ -161,7 +161,7 @@ def _broken_citations(data: Any, known: set[str]) -> Iterator[Broken]:
             )
 
 
-_CITING_KEYS = ("source", "as_observed", "used", "of")
+_CITING_KEYS = ("source", "as_observed", "made_from", "used", "of")
 _CITING_LISTS = ("includes", "duplicates", "about")
 
 
