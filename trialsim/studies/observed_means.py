@@ -63,5 +63,5 @@ def truth_at(
         outcomes=((primary.id, there),),
         correlations=(),
         enrolment=None,
-        from_data_of=truth.source if cited else "",
+        from_data_of=truth.source if cited else truth.from_data_of,
     )
