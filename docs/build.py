@@ -1,4 +1,4 @@
-"""Make everything in ``docs/`` and ``protocols/schema/`` that a command makes.
+"""Make everything in ``docs/`` and ``protocols/schema/`` that a command makes, then the site.
 
 Run by ``make docs``; the tests fail where what is committed is no longer what this makes.
 """
@@ -6,6 +6,7 @@ Run by ``make docs``; the tests fail where what is committed is no longer what t
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -103,8 +104,15 @@ def build_lessons() -> None:
     subprocess.run([sys.executable, folder / "lessons.py"], cwd=folder, check=True)
 
 
+def build_site() -> None:
+    """Write every page of ``docs/`` and ``examples/`` to ``site/``, to be read offline."""
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    subprocess.run(words, cwd=ROOT, check=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+
+
 if __name__ == "__main__":
     build_schemas()
     build_pages()
     build_lessons()
     build_pictures()
+    build_site()
