@@ -17,6 +17,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from reference import reference_pages
+
 ROOT = Path(__file__).parents[1]
 
 _VERBATIM = re.compile(r"(^ *```.*?^ *```$|^ {4}.*?$|`+[^`\n]+`+)", flags=re.DOTALL | re.MULTILINE)
@@ -53,9 +55,9 @@ def with_links(text: str, page: str) -> str:
         words, target, anchor = found[1], found[2], found[3] or ""
         here = posixpath.dirname(source_of(page))
         there = posixpath.normpath(posixpath.join(here, target))
-        if not (ROOT / there).exists():
-            raise FileNotFoundError(f"{page}: {target} is no file")
         if not there.startswith(("docs/", "examples/")):
+            if not (ROOT / there).exists():
+                raise FileNotFoundError(f"{page}: {target} is no file")
             return words
         wanted = there.removeprefix("docs/")
         return f"[{words}]({posixpath.relpath(wanted, posixpath.dirname(page) or '.')}{anchor})"
@@ -69,7 +71,9 @@ def source_of(page: str) -> str:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what lies outside ``docs/``: examples, and the printable sheets of the lessons."""
+    """Add what the program tells, and what lies outside ``docs/``: examples, sheets of lessons."""
+    for at, text in reference_pages().items():
+        files.append(File.generated(config, at, content=text))
     for path in sorted((ROOT / "examples").rglob("*")):
         if path.suffix in (".html", ".svg", ".md", ".ipynb") and path.name not in _NO_PAGES:
             at = path.relative_to(ROOT).as_posix()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import re
@@ -14,6 +15,11 @@ import pytest
 
 from cli.test_browser import FLAGS
 from conftest import ROOT, needs
+from trialsim.cli.parser import command_line
+from trialsim.protocol.load import json_schemas
+from trialsim.protocol.places import template_paths
+from trialsim.protocol.rules.scope import refused_designs
+from trialsim.trial import Measure
 
 OUTSIDE = re.compile(r"^\s*(https?:)?//", flags=re.IGNORECASE)
 LOADED = ("src", "srcset", "data", "poster", "background", "action", "formaction", "manifest")
@@ -141,3 +147,24 @@ def test_regression_the_search_answers_from_the_disk_and_nothing_fails(site, tmp
     )
     assert re.search(r"search-result__meta\">\d+ matching documents", seen.stdout)
     assert "CONSOLE" not in seen.stderr  # no error, no refused request
+
+
+def test_property_every_command_key_measure_and_template_has_its_place_on_the_site(site):
+    def page(name: str) -> str:
+        return (site / f"{name}.html").read_text(encoding="utf-8")
+
+    commands = page("reference/commands")
+    for parser in command_line()._subparsers._group_actions[0].choices.values():
+        for action in parser._actions:
+            told = action.help is argparse.SUPPRESS or action.dest == "help"
+            assert told or action.option_strings == [] or f">{action.option_strings[0]}" in commands
+    keys = page("reference/keys")
+    for name, schema in json_schemas()["protocol"]["$defs"].items():
+        for key in schema.get("properties", {}):
+            assert f"<code>{key}</code>" in keys, f"{name}.{key}"
+    results = page("reference/results")
+    assert all(f"<td>{measure.value}</td>" in results for measure in Measure)
+    for name in template_paths():
+        assert f"trialsim show {name}" in re.sub("<[^>]+>", "", page(f"catalogue/{name}"))
+    refused = page("not-supported")
+    assert all(what in refused for what, _ in refused_designs())
