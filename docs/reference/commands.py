@@ -38,7 +38,7 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
             rows = [(_typed(a), _meant(a)) for a in group._group_actions if _shown(a)]
             if rows:
                 if group.title not in ("positional arguments", "options"):
-                    yield f"**{group.title}**" + (f" {group.description}" or "")
+                    yield f"**{group.title}** {group.description or ''}"
                 yield grid(("option", "what it does"), rows)
 
 
