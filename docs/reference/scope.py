@@ -39,7 +39,7 @@ Whoever writes `design: cluster-randomised`, or a key such as `cluster_size:`, m
 
 ```console
 $ trialsim simulate sepsis --set protocol.design=cluster-randomised
-protocol.design asks for a cluster-randomised trial, which is not supported: every patient is randomised alone here, which would make clusters look more precise than they are; got 'cluster-randomised'. See 'What is not supported' in docs/protocol-format.md.
+--set protocol.design=cluster-randomised: protocol.design asks for a cluster-randomised trial, which is not supported: every patient is randomised alone here, which would make clusters look more precise than they are; got 'cluster-randomised'. See 'What is not supported' in docs/protocol-format.md.
 ```
 
 Two arms are compared, one of them experimental; a single arm is held against what earlier patients
