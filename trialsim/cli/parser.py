@@ -13,7 +13,7 @@ from typing import ClassVar, NoReturn
 from trialsim import __version__
 from trialsim.errors import Problem, RequestError, did_you_mean
 
-__all__ = ["UsageError", "parse", "program_name"]
+__all__ = ["UsageError", "command_line", "parse", "program_name"]
 
 
 _SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
@@ -530,6 +530,22 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     UsageError
         If they are not a command.
     """
+    parser = command_line()
+    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
+        listed = f"The commands are {', '.join(_Commands.names)}."
+        raise UsageError(
+            Problem(
+                "is not a command",
+                did_you_mean(words[0], _Commands.names, listed),
+                value=f"'{words[0]}'",
+                field="COMMAND",
+            )
+        )
+    return parser.parse_args(_joined(words))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of every command, with what it says of each option."""
     parser = _Parser(
         prog="trialsim",
         allow_abbrev=False,
@@ -676,15 +692,4 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--out", type=Path, metavar="DIR", help="to adjust: the folder (default trialsim-runs/...)"
     )
     _common(evidence, template=False)
-
-    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
-        listed = f"The commands are {', '.join(_Commands.names)}."
-        raise UsageError(
-            Problem(
-                "is not a command",
-                did_you_mean(words[0], _Commands.names, listed),
-                value=f"'{words[0]}'",
-                field="COMMAND",
-            )
-        )
-    return parser.parse_args(_joined(words))
+    return parser
