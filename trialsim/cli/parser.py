@@ -87,6 +87,7 @@ class _Commands:
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
+        "app": "the local web page: the same answers in a browser, offline",
     }
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
@@ -692,4 +693,10 @@ def command_line() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="to adjust: the folder (default trialsim-runs/...)"
     )
     _common(evidence, template=False)
+
+    page = commands.add("app")
+    page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
+    page.add_argument("--no-browser", action="store_true", help="only say where it is")
+    page.add_argument("--big", action="store_true", help="large letters, for a projector")
+
     return parser
