@@ -84,8 +84,8 @@ def gamma_times(uniforms: Floats, mean: float, cv: float) -> Floats:
 
 
 def invitation_days(n_sites: int, over_days: float) -> Floats:
-    """Return the days on which sites are invited: evenly over a time, the first on day 0."""
-    return np.arange(n_sites, dtype=float) * (over_days / n_sites)
+    """Return the days on which sites are invited: evenly over a time, from day 0 to its end."""
+    return np.linspace(0.0, over_days, n_sites)
 
 
 NO_DELAY = GammaDelay()

@@ -24,9 +24,8 @@ from trialsim.kernels.recruitment import (
     invitation_days,
     prepare_arrivals,
 )
-from trialsim.protocol.operations import Delay, OperationalNature, Operations
-from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.survival import Dropout
+from trialsim.protocol.operations import Delay
+from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.streams import Decision, Streams
 
 __all__ = [
@@ -37,7 +36,7 @@ __all__ = [
     "draw_conduct",
     "draw_enrolment",
     "draw_sites",
-    "merged_pauses",
+    "entry_days",
 ]
 
 Floats = NDArray[np.float64]
@@ -54,35 +53,22 @@ LEFT_OUT = (
 )
 
 
+def accrual_of(sites: SiteEnrolment) -> Accrual:
+    """Return how sites enrol, as arrays."""
+    return Accrual(
+        invitation_days(sites.n_sites, sites.invited_over_days),
+        sites.per_day,
+        sites.shape,
+        _delay(sites.activation),
+        sites.failing,
+        sites.ramp_up_days,
+        sites.pauses,
+        _delay(sites.screening),
+    )
+
+
 def _delay(delay: Delay) -> GammaDelay:
     return GammaDelay(delay.mean.days, float(delay.cv))
-
-
-def merged_pauses(nature: OperationalNature) -> tuple[tuple[float, float], ...]:
-    """Return the days in which nobody is screened, in order and without overlap."""
-    merged: list[tuple[float, float]] = []
-    pauses = nature.recruitment.pauses
-    for start, end in sorted((pause.after.days, pause.until.days) for pause in pauses):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
-
-
-def accrual_of(operations: Operations, nature: OperationalNature) -> Accrual:
-    """Return how a trial recruits, as arrays, in days."""
-    sites, recruitment = operations.sites, nature.recruitment
-    return Accrual(
-        invitation_days(sites.planned, sites.invited_over.days),
-        recruitment.per_site_month.value / DAYS_PER_UNIT["mo"],
-        recruitment.shape.value if recruitment.shape else inf,
-        _delay(nature.activation.takes),
-        nature.activation.failing.value,
-        recruitment.ramp_up.days if recruitment.ramp_up else 0.0,
-        merged_pauses(nature),
-        _delay(nature.screening.takes),
-    )
 
 
 @dataclass(frozen=True)
@@ -115,12 +101,12 @@ class Conducted:
 def draw_sites(accrual: Accrual, streams: Streams, block: int, width: int) -> tuple[Floats, Floats]:
     """Draw opening days and rates per day, shape (n_sites, width); more sites leave the rest."""
     shape = (accrual.n_sites, 2, width)
-    luck = streams.generator(Decision.ACTIVATION, block).random(shape)
+    luck = streams.generator(Decision.OPENINGS, block).random(shape)
     opened = accrual.invited[:, None] + accrual.activation.of(luck[:, 0])
     opened = np.where(luck[:, 1] < accrual.failing, inf, opened)
     if accrual.shape == inf:
         return opened, np.full(opened.shape, accrual.per_day)
-    luck = streams.generator(Decision.SITE_RATE, block).random(opened.shape)
+    luck = streams.generator(Decision.RATES_OF_SITES, block).random(opened.shape)
     return opened, gamma_times(luck, accrual.per_day, accrual.shape**-0.5)
 
 
@@ -148,7 +134,7 @@ def draw_enrolment(
     patients are drawn until nobody who comes later could be among them.
     """
     width = prepared.starts.shape[1]
-    luck = streams.generator(Decision.ARRIVAL, block)
+    luck = streams.generator(Decision.ARRIVALS, block)
     latent = np.cumsum(luck.standard_exponential((n_patients, width)), axis=0)
     started = arrivals(latent, prepared)
     mean, cv = accrual.screening.mean, accrual.screening.cv
@@ -170,7 +156,7 @@ def draw_enrolment(
 def _delays(
     mean: float, cv: float, streams: Streams, block: int
 ) -> Callable[[tuple[int, ...]], Floats]:
-    luck = streams.generator(Decision.SCREENING, block)
+    luck = streams.generator(Decision.SCREENINGS, block)
     shape = cv**-2.0
     return lambda size: luck.standard_gamma(shape, size) * (mean / shape)
 
@@ -179,48 +165,55 @@ def _nth(entry: Floats, n: int) -> Floats:
     return np.asarray(np.partition(entry, n - 1, axis=0)[n - 1])
 
 
+def entry_days(
+    sites: SiteEnrolment, shape: tuple[int, int], streams: Streams, block: int
+) -> Floats:
+    """Return the days of entry since the first patient's, shape (n_patients, n_reps)."""
+    accrual = accrual_of(sites)
+    opened, rates = draw_sites(accrual, streams, block, shape[1])
+    prepared = prepare_arrivals(opened, rates, accrual.ramp_days, accrual.pauses)
+    entry = draw_enrolment(accrual, prepared, shape[0], streams, block).entry
+    return np.asarray(entry - entry[0])
+
+
 def draw_conduct(
-    accrual: Accrual,
-    n_patients: int,
-    streams: Streams,
-    block: int,
-    width: int,
-    *,
-    passing: float = 1.0,
-    withdrawal: Dropout | None = None,
+    sites: SiteEnrolment, n_patients: int, streams: Streams, block: int, width: int
 ) -> Conducted:
-    """Draw one block of trials: when patients enter, how many are screened, who withdraws.
+    """Draw one block of trials: when patients enter, how many are screened, who leaves.
 
     Parameters
     ----------
-    accrual : Accrual
+    sites : SiteEnrolment
     n_patients : int
         To be randomised.
     streams : Streams
     block, width : int
         Which block, from 0; trials in it.
-    passing : float
-        Share of patients screened who are randomised.
-    withdrawal : Dropout or None
-        Time from randomisation to withdrawal.
     """
+    accrual = accrual_of(sites)
     opened, rates = draw_sites(accrual, streams, block, width)
     prepared = prepare_arrivals(opened, rates, accrual.ramp_days, accrual.pauses)
     enrolled = draw_enrolment(accrual, prepared, n_patients, streams, block)
     last = enrolled.entry[-1]
     came = (enrolled.started <= last).sum(axis=0)
     screened, waiting = came, came - n_patients
-    if passing < 1:
-        luck = streams.generator(Decision.SCREENING, block, "failed")
-        by_end = prepared.by(last)
-        waits = accrual.screening.nodes(_NODES)
-        through = sum((prepared.by(last - wait) for wait in waits), 0.0 * last) / len(waits)
-        odds = (1 - passing) / passing
-        ended = luck.poisson(odds * np.where(np.isfinite(last), through, 0.0))
-        open_still = luck.poisson(odds * np.where(np.isfinite(last), by_end - through, 0.0))
-        screened, waiting = came + ended + open_still, waiting + open_still
+    if sites.passing < 1:
+        ended, begun = _not_passing(accrual, prepared, last)
+        odds = (1 - sites.passing) / sites.passing
+        luck = streams.generator(Decision.SCREENINGS, block, "not passing")
+        through, open_still = luck.poisson(odds * ended), luck.poisson(odds * begun)
+        screened, waiting = came + through + open_still, waiting + open_still
     withdrawn = np.full(enrolled.entry.shape, inf)
-    if withdrawal:
-        luck = streams.generator(Decision.WITHDRAWAL, block)
-        withdrawn = day_of(luck.standard_exponential(withdrawn.shape), Hazard(*withdrawal.curve))
+    if sites.leaving:
+        luck = streams.generator(Decision.WITHDRAWALS, block)
+        withdrawn = day_of(luck.standard_exponential(withdrawn.shape), Hazard(*sites.leaving))
     return Conducted(opened, enrolled.entry, withdrawn, screened, waiting)
+
+
+def _not_passing(accrual: Accrual, prepared: Arrivals, last: Floats) -> tuple[Floats, Floats]:
+    """Return cumulative rates of patients through screening by a day, and still in it."""
+    begun = np.where(last < inf, prepared.by(last), 0.0)
+    waits = accrual.screening.nodes(_NODES)
+    ended = sum((prepared.by(last - wait) for wait in waits), 0.0 * begun) / len(waits)
+    ended = np.where(last < inf, np.minimum(ended, begun), 0.0)
+    return ended, begun - ended
