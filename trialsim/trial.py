@@ -592,3 +592,11 @@ class StudyResult:
     warnings: tuple[Caution, ...] = ()
     figure_data: Mapping[str, Any] = field(default_factory=dict)
     n_replicates: int = 0
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one dict per number, as in the JSON document; ``pandas.DataFrame`` takes it.
+
+        `part` tells "rows" from "observed"; keys that do not apply to a number are absent.
+        """
+        parts = (("rows", self.rows), ("observed", self.observed))
+        return [{"part": name, **row.as_dict()} for name, rows in parts for row in rows]

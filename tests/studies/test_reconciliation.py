@@ -94,6 +94,37 @@ def test_property_an_explanation_without_data_keeps_its_weight(sepsis):
     assert sure.best is None  # a prior alone decides nothing
 
 
+@pytest.mark.parametrize(
+    ("name", "prior", "said"),
+    [
+        ("sepsis", "dose=0.9", "0.90, which is the one put in"),
+        ("chronic-hepatitis-b", "chance=0.9", "but had 0.90 before any record"),
+    ],
+)
+def test_property_a_weight_that_was_put_in_does_not_fit(name, prior, said):
+    plan = planned(name, [prior])
+    assert plan.records(Which.ALL).best is None
+    texts = reconciliation_result(plan, 20, 200, 1).texts
+    assert texts["verdict"].startswith("Cannot tell")
+    assert said in texts["verdict"]
+
+
+def test_property_records_that_bring_a_weight_above_the_rule_fit():
+    found = planned(priors=["single-centre=0.7"]).records(Which.ALL)
+    assert found.weights["single-centre"] > CLEAR
+    assert found.best == "single-centre"
+
+
+def test_regression_what_age_as_planned_would_give_is_as_noted(sepsis):
+    plan = sepsis.plan
+    ages, *others = plan.file.contrasts
+    other = plan.file.model_copy(
+        update={"contrasts": (ages.model_copy(update={"because": "planned"}), *others)}
+    )
+    weights = replace(plan, file=other).records(Which.ALL).weights
+    assert f"would have {weights['patient-mix']:.2f}." in plan.explanations["patient-mix"].note
+
+
 def test_property_weights_follow_the_prior_by_bayes(sepsis):
     other = planned(priors=["chance=0.6"]).records(Which.ALL)
     odds = [w.weights["chance"] / w.weights["quality"] for w in (sepsis, other)]
@@ -104,7 +135,14 @@ def test_property_weights_follow_the_prior_by_bayes(sepsis):
 
 
 @pytest.mark.parametrize(
-    "words", [["chanse=0.2"], ["chance=2"], ["chance"], ["chance=0.6", "quality=0.5"]]
+    "words",
+    [
+        ["chanse=0.2"],
+        ["chance=2"],
+        ["chance"],
+        ["chance=0.6", "quality=0.5"],
+        ["chance=0.5", "chance=0.2"],
+    ],
 )
 def test_property_a_prior_that_cannot_be_is_refused(words):
     with pytest.raises(RequestError, match="--prior"):
@@ -283,7 +321,7 @@ def test_property_cannot_tell_is_not_overruled_by_one_convention():
     result = reconciliation_result(plan, 50, 500, 1)
     assert result.findings[0].verdict == "cannot tell"
     assert "but not above it in" in result.texts["verdict"]
-    sure = planned(priors=["single-centre=0.99"])
+    sure = planned(priors=["single-centre=0.8"])
     one = {which: sure.records(which) for which in sure.sets}
     alone = replace(sure, file=sure.file.model_copy(update={"alternatives": ()}))
     assert sensitivity(alone, {w: alone.records(w) for w in one}).best == "single-centre"
@@ -327,6 +365,10 @@ def test_property_the_command_answers_in_json(trialsim, tmp_path):
     assert {r["analysis"] for r in rows} >= {"chance", "quality", "filter", "single-centre"}
     screen = trialsim("reconcile", "nsclc-adjuvant", "--quick", "--out", "run", cwd=tmp_path)
     assert "Cannot tell" in screen.stdout
+    assert "weights beforehand, assumed" in screen.stdout
+    other = ("--conflict", "nsclc-adjuvant", "--quick", "--out", "other")
+    done = trialsim("reconcile", "sepsis", *other, cwd=tmp_path)
+    assert "Of nsclc-adjuvant, by --conflict: nothing of sepsis enters." in done.stdout
     assert all(len(line) <= 80 for line in screen.stdout.splitlines())
     report = trialsim("report", "run", "--out", "r.html", cwd=tmp_path)
     assert report.returncode == 0, report.stderr

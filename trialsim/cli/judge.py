@@ -367,6 +367,9 @@ def reconcile(options: argparse.Namespace) -> None:
     folder = run_folder(resolved, options)
     n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
     result = reconciliation_result(planned, n, draws, options.seed)
+    if file.template != resolved.template.id:
+        said = f"Of {file.template}, by --conflict: nothing of {resolved.template.id} enters."
+        result = replace(result, texts={"template": said, **result.texts})
     stated = file.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, conflict=stated, prior=options.priors, replicates=n)
     document = Document.of_study(resolved, result, arguments, options.seed, command="reconcile")

@@ -15,6 +15,7 @@ from trialsim.trial import StudyResult
 __all__ = ["ReconciliationTable", "reconciliation_screen", "reconciliation_tables"]
 
 _Row = Mapping[str, Any]
+_CHANGED = 1e-9
 
 
 class ReconciliationTable(NamedTuple):
@@ -38,12 +39,8 @@ def reconciliation_screen(
     """
     file = plan.file
     parts = [wrapped(f"{file.template.upper()}   {file.title}")]
-    parts.append(wrapped(result.texts["verdict"]))
-    parts += [
-        wrapped(result.texts[key])
-        for key in ("choices", "documents", "parts")
-        if key in result.texts
-    ]
+    first = ("template", "verdict", "choices", "documents", "parts")
+    parts += [wrapped(result.texts[key]) for key in first if key in result.texts]
     rows = [row.as_dict() for row in result.rows]
     observed = [row.as_dict() for row in result.observed]
     stated = file.model_dump(mode="json", exclude_none=True)
@@ -236,6 +233,7 @@ def _priors(plan: Reconciling) -> Iterator[str]:
     sd = plan.file.effect_sd
     said = sd.source or sd.note or "assumed"
     yield _item(f"effect in sound trials: log odds ratio around 0, SD {sd} ({said})")
+    yield from _weights_put_in(plan)
     for own in plan.file.explanations:
         if own.kind == "shift":
             for level, prior in plan.shifts(own).items():
@@ -253,6 +251,21 @@ def _priors(plan: Reconciling) -> Iterator[str]:
             yield _item(f"{own.id}: SD between populations half-normal, scale {own.sd} ({said})")
         if own.note:
             yield wrapped(own.note, "    ")
+
+
+def _weights_put_in(plan: Reconciling) -> Iterator[str]:
+    """Say of every weight beforehand where it is from, those from one place together."""
+    told: dict[str, list[str]] = {}
+    for own in plan.file.explanations:
+        weight = plan.prior[own.id]
+        if abs(weight - own.weight.value) > _CHANGED:
+            where = "by --prior, or in proportion to what it leaves"
+        else:
+            source = (own.weight.source, own.weight.note)
+            where = "; ".join(word for word in source if word) or "assumed"
+        told.setdefault(where, []).append(f"{own.id} {weight:.2f}")
+    for where, several in told.items():
+        yield _item(f"weights beforehand, {where}: {', '.join(several)}")
 
 
 def _item(text: str) -> str:

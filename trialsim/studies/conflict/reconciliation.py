@@ -249,9 +249,14 @@ class Reconciled:
 
     @property
     def best(self) -> str | None:
-        """The explanation whose weight is above `CLEAR`; None: cannot tell."""
+        """The explanation that records bring above `CLEAR`; None: cannot tell.
+
+        One without data, or above it beforehand, is there by its prior alone.
+        """
         name = max(self.weights, key=lambda n: self.weights[n])
-        return name if self.weights[name] > CLEAR and self.plan.file.has_records else None
+        by_records = self.plan.file.has_data(self.plan.explanations[name])
+        by_records = by_records and self.plan.prior[name] <= CLEAR < self.weights[name]
+        return name if by_records and self.plan.file.has_records else None
 
     def effect(self, names: Sequence[str]) -> Averaged:
         """Return the effect in sound trials under explanations, averaged by their weights."""
@@ -579,6 +584,9 @@ def plan_reconciliation(
             remedy = "Write for example --prior chance=0.5."
             rule = "must be ID=WEIGHT with a weight between 0 and 1"
             problems.append(Problem(rule, remedy, "--prior", f"'{word}'"))
+        elif name in said:
+            remedy = "State each explanation once."
+            problems.append(Problem("states a weight twice", remedy, "--prior", f"'{word}'"))
         else:
             said[name] = weight
     total, rest = sum(said.values()), sum(w for n, w in prior.items() if n not in said)

@@ -222,6 +222,10 @@ def _verdict(found: Sensitivity) -> str:
     top = max(main.weights, key=lambda name: main.weights[name])
     title = main.plan.explanations[top].title
     said = f"'{title}' has the largest weight, {main.weights[top]:.2f}"
+    if not main.plan.file.has_data(main.plan.explanations[top]):
+        return f"Cannot tell: {said}, which is the one put in: no record speaks about it."
+    if main.weights[top] > CLEAR and main.best is None:
+        return f"Cannot tell: {said}, but had {main.plan.prior[top]:.2f} before any record."
     if main.best is None:
         return f"Cannot tell: no explanation has a weight above {CLEAR:g}; {said}."
     if found.best is None:
