@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from math import exp, log
+from math import exp, log, sqrt
 
 import numpy as np
 import pytest
@@ -192,6 +192,10 @@ def test_property_weights_of_drawn_literatures_are_calibrated(sepsis):
 
 def test_property_pairs_that_cannot_be_told_apart_are_said(sepsis):
     pairs = {(p.first, p.second): p for p in sepsis.pairs(sepsis.reference(200, 1))}
+    assert sepsis.plan.differ_in("chance", "patient-mix") is None
+    half = pairs["chance", "filter"]._replace(told_apart=0.5)
+    assert half.is_open
+    assert not half._replace(told_apart=0.51).is_open
     quality = pairs["quality", "single-centre"]
     assert quality.is_open
     assert quality.differ_in == ("three small higher-quality trials",)
@@ -251,6 +255,15 @@ def test_analytic_information_of_two_normal_explanations_is_its_integral(tmp_pat
     exact = float(w @ parts.sum(axis=1) * (grid[1] - grid[0]))
     one = found.information(candidate, 20_000, 4)
     assert abs(one.bits - exact) < 4 * one.mcse
+
+
+def test_analytic_a_planned_split_into_halves_has_four_times_the_variance_of_the_whole(sepsis):
+    [candidate] = [c for c in sepsis.plan.file.candidates if c.id == "subgroups"]
+    ahead = sepsis.plan.ahead("chance", candidate)
+    half = 2 / (550 * 0.24 * 0.76)  # of the log odds ratio in one of two halves, 550 an arm
+    assert ahead.contrasts.errors == pytest.approx([sqrt(2 * half)] * 2)
+    assert not ahead.contrasts.selected.any()
+    assert ahead.records.variances == pytest.approx([half / 2])
 
 
 def test_property_the_result_says_all_of_it(sepsis):
