@@ -173,6 +173,14 @@ def test_analytic_a_size_for_the_adjusted_effect_stands_beside_the_naive_one(cap
     ]
     assert f"{totals[0]:,.0f} patients. As published" in found["texts"]["naive"]
     assert f"{totals[1]:,.0f} patients." in found["texts"]["naive"]
+    assert "effect, etass-2013" in found["texts"]["paragraph"]
+    assert "assumed, no source" not in " ".join(found["texts"].values())
+    assert main([*words, "--accept-claim", "--total", "600", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["texts"]["naive"]
+    assert re.search(r"a power of 9\.9%\. As .* 0\.83, a power of 1\d\.\d%\.", told)
+    other = ["size", "sepsis", "--effect", "OR 0.7", "--prior", "adjusted", "--accept-claim"]
+    assert main([*other, "--replicates", "500", "--json"]) == 0
+    assert "naive" not in json.loads(capsys.readouterr().out)["texts"]  # it plans for another
     [assurance] = [r["value"] for r in found["rows"] if r["measure"] == "assurance"]
     assert 0.5 < assurance < 0.8  # less than the power planned for: the effect is uncertain
 

@@ -92,6 +92,19 @@ def test_analytic_so_large_a_gap_under_one_effect_is_as_often_as_enumerated(
     assert found.mcse == pytest.approx(sqrt(found.as_large * (1 - found.as_large) / 20_000))
 
 
+def test_property_a_difference_carries_as_much_whichever_trial_is_named_first(evidence):
+    pairs = (("etass-2013", "tests-2025"), ("tests-2025", "etass-2013"))
+    template = load_template("sepsis")
+    said = [explain(ids, evidence, template, replicates=2_000, seed=3) for ids in pairs]
+    carried = [{c.source: c for d in each.differences for c in d.carried} for each in said]
+    assert carried[0].keys() == carried[1].keys()
+    assert len(carried[0]) > 6
+    for source, one in carried[0].items():
+        other = carried[1][source]
+        assert abs(one.part - other.part) < 4 * sqrt(one.part_mcse**2 + other.part_mcse**2)
+        assert log(one.ratio) * log(other.ratio) < 0
+
+
 def test_property_a_gap_counts_from_the_published_one_on_either_way():
     gaps = np.array([0.39, -0.39, 0.389, -0.389, 1.0])
     assert as_far_apart(gaps, -0.39).tolist() == [True, True, False, False, True]
