@@ -427,6 +427,16 @@ def test_property_the_command_answers_in_json(trialsim, tmp_path):
     assert "Weights before and after the records" in page
 
 
+def test_property_a_report_of_conflicting_records_says_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reconcile", "chronic-hepatitis-b", "--quick", "--out", "run"]) == 0
+    assert main(["report", "run", "--out", "r.html", "--figures", "figures"]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for words in ("Mutchnick 1999", "What enters", "Weight of each explanation", "Prior: weights"):
+        assert words in page
+    assert any(path.stem.startswith("weights") for path in (tmp_path / "figures").iterdir())
+
+
 def test_property_a_conflict_of_another_template_is_said(capsys):
     words = ("reconcile", "sepsis", "--conflict", "nsclc-adjuvant", "--quick", "--json")
     assert main(list(words)) == 0
