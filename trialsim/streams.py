@@ -64,6 +64,7 @@ class Decision(IntEnum):
     PUBLICATION = 41
     CONDUCT_STRENGTH = 42
     EXTENSION = 43
+    RECONCILIATION = 44
     SITE_OPENING = 45
     SITE_RATE = 46
     SITE_ARRIVALS = 47
@@ -76,6 +77,11 @@ class Decision(IntEnum):
     LEAVING_TRIAL = 54
     DATA_ENTRY = 55
     SHIPMENTS = 56
+    OPENINGS = 60
+    RATES_OF_SITES = 61
+    ARRIVALS = 62
+    SCREENINGS = 63
+    WITHDRAWALS = 64
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

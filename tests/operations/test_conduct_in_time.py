@@ -22,7 +22,7 @@ SUPPLY = (
     "produced: {every: 2 mo, kits: 25}, expires: 5 mo, without_kit: WITHOUT}}"
 )
 HAPPENS = (
-    "nature.operations={activation: {takes: {mean: 2 mo, cv: 0.5}, failing: 0.1}, recruitment: "
+    "nature.operations={activation: {takes: {mean: 2 mo, cv: 0.5}, failing: FAILING}, recruitment: "
     "{per_site_month: 2, shape: 1.5, ramp_up: 3 mo, pauses: [{after: 5 mo, until: 6 mo}]}, "
     "screening: {takes: {mean: 4 d}, withdrawn: 0.1}, adherence: {missed: 0.1, stopped: {share: "
     "0.1, by: 7 d}, discharged: {mean: 15 d}}, withdrawal: {share: 0.1, by: 28 d}, data_entry: "
@@ -30,8 +30,10 @@ HAPPENS = (
 )
 
 
-def plan_of(*settings: str, total: int = 60, without: str = "skip") -> ConductPlan:
-    every = [s.replace("WITHOUT", without) for s in settings]
+def plan_of(
+    *settings: str, total: int = 60, without: str = "skip", failing: str = "0"
+) -> ConductPlan:
+    every = [s.replace("WITHOUT", without).replace("FAILING", failing) for s in settings]
     every += [f"protocol.sample_size={{total: {total}}}", "nature.screening_failures=0.25"]
     return plan_conduct(load_template("sepsis", settings=every).template)
 
@@ -83,14 +85,14 @@ def test_analytic_ramp_up_and_pauses_thin_the_arrivals():
     trial.environment.run(until=250)
     days = np.array([e.day for e in trial.log if e.what is What.RANDOMISED])
     expected = 40 * plan.sites.per_day * (50 + 50 + 70)  # half of the ramp, and both sides
-    assert plan.expected_enrolled(250) == pytest.approx(expected)
+    assert plan.sites.expected_enrolled(250) == pytest.approx(expected)
     assert abs(len(days) - expected) < 4 * sqrt(expected)
     assert not ((days >= 150) & (days < 180)).any()
 
 
 @pytest.mark.parametrize("without", ["skip", "delay"])
 def test_property_patients_and_kits_balance_at_every_moment(without):
-    plan = plan_of(SUPPLY, HAPPENS, without=without)
+    plan = plan_of(SUPPLY, HAPPENS, without=without, failing="0.09")
     trial = TrialInTime(plan, Streams(2), 0, keep_log=True)
     steps = 0
     while trial.environment.peek() < inf and not trial.over:
@@ -189,5 +191,13 @@ def test_regression_no_site_a_negative_rate_and_empty_stock_are_refused(setting,
 
 
 def test_regression_a_demand_that_cannot_be_met_states_the_time_it_would_take():
-    with pytest.raises(DesignError, match=r"would take 502 years to enrol 1,106 patients"):
+    words = "would take 502 years to enrol 1,106 patients"
+    with pytest.raises(ProtocolError, match=words):
         simple_plan(1106, 1, 0.1836)
+    settings = [
+        "nature.operations={recruitment: {per_site_month: 0.0001}}",
+        "protocol.sample_size={total: 5000}",
+    ]
+    stated = load_template("chronic-hepatitis-b", settings=settings)  # enrolment stands there too
+    with pytest.raises(DesignError, match=r"for ever|[0-9,]+ years"):
+        plan_conduct(stated.template)

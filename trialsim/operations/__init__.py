@@ -1,1 +1,1 @@
-"""The conduct of one trial, event by event: sites, patients, kits, looks, and what they cost."""
+"""How a trial is carried out in calendar time: sites, patients, supply and those who watch."""

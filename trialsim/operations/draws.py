@@ -8,8 +8,8 @@ from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
 
+from trialsim.kernels.recruitment import GammaDelay, gamma_times, invitation_days
 from trialsim.operations.plan import ConductPlan
 from trialsim.protocol.survival import HazardCurve
 from trialsim.streams import Decision, Streams
@@ -58,20 +58,19 @@ class PatientLuck:
 def opening_days(plan: ConductPlan, streams: Streams, run: int) -> tuple[float, ...]:
     """Return when each site opens; infinity where it never does."""
     sites = plan.sites
-    drawn = streams.generator(Decision.SITE_OPENING, run).random((sites.n, 2))
-    takes = sites.activation.days(drawn[:, 0])
-    invited = np.array([sites.invitation_day(site) for site in range(sites.n)])
+    drawn = streams.generator(Decision.SITE_OPENING, run).random((sites.n_sites, 2))
+    takes = GammaDelay(sites.activation.mean.days, float(sites.activation.cv)).of(drawn[:, 0])
+    invited = invitation_days(sites.n_sites, sites.invited_over_days)
     return tuple(np.where(drawn[:, 1] < sites.failing, inf, invited + takes).tolist())
 
 
 def site_rates(plan: ConductPlan, streams: Streams, run: int) -> tuple[float, ...]:
     """Return how many patients each site enrols a day at full rate (Anisimov and Fedorov 2007)."""
     sites = plan.sites
-    if sites.shape is None:
-        return (sites.per_day,) * sites.n
-    drawn = streams.generator(Decision.SITE_RATE, run).random(sites.n)
-    found = gammaincinv(sites.shape, drawn) / sites.shape * sites.per_day
-    return tuple(np.asarray(found).tolist())
+    if sites.shape == inf:
+        return (sites.per_day,) * sites.n_sites
+    drawn = streams.generator(Decision.SITE_RATE, run).random(sites.n_sites)
+    return tuple(gamma_times(drawn, sites.per_day, sites.shape**-0.5).tolist())
 
 
 def arrival_days(
@@ -136,7 +135,7 @@ class _Draws:
         drawn, failures = self._drawn(Decision.SCREENING, 2), self._plan.screening_failures
         fails = drawn[:, 0] < failures
         withdraws = ~fails & (drawn[:, 0] < failures + self._plan.screening_withdrawals)
-        days = self._plan.screening.days(drawn[:, 1])
+        days = self._plan.screening.of(drawn[:, 1])
         return days.tolist(), fails.tolist(), withdraws.tolist()
 
     def strata(self) -> list[tuple[int, ...]]:
@@ -170,9 +169,9 @@ class _Draws:
     def data_days(self) -> list[list[float]]:
         """Return how long data entry takes after each visit, and after a patient has gone."""
         delay, n = self._plan.data_entry, self._n_visits + 1
-        if not (delay.mean_days and delay.cv):
-            return [[delay.mean_days] * n] * _AT_ONCE
-        found: list[list[float]] = delay.days(self._drawn(Decision.DATA_ENTRY, n)).tolist()
+        if not (delay.mean and delay.cv):
+            return [[delay.mean] * n] * _AT_ONCE
+        found: list[list[float]] = delay.of(self._drawn(Decision.DATA_ENTRY, n)).tolist()
         return found
 
     def ends(self) -> tuple[list[float], list[float], list[float]]:
@@ -181,7 +180,7 @@ class _Draws:
         if not (plan.leaving or plan.stopping or plan.discharge):
             return never, never, never
         drawn = self._drawn(Decision.LEAVING_TRIAL, 3)
-        discharged = plan.discharge.days(drawn[:, 2]).tolist() if plan.discharge else never
+        discharged = plan.discharge.of(drawn[:, 2]).tolist() if plan.discharge else never
         return _times(plan.leaving, drawn[:, 0]), _times(plan.stopping, drawn[:, 1]), discharged
 
 

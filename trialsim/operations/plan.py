@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, inf
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import gammaincinv
-
 from trialsim.errors import DesignError, Problem
-from trialsim.protocol.cost import Cost
+from trialsim.kernels.recruitment import GammaDelay
 from trialsim.protocol.design import AllocationMethod, Arm, Protocol, Regimen
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.operations import (
@@ -22,6 +18,7 @@ from trialsim.protocol.operations import (
 )
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.scenario import Nature
+from trialsim.protocol.site_enrolment import SITE_FACTORS, SiteEnrolment, sites_of
 from trialsim.protocol.survival import Dropout, HazardCurve
 from trialsim.protocol.template import Template
 
@@ -30,36 +27,15 @@ __all__ = [
     "AllocationPlan",
     "ArmPlan",
     "ConductPlan",
-    "GammaDelay",
     "LookPlan",
-    "SitePlan",
     "SupplyPlan",
     "VisitPlan",
     "plan_conduct",
-    "planned_sites",
 ]
 
 DAYS_PER_MONTH = DAYS_PER_UNIT["mo"]
 LONGEST_DAYS = 100 * DAYS_PER_UNIT["yr"]  # a trial that has not filled by then never does
-ASSUMED_SITES = 10
 _MOST_DOSES = 5_000
-_SITE_FACTORS = ("site", "sites", "centre", "center")
-
-
-@dataclass(frozen=True)
-class GammaDelay:
-    """A gamma distributed time with this mean (days) and coefficient of variation."""
-
-    mean_days: float
-    cv: float
-
-    def days(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the times at these probabilities, of the same shape."""
-        if self.cv == 0 or self.mean_days == 0:
-            return np.full(uniforms.shape, self.mean_days)
-        shape = self.cv**-2
-        found = gammaincinv(shape, uniforms) * (self.mean_days / shape)
-        return np.asarray(found, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -91,24 +67,6 @@ class AllocationPlan:
     single_arm: bool = False
     by_site: bool = False
     factors: tuple[tuple[str, tuple[float, ...]], ...] = ()
-
-
-@dataclass(frozen=True)
-class SitePlan:
-    """Sites: invited evenly over a time, opened after a delay, enrolling at a gamma rate."""
-
-    n: int
-    invited_over_days: float
-    activation: GammaDelay
-    failing: float
-    per_day: float
-    shape: float | None
-    ramp_up_days: float
-    pauses: tuple[tuple[float, float], ...]
-
-    def invitation_day(self, site: int) -> float:
-        """Return when a site, from 0, is invited."""
-        return self.invited_over_days * site / (self.n - 1) if self.n > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -177,7 +135,7 @@ class ConductPlan:
     n_patients: int
     arms: tuple[ArmPlan, ArmPlan]
     allocation: AllocationPlan
-    sites: SitePlan
+    sites: SiteEnrolment
     visits: tuple[VisitPlan, ...]
     read_out: int | None
     looks: tuple[LookPlan, ...]
@@ -193,61 +151,6 @@ class ConductPlan:
     lag_days: float
     supply: SupplyPlan | None
 
-    @property
-    def screened_per_enrolled(self) -> float:
-        """How many are screened for each who is randomised."""
-        return 1 / (1 - self.screening_failures - self.screening_withdrawals)
-
-    def expected_enrolled(self, day: float) -> float:
-        """Return the expected number enrolled by a day, every site opening after its mean delay.
-
-        Exact where activation does not vary.
-        """
-        sites, total = self.sites, 0.0
-        for site in range(sites.n):
-            opened = sites.invitation_day(site) + sites.activation.mean_days
-            total += _rate_days(sites, opened, day - self.screening.mean_days)
-        return total * sites.per_day * (1 - sites.failing)
-
-    def expected_days(self) -> float:
-        """Return when the expected number enrolled reaches the planned one; infinity for never."""
-        low, high = 0.0, 1.0
-        while self.expected_enrolled(high) < self.n_patients:
-            low, high = high, 2 * high
-            if high > 1e9:
-                return inf
-        for _ in range(60):
-            middle = (low + high) / 2
-            short = self.expected_enrolled(middle) < self.n_patients
-            low, high = (middle, high) if short else (low, middle)
-        return high
-
-
-def _rate_days(sites: SitePlan, opened: float, day: float) -> float:
-    """Return the days at full rate to which a site's time from opening to a day amounts."""
-
-    def ramped(end: float) -> float:
-        since, ramp = max(end - opened, 0.0), sites.ramp_up_days
-        return since - ramp / 2 if since >= ramp else since**2 / (2 * ramp)
-
-    found = ramped(day)
-    for after, until in sites.pauses:
-        if after < day:
-            found -= ramped(min(until, day)) - ramped(after)
-    return found
-
-
-def planned_sites(protocol: Protocol, nature: Nature, cost: Cost | None) -> tuple[int, str]:
-    """Return the number of sites, and where it is stated."""
-    if protocol.operations and protocol.operations.sites.planned is not None:
-        return protocol.operations.sites.planned, "protocol.operations.sites.planned"
-    if cost and cost.sites is not None:
-        return cost.sites, "cost.sites"
-    for factor in nature.factors:
-        if factor.id in _SITE_FACTORS and factor.equal_levels:
-            return factor.equal_levels, f"nature.factors.{factor.id}"
-    return ASSUMED_SITES, "assumed"
-
 
 def plan_conduct(template: Template) -> ConductPlan:
     """Resolve what a template says of the conduct of its trial; the rest are its defaults.
@@ -261,21 +164,11 @@ def plan_conduct(template: Template) -> ConductPlan:
     decided = protocol.operations or Operations()
     happens = nature.operations or OperationalNature()
     visits, read_out = _visits(protocol)
-    leaving = happens.withdrawal or nature.dropout or _loss(nature)
+    leaving = nature.leaving or _loss(nature)
     missed = happens.visits_missed.value
     if nature.response and not missed:
         missed = nature.response.missed_visits.value
-    recruitment = happens.recruitment
-    sites = SitePlan(
-        planned_sites(protocol, nature, template.cost)[0],
-        decided.sites.invited_over.days,
-        _delay(happens.activation.takes),
-        happens.activation.failing.value,
-        recruitment.per_site_month.value / DAYS_PER_MONTH,
-        recruitment.shape.value if recruitment.shape else None,
-        recruitment.ramp_up.days if recruitment.ramp_up else 0.0,
-        merged([(p.after.days, p.until.days) for p in recruitment.pauses]),
-    )
+    sites = sites_of(template)
     failures = nature.screening_failures.value if nature.screening_failures else 0.0
     plan = ConductPlan(
         protocol.n_total,
@@ -301,32 +194,21 @@ def plan_conduct(template: Template) -> ConductPlan:
     return plan
 
 
-def merged(pauses: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Return stretches of time without overlap, in order."""
-    found: list[tuple[float, float]] = []
-    for after, until in sorted(pauses):
-        if found and after <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], until)
-        else:
-            found.append((after, until))
-    return tuple(found)
-
-
 def _check_can_fill(plan: ConductPlan) -> None:
-    days = plan.expected_days()
+    days = plan.sites.expected_day(plan.n_patients)
     if days > LONGEST_DAYS:
         years = days / DAYS_PER_UNIT["yr"]
-        time = f"{years:,.0f} years" if years < 1e6 else "for ever"
+        time = f"{years:,.0f} years" if days < inf else "for ever"
         rule = f"would take {time} to enrol {plan.n_patients:,} patients"
         remedy = (
             "Plan more sites (protocol.operations.sites.planned), or raise "
             "nature.operations.recruitment.per_site_month."
         )
-        raise DesignError(Problem(rule, remedy, "enrolment", f"{plan.sites.n:,} sites"))
+        raise DesignError(Problem(rule, remedy, "enrolment", f"{plan.sites.n_sites:,} sites"))
 
 
 def _delay(delay: Delay) -> GammaDelay:
-    return GammaDelay(delay.mean.days, delay.cv)
+    return GammaDelay(delay.mean.days, float(delay.cv))
 
 
 def _loss(nature: Nature) -> Dropout | None:
@@ -381,7 +263,7 @@ def _allocation(protocol: Protocol, nature: Nature) -> AllocationPlan:
     for factor in nature.factors:
         if factor.id not in protocol.allocation.stratify_by:
             continue
-        if factor.id in _SITE_FACTORS:
+        if factor.id in SITE_FACTORS:
             by_site = True
         else:
             factors.append((factor.id, factor.shares))

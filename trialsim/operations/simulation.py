@@ -81,12 +81,12 @@ class TrialInTime:
         )
         self.pharmacy: Pharmacy | None = None
         self._open_pharmacy()
-        self._openings = [inf] * plan.sites.n
+        self._openings = [inf] * plan.sites.n_sites
         luck = SiteLuck(
             opening_days(plan, streams, run),
-            tuple(r * plan.screened_per_enrolled for r in site_rates(plan, streams, run)),
+            tuple(r / plan.sites.passing for r in site_rates(plan, streams, run)),
         )
-        for site in range(plan.sites.n):
+        for site in range(plan.sites.n_sites):
             self.environment.process(self._site(site, luck))
         self.environment.process(self._meetings(event_driven=event_driven))
         self.environment.process(self._patience())
@@ -96,7 +96,7 @@ class TrialInTime:
         arms = tuple(arm.id for arm in plan.arms if arm.dose_days)
         if plan.supply is None or not arms:
             return
-        n, note = plan.sites.n, self._note_kits
+        n, note = plan.sites.n_sites, self._note_kits
         self.pharmacy = Pharmacy(
             self.environment, plan.supply, arms, n, self._streams, self._run, note
         )

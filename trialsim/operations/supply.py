@@ -216,7 +216,7 @@ class Pharmacy:
 
     def _shipment(self, site: int, arm: str, batches: list[Batch], sent: int) -> Process:
         luck = self._luck_of(site, arm)
-        days = float(self._plan.shipping.days(luck.random(1))[0])
+        days = float(self._plan.shipping.of(luck.random(1))[0])
         whole, damaged = self._sorted_out(batches, luck)
         yield self._env.timeout(days)
         self.ledger.in_transit -= sent

@@ -43,6 +43,7 @@ from trialsim.protocol.quantities import (
     broken,
     one_of,
 )
+from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.protocol.survival import (
     AnyLifetime,
     Dropout,
@@ -366,6 +367,11 @@ class Nature(Frozen):
     operations: OperationalNature | None = None
 
     @property
+    def leaving(self) -> Dropout | None:
+        """When patients leave the trial: `dropout`, or ``operations.withdrawal``."""
+        return self.dropout or (self.operations.withdrawal if self.operations else None)
+
+    @property
     def screened_per_patient(self) -> float:
         """How many are screened for each who is enrolled: 1 where nothing is said."""
         return self.screening_failures.screened_per_patient if self.screening_failures else 1.0
@@ -453,8 +459,9 @@ class ResponseScenario(Frozen):
 class Scenario(Frozen):
     """One state of the world. Without an effect, treatment changes nothing.
 
-    `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
-    the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
+    `as_observed` names a trial whose two observed risks are taken as the truth; `made_from` one
+    whose data the scenario was made from where no number cites it. `response` states the two
+    courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
     `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
     between whom the effect differs; `intercurrent_events` hazards of processes that differ from
     nature's. `effect_from` says what becomes of the effect on a risk by later times; else it stays
@@ -465,6 +472,7 @@ class Scenario(Frozen):
     title: Text
     effect: Effect | None = None
     as_observed: Id | None = None
+    made_from: Id | None = None
     control_risk: Risk | None = None
     effect_from: Annotated[tuple[EffectFrom, ...], Field(max_length=50)] = ()
     response: ResponseScenario | None = None
@@ -583,6 +591,8 @@ class Truth:
         Processes that come between treatment and outcome.
     covariates : tuple of (id, log odds per standard deviation)
         Besides severity.
+    sites : SiteEnrolment or None
+        Where patients enter as sites enrol them; `enrolment` is then what is expected.
     """
 
     scenario: str
@@ -605,6 +615,7 @@ class Truth:
     modified: tuple[tuple[str, Modified], ...] = ()
     intercurrent: tuple[EventTruth, ...] = ()
     covariates: tuple[tuple[str, float], ...] = ()
+    sites: SiteEnrolment | None = None
 
     @property
     def slopes(self) -> tuple[tuple[str, float], ...]:

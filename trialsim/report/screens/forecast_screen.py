@@ -17,7 +17,7 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
     template = planned.resolved.template
     heading = [
         f"{template.id.upper()}   {template.title}",
-        f"{template.protocol.n_total:,} patients at {planned.plan.sites.n} sites; "
+        f"{template.protocol.n_total:,} patients at {planned.plan.sites.n_sites} sites; "
         f"{result.n_replicates:,} simulated trials, event by event, seed {seed}",
         *map(str, planned.resolved.settings),
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trialsim.operations.plan import planned_sites
 from trialsim.protocol.operations import Delay, OperationalNature, Operations
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.site_enrolment import planned_sites
 from trialsim.protocol.survival import Dropout
 
 __all__ = ["Stated", "stated_of"]

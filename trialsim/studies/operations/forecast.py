@@ -198,7 +198,9 @@ class PlannedForecast:
                 "months": (days / DAYS_PER_MONTH).tolist(),
                 "shares": _FAN,
                 "enrolled": np.quantile(counts, _FAN, axis=0).tolist(),
-                "plan": [min(self.plan.expected_enrolled(d), self.plan.n_patients) for d in days],
+                "plan": [
+                    min(self.plan.sites.expected_enrolled(d), self.plan.n_patients) for d in days
+                ],
             },
             "stock": [(day / DAYS_PER_MONTH, *kits) for day, *kits in trials[0].stock],
             "stock_outs": trials[0].stock_out_days / DAYS_PER_MONTH,
