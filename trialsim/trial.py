@@ -500,6 +500,9 @@ class Measure(StrEnum):
     KITS = "kits"  # mean number in `category`, of all arms together
     EXPOSURE = "exposure"  # share of the planned doses taken, mean over patients of `arm`
     STOCK_OUTS = "stock_outs"  # doses due without a kit there, mean number
+    SITE_RATE = "site_rate"  # patients per open site and month, of the site in `category`
+    MONTHS_SAVED = "months_saved"  # until everybody is enrolled, by the sites in `category`
+    ON_TIME = "on_time"  # share of trials that enrol everybody by the planned day
     NOT_ENROLLED = "not_enrolled"  # share of trials that never enrol everybody
 
 
