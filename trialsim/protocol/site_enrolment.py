@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASSUMED_SITES",
+    "LEFT_OUT",
     "SITE_FACTORS",
     "SiteEnrolment",
+    "enrolment_in_words",
     "enrolment_of",
     "merged",
     "planned_sites",
@@ -33,9 +35,16 @@ __all__ = [
 ]
 
 ASSUMED_SITES = 10
+LEFT_OUT = (  # of trials that are drawn at once, and not event by event
+    "supply of kits and stock-outs",
+    "single doses and adherence",
+    "visits",
+    "the lag of data entry",
+    "differences between sites in patients and outcomes",
+)
 SITE_FACTORS = ("site", "sites", "centre", "center")
 _PIECES = 40  # of the expected curve
-_LONGEST_DAYS = 1e6
+_LONGEST_DAYS = 1e9
 
 
 @dataclass(frozen=True)
@@ -165,10 +174,12 @@ def sites_of(template: Template) -> SiteEnrolment:
 def site_enrolment_of(template: Template) -> SiteEnrolment | None:
     """Return how sites enrol, where they decide when patients enter; else None.
 
-    They do where `operations` are stated and ``nature.enrolment`` is not.
+    They do where `operations` are stated and ``nature.enrolment`` is not; without looks it does not
+    matter to what is found.
     """
-    stated = template.protocol.operations or template.nature.operations
-    return sites_of(template) if stated and template.nature.enrolment is None else None
+    protocol, nature = template.protocol, template.nature
+    matters = protocol.looks and (protocol.operations or nature.operations)
+    return sites_of(template) if matters and nature.enrolment is None else None
 
 
 def enrolment_of(template: Template) -> Enrolment | None:
@@ -181,3 +192,25 @@ def enrolment_of(template: Template) -> Enrolment | None:
         return template.nature.enrolment
     n = template.protocol.n_total
     return _as_enrolment(sites, n) if sites.expected_day(n) < inf else None
+
+
+def enrolment_in_words(template: Template) -> str:
+    """Return who decides when patients enter where sites are stated; empty where they are not."""
+    protocol, nature = template.protocol, template.nature
+    if not (protocol.looks and (protocol.operations or nature.operations)):
+        return ""
+    if nature.enrolment:
+        return (
+            "Patients enter as nature.enrolment states; what operations say of sites and "
+            "recruitment is for 'forecast' alone."
+        )
+    sites = sites_of(template)
+    number, where = planned_sites(protocol, nature, template.cost)
+    rate = sites.per_day * DAYS_PER_UNIT["mo"]
+    spread = "all alike" if sites.shape == inf else f"gamma distributed with shape {sites.shape:g}"
+    months = sites.expected_day(protocol.n_total) / DAYS_PER_UNIT["mo"]
+    return (
+        f"Patients enter as sites enrol them: {number} sites ({where}), {rate:.3g} patients per "
+        f"open site and month, {spread}; all are expected about {months:.3g} months after the "
+        f"first invitation. Times count from the first patient. Left out: {'; '.join(LEFT_OUT)}."
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import inf
 
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.site_enrolment import site_enrolment_of
+from trialsim.protocol.site_enrolment import sites_of
 from trialsim.protocol.template import Template
 
 __all__ = ["site_rules"]
@@ -20,18 +20,19 @@ _LONGEST_YEARS = 100
 
 def site_rules(template: Template) -> Found:
     """Find sites that can never enrol everybody, and two statements of who leaves."""
-    nature, sites = template.nature, site_enrolment_of(template)
+    protocol, nature = template.protocol, template.nature
     if nature.dropout and nature.operations and nature.operations.withdrawal:
         here: Location = ("nature", "operations", "withdrawal")
         yield here, "says who leaves the trial, as nature.dropout does", "Keep one of the two."
-    if sites is None:
+    if nature.enrolment or not (protocol.operations or nature.operations):
         return
+    sites = sites_of(template)
     none_opens = sites.failing**sites.n_sites
     if none_opens > _NO_SITE_OPENS:
         here = ("nature", "operations", "activation", "failing")
         rule = f"leaves a trial of {sites.n_sites} sites without any in {none_opens:.2g} of cases"
         yield here, rule, "Plan more sites, lower it, or state nature.enrolment."
-    n, days = template.protocol.n_total, sites.expected_day(template.protocol.n_total)
+    n, days = protocol.n_total, sites.expected_day(protocol.n_total)
     years = days / DAYS_PER_UNIT["yr"]
     if years > _LONGEST_YEARS:
         here = ("nature", "operations", "recruitment", "per_site_month")

@@ -1,0 +1,263 @@
+"""How long a trial takes, whom it passes on the way, what drug and money it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.characteristics import Characteristic, mean, proportion
+from trialsim.engine.conduct_runs import conduct_trials
+from trialsim.engine.run import Progress
+from trialsim.errors import Problem, SimulationError
+from trialsim.operations.conducted import ConductedTrial
+from trialsim.operations.event_log import Entry
+from trialsim.operations.money import CATEGORIES, costs_of
+from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.studies.operations.assumptions import Stated, stated_of
+from trialsim.trial import Measure, Row, StudyResult
+
+__all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast"]
+
+LEVEL = 0.9  # of the interval that holds the middle simulated trials
+MILESTONES = (
+    "first site open",
+    "first patient randomised",
+    "25% enrolled",
+    "50% enrolled",
+    "75% enrolled",
+    "all enrolled",
+    "last visit",
+    "database lock",
+)
+_GRID = 80  # days on which the recruitment fan is drawn
+_FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast's result, and the log of its first trial."""
+
+    result: StudyResult
+    log: list[Entry]
+
+
+@dataclass(frozen=True)
+class PlannedForecast:
+    """What is to be simulated, decided."""
+
+    resolved: ResolvedTemplate
+    plan: ConductPlan
+
+    @cached_property
+    def stated(self) -> tuple[Stated, ...]:
+        """Every number the forecast rests on, and where it comes from."""
+        return stated_of(self.resolved)
+
+    @property
+    def money(self) -> str | None:
+        """Unit of costs; None where no price is stated."""
+        cost = self.resolved.template.cost
+        return f"{cost.currency} of {cost.year}" if cost else None
+
+    def forecast(
+        self,
+        *,
+        runs: int,
+        seed: int,
+        workers: int = 1,
+        on_progress: Progress | None = None,
+    ) -> Forecast:
+        """Simulate so many trials, event by event.
+
+        Raises
+        ------
+        SimulationError
+            If no trial enrols everybody, or processes die again and again.
+        """
+        trials = conduct_trials(
+            self.plan, n_runs=runs, seed=seed, workers=workers, on_progress=on_progress
+        )
+        return Forecast(self._result(trials), trials[0].log)
+
+    def _result(self, trials: Sequence[ConductedTrial]) -> StudyResult:
+        full = [trial for trial in trials if trial.full]
+        if not full:
+            raise SimulationError(
+                Problem(
+                    f"is full in none of {len(trials)} simulated trials",
+                    "Plan more sites, or let fewer of them fail (activation.failing).",
+                    "enrolment",
+                )
+            )
+        rows = [
+            *_milestones(self.plan, full),
+            *_looks(full),
+            *self._patients(full),
+            *self._doses(full),
+            *_kits(full),
+            *self._costs(full),
+        ]
+        never = proportion(Measure.NOT_ENROLLED, np.array([not t.full for t in trials]))
+        rows.append(never.row(Row(measure=Measure.NOT_ENROLLED, value=None)))
+        failed = len(trials) - len(full)
+        rows = [replace(row, n_failed=failed) if failed else row for row in rows]
+        return StudyResult(
+            tuple(rows),
+            texts={"assumed": self._assumed()},
+            figure_data=self._figure_data(trials, full),
+            n_replicates=len(trials),
+        )
+
+    def _assumed(self) -> str:
+        told = [str(each) for each in self.stated if not each.source and not each.at_rest]
+        return "; ".join(told)
+
+    def _patients(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        whole: dict[str, Callable[[ConductedTrial], float]] = {
+            "sites opened": lambda t: t.sites_opened,
+            "screened": lambda t: t.screened,
+            "screening failed": lambda t: t.screening_failed,
+            "withdrawn in screening": lambda t: t.screening_withdrawn,
+            "randomised": lambda t: len(t.enrolled),
+        }
+        for name, count in whole.items():
+            yield _row(Measure.PATIENTS, [count(t) for t in trials], category=name)
+        names = ("randomised", "started", "stopped", "discharged", "left", "died", "followed")
+        words = ("randomised", "had a dose", "stopped the drug", "discharged during treatment",
+                 "left the trial", "died", "followed to the end")  # fmt: skip
+        for index, arm in enumerate(self._arms):
+            for name, category in zip(names, words, strict=True):
+                values = [getattr(t.arms[index], name) for t in trials]
+                if name in ("started", "stopped", "discharged") and not arm.dose_days:
+                    continue
+                yield _row(Measure.PATIENTS, values, category=category, arm=arm.id)
+            if self.plan.read_out is not None:
+                for category, name in (("read out", "read_out"), ("not seen", "not_seen")):
+                    values = [getattr(t.arms[index], name) for t in trials]
+                    yield _row(Measure.PATIENTS, values, category=category, arm=arm.id)
+
+    @property
+    def _arms(self) -> tuple[Any, ...]:
+        return self.plan.arms[: 1 if self.plan.allocation.single_arm else 2]
+
+    def _doses(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        for index, arm in enumerate(self._arms):
+            if not arm.dose_days:
+                continue
+            own = [trial.arms[index] for trial in trials]
+            yield _row(
+                Measure.DOSES, [c.doses_planned for c in own], category="planned", arm=arm.id
+            )
+            yield _row(Measure.DOSES, [c.doses_taken for c in own], category="taken", arm=arm.id)
+            reasons = sorted({why for counts in own for why in counts.not_taken})
+            for why in reasons:
+                values = [c.not_taken.get(why, 0) for c in own]
+                yield _row(Measure.DOSES, values, category=f"not taken: {why}", arm=arm.id)
+            if self.plan.supply:
+                values = [c.doses_left_in_kits for c in own]
+                yield _row(Measure.DOSES, values, category="left in opened kits", arm=arm.id)
+            if arm.unit:
+                amounts = [c.amount for c in own]
+                yield _row(Measure.DRUG_USED, amounts, arm=arm.id, unit=arm.unit)
+            shares = [
+                float(t.exposure[t.in_first_arm == (index == 0)].mean())
+                for t in trials
+                if (t.in_first_arm == (index == 0)).any()
+            ]
+            yield _row(Measure.EXPOSURE, shares, arm=arm.id)
+        if self.plan.supply:
+            yield _row(Measure.STOCK_OUTS, [t.stock_outs for t in trials])
+
+    def _costs(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        cost, supply = self.resolved.template.cost, self.plan.supply
+        if cost is None:
+            return
+        found = [costs_of(trial, cost, supply.doses_per_kit if supply else 0) for trial in trials]
+        for category in CATEGORIES:
+            values = [each[category] for each in found]
+            yield _row(Measure.COST, values, category=category, unit=self.money)
+        totals = [sum(each.values()) for each in found]
+        yield _row(Measure.COST, totals, category="total", unit=self.money, headline=True)
+
+    def _figure_data(
+        self, trials: Sequence[ConductedTrial], full: Sequence[ConductedTrial]
+    ) -> dict[str, Any]:
+        last = max(float(trial.enrolled[-1]) for trial in full)
+        days = np.linspace(0, last, _GRID + 1)
+        counts = np.array([np.searchsorted(t.enrolled, days, "right") for t in trials])
+        return {
+            "fan": {
+                "months": (days / DAYS_PER_MONTH).tolist(),
+                "shares": _FAN,
+                "enrolled": np.quantile(counts, _FAN, axis=0).tolist(),
+                "plan": [
+                    min(self.plan.sites.expected_enrolled(d), self.plan.n_patients) for d in days
+                ],
+            },
+            "stock": [(day / DAYS_PER_MONTH, *kits) for day, *kits in trials[0].stock],
+            "stock_outs": trials[0].stock_out_days / DAYS_PER_MONTH,
+        }
+
+
+def plan_forecast(resolved: ResolvedTemplate) -> PlannedForecast:
+    """Decide what to simulate (DesignError where enrolment cannot be expected to end)."""
+    return PlannedForecast(resolved, plan_conduct(resolved.template))
+
+
+def _row(measure: Measure, values: Sequence[float], **about: Any) -> Row:
+    """Return the mean over trials, and the interval that holds the middle 90% of them."""
+    array = np.asarray(values, dtype=float)
+    low, high = np.quantile(array, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    found: Characteristic = mean(measure, array)
+    row = found.row(Row(measure=measure, value=None, **about))
+    return replace(row, lower=float(low), upper=float(high), level=LEVEL)
+
+
+def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+    n = plan.n_patients
+    at = [int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0)]
+    days = np.array(
+        [(min(t.openings), t.enrolled[0], *t.enrolled[at], t.last_visit, t.locked) for t in trials]
+    )
+    for name, column in zip(MILESTONES, (days / DAYS_PER_MONTH).T, strict=True):
+        head = True if name == "database lock" else None
+        yield _row(Measure.MILESTONE_MONTHS, column, milestone=name, unit="months", headline=head)
+    duration = (days[:, -1] - days[:, 1]) / DAYS_PER_MONTH
+    yield _row(Measure.DURATION_MONTHS, duration, unit="months")
+
+
+def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+    for index in range(len(trials[0].looks)):
+        held = [trial.looks[index] for trial in trials]
+        months = [look.day / DAYS_PER_MONTH for look in held]
+        number = index + 1
+        yield _row(
+            Measure.MILESTONE_MONTHS, months, milestone=f"look {number}", look=number, unit="months"
+        )
+        for name, category in (
+            ("randomised", "randomised by the look"),
+            ("settled", "read out by the look"),
+            ("in_pipeline", "in the pipeline"),
+            ("in_treatment", "in the pipeline, in treatment"),
+        ):
+            values = [getattr(look, name) for look in held]
+            yield _row(Measure.PATIENTS, values, category=category, look=number)
+
+
+def _kits(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+    if trials[0].ledger is None:
+        return
+    names = ("made", "dispensed", "damaged", "expired", "in_transit", "in_depots", "at_sites")
+    words = ("made", "dispensed", "damaged", "expired", "on their way at the end",
+             "in depots at the end", "at sites at the end")  # fmt: skip
+    for name, category in zip(names, words, strict=True):
+        values = [getattr(trial.ledger, name) for trial in trials]
+        yield _row(Measure.KITS, values, category=category)
