@@ -54,7 +54,7 @@ from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rule
 from trialsim.protocol.rules.sites import site_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
-from trialsim.protocol.site_enrolment import enrolment_of
+from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
 from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
 from trialsim.protocol.template import Template
 
@@ -600,7 +600,7 @@ def _calendar(template: Template) -> Iterator[Broken]:
             "Add or remove some, or state enrolment another way.",
         )
     if isinstance(protocol.primary, TimeToEventEndpoint):
-        if enrolment_of(template) is None:
+        if nature.enrolment is None and site_enrolment_of(template) is None:
             rule = "is required with a primary endpoint that is a time to an event"
             yield Broken(("nature", "enrolment"), rule, "Write for example {uniform: 12 mo}.")
         yield from _risks_beside_times(nature)
