@@ -500,6 +500,7 @@ class Measure(StrEnum):
     KITS = "kits"  # mean number in `category`, of all arms together
     EXPOSURE = "exposure"  # share of the planned doses taken, mean over patients of `arm`
     STOCK_OUTS = "stock_outs"  # doses due without a kit there, mean number
+    POWER_LOST = "power_lost"  # what doses not taken change of it, same trials
     NOT_ENROLLED = "not_enrolled"  # share of trials that never enrol everybody
 
 

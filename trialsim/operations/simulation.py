@@ -242,6 +242,7 @@ class TrialInTime:
             np.array(self._enrolled),
             np.array(self.in_first_arm, dtype=bool),
             np.array([course.exposure for course in self._doses]),
+            np.array([course.exposure_alive for course in self._doses]),
             self.screened,
             self.failed,
             self.withdrawn,

@@ -34,6 +34,7 @@ __all__ = [
     "planned_sites",
     "site_enrolment_of",
     "sites_of",
+    "stated_sites",
 ]
 
 ASSUMED_SITES = 10
@@ -138,6 +139,13 @@ def planned_sites(protocol: Protocol, nature: Nature, cost: Cost | None) -> tupl
         if factor.id in SITE_FACTORS and factor.equal_levels:
             return factor.equal_levels, f"nature.factors.{factor.id}"
     return ASSUMED_SITES, "assumed"
+
+
+def stated_sites(template: Template) -> int | None:
+    """Return the number of sites where operations or prices state it."""
+    decided, cost = template.protocol.operations, template.cost
+    planned = decided.sites.planned if decided else None
+    return planned or (cost.sites if cost else None)
 
 
 def merged(pauses: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import table, wrapped
-from trialsim.studies.operations.forecast import MILESTONES, PlannedForecast
+from trialsim.studies.operations.forecast import (
+    AS_TAKEN,
+    EVERY_DOSE,
+    MILESTONES,
+    PlannedForecast,
+)
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["forecast_screen", "number_with_error"]
@@ -18,7 +23,8 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
     heading = [
         f"{template.id.upper()}   {template.title}",
         f"{template.protocol.n_total:,} patients at {planned.plan.sites.n_sites} sites; "
-        f"{result.n_replicates:,} simulated trials, event by event, seed {seed}",
+        f"{result.n_replicates:,} simulated trials, event by event, seed {seed}; outcomes as in "
+        f"{planned.scenario.id}",
         *map(str, planned.resolved.settings),
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
@@ -74,7 +80,28 @@ def _answer(result: StudyResult) -> str:
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
         text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
-    return text
+    return text + _power(result) + _placed(result)
+
+
+def _power(result: StudyResult) -> str:
+    """Return what doses not taken do to power, in a sentence."""
+    powers = {row.analysis: row for row in _of(result, Measure.POWER)}
+    if not powers:
+        return ""
+    (lost,) = _of(result, Measure.POWER_LOST)
+    full, taken = powers[EVERY_DOSE], powers[AS_TAKEN]
+    return (
+        f" Under {full.scenario} power is {_share(full)} {EVERY_DOSE}, and {_share(taken)} "
+        f"{AS_TAKEN} ({_share(lost)} less)."
+    )
+
+
+def _placed(result: StudyResult) -> str:
+    """Return where an observed time lies among the simulated, in a sentence."""
+    rows = _of(result, Measure.PERCENTILE)
+    if not rows:
+        return ""
+    return f" {_share(rows[0])} of trials enrol faster than the one {rows[0].analysis}."
 
 
 def _calendar(result: StudyResult) -> str:
