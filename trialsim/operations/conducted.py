@@ -80,7 +80,8 @@ class ConductedTrial:
     Attributes
     ----------
     full : bool
-        Whether all patients planned were enrolled within a hundred years.
+        Whether all patients planned were enrolled within a hundred years, or the last look came
+        before.
     openings : list of float
         Day on which each site opened, in order of sites; infinity for never.
     enrolled : ndarray, shape (n,)

@@ -237,7 +237,7 @@ class TrialInTime:
         for course in self._doses:
             course.close()
         return ConductedTrial(
-            self._full.triggered,
+            self._full.triggered or env.now < LONGEST_DAYS,
             self._openings,
             np.array(self._enrolled),
             np.array(self.in_first_arm, dtype=bool),

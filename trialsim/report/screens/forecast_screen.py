@@ -37,7 +37,8 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
 
 def number_with_error(row: Row, digits: int | None = None) -> str:
     """Return a mean with its Monte Carlo standard error: "56.2 +-0.1"."""
-    assert row.value is not None  # means over simulated trials
+    if row.value is None:
+        return "-"
     digits = _digits(row) if digits is None else digits
     error = f" +-{row.mcse:,.{digits}f}" if row.mcse else ""
     return f"{row.value:,.{digits}f}{error}"
@@ -49,6 +50,8 @@ def _digits(row: Row) -> int:
 
 
 def _range(row: Row, digits: int | None = None) -> str:
+    if row.value is None:
+        return row.why or "-"
     digits = _digits(row) if digits is None else digits
     return f"{row.lower:,.{digits}f} to {row.upper:,.{digits}f}"
 
@@ -67,8 +70,9 @@ def _answer(result: StudyResult) -> str:
     (full,) = _of(result, Measure.MILESTONE_MONTHS, milestone="all enrolled")
     text = (
         f"From the first invitation to the database lock it takes {lock.value:.1f} months "
-        f"(9 in 10 trials: {_range(lock)}), of which enrolment {full.value:.1f}."
+        f"(9 in 10 trials: {_range(lock)})"
     )
+    text += f", of which enrolment {full.value:.1f}." if full.value is not None else "."
     (never,) = _of(result, Measure.NOT_ENROLLED)
     if never.value:
         text += (

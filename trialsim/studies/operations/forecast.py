@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.site_enrolment import sites_of
 from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of
-from trialsim.studies.operations.assumptions import Stated, stated_of
+from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
@@ -69,7 +70,7 @@ class PlannedForecast:
     @cached_property
     def stated(self) -> tuple[Stated, ...]:
         """Every number the forecast rests on, and where it comes from."""
-        return stated_of(self.resolved)
+        return stated_of(self.resolved, self.plan.sites.per_day * DAYS_PER_MONTH)
 
     @property
     def money(self) -> str | None:
@@ -165,6 +166,8 @@ class PlannedForecast:
                 values = [getattr(t.arms[index], name) for t in trials]
                 if name in ("started", "stopped", "discharged") and not arm.dose_days:
                     continue
+                if name == "followed" and self.plan.read_out is None:
+                    continue  # until the last look
                 yield _row(Measure.PATIENTS, values, category=category, arm=arm.id)
             if self.plan.read_out is not None:
                 for category, name in (("read out", "read_out"), ("not seen", "not_seen")):
@@ -288,7 +291,12 @@ def plan_forecast(
     """
     chosen = resolved.scenarios([scenario] if scenario else ())
     own = next((s for s in chosen if not resolved.truth(s).is_null), chosen[0])
-    return PlannedForecast(resolved, plan_conduct(resolved.template), own, observed_months)
+    per_day = None
+    enrolment = resolved.template.nature.enrolment
+    if enrolment and not states_rate(resolved.template):
+        per_day = rate_to_enrol_in(resolved, enrolment.last_day / DAYS_PER_MONTH) / DAYS_PER_MONTH
+    plan = plan_conduct(resolved.template, per_day)
+    return PlannedForecast(resolved, plan, own, observed_months)
 
 
 def rate_to_enrol_in(resolved: ResolvedTemplate, months: float) -> float:
@@ -312,8 +320,12 @@ def rate_to_enrol_in(resolved: ResolvedTemplate, months: float) -> float:
 
 
 def _row(measure: Measure, values: Sequence[float], **about: Any) -> Row:
-    """Return the mean over trials, and the interval that holds the middle 90% of them."""
+    """Return the mean over trials that have it, and the interval that holds the middle 90%."""
     array = np.asarray(values, dtype=float)
+    array = array[np.isfinite(array)]
+    if not len(array):
+        why = "the last look comes before, in every trial"
+        return Row(measure=measure, value=None, why=why, **about)
     low, high = np.quantile(array, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     found: Characteristic = mean(measure, array)
     row = found.row(Row(measure=measure, value=None, **about))
@@ -324,13 +336,18 @@ def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator
     n = plan.n_patients
     at = [int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0)]
     days = np.array(
-        [(min(t.openings), t.enrolled[0], *t.enrolled[at], t.last_visit, t.locked) for t in trials]
+        [(min(t.openings), t.enrolled[0], *_nth(t, at), t.last_visit, t.locked) for t in trials]
     )
     for name, column in zip(MILESTONES, (days / DAYS_PER_MONTH).T, strict=True):
         head = True if name == "database lock" else None
         yield _row(Measure.MILESTONE_MONTHS, column, milestone=name, unit="months", headline=head)
     duration = (days[:, -1] - days[:, 1]) / DAYS_PER_MONTH
     yield _row(Measure.DURATION_MONTHS, duration, unit="months")
+
+
+def _nth(trial: ConductedTrial, at: Sequence[int]) -> list[float]:
+    """Return when these patients entered; NaN where the last look came before."""
+    return [float(trial.enrolled[i]) if i < len(trial.enrolled) else nan for i in at]
 
 
 def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
