@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
@@ -34,7 +35,8 @@ _SECONDS_PER_PATIENT = 100e-6  # measured: sepsis with supply, one core
 def forecast(options: argparse.Namespace) -> None:
     """Run the trial on paper, event by event."""
     from trialsim.engine.run import check_request
-    from trialsim.report.screens.forecast_screen import forecast_screen
+    from trialsim.figures.forecast import forecast_figures
+    from trialsim.report.screens.forecast_screen import forecast_screen, forecast_texts
     from trialsim.studies.operations.forecast import plan_forecast, rate_to_enrol_in
 
     started = time.monotonic()
@@ -60,13 +62,12 @@ def forecast(options: argparse.Namespace) -> None:
     arguments = arguments_of(
         options, runs=options.runs, scenario=options.scenario, observed_months=observed_months
     )
-    document = Document.of_study(
-        resolved, found.result, arguments, options.seed, command="forecast"
-    )
+    kept = replace(found.result, texts=forecast_texts(planned, found.result))
+    document = Document.of_study(resolved, kept, arguments, options.seed, command="forecast")
     shown = forecast_screen(planned, found.result, options.seed)
 
     def figures() -> Figures:
-        return {}
+        return forecast_figures(found.result)
 
     hand_over(options, document, shown, folder, figures, started)
     if folder:

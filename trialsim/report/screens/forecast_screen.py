@@ -12,7 +12,7 @@ from trialsim.studies.operations.forecast import (
 )
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["forecast_screen", "number_with_error"]
+__all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
 _MIDDLE = "middle 90%"
 
@@ -33,6 +33,11 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
     parts.append(wrapped(_basis(planned)))
     parts.append(wrapped(DISCLAIMER))
     return "\n\n".join(part for part in parts if part)
+
+
+def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
+    """Return what a report says besides tables: the answer, and what it rests on."""
+    return {"answer": _answer(result), "basis": _basis(planned)}
 
 
 def number_with_error(row: Row, digits: int | None = None) -> str:

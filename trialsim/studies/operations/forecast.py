@@ -139,14 +139,9 @@ class PlannedForecast:
         rows = [replace(row, n_failed=failed) if failed else row for row in rows]
         return StudyResult(
             tuple(rows),
-            texts={"assumed": self._assumed()},
             figure_data=self._figure_data(trials, full),
             n_replicates=len(trials),
         )
-
-    def _assumed(self) -> str:
-        told = [str(each) for each in self.stated if not each.source and not each.at_rest]
-        return "; ".join(told)
 
     def _patients(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         whole: dict[str, Callable[[ConductedTrial], float]] = {
@@ -265,7 +260,7 @@ class PlannedForecast:
                 ],
             },
             "stock": [(day / DAYS_PER_MONTH, *kits) for day, *kits in trials[0].stock],
-            "stock_outs": trials[0].stock_out_days / DAYS_PER_MONTH,
+            "stock_outs": (trials[0].stock_out_days / DAYS_PER_MONTH).tolist(),
         }
 
 
