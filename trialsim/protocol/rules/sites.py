@@ -1,12 +1,13 @@
-"""What must hold of sites that decide when patients enter, and of who leaves."""
+"""What must hold of sites, stated once, and of who leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
 
+from trialsim.protocol.endpoints import BinaryEndpoint
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.site_enrolment import sites_of
+from trialsim.protocol.site_enrolment import deciding_sites
 from trialsim.protocol.template import Template
 
 __all__ = ["site_rules"]
@@ -20,13 +21,22 @@ _LONGEST_YEARS = 100
 
 def site_rules(template: Template) -> Found:
     """Find sites that can never enrol everybody, and two statements of who leaves."""
-    protocol, nature = template.protocol, template.nature
+    protocol, nature, sites = template.protocol, template.nature, deciding_sites(template)
     if nature.dropout and nature.operations and nature.operations.withdrawal:
         here: Location = ("nature", "operations", "withdrawal")
         yield here, "says who leaves the trial, as nature.dropout does", "Keep one of the two."
-    if nature.enrolment or not (protocol.operations or nature.operations):
+    decided, cost = protocol.operations, template.cost
+    planned = decided.sites.planned if decided else None
+    if cost and cost.sites is not None and planned not in (None, cost.sites):
+        rule = f"must be the {planned} of protocol.operations.sites.planned"
+        yield ("cost", "sites"), rule, "State the number of sites once: leave out cost.sites."
+    fixed_risk = isinstance(protocol.primary, BinaryEndpoint)
+    for index, scenario in enumerate(template.scenarios):
+        if scenario.exposure and (protocol.is_single_arm or not fixed_risk):
+            rule = "is for two arms and a primary endpoint of kind binary"
+            yield ("scenarios", index, "exposure"), rule, "Leave it out."
+    if sites is None:
         return
-    sites = sites_of(template)
     none_opens = sites.failing**sites.n_sites
     if none_opens > _NO_SITE_OPENS:
         here = ("nature", "operations", "activation", "failing")
