@@ -79,6 +79,7 @@ class _Commands:
         "simulate": "power, bias, ... under every scenario, against observed effects",
         "size": "how many patients: by formula, exact, with looks, and simulated again",
         "followup": "compare follow-up durations: the same patients read out at several times",
+        "optimise": "the design that buys most: power, calendar, cost, patients in the worse arm",
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
@@ -351,6 +352,47 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     _run(followup)
 
 
+def _optimise(optimise: argparse.ArgumentParser) -> None:
+    _common(optimise, template=True)
+    optimise.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="DECISION=VALUES",
+        help='size=800:2000:100, sites=15,22,30, "looks=1,3 obf", ratio=1:1,2:1, '
+        '"follow-up=28 d,90 d" or variant=ID,ID; may be repeated',
+    )
+    optimise.add_argument(
+        "--constraint",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        dest="constraints",
+        help='what must hold: "power >= 0.8 under or-082", "months <= 48", "cost <= 6e6", '
+        '"patients <= 1500"; may be repeated',
+    )
+    optimise.add_argument(
+        "--under",
+        action="append",
+        default=[],
+        metavar="SCENARIO",
+        help="what a design must do well under: the worst counts; may be repeated",
+    )
+    optimise.add_argument(
+        "--choose",
+        metavar="WORD",
+        help="cost, months, patients, power, ...: what is best among those that meet every "
+        "constraint (default cost)",
+    )
+    optimise.add_argument(
+        "--write", type=Path, metavar="FILE", help="the chosen design as a new protocol file"
+    )
+    optimise.add_argument(
+        "--accept-claim", action="store_true", help="plan for a number only a document states"
+    )
+    _run(optimise)
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -606,6 +648,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
     _size(commands.add("size"))
     _followup(commands.add("followup"))
+    _optimise(commands.add("optimise"))
     _calibrate(commands.add("calibrate"))
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
@@ -677,6 +720,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     _common(evidence, template=False)
 
+    if words and words[0] == "optimize":
+        words = ["optimise", *words[1:]]
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:
         listed = f"The commands are {', '.join(_Commands.names)}."
         raise UsageError(

@@ -14,6 +14,7 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import BinaryEndpoint, Level, Summary
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.modifiers import ObservedSubgroups
+from trialsim.protocol.optimisation import Optimise
 from trialsim.protocol.outcomes import AnyOutcome
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
@@ -133,6 +134,7 @@ class Template(Frozen):
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
     conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
     cost: Cost | None = None
+    optimise: Optimise | None = None
     qc: SecondEncoding | None = None
     observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
     observed_subgroups: Annotated[tuple[ObservedSubgroups, ...], Field(max_length=20)] = ()

@@ -20,6 +20,7 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.cost import Cost
+from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import Counted, Summary
 from trialsim.protocol.evidence import Trial
 from trialsim.protocol.horizons import (
@@ -46,6 +47,7 @@ __all__ = [
     "SeenPoint",
     "followup_request",
     "plan_followup",
+    "visits_paid",
 ]
 
 Bools = NDArray[np.bool_]
@@ -362,11 +364,9 @@ class PlannedFollowUp:
         template, months = self.resolved.template, self.months(horizon, n_total)
         if template.cost is None or months is None:
             return None
-        therapy = template.protocol.therapy
-        days = [visit.at.days_after_entry(therapy) for visit in template.protocol.visits]
-        before = sum(day < horizon.day - _SAME_DAY for day in days)
+        visits = visits_paid(template.protocol, horizon.day)
         screened = template.nature.screened_per_patient
-        return template.cost.total(n_total, before + 1, months, screened)
+        return template.cost.total(n_total, visits, months, screened)
 
     @property
     def assumed(self) -> list[str]:
@@ -595,6 +595,12 @@ class PlannedFollowUp:
                     if share is not None:
                         found[SeenPoint(record.title, arm, day, share)] = None
         return tuple(found)
+
+
+def visits_paid(protocol: Protocol, day: float) -> int:
+    """Return how many visits a patient costs by a read-out: all planned before it, and it."""
+    days = [visit.at.days_after_entry(protocol.therapy) for visit in protocol.visits]
+    return sum(own < day - _SAME_DAY for own in days) + 1
 
 
 def _stopped(
