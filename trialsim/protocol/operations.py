@@ -63,10 +63,15 @@ class Delay(Frozen):
 
 
 class Sites(Frozen):
-    """How many sites are invited: evenly over a time, the first at its beginning."""
+    """How many sites are invited: evenly over a time, the first at its beginning.
 
-    planned: Annotated[Whole, Field(ge=1, le=2000)] = 10  # assumed
+    Left out, `planned` is ``cost.sites``, else the levels of a factor `site`, else 10 (assumed).
+    """
+
+    planned: Annotated[Whole, Field(ge=1, le=2000)] | None = None
     invited_over: Duration = Duration(0, "d")
+    source: Id | None = None
+    note: Text | None = None
 
 
 class WithoutKit(StrEnum):

@@ -43,6 +43,7 @@ from trialsim.protocol.quantities import (
     broken,
     one_of,
 )
+from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.protocol.survival import (
     AnyLifetime,
     Dropout,
@@ -366,6 +367,11 @@ class Nature(Frozen):
     operations: OperationalNature | None = None
 
     @property
+    def leaving(self) -> Dropout | None:
+        """When patients leave the trial: `dropout`, or ``operations.withdrawal``."""
+        return self.dropout or (self.operations.withdrawal if self.operations else None)
+
+    @property
     def screened_per_patient(self) -> float:
         """How many are screened for each who is enrolled: 1 where nothing is said."""
         return self.screening_failures.screened_per_patient if self.screening_failures else 1.0
@@ -583,6 +589,8 @@ class Truth:
         Processes that come between treatment and outcome.
     covariates : tuple of (id, log odds per standard deviation)
         Besides severity.
+    sites : SiteEnrolment or None
+        Where patients enter as sites enrol them; `enrolment` is then what is expected.
     """
 
     scenario: str
@@ -605,6 +613,7 @@ class Truth:
     modified: tuple[tuple[str, Modified], ...] = ()
     intercurrent: tuple[EventTruth, ...] = ()
     covariates: tuple[tuple[str, float], ...] = ()
+    sites: SiteEnrolment | None = None
 
     @property
     def slopes(self) -> tuple[tuple[str, float], ...]:
