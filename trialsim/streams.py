@@ -64,6 +64,7 @@ class Decision(IntEnum):
     PUBLICATION = 41
     CONDUCT_STRENGTH = 42
     EXTENSION = 43
+    RECONCILIATION = 44
     OPENINGS = 60
     RATES_OF_SITES = 61
     ARRIVALS = 62

@@ -13,9 +13,10 @@ from typing import ClassVar, NoReturn
 from trialsim import __version__
 from trialsim.errors import Problem, RequestError, did_you_mean
 
-__all__ = ["UsageError", "parse", "program_name"]
+__all__ = ["UsageError", "command_line", "parse", "program_name"]
 
 
+_OTHERWISE_SPELT = {"optimize": "optimise", "synthesize": "synthesise"}
 _SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
 
 
@@ -88,6 +89,7 @@ class _Commands:
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
+        "app": "the local web page: the same answers in a browser, offline",
     }
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
@@ -572,6 +574,23 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     UsageError
         If they are not a command.
     """
+    parser = command_line()
+    words = [_OTHERWISE_SPELT.get(word, word) for word in words[:1]] + list(words[1:])
+    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
+        listed = f"The commands are {', '.join(_Commands.names)}."
+        raise UsageError(
+            Problem(
+                "is not a command",
+                did_you_mean(words[0], _Commands.names, listed),
+                value=f"'{words[0]}'",
+                field="COMMAND",
+            )
+        )
+    return parser.parse_args(_joined(words))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of every command, with what it says of each option."""
     parser = _Parser(
         prog="trialsim",
         allow_abbrev=False,
@@ -720,16 +739,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     _common(evidence, template=False)
 
-    if words and words[0] == "optimize":
-        words = ["optimise", *words[1:]]
-    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
-        listed = f"The commands are {', '.join(_Commands.names)}."
-        raise UsageError(
-            Problem(
-                "is not a command",
-                did_you_mean(words[0], _Commands.names, listed),
-                value=f"'{words[0]}'",
-                field="COMMAND",
-            )
-        )
-    return parser.parse_args(_joined(words))
+    page = commands.add("app")
+    page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
+    page.add_argument("--no-browser", action="store_true", help="only say where it is")
+    page.add_argument("--big", action="store_true", help="large letters, for a projector")
+
+    return parser

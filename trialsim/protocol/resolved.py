@@ -593,6 +593,8 @@ class ResolvedTemplate:
         )
         if self.template.protocol.is_single_arm:
             truth = replace(truth, comparisons=comparisons(self.template, scenario, truth))
+        if scenario.made_from:
+            truth = replace(truth, from_data_of=scenario.made_from, from_results=())
         return with_modifiers(truth, scenario, self.template)
 
     def _truth_of_primary(self, scenario: Scenario, control_risk: float | None) -> Truth:
@@ -680,6 +682,7 @@ class ResolvedTemplate:
             protocol.primary.read_out.days_after_entry(protocol.therapy)
         )
         stated = scenario.survival
+        source = (stated.number.source or "") if stated and stated.number else ""
         return Truth(
             scenario.id,
             stated.label if stated else "no effect",
@@ -688,7 +691,8 @@ class ResolvedTemplate:
             treated,
             0.0,
             nature.factors,
-            (stated.number.source or "") if stated and stated.number else "",
+            source,
+            source if isinstance(self.evidence.records.get(source), Trial) else "",
             lifetimes=lifetimes,
             enrolment=enrolment_of(self.template),
             sites=site_enrolment_of(self.template),

@@ -459,8 +459,9 @@ class ResponseScenario(Frozen):
 class Scenario(Frozen):
     """One state of the world. Without an effect, treatment changes nothing.
 
-    `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
-    the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
+    `as_observed` names a trial whose two observed risks are taken as the truth; `made_from` one
+    whose data the scenario was made from where no number cites it. `response` states the two
+    courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
     `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
     between whom the effect differs; `intercurrent_events` hazards of processes that differ from
     nature's. `effect_from` says what becomes of the effect on a risk by later times; else it stays
@@ -471,6 +472,7 @@ class Scenario(Frozen):
     title: Text
     effect: Effect | None = None
     as_observed: Id | None = None
+    made_from: Id | None = None
     control_risk: Risk | None = None
     effect_from: Annotated[tuple[EffectFrom, ...], Field(max_length=50)] = ()
     response: ResponseScenario | None = None

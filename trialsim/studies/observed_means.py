@@ -64,5 +64,5 @@ def truth_at(
         correlations=(),
         enrolment=None,
         sites=None,
-        from_data_of=truth.source if cited else "",
+        from_data_of=truth.source if cited else truth.from_data_of,
     )

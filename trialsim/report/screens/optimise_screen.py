@@ -95,9 +95,11 @@ def _chosen(planned: PlannedOptimisation, result: StudyResult) -> str:
     ]
     if binds := result.texts.get("binds"):
         lines.append(wrapped(f"Binds: {binds}.", " " * 9))
-    for quantity in (Quantity.POWER, Quantity.WORSE_ARM):
-        if name := planned.binding_scenario(quantity, judged):
-            lines.append(wrapped(f"Worst for {quantity}: {name}.", " " * 9))
+    lines += [
+        wrapped(f"Worst for {quantity}: {name}.", " " * 9)
+        for quantity in (Quantity.POWER, Quantity.WORSE_ARM)
+        if (name := planned.binding_scenario(quantity, judged))
+    ]
     return "\n".join(lines)
 
 

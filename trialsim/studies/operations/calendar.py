@@ -1,117 +1,103 @@
-"""When the patients of a design enter: from the rate of its sites, or as the file states."""
+"""When the patients of a design enter: as its sites enrol them, or as the file states."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf
 
 import numpy as np
 
-from trialsim.kernels.recruitment import Accrual, GammaDelay, invitation_days, mean_time_to
-from trialsim.protocol.operations import OperationalNature, Operations, Recruitment
-from trialsim.protocol.quantities import DAYS_PER_UNIT
+from trialsim.kernels.recruitment import mean_time_to, mean_times_to
+from trialsim.operations.enrolment import accrual_of
+from trialsim.protocol.site_enrolment import planned_sites, sites_of
+from trialsim.protocol.survival import Enrolment
 from trialsim.protocol.template import Template
 
-__all__ = ["Calendar", "calendar_of", "sites_stated"]
+__all__ = ["Calendar"]
 
-_KNOTS = 33  # numbers of patients whose mean time is computed; linear in between
-
-
-def sites_stated(template: Template) -> int | None:
-    """Return how many sites the file plans; None where it does not say."""
-    if template.protocol.operations:
-        return template.protocol.operations.sites.planned
-    if template.cost and "sites" in template.cost.model_fields_set:
-        return template.cost.sites
-    return None
+_KNOTS = 12  # of a curve, between which the mean time of entry is linear
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """Mean times of entry, in days since recruitment begins.
+    """Mean times of entry, in days since the first patient enters.
+
+    Where ``nature.enrolment`` is stated, patients enter at its pace for each site; else as sites
+    enrol, with defaults for what the file does not say.
 
     Attributes
     ----------
-    stated_days : float or None
-        By which everyone of the file's own trial has entered, where ``nature.enrolment`` says so:
-        patients then enter at that pace, for each site.
-    n_stated, sites_stated : int
-        Of the file's own trial.
-    operations : Operations
-    nature : OperationalNature
+    template : Template
+    fewest, most : int
+        Patients of any design that is asked about.
     """
 
     template: Template
-    operations: Operations
-    nature: OperationalNature
-    most_patients: int
+    fewest: int
+    most: int
+    _last: dict[tuple[int, int], float] = field(default_factory=dict, hash=False, compare=False)
+    _knots: dict[int, tuple[list[int], list[float]]] = field(
+        default_factory=dict, hash=False, compare=False
+    )
 
     @property
-    def by_rate(self) -> bool:
-        """Whether sites recruit at a rate; else as ``nature.enrolment`` has it."""
-        stated = self.template.nature.operations
-        return self.template.nature.enrolment is None or bool(
-            stated and "recruitment" in stated.model_fields_set
-        )
-
-    @property
-    def sites(self) -> int:
-        """Sites of the file's own trial; ten where it does not say (assumed)."""
-        return sites_stated(self.template) or self.operations.sites.planned
-
-    def accrual(self, sites: int) -> Accrual:
-        """Return how a trial with so many sites recruits."""
-        recruitment, activation = self.nature.recruitment, self.nature.activation
-        screening = self.nature.screening.takes
-        return Accrual(
-            invited=invitation_days(sites, self.operations.sites.invited_over.days),
-            per_day=recruitment.per_site_month.value / DAYS_PER_UNIT["mo"],
-            shape=recruitment.shape.value if recruitment.shape else inf,
-            activation=GammaDelay(activation.takes.mean.days, activation.takes.cv),
-            failing=activation.failing.value,
-            ramp_days=recruitment.ramp_up.days if recruitment.ramp_up else 0.0,
-            pauses=tuple((p.after.days, p.until.days) for p in recruitment.pauses),
-            screening=GammaDelay(screening.mean.days, screening.cv),
-        )
+    def stated(self) -> Enrolment | None:
+        """Enrolment as the file has it; None where sites decide."""
+        return self.template.nature.enrolment
 
     @cached_property
-    def _curves(self) -> dict[int, tuple[list[int], list[float]]]:
-        return {}
+    def sites(self) -> tuple[int, str]:
+        """Sites of the file's own trial, and where it says so."""
+        template = self.template
+        return planned_sites(template.protocol, template.nature, template.cost)
 
-    def _curve(self, sites: int) -> tuple[list[int], list[float]]:
-        """Return numbers of patients, and the mean day by which so many have entered."""
-        if sites not in self._curves:
-            spread = np.geomspace(1, self.most_patients, _KNOTS)
-            even = np.linspace(1, self.most_patients, _KNOTS)
-            counts = sorted({int(round(n)) for n in (*spread, *even)})
-            accrual = self.accrual(sites)
-            self._curves[sites] = counts, [mean_time_to(n, accrual) for n in counts]
-        return self._curves[sites]
+    def _first_day(self, sites: int) -> float:
+        if (0, sites) not in self._last:
+            self._last[0, sites] = mean_time_to(1, self._accrual(sites))
+        return self._last[0, sites]
+
+    def _accrual(self, sites: int):  # type: ignore[no-untyped-def]
+        return accrual_of(replace(sites_of(self.template), n_sites=sites))
+
+    def prepare(self, sizes: list[int], sites: int) -> None:
+        """Compute the last days of several sizes together, which is faster."""
+        if self.stated is None:
+            days = mean_times_to(sizes, self._accrual(sites))
+            for n, day in zip(sizes, days, strict=True):
+                self._last[n, sites] = day - self._first_day(sites)
 
     def pace(self, n: int, sites: int) -> float:
-        """Return how many times as long a trial enrols as the file's own, where it states that."""
-        return n / self.template.protocol.n_total * self.sites / sites
-
-    def day_of(self, patient: float, n: int, sites: int) -> float:
-        """Return the mean day on which a patient (counted from 1) of a trial of `n` enters."""
-        if self.by_rate:
-            counts, days = self._curve(sites)
-            return float(np.interp(patient, counts, days))
-        enrolment = self.template.nature.enrolment
-        assert enrolment is not None  # else by rate
-        return enrolment.quantile(min(patient / n, 1.0)) * self.pace(n, sites)
+        """Return how many times as long a trial enrols as the file's own."""
+        return n / self.template.protocol.n_total * self.sites[0] / sites
 
     def last_day(self, n: int, sites: int) -> float:
         """Return the mean day on which the last of `n` patients enters."""
-        if self.by_rate:
-            return mean_time_to(n, self.accrual(sites))
-        enrolment = self.template.nature.enrolment
-        assert enrolment is not None  # else by rate
-        return enrolment.last_day * self.pace(n, sites)
+        if self.stated is not None:
+            return self.stated.last_day * self.pace(n, sites)
+        if (n, sites) not in self._last:
+            self.prepare([n], sites)
+        return self._last[n, sites]
+
+    def day_of(self, patient: float, n: int, sites: int) -> float:
+        """Return the mean day on which a patient (counted from 1) of a trial of `n` enters."""
+        if self.stated is not None:
+            return self.stated.quantile(min(patient / n, 1.0)) * self.pace(n, sites)
+        counts, days = self._curve(sites)
+        return float(np.interp(patient, counts, days))
+
+    def _curve(self, sites: int) -> tuple[list[int], list[float]]:
+        if sites not in self._knots:
+            spread = np.geomspace(max(2, self.fewest / 10), self.most, _KNOTS)
+            counts = sorted({1, *(round(float(n)) for n in spread)})
+            self.prepare(counts[1:], sites)
+            self._knots[sites] = counts, [0.0, *(self._last[n, sites] for n in counts[1:])]
+        return self._knots[sites]
 
     def entered(self, day: float, n: int, sites: int) -> float:
         """Return how many of `n` patients have entered by a day, on average."""
+        if self.stated is None:
+            counts, days = self._curve(sites)
+            return min(float(n), float(np.interp(day, days, counts)))
         low, high = 0.0, float(n)
         if self.day_of(high, n, sites) <= day:
             return high
@@ -123,33 +109,20 @@ class Calendar:
     @property
     def in_words(self) -> str:
         """What entries rest on, in a sentence."""
-        if not self.by_rate:
-            enrolment = self.template.nature.enrolment
-            assert enrolment is not None
+        own, where = self.sites
+        at = f"{own} sites ({where})"
+        if self.stated is not None:
             return (
                 f"Patients enter as nature.enrolment states for {self.template.protocol.n_total:,} "
-                f"patients at {self.sites} sites: at the same pace per site (assumed)."
+                f"patients at {at}: at the same pace per site (assumed)."
             )
-        recruitment = self.nature.recruitment
-        rate = recruitment.per_site_month
+        operations = self.template.nature.operations
+        rate = sites_of(self.template).per_day * 30.4375
+        recruitment = operations.recruitment if operations else None
+        source = recruitment.per_site_month.source if recruitment else "walters-2017"
+        shape = recruitment.shape if recruitment else None
+        differ = f"gamma shape {shape.value:g}" if shape else "all sites alike (assumed)"
         return (
-            f"Each open site enrols {rate.value:g} patients a month ({rate.source or 'assumed'})"
-            f"{_differ(recruitment)}."
+            f"An open site enrols {rate:.3g} patients a month ({source or 'assumed'}), {differ}; "
+            f"the file's own trial has {at}. Months count from the first patient in."
         )
-
-
-def _differ(recruitment: Recruitment) -> str:
-    shape = recruitment.shape
-    if shape is None:
-        return ", all alike (assumed)"
-    return f"; sites differ, gamma shape {shape.value:g} ({shape.source or 'assumed'})"
-
-
-def calendar_of(template: Template, most_patients: int) -> Calendar:
-    """Return the calendar of a file; what it does not say is assumed."""
-    return Calendar(
-        template,
-        template.protocol.operations or Operations(),
-        template.nature.operations or OperationalNature(),
-        most_patients,
-    )

@@ -20,7 +20,7 @@ from trialsim.sizing.fixed import Allocation
 from trialsim.sizing.sequential import bounds_from_words, spending_from_words
 from trialsim.sizing.with_looks import WithLooks
 from trialsim.studies.horizons.followup import visits_paid
-from trialsim.studies.operations.calendar import Calendar, calendar_of
+from trialsim.studies.operations.calendar import Calendar
 from trialsim.studies.size.kind import SizedKind, whole_units
 from trialsim.studies.size.kinds import WithoutFormula, kind_of
 from trialsim.studies.size.of_risks import RisksSized
@@ -115,14 +115,15 @@ class Bench:
         What a design must do well under.
     exact : ExactTest or None
         Power by enumeration.
-    most_patients : int
-        Of any design.
+    fewest, most : int
+        Patients of any design.
     """
 
     resolved: ResolvedTemplate
     scenarios: tuple[Scenario, ...]
     exact: ExactTest | None
-    most_patients: int
+    fewest: int
+    most: int
     _tests: dict[tuple[str, LookPlan, RatioOfArms], _Tested] = field(
         default_factory=dict, hash=False, compare=False
     )
@@ -130,7 +131,7 @@ class Bench:
     @cached_property
     def calendar(self) -> Calendar:
         """When patients enter."""
-        return calendar_of(self.resolved.template, self.most_patients)
+        return Calendar(self.resolved.template, self.fewest, self.most)
 
     @cached_property
     def cost(self) -> Cost | None:
@@ -370,9 +371,8 @@ def _without_looks(resolved: ResolvedTemplate) -> ResolvedTemplate:
 def enumerable(bench: Bench, looks: Sequence[LookPlan]) -> bool:
     """Whether every design's power can be enumerated: one analysis of two risks, no strata."""
     own = bench.resolved.template.protocol.looks
-    if exact_test_of(bench.resolved) is None or any(
-        k.number != 1 for k in looks if k.number or own
-    ):
+    several = any(k.number != 1 for k in looks if k.number or own)
+    if several or exact_test_of(bench.resolved) is None:
         return False
     kinds = (bench.tested(i, looks[0], RatioOfArms(treated=1, control=1)).kind
              for i in range(len(bench.scenarios)))  # fmt: skip

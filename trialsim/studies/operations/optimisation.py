@@ -32,7 +32,6 @@ from trialsim.protocol.optimisation import (
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
-from trialsim.studies.operations.calendar import sites_stated
 from trialsim.studies.operations.designs import (
     Bench,
     Design,
@@ -297,11 +296,9 @@ class PlannedOptimisation:
         """Numbers of sites."""
         if stated := self.request.asked.vary.sites:
             return stated
-        known = sites_stated(self.resolved.template)
-        by_rate = self.resolved.template.nature.enrolment is None
-        if known is None and not by_rate:
-            return (self._first.calendar.sites,)
-        own = self._first.calendar.sites
+        own, where = self._first.calendar.sites
+        if where == "assumed" and self._first.calendar.stated is not None:
+            return (own,)  # nothing says how many that pace is for
         return tuple(sorted({max(1, round(own * times)) for times in _SITES}))
 
     @cached_property
@@ -330,15 +327,17 @@ class PlannedOptimisation:
         names = [scenario.id for scenario in self.scenarios]
         loaded = {key: self.file.resolved(tree, key[0]) for key, tree in self.trees.items()}
         found = {
-            key: Bench(own, own.scenarios(names), None, MAX_PATIENTS) for key, own in loaded.items()
+            key: Bench(own, own.scenarios(names), None, 4, MAX_PATIENTS)
+            for key, own in loaded.items()
         }
         exact = all(enumerable(bench, self.looks) for bench in found.values())
-        most = self._most_patients(found)
+        fewest, most = self._range(found)
         return {
             key: replace(
                 bench,
                 exact=exact_test_of(bench.resolved) if exact else None,
-                most_patients=most,
+                fewest=fewest,
+                most=most,
                 _tests={},
             )
             for key, bench in found.items()
@@ -353,13 +352,11 @@ class PlannedOptimisation:
         """Whether powers are exact."""
         return self._first.exact is not None
 
-    def _most_patients(self, benches: Mapping[tuple[str, Time | None], Bench]) -> int:
-        """Return how many patients the largest design has, and some."""
-        stated = self.request.asked.vary.size
-        if stated:
-            return min(MAX_PATIENTS, max(stated) * 5 // 4 + 200)
-        sizes = [n for bench in benches.values() for n in self._spread(bench)]
-        return min(MAX_PATIENTS, max(sizes) * 5 // 4 + 200)
+    def _range(self, benches: Mapping[tuple[str, Time | None], Bench]) -> tuple[int, int]:
+        """Return how many patients the smallest design has, and the largest, and some."""
+        sizes = list(self.request.asked.vary.size or ())
+        sizes = sizes or [n for bench in benches.values() for n in self._spread(bench)]
+        return min(sizes), min(MAX_PATIENTS, max(sizes) * 5 // 4 + 200)
 
     def _spread(self, bench: Bench) -> list[int]:
         """Return sizes of one analysis and the file's ratio, from hardly enough to plenty."""
@@ -392,7 +389,7 @@ class PlannedOptimisation:
                     sizes.add(max(n for n in needed if n is not None))
             if constraint.quantity is Quantity.PATIENTS:
                 sizes.add(max(per_unit, int(constraint.bound) // per_unit * per_unit))
-        return sorted(n for n in sizes if 4 <= n <= min(MAX_PATIENTS, bench.most_patients))
+        return sorted(n for n in sizes if 4 <= n <= min(MAX_PATIENTS, bench.most))
 
     def _indices(self, constraint: Constraint) -> range:
         """Return which scenarios a constraint is about."""
@@ -407,7 +404,10 @@ class PlannedOptimisation:
         found = []
         for (variant, time), bench in self.benches.items():
             for looks, ratio in product(self.looks, self.ratios):
-                for size, sites in product(self._sizes(bench, looks, ratio), self.sites):
+                sizes = self._sizes(bench, looks, ratio)
+                for sites in self.sites:
+                    bench.calendar.prepare(sizes, sites)
+                for size, sites in product(sizes, self.sites):
                     found.append(bench.judged(Design(size, sites, looks, ratio, time, variant)))
         return tuple(found)
 
@@ -478,7 +478,7 @@ class PlannedOptimisation:
             )
         last = []
         for k in columns:
-            others = np.delete(self.meets, k, axis=1).all(axis=1)
+            others = np.asarray(np.delete(self.meets, k, axis=1).all(axis=1))
             if others.any():
                 last.append(self._binding(k, others, False))
         if last:
@@ -806,8 +806,7 @@ class PlannedOptimisation:
         for found in confirmed:
             design = found.judged.design
             bench = self.bench_of(design)
-            for index, scenario in enumerate(self.scenarios):
-                simulated = found.power[index]
+            for index, simulated in enumerate(found.power):
                 if simulated.value is None or simulated.mcse is None:
                     continue
                 own = found.judged.values[Quantity.POWER][index]

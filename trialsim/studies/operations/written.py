@@ -8,8 +8,9 @@ from typing import Any
 from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint
 from trialsim.protocol.horizons import horizons_of
 from trialsim.protocol.load import TemplateFile
-from trialsim.protocol.quantities import Clock, Time
+from trialsim.protocol.quantities import Clock, Duration, Time
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.site_enrolment import SITE_FACTORS, planned_sites
 from trialsim.protocol.rewriting import rewritten
 from trialsim.sizing.sequential import SequentialDesign
 from trialsim.studies.operations.calendar import Calendar
@@ -126,20 +127,23 @@ def tree_of(
             {"at": {"information": _round(t)}, "efficacy_z": _round(z)} for t, z in pairs
         ]
     _put_sites(found, design, resolved)
-    if not calendar.by_rate:
+    if calendar.stated is not None:
         found["nature"]["enrolment"] = _enrolment(design, resolved, calendar)
     return found
 
 
 def _put_sites(found: Tree, design: Design, resolved: ResolvedTemplate) -> None:
     template = resolved.template
-    own = template.protocol.operations.sites.planned if template.protocol.operations else None
-    if own != design.sites:
+    own, where = planned_sites(template.protocol, template.nature, template.cost)
+    if own != design.sites or where != "protocol.operations.sites.planned":
         operations = dict(found["protocol"].get("operations") or {})
         operations["sites"] = {**(operations.get("sites") or {}), "planned": design.sites}
         found["protocol"]["operations"] = operations
-    if template.cost and template.cost.sites != design.sites:
+    if template.cost and template.cost.sites not in (None, design.sites):
         found["cost"] = {**found["cost"], "sites": design.sites}
+    for factor in found["nature"].get("factors", ()):
+        if factor["id"] in SITE_FACTORS and "equal_levels" in factor:
+            factor["equal_levels"] = design.sites
 
 
 def _enrolment(design: Design, resolved: ResolvedTemplate, calendar: Calendar) -> Tree:
@@ -149,14 +153,14 @@ def _enrolment(design: Design, resolved: ResolvedTemplate, calendar: Calendar) -
     pace = calendar.pace(design.size, design.sites)
     note = (
         f"{_MARK}: the pace per site of {resolved.template.protocol.n_total:,} patients at "
-        f"{calendar.sites} sites"
+        f"{calendar.sites[0]} sites"
     )
     if abs(pace - 1) < 1e-12:
         return _plain(stated)  # type: ignore[no-any-return]
     if stated.piecewise:
         pieces = [
             {
-                "until": _slower(piece.until.amount, piece.until.unit, pace),
+                "until": _slower(piece.until, pace),
                 "share": piece.share.value,
             }
             for piece in stated.piecewise
@@ -164,13 +168,13 @@ def _enrolment(design: Design, resolved: ResolvedTemplate, calendar: Calendar) -
         return {"piecewise": pieces, "note": note}
     if stated.uniform or stated.given:
         length = stated.uniform or stated.given[-1]  # type: ignore[index]
-        return {"uniform": _slower(length.amount, length.unit, pace), "note": note}
+        return {"uniform": _slower(length, pace), "note": note}
     assert stated.even is not None
-    return {"even": _slower(stated.even.amount, stated.even.unit, pace), "note": note}
+    return {"even": _slower(stated.even, pace), "note": note}
 
 
-def _slower(amount: float, unit: str, pace: float) -> str:
-    return f"{amount * pace:.6f}".rstrip("0").rstrip(".") + f" {unit}"
+def _slower(length: Duration, pace: float) -> str:
+    return f"{length.amount * pace:.6f}".rstrip("0").rstrip(".") + f" {length.unit}"
 
 
 def _round(value: float) -> float:
