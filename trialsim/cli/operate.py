@@ -8,7 +8,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trialsim.cli.answer import Figures, arguments_of, hand_over, load, run_folder, say
+from trialsim.cli.answer import (
+    Figures,
+    arguments_of,
+    hand_over,
+    load,
+    run_folder,
+    say,
+    with_progress,
+)
 from trialsim.cli.parser import program_name
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.report.document import Document
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 
 def optimise(options: argparse.Namespace) -> None:
     """Say which design buys most."""
-    from trialsim.engine.run import check_request
+    from trialsim.engine.run import check_request, cpus_available
     from trialsim.figures.pareto import pareto_figure
     from trialsim.protocol.load import TemplateFile
     from trialsim.protocol.optimisation import constraints_from_words, vary_from_words
@@ -27,7 +35,7 @@ def optimise(options: argparse.Namespace) -> None:
     from trialsim.studies.operations.optimisation import optimise_request, plan_optimisation
 
     started = time.monotonic()
-    check_request(options.replicates, options.seed)
+    check_request(options.replicates, options.seed, options.workers or 1)
     if options.write is not None:
         _check_new(options.write)
     resolved = load(options)
@@ -44,7 +52,16 @@ def optimise(options: argparse.Namespace) -> None:
     )
     planned = plan_optimisation(file, request)
     folder = run_folder(resolved, options)
-    result = planned.result(replicates=options.replicates, seed=options.seed)
+    say(f"judging {planned.n_designs:,} designs, then simulating a few")
+    workers = options.workers or cpus_available()
+    result = with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    )
     arguments = arguments_of(options, **request.as_arguments, replicates=options.replicates)
     document = Document.of_study(resolved, result, arguments, options.seed, command="optimise")
     shown = optimise_screen(planned, result, options.seed, program_name())

@@ -392,6 +392,9 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
     optimise.add_argument(
         "--accept-claim", action="store_true", help="plan for a number only a document states"
     )
+    optimise.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
     _run(optimise)
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from trialsim.analyse.looks import stop
 from trialsim.characteristics import Characteristic, characteristics, mean
 from trialsim.engine.blocks import Job
-from trialsim.engine.run import kernel_for, run
+from trialsim.engine.run import Progress, estimated_seconds, kernel_for, run
+from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.pareto import knee, non_dominated
 from trialsim.protocol.cautions import Caution, cautions_about, unlike_formula
@@ -31,7 +32,7 @@ from trialsim.protocol.optimisation import (
 )
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.studies.operations.designs import (
     Bench,
     Design,
@@ -58,6 +59,8 @@ _POWERS = (0.5, 0.95)  # that the sizes tried reach from and to (assumed)
 _N_SIZES = 20
 _SITES = (0.5, 0.75, 1.0, 1.5, 2.0)  # times those of the file (assumed)
 _AS_IT_STANDS = "as it stands"
+_FEWER, _LEAST_REPLICATES = 5, 1_000  # the front's ends have a fifth of the replicates (assumed)
+_SECONDS_WORTH_WORKERS = 3.0
 
 
 @dataclass(frozen=True)
@@ -398,6 +401,12 @@ class PlannedOptimisation:
         index = [scenario.id for scenario in self.scenarios].index(constraint.under)
         return range(index, index + 1)
 
+    @property
+    def n_designs(self) -> int:
+        """How many designs are tried."""
+        every = product(self.benches.values(), self.looks, self.ratios)
+        return len(self.sites) * sum(len(self._sizes(*own)) for own in every)
+
     @cached_property
     def designs(self) -> tuple[Judged, ...]:
         """Every design tried, judged."""
@@ -669,31 +678,73 @@ class PlannedOptimisation:
         facts += [f"It had to meet: {constraint}." for constraint in self.constraints]
         return text_of(self.file, self.tree(self.chosen.design), command, tuple(facts))
 
-    def confirmed(self, replicates: int, seed: int) -> Iterator[Confirmed]:
-        """Simulate the chosen design and the ends of the front."""
+    def confirmed(
+        self,
+        replicates: int,
+        seed: int,
+        *,
+        workers: Workers = 1,
+        on_progress: Progress | None = None,
+    ) -> Iterator[Confirmed]:
+        """Simulate the chosen design, and with fewer replicates the ends of the front."""
         todo: dict[Design, tuple[str, Judged]] = {self.chosen.design: ("chosen", self.chosen)}
         for why, judged in self.ends:
             todo.setdefault(judged.design, (why, judged))
-        for why, judged in todo.values():
-            yield self.simulated(judged, why, replicates, seed)
+        fewer = min(replicates, max(_LEAST_REPLICATES, replicates // _FEWER))
+        jobs = [
+            (judged, why, self._job(judged.design), replicates if why == "chosen" else fewer)
+            for why, judged in todo.values()
+        ]
+        seconds = [estimated_seconds([job], n) for _, _, job, n in jobs]
+        for k, (judged, why, job, n) in enumerate(jobs):
+            before = sum(seconds[:k])
+
+            def told(done: float, _: float, before: float = before) -> None:
+                assert on_progress is not None
+                on_progress(before + done, sum(seconds))
+
+            own = told if on_progress else None
+            yield self._simulated(judged, why, job, n, seed, workers, own)
 
     def simulated(self, judged: Judged, why: str, replicates: int, seed: int) -> Confirmed:
-        """Simulate one design under every scenario.
+        """Simulate one design under every scenario."""
+        return self._simulated(judged, why, self._job(judged.design), replicates, seed, 1, None)
+
+    def _job(self, design: Design) -> Job:
+        """Return the trials of a design, as its file has them, with the primary endpoint alone.
 
         Strata by which nothing differs are left out: they cost time, and change no power.
         """
-        resolved, design = self.resolved_of(judged.design), judged.design
+        resolved = self.resolved_of(design)
         protocol = resolved.template.protocol
         if not self.bench_of(design).tested(0, design.looks, design.ratio).kind.strata_matter:
             plain = Allocation().model_copy(update={"ratio": protocol.allocation.ratio})
             protocol = protocol.model_copy(update={"allocation": plain})
         names = [scenario.id for scenario in self.scenarios]
-        truths = tuple(resolved.truth(scenario) for scenario in resolved.scenarios(names))
-        plan = AnalysisPlan.of(protocol)
-        job = Job(protocol, (plan,), truths).on_its_shortest_path()
+        truths = tuple(_primary_alone(resolved.truth(s)) for s in resolved.scenarios(names))
+        return Job(protocol, (AnalysisPlan.of(protocol),), truths).on_its_shortest_path()
+
+    def _simulated(
+        self,
+        judged: Judged,
+        why: str,
+        job: Job,
+        replicates: int,
+        seed: int,
+        workers: Workers,
+        on_progress: Progress | None,
+    ) -> Confirmed:
         kernel = kernel_for(job, replicates)
-        job = replace(job, plans=(replace(plan, kernel=kernel),), kernel=kernel)
-        (simulation,) = run([job], n_replicates=replicates, seed=seed)
+        plan = replace(job.plans[0], kernel=kernel)
+        job = replace(job, plans=(plan,), kernel=kernel)
+        few = estimated_seconds([job], replicates) < _SECONDS_WORTH_WORKERS
+        (simulation,) = run(
+            [job],
+            n_replicates=replicates,
+            seed=seed,
+            workers=1 if few else workers,
+            on_progress=on_progress,
+        )
         power, patients, months = [], [], []
         for found in simulation.results:
             final = stop(found[0], plan).final
@@ -706,7 +757,14 @@ class PlannedOptimisation:
             months.append(mean(Measure.DURATION_MONTHS, day) if known else None)
         return Confirmed(judged, why, tuple(power), tuple(patients), tuple(months))
 
-    def result(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
+    def result(
+        self,
+        *,
+        replicates: int = 10_000,
+        seed: int = 1,
+        workers: Workers = 1,
+        on_progress: Progress | None = None,
+    ) -> StudyResult:
         """Judge every design, choose one, simulate it, and return all of it as rows and texts.
 
         Raises
@@ -715,7 +773,9 @@ class PlannedOptimisation:
             Where constraints leave no design, naming those that bind.
         """
         self.check()
-        confirmed = tuple(self.confirmed(replicates, seed))
+        confirmed = tuple(
+            self.confirmed(replicates, seed, workers=workers, on_progress=on_progress)
+        )
         return StudyResult(
             rows=(*self._rows(), *self._confirmed_rows(confirmed)),
             texts=self._texts(),
@@ -820,6 +880,12 @@ class PlannedOptimisation:
                     break
         sources = [self.resolved.truth(scenario).source for scenario in self.scenarios]
         yield from cautions_about([s for s in sources if s], self.resolved.evidence)
+
+
+def _primary_alone(truth: Truth) -> Truth:
+    """Return a truth without other endpoints, which no design is judged by."""
+    kept = tuple(own for own in truth.outcomes if own[0] == truth.primary)
+    return replace(truth, outcomes=kept, correlations=())
 
 
 _MEASURES = {

@@ -10,8 +10,8 @@ from trialsim.protocol.horizons import horizons_of
 from trialsim.protocol.load import TemplateFile
 from trialsim.protocol.quantities import Clock, Duration, Time
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.site_enrolment import SITE_FACTORS, planned_sites
 from trialsim.protocol.rewriting import rewritten
+from trialsim.protocol.site_enrolment import SITE_FACTORS, planned_sites
 from trialsim.sizing.sequential import SequentialDesign
 from trialsim.studies.operations.calendar import Calendar
 from trialsim.studies.operations.designs import Design
