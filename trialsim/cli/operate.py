@@ -6,7 +6,7 @@ import argparse
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trialsim.cli.answer import (
     Figures,
@@ -85,15 +85,17 @@ def _check_new(path: Path) -> None:
         raise RequestError(Problem(rule, remedy, "--write", str(path)))
 
 
-def _quantity(word: str | None) -> Quantity | None:
-    from trialsim.protocol.optimisation import Quantity
+def _quantity(word: str | None) -> Quantity | Literal["knee"] | None:
+    from trialsim.protocol.optimisation import KNEE, Quantity
 
     if word is None:
         return None
     known = {str(quantity).replace(" ", "-"): quantity for quantity in Quantity}
     asked = word.strip().lower().replace(" ", "-").replace("_", "-")
+    if asked == KNEE:
+        return KNEE
     if asked not in known:
-        remedy = did_you_mean(asked, known, f"Name {', '.join(known)}.")
+        remedy = did_you_mean(asked, known, f"Name {', '.join(known)} or {KNEE}.")
         raise RequestError(Problem("is nothing a design is chosen by", remedy, "--choose", word))
     return known[asked]
 

@@ -383,8 +383,8 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
     optimise.add_argument(
         "--choose",
         metavar="WORD",
-        help="cost, months, patients, power, ...: what is best among those that meet every "
-        "constraint (default cost)",
+        help="cost, months, patients, power, worse-arm: what is best among those that meet every "
+        "constraint (default cost, or patients without prices); or knee",
     )
     optimise.add_argument(
         "--write", type=Path, metavar="FILE", help="the chosen design as a new protocol file"

@@ -25,6 +25,7 @@ from trialsim.protocol.design import MAX_PATIENTS
 from trialsim.protocol.quantities import Frozen, Id, Time, Whole, broken, lenient_words
 
 __all__ = [
+    "KNEE",
     "Constraint",
     "Decision",
     "LookPlan",
@@ -84,6 +85,7 @@ class Decision(StrEnum):
     VARIANT = "variant"
 
 
+KNEE: Literal["knee"] = "knee"
 _EXAMPLE = 'Write for example "power >= 0.8 under or-082", "months <= 48" or "cost <= 6e6".'
 _CONSTRAINT = re.compile(
     r"(?P<quantity>[a-z][a-z _-]*?)\s*(?P<sign><=|>=|=<|=>|<|>|==|=)\s*"
@@ -293,7 +295,8 @@ class Optimise(Frozen):
     `under` are the scenarios that a design must do well under: the worst of them counts.
     `objectives` are what the front is made of (left out: power, months, cost where the file states
     prices, patients in the worse arm). `choose` is what is to be smallest, or largest, among the
-    designs that meet every constraint.
+    designs that meet every constraint (left out: the cost, or patients without prices); ``knee``
+    the design nearest to the best of every objective.
     """
 
     vary: Vary = Vary()
@@ -306,7 +309,7 @@ class Optimise(Frozen):
         ]
         | None
     ) = None
-    choose: Annotated[Quantity, lenient_words(Quantity)] | None = None
+    choose: Annotated[Quantity, lenient_words(Quantity)] | Literal["knee"] | None = None
 
 
 # -- the same in words of the command line ---------------------------------------------------------

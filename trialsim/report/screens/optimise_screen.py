@@ -9,7 +9,7 @@ import numpy as np
 from trialsim.protocol.optimisation import Quantity
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
-from trialsim.studies.operations.designs import Judged, looks_in_words
+from trialsim.studies.operations.designs import Judged
 from trialsim.studies.operations.optimisation import Confirmed, PlannedOptimisation
 from trialsim.trial import StudyResult
 
@@ -137,7 +137,7 @@ def _front(planned: PlannedOptimisation) -> str:
         decided = [
             f"{'>' if design == planned.chosen.design else ' '} {design.size:,}",
             f"{design.sites}",
-            looks_in_words(design.looks).replace(" looks", "").replace(" look", ""),
+            str(design.looks),
             f"{design.ratio}",
         ]
         decided += [str(design.follow_up.after)] if design.follow_up else []

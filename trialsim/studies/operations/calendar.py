@@ -9,6 +9,7 @@ import numpy as np
 
 from trialsim.kernels.recruitment import mean_time_to, mean_times_to
 from trialsim.operations.enrolment import accrual_of
+from trialsim.protocol.operations import Operations
 from trialsim.protocol.site_enrolment import planned_sites, sites_of
 from trialsim.protocol.survival import Enrolment
 from trialsim.protocol.template import Template
@@ -77,6 +78,21 @@ class Calendar:
         if (n, sites) not in self._last:
             self.prepare([n], sites)
         return self._last[n, sites]
+
+    def enrolment(self, n: int, sites: int) -> Enrolment | None:
+        """Return when the patients of a design enter; None where sites decide."""
+        if self.stated is None:
+            return None
+        own = self.stated
+        if own.given and n != self.template.protocol.n_total:
+            own = Enrolment(uniform=own.given[-1], note=own.note)
+        return own.sped_up(1 / self.pace(n, sites))
+
+    def operations(self, sites: int) -> Operations:
+        """Return what the team decides of sites, with so many of them."""
+        own = self.template.protocol.operations or Operations()
+        planned = own.sites.model_copy(update={"planned": sites})
+        return own.model_copy(update={"sites": planned})
 
     def day_of(self, patient: float, n: int, sites: int) -> float:
         """Return the mean day on which a patient (counted from 1) of a trial of `n` enters."""

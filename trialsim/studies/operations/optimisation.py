@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import exp, log
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,14 @@ from trialsim.characteristics import Characteristic, characteristics, mean
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Progress, estimated_seconds, kernel_for, run
 from trialsim.engine.workers import Workers
-from trialsim.errors import DesignError, Problem, RequestError
+from trialsim.errors import DesignError, Problem, RequestError, did_you_mean
 from trialsim.kernels.pareto import knee, non_dominated
 from trialsim.protocol.cautions import Caution, cautions_about, unlike_formula
 from trialsim.protocol.design import MAX_PATIENTS, Allocation
 from trialsim.protocol.endpoints import BinaryEndpoint, BinaryTest, TimeToEventEndpoint
 from trialsim.protocol.load import TemplateFile
 from trialsim.protocol.optimisation import (
+    KNEE,
     Constraint,
     LookPlan,
     Optimise,
@@ -40,6 +42,7 @@ from trialsim.studies.operations.designs import (
     enumerable,
     exact_test_of,
 )
+from trialsim.studies.operations.tested import TestedTimes
 from trialsim.studies.operations.written import read_at, text_of, tree_of
 from trialsim.studies.size.claims import accepted_status, first_solid
 from trialsim.studies.size.kind import whole_units
@@ -59,6 +62,7 @@ _POWERS = (0.5, 0.95)  # that the sizes tried reach from and to (assumed)
 _N_SIZES = 20
 _SITES = (0.5, 0.75, 1.0, 1.5, 2.0)  # times those of the file (assumed)
 _AS_IT_STANDS = "as it stands"
+_USUAL_POWER = 0.8  # assumed
 _FEWER, _LEAST_REPLICATES = 5, 1_000  # the front's ends have a fifth of the replicates (assumed)
 _SECONDS_WORTH_WORKERS = 3.0
 
@@ -104,7 +108,7 @@ def optimise_request(
     vary: Vary | None = None,
     constraints: Sequence[Constraint] = (),
     under: Sequence[str] = (),
-    choose: Quantity | None = None,
+    choose: Quantity | Literal["knee"] | None = None,
     accept_claim: bool = False,
 ) -> OptimiseRequest:
     """Join what the file asks with what was typed, which goes before it.
@@ -130,8 +134,26 @@ def optimise_request(
         objectives=own.objectives,
         choose=choose or own.choose,
     )
-    resolved.scenarios([*asked.under, *(c.under for c in asked.constraints if c.under)])
+    _check_scenarios(resolved, asked)
     return OptimiseRequest(asked, accept_claim)
+
+
+def _check_scenarios(resolved: ResolvedTemplate, asked: Optimise) -> None:
+    known = [scenario.id for scenario in resolved.template.scenarios]
+    named = [("--under", name) for name in asked.under]
+    named += [(str(c), c.under) for c in asked.constraints if c.under]
+    problems = [
+        Problem(
+            "names a scenario that this protocol does not have",
+            did_you_mean(name, known, f"Its scenarios are {', '.join(known)}."),
+            option,
+            f"'{name}'",
+        )
+        for option, name in named
+        if name not in known
+    ]
+    if problems:
+        raise RequestError(problems)
 
 
 def plan_optimisation(file: TemplateFile, request: OptimiseRequest) -> PlannedOptimisation:
@@ -173,7 +195,7 @@ def _check(resolved: ResolvedTemplate, asked: Optimise) -> None:
         for what, found in (
             *((str(c), c.quantity) for c in asked.constraints),
             *((f"objective {o}", o) for o in asked.objectives or ()),
-            *((f"choose {c}", c) for c in [asked.choose] if c),
+            *((f"choose {c}", c) for c in [asked.choose] if isinstance(c, Quantity)),
         ):
             if found in money:
                 remedy = "Add cost: {currency: EUR, year: 2025, per_patient: 1000}."
@@ -269,17 +291,19 @@ class PlannedOptimisation:
 
     # -- what is tried -----------------------------------------------------------------------
 
-    @property
+    @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
-        """What must hold."""
-        return self.request.asked.constraints
+        """What must hold; 80% power where nothing is stated (assumed)."""
+        if self.request.asked.constraints or self.request.asked.choose == KNEE:
+            return self.request.asked.constraints
+        return (Constraint(quantity=Quantity.POWER, at_least=True, bound=_USUAL_POWER),)
 
     @cached_property
     def looks(self) -> tuple[LookPlan, ...]:
         """Numbers of analyses, with bounds."""
         if stated := self.request.asked.vary.looks:
             return stated
-        planned = [LookPlan(number=0)] if self.resolved.template.protocol.looks else []
+        planned = [LookPlan(number=0)] if len(self.resolved.template.protocol.looks) > 1 else []
         if not _has_looks(self.resolved):
             return tuple(planned or [LookPlan(number=1)])
         more = [LookPlan(number=1), LookPlan(number=2, rule="obf"), LookPlan(number=3, rule="obf")]
@@ -364,7 +388,7 @@ class PlannedOptimisation:
     def _spread(self, bench: Bench) -> list[int]:
         """Return sizes of one analysis and the file's ratio, from hardly enough to plenty."""
         protocol = bench.resolved.template.protocol
-        one = LookPlan(number=1) if not protocol.looks else LookPlan(number=0)
+        one = LookPlan(number=1)
         ratio = RatioOfArms(treated=protocol.ratio[0], control=protocol.ratio[1])
         low, high = (
             [bench.smallest(i, one, ratio, p) for i in range(len(self.scenarios))] for p in _POWERS
@@ -556,14 +580,14 @@ class PlannedOptimisation:
         """By what a design is chosen (None: the knee), and the rule in words."""
         asked = self.request.asked.choose
         what = f"of the designs that meet every constraint ({len(self.constraints)})"
-        if asked:
+        if asked == KNEE:
+            return None, (
+                "the knee of the front, nearest to the best of every objective when each is scaled "
+                "to its range, as asked"
+            )
+        if isinstance(asked, Quantity):
             most = "largest" if asked.larger_is_better else "smallest"
             return asked, f"the {most} {asked} {what}, as asked"
-        if not self.constraints:
-            return None, (
-                "no constraint is stated: the knee of the front, nearest to the best of every "
-                "objective when each is scaled to its range"
-            )
         own = Quantity.COST if self.resolved.template.cost else Quantity.PATIENTS
         named = "cheapest" if own is Quantity.COST else "smallest"
         return own, f"the {named} {what}"
@@ -659,7 +683,10 @@ class PlannedOptimisation:
         tested = bench.tested(0, design.looks, design.ratio)
         looks = tested.kind.question.looks if design.looks.number > 1 else None
         tree = self.trees[design.variant, design.follow_up]
-        return tree_of(tree, design, bench.resolved, bench.calendar, looks)
+        events = 0.0
+        if isinstance(tested, TestedTimes):
+            events = tested.events(design.size, design.sites)
+        return tree_of(tree, design, bench.resolved, bench.calendar, looks, events)
 
     def resolved_of(self, design: Design) -> ResolvedTemplate:
         """Return the file of a design, loaded."""

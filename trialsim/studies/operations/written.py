@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from math import ceil
 from typing import Any
 
-from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint
+from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.horizons import horizons_of
 from trialsim.protocol.load import TemplateFile
-from trialsim.protocol.quantities import Clock, Duration, Time
+from trialsim.protocol.quantities import Clock, Time
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.rewriting import rewritten
 from trialsim.protocol.site_enrolment import SITE_FACTORS, planned_sites
 from trialsim.sizing.sequential import SequentialDesign
 from trialsim.studies.operations.calendar import Calendar
 from trialsim.studies.operations.designs import Design
+from trialsim.studies.operations.tested import looks_at
 
 __all__ = ["read_at", "text_of", "tree_of"]
 
@@ -87,6 +89,7 @@ def tree_of(
     resolved: ResolvedTemplate,
     calendar: Calendar,
     looks: SequentialDesign | None,
+    events: float = 0.0,
 ) -> Tree:
     """Return the file of a design: `tree` with its size, ratio, looks, sites and pace.
 
@@ -100,6 +103,8 @@ def tree_of(
     calendar : Calendar
     looks : SequentialDesign or None
         Bounds, where there is more than one analysis.
+    events : float
+        Expected at the end, for a time to an event.
     """
     found = copy.deepcopy(tree)
     protocol, own = found["protocol"], resolved.template.protocol
@@ -118,7 +123,9 @@ def tree_of(
         if any(size % unit for size in blocks):
             allocation["block_sizes"] = [2 * unit]
         protocol["allocation"] = allocation
-    if design.looks.number == 1:
+    if isinstance(own.primary, TimeToEventEndpoint):
+        protocol["looks"] = _event_looks(design, resolved, calendar, looks, events)
+    elif design.looks.number == 1:
         protocol.pop("looks", None)
     elif design.looks.number > 1:
         assert looks is not None  # several analyses have bounds
@@ -130,6 +137,29 @@ def tree_of(
     if calendar.stated is not None:
         found["nature"]["enrolment"] = _enrolment(design, resolved, calendar)
     return found
+
+
+def _event_looks(
+    design: Design,
+    resolved: ResolvedTemplate,
+    calendar: Calendar,
+    looks: SequentialDesign | None,
+    events: float,
+) -> list[Tree]:
+    """Return the looks of a time to an event: the file's own last one, earlier ones by events."""
+    found = [
+        _plain(k) for k in looks_at(resolved, design.looks, calendar, design.size, design.sites)
+    ]
+    if design.looks.number < 2:
+        return [{k: v for k, v in look.items() if v is not False} for look in found]
+    assert looks is not None  # several analyses have bounds
+    last, z = found[-1]["at"], [_round(bound) for bound in looks.efficacy_z]
+    if "events" in last:
+        interim: list[Tree] = [{"information": _round(t)} for t in looks.information[:-1]]
+    else:
+        fractions = looks.information[:-1]
+        interim = [{"events": max(1, ceil(t * events - 1e-9))} for t in fractions]
+    return [{"at": at, "efficacy_z": own} for at, own in zip([*interim, last], z, strict=True)]
 
 
 def _put_sites(found: Tree, design: Design, resolved: ResolvedTemplate) -> None:
@@ -157,24 +187,7 @@ def _enrolment(design: Design, resolved: ResolvedTemplate, calendar: Calendar) -
     )
     if abs(pace - 1) < 1e-12:
         return _plain(stated)  # type: ignore[no-any-return]
-    if stated.piecewise:
-        pieces = [
-            {
-                "until": _slower(piece.until, pace),
-                "share": piece.share.value,
-            }
-            for piece in stated.piecewise
-        ]
-        return {"piecewise": pieces, "note": note}
-    if stated.uniform or stated.given:
-        length = stated.uniform or stated.given[-1]  # type: ignore[index]
-        return {"uniform": _slower(length, pace), "note": note}
-    assert stated.even is not None
-    return {"even": _slower(stated.even, pace), "note": note}
-
-
-def _slower(length: Duration, pace: float) -> str:
-    return f"{length.amount * pace:.6f}".rstrip("0").rstrip(".") + f" {length.unit}"
+    return {**_plain(calendar.enrolment(design.size, design.sites)), "note": note}
 
 
 def _round(value: float) -> float:
