@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.optimisation import KNEE, Quantity
+from trialsim.protocol.optimisation import Optimise, Quantity
 from trialsim.protocol.template import Template
 
 __all__ = ["optimise_rules"]
@@ -43,14 +43,17 @@ def optimise_rules(template: Template) -> Found:
             listed = f"Write one of {', '.join(known)}."
             here = ("optimise", "vary", "variant", index)
             yield here, "is no variant of this file", did_you_mean(name, known, listed)
-    if template.cost is not None:
-        return
+    if template.cost is None:
+        yield from _priced(asked)
+
+
+def _priced(asked: Optimise) -> Found:
+    """Find what needs prices."""
+    rule = "needs prices, which the file does not state"
     for index, constraint in enumerate(asked.constraints):
         if constraint.quantity in _MONEY:
-            here = ("optimise", "constraints", index)
-            yield here, "needs prices, which the file does not state", _PRICES
-    wanted = [("objectives", own) for own in asked.objectives or ()]
-    wanted += [("choose", asked.choose)] if asked.choose and asked.choose != KNEE else []
-    for key, own in wanted:
-        if own in _MONEY:
-            yield ("optimise", key), "needs prices, which the file does not state", _PRICES
+            yield ("optimise", "constraints", index), rule, _PRICES
+    if any(own in _MONEY for own in asked.objectives or ()):
+        yield ("optimise", "objectives"), rule, _PRICES
+    if asked.choose in _MONEY:
+        yield ("optimise", "choose"), rule, _PRICES

@@ -10,7 +10,7 @@ from trialsim.protocol.optimisation import Quantity
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.operations.designs import Judged
-from trialsim.studies.operations.optimisation import Confirmed, PlannedOptimisation
+from trialsim.studies.operations.optimisation import Confirmed, PlannedOptimisation, fewer
 from trialsim.trial import StudyResult
 
 __all__ = ["optimise_screen", "shown_of_front"]
@@ -40,8 +40,9 @@ def optimise_screen(
         What to type to run the commands it names.
     """
     template = planned.resolved.template
+    title = f"{template.id.upper()}   {template.title}"
     parts = [
-        f"{wrapped(f'{template.id.upper()}   {template.title}')}\n{wrapped(_asked(planned))}",
+        f"{wrapped(title)}\n{wrapped(planned.asked_in_words)}",
         _chosen(planned, result),
         _front(planned),
         _more(planned),
@@ -51,8 +52,8 @@ def optimise_screen(
     if result.warnings:
         parts.append(caution_lines(result.warnings, program=program))
     facts = (
-        f"{_method(planned)} {result.n_replicates:,} simulated trials per design and scenario, "
-        f"seed {seed}; +- is one MCSE."
+        f"{_method(planned)} {result.n_replicates:,} simulated trials per scenario of the chosen "
+        f"design, {fewer(result.n_replicates):,} of the others, seed {seed}; +- is one MCSE."
     )
     parts.append(f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}")
     return "\n\n".join(parts)
@@ -62,21 +63,6 @@ def _method(planned: PlannedOptimisation) -> str:
     if planned.by_enumeration:
         return "Powers are exact, by enumeration."
     return "Powers are by the formula of 'trialsim size'."
-
-
-def _asked(planned: PlannedOptimisation) -> str:
-    n, kept = len(planned.designs), int(planned.on_front.sum())
-    truths = [planned.resolved.truth(scenario) for scenario in planned.scenarios]
-    under = ", ".join(
-        f"{s.id} ({t.label}; {known.upper() if known in ('document', 'unverified') else known})"
-        for s, t, known in zip(planned.scenarios, truths, planned.statuses, strict=True)
-    )
-    each = "the worst of " if len(truths) > 1 else ""
-    front = ", ".join(map(str, planned.objectives))
-    return (
-        f"{n:,} designs judged under {each}{under}. {kept:,} are not dominated in {front}; "
-        f"{int(planned.feasible.sum()):,} meet every constraint, {len(planned.front):,} both."
-    )
 
 
 def _chosen(planned: PlannedOptimisation, result: StudyResult) -> str:
@@ -95,11 +81,8 @@ def _chosen(planned: PlannedOptimisation, result: StudyResult) -> str:
     ]
     if binds := result.texts.get("binds"):
         lines.append(wrapped(f"Binds: {binds}.", " " * 9))
-    lines += [
-        wrapped(f"Worst for {quantity}: {name}.", " " * 9)
-        for quantity in (Quantity.POWER, Quantity.WORSE_ARM)
-        if (name := planned.binding_scenario(quantity, judged))
-    ]
+    if worst := result.texts.get("worst"):
+        lines.append(wrapped(worst, " " * 9))
     return "\n".join(lines)
 
 

@@ -53,6 +53,7 @@ __all__ = [
     "Confirmed",
     "OptimiseRequest",
     "PlannedOptimisation",
+    "fewer",
     "optimise_request",
     "plan_optimisation",
 ]
@@ -63,6 +64,7 @@ _N_SIZES = 20
 _SITES = (0.5, 0.75, 1.0, 1.5, 2.0)  # times those of the file (assumed)
 _AS_IT_STANDS = "as it stands"
 _USUAL_POWER = 0.8  # assumed
+_WEAK = ("document", "unverified")
 _FEWER, _LEAST_REPLICATES = 5, 1_000  # the front's ends have a fifth of the replicates (assumed)
 _SECONDS_WORTH_WORKERS = 3.0
 
@@ -717,9 +719,13 @@ class PlannedOptimisation:
         todo: dict[Design, tuple[str, Judged]] = {self.chosen.design: ("chosen", self.chosen)}
         for why, judged in self.ends:
             todo.setdefault(judged.design, (why, judged))
-        fewer = min(replicates, max(_LEAST_REPLICATES, replicates // _FEWER))
         jobs = [
-            (judged, why, self._job(judged.design), replicates if why == "chosen" else fewer)
+            (
+                judged,
+                why,
+                self._job(judged.design),
+                replicates if why == "chosen" else fewer(replicates),
+            )
             for why, judged in todo.values()
         ]
         seconds = [estimated_seconds([job], n) for _, _, job, n in jobs]
@@ -854,18 +860,72 @@ class PlannedOptimisation:
 
     def _texts(self) -> dict[str, str]:
         _, rule = self.chosen_by
-        texts = {"chosen": f"{self.chosen.design.in_words()}: {rule}."}
+        texts = {
+            "asked": self.asked_in_words,
+            "chosen": f"{self.chosen.design.in_words()}: {rule}.",
+            "more": " ".join(map(self._bought_in_words, self.bought)),
+            "assumed": " ".join(self.assumed),
+        }
         if tight := self.tight():
             texts["binds"] = "; ".join(
                 f"{constraint} (here {self.shown(constraint.quantity, value)})"
                 for constraint, value in tight
             )
+        worst = [
+            f"{quantity}: {name}"
+            for quantity in (Quantity.POWER, Quantity.WORSE_ARM)
+            if (name := self.binding_scenario(quantity, self.chosen))
+        ]
+        if worst:
+            texts["worst"] = f"The scenario that is worst for {'; for '.join(worst)}."
         return texts
+
+    @property
+    def asked_in_words(self) -> str:
+        """How many designs were judged, under what, and how many are left."""
+        truths = [self.resolved.truth(scenario) for scenario in self.scenarios]
+        under = ", ".join(
+            f"{s.id} ({t.label}; {known.upper() if known in _WEAK else known})"
+            for s, t, known in zip(self.scenarios, truths, self.statuses, strict=True)
+        )
+        each = "the worst of " if len(truths) > 1 else ""
+        said = (
+            f"{len(self.designs):,} designs judged under {each}{under}. "
+            f"{int(self.on_front.sum()):,} are not dominated in "
+            f"{', '.join(map(str, self.objectives))}"
+        )
+        if not self.constraints:
+            return f"{said}."
+        return (
+            f"{said}; {int(self.feasible.sum()):,} meet every constraint "
+            f"({'; '.join(map(str, self.constraints))}), {len(self.front):,} both."
+        )
+
+    def _bought_in_words(self, bought: Bought) -> str:
+        """Return what a little more buys, in a sentence."""
+        parts = []
+        for quantity in (Quantity.POWER, Quantity.MONTHS, Quantity.COST, Quantity.WORSE_ARM):
+            if quantity not in bought.after.values:
+                continue
+            change = bought.after.worst(quantity) - bought.before.worst(quantity)
+            if quantity is Quantity.POWER:
+                parts.append(f"{100 * change:+.2f} points of power")
+            elif quantity.unit == "months":
+                parts.append(f"{change:+.1f} months")
+            elif quantity is Quantity.WORSE_ARM:
+                parts.append(f"{change:+,.0f} patients in the worse arm")
+            else:
+                parts.append(f"{change:+,.0f} of cost")
+        more = bought.after.design.size - bought.before.design.size
+        size = f" ({more:+,} patients)" if "patients" not in bought.what and more else ""
+        return f"{bought.what.capitalize()}{size}: {', '.join(parts)}."
 
     @cached_property
     def assumed(self) -> tuple[str, ...]:
         """What was not stated, in sentences."""
         vary, told = self.request.asked.vary, []
+        if self.constraints and not self.request.asked.constraints:
+            told.append("No constraint is stated: 80% power is assumed.")
         left = [
             name
             for name, own in (
@@ -907,6 +967,11 @@ class PlannedOptimisation:
                     break
         sources = [self.resolved.truth(scenario).source for scenario in self.scenarios]
         yield from cautions_about([s for s in sources if s], self.resolved.evidence)
+
+
+def fewer(replicates: int) -> int:
+    """Return with how many replicates the ends of the front are simulated."""
+    return min(replicates, max(_LEAST_REPLICATES, replicates // _FEWER))
 
 
 def _primary_alone(truth: Truth) -> Truth:
