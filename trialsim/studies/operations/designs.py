@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 
-from trialsim.errors import RequestError
+from trialsim.errors import Problem, RequestError
 from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.endpoints import BinaryEndpoint, BinaryTest, TimeToEventEndpoint
@@ -177,7 +177,10 @@ class Bench:
         question = SizeQuestion(resolved, request, scenario, truth, resolved.status_of(scenario))
         kind = kind_of(question)
         if isinstance(kind, WithoutFormula):
-            raise RequestError(list(kind.problems()))
+            analysis = str(resolved.template.protocol.primary.analysis)
+            rule = f"has no formula for this analysis of {kind.what}"
+            remedy = "Find a size by simulation: trialsim size TEMPLATE --by simulation."
+            raise RequestError(Problem(rule, remedy, "optimise", analysis))
         gain = 0.0 if truth.is_null else question.gain(truth)
         common = self.calendar, self.read_out_days, gain
         if times:

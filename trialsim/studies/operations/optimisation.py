@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from itertools import product
 from math import exp, log
@@ -18,6 +19,7 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.run import Progress, estimated_seconds, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError, did_you_mean
+from trialsim.kernels.exact import ExactTest
 from trialsim.kernels.pareto import knee, non_dominated
 from trialsim.protocol.cautions import Caution, cautions_about, unlike_formula
 from trialsim.protocol.design import MAX_PATIENTS, Allocation
@@ -46,6 +48,7 @@ from trialsim.studies.operations.tested import TestedTimes
 from trialsim.studies.operations.written import read_at, text_of, tree_of
 from trialsim.studies.size.claims import accepted_status, first_solid
 from trialsim.studies.size.kind import whole_units
+from trialsim.studies.size.question import SizeQuestion, SizeRequest
 from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
 __all__ = [
@@ -65,6 +68,8 @@ _SITES = (0.5, 0.75, 1.0, 1.5, 2.0)  # times those of the file (assumed)
 _AS_IT_STANDS = "as it stands"
 _USUAL_POWER = 0.8  # assumed
 _WEAK = ("document", "unverified")
+_MOST_MONTHS = 95 * 12.0  # a file whose sites take a century is refused
+_MOST_SHARE = 20  # of a ratio
 _FEWER, _LEAST_REPLICATES = 5, 1_000  # the front's ends have a fifth of the replicates (assumed)
 _SECONDS_WORTH_WORKERS = 3.0
 
@@ -213,6 +218,8 @@ def _check(resolved: ResolvedTemplate, asked: Optimise) -> None:
 def _has_looks(resolved: ResolvedTemplate) -> bool:
     protocol = resolved.template.protocol
     primary = protocol.primary
+    if protocol.multiplicity:
+        return False  # of several endpoints together
     if isinstance(primary, BinaryEndpoint):
         return primary.analysis is not BinaryTest.FISHER or protocol.test.sides == 1
     return isinstance(primary, TimeToEventEndpoint)
@@ -305,19 +312,32 @@ class PlannedOptimisation:
         """Numbers of analyses, with bounds."""
         if stated := self.request.asked.vary.looks:
             return stated
-        planned = [LookPlan(number=0)] if len(self.resolved.template.protocol.looks) > 1 else []
-        if not _has_looks(self.resolved):
+        planned = [LookPlan(number=0)] if self._knows_own_looks else []
+        exact_alone = exact_test_of(self.resolved) is ExactTest.FISHER  # no formula is near it
+        if exact_alone or not _has_looks(self.resolved):
             return tuple(planned or [LookPlan(number=1)])
         more = [LookPlan(number=1), LookPlan(number=2, rule="obf"), LookPlan(number=3, rule="obf")]
         return (*planned, *more)
+
+    @cached_property
+    def _knows_own_looks(self) -> bool:
+        """Whether the file has interim looks, of which the information is known."""
+        protocol, scenario = self.resolved.template.protocol, self.scenarios[0]
+        if len(protocol.looks) < 2:
+            return False
+        truth, status = self.resolved.truth(scenario), self.statuses[0]
+        question = SizeQuestion(self.resolved, SizeRequest(), scenario, truth, status)
+        try:
+            return question.looks is not None
+        except DesignError:
+            return False
 
     @cached_property
     def ratios(self) -> tuple[RatioOfArms, ...]:
         """Allocation ratios."""
         if stated := self.request.asked.vary.ratio:
             return stated
-        treated, control = self.resolved.template.protocol.ratio
-        tried = [(treated, control), (1, 1), (2, 1)]
+        tried = [_in_small_numbers(self.resolved.template.protocol.ratio), (1, 1), (2, 1)]
         return tuple(RatioOfArms(treated=t, control=c) for t, c in dict.fromkeys(tried))
 
     @cached_property
@@ -391,7 +411,8 @@ class PlannedOptimisation:
         """Return sizes of one analysis and the file's ratio, from hardly enough to plenty."""
         protocol = bench.resolved.template.protocol
         one = LookPlan(number=1)
-        ratio = RatioOfArms(treated=protocol.ratio[0], control=protocol.ratio[1])
+        treated, control = _in_small_numbers(protocol.ratio)
+        ratio = RatioOfArms(treated=treated, control=control)
         low, high = (
             [bench.smallest(i, one, ratio, p) for i in range(len(self.scenarios))] for p in _POWERS
         )
@@ -444,7 +465,12 @@ class PlannedOptimisation:
                     bench.calendar.prepare(sizes, sites)
                 for size, sites in product(sizes, self.sites):
                     found.append(bench.judged(Design(size, sites, looks, ratio, time, variant)))
-        return tuple(found)
+        kept = tuple(judged for judged in found if judged.worst(Quantity.MONTHS) <= _MOST_MONTHS)
+        if not kept:
+            soonest = min(judged.worst(Quantity.MONTHS) for judged in found)
+            rule = f"would take {soonest / 12:,.0f} years or more to fill every design tried"
+            raise DesignError(Problem(rule, "Plan more sites: --vary sites=...", "recruitment"))
+        return kept
 
     # -- which is best -----------------------------------------------------------------------
 
@@ -967,6 +993,20 @@ class PlannedOptimisation:
                     break
         sources = [self.resolved.truth(scenario).source for scenario in self.scenarios]
         yield from cautions_about([s for s in sources if s], self.resolved.evidence)
+
+
+def _in_small_numbers(ratio: tuple[int, int]) -> tuple[int, int]:
+    """Return a ratio, of exact arm sizes too, in numbers that somebody would write down."""
+    share = Fraction(*ratio)
+    if share < 1:
+        control, treated = _in_small_numbers(ratio[::-1])
+        return treated, control
+    near = next(
+        own
+        for limit in range(_MOST_SHARE, 0, -1)
+        if (own := share.limit_denominator(limit)).numerator <= _MOST_SHARE or limit == 1
+    )
+    return min(near.numerator, _MOST_SHARE), near.denominator
 
 
 def fewer(replicates: int) -> int:
