@@ -20,8 +20,10 @@ from trialsim.studies.conflict.reconciliation import (
     Reference,
     Which,
     plan_reconciliation,
+    reweighted,
 )
 from trialsim.studies.conflict.reconciliation_result import reconciliation_result
+from trialsim.studies.conflict.sensitivity import sensitivity
 
 SEPSIS = reconciliation_paths()["sepsis"]
 
@@ -367,6 +369,7 @@ def test_property_the_result_says_all_of_it(sepsis):
         if r.measure in ("gap_as_large", "told_apart", "expected_information")
     )
     assert result.findings[0].verdict == "cannot tell"
+<<<<<<< HEAD
     gaps = {r.analysis: r.value for r in result.rows if r.measure == "gap_as_large"}
     v = np.array([e.error**2 for e in sepsis.entered])
     side = np.array([0, 0, 1, 1]) / v
@@ -379,16 +382,79 @@ def test_property_the_result_says_all_of_it(sepsis):
     top = {r.set_by: r for r in result.rows if r.measure == "largest_weight"}
     assert len(top) == 2 * 3  # effect, patient mix, filter
     wide = top["patient-mix: SD between populations x 2"]
+=======
+    other = {(r.set_by, r.analysis): r for r in result.rows if r.measure == "weight_otherwise"}
+    wide = other["patient-mix: SD between populations x 2", "single-centre"]
+>>>>>>> main
     assert wide.value == pytest.approx(sepsis.weights["single-centre"], abs=0.05)
+    assert other[wide.set_by, "dose"].why
+    first = [r for r in result.rows if r.measure == "comes_first"]
+    assert len(first) == 6 * 6
+    assert all(r.mcse is not None and r.n_replicates == 50 for r in first)
     assert str(CLEAR) in result.texts["verdict"]
     assert "document" in result.texts["documents"]
     assert "No data" in result.texts["no-data"]
     assert "quality v single-centre" in result.texts["alike"]
 
 
+def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis):
+    """By patients (0.52, 0.6, 0.8) size leads; so do the patients, were the subgroups planned."""
+    plan = sepsis.plan
+    found = sensitivity(plan, {which: plan.records(which) for which in plan.sets})
+    assert found.lead == "single-centre"
+    by_patients = found.declared[0]
+    assert by_patients.chosen == "after"
+    assert by_patients.weights["size"] == pytest.approx(0.56, abs=0.005)
+    assert by_patients.weights["single-centre"] == pytest.approx(0.23, abs=0.005)
+    assert {other.title: other.lead for other in found.changes} == {
+        "size in patients, not in quarters": "size",
+        "parts of trials as if planned": "patient-mix",
+    }
+    assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 3
+    said = reconciliation_result(plan, 50, 500, 1).texts
+    assert f"The lead changes in 2 of {len(found.every)} other ways to choose" in said["choices"]
+    assert "after weights had been seen: size in patients" in said["choices"]
+    assert "filter (itself " in said["matrix"]
+
+
+def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
+    plan = sepsis.plan
+    found = sensitivity(plan, {Which.ALL: sepsis})
+    by_title = {other.title: other for other in found.declared}
+    for one in plan.file.alternatives:
+        file = plan.file.with_alternative(one)
+        prior = reweighted(plan.prior, one.weights)
+        fresh = replace(plan, file=file, prior=prior).records(Which.ALL)
+        assert by_title[one.title].weights == pytest.approx(fresh.weights, abs=1e-12)
+    assert "dose" not in by_title["the small trials gave it once daily"].without_data
+    assert "dose" in by_title["half of the weight on chance beforehand"].without_data
+
+
+def test_property_cannot_tell_is_not_overruled_by_one_convention():
+    plan = planned(priors=["single-centre=0.6"])
+    every = {which: plan.records(which) for which in plan.sets}
+    assert every[Which.ALL].best == "single-centre"
+    found = sensitivity(plan, every)
+    assert found.best is None
+    assert found.doubts
+    result = reconciliation_result(plan, 50, 500, 1)
+    assert result.findings[0].verdict == "cannot tell"
+    assert "but not above it in" in result.texts["verdict"]
+    sure = planned(priors=["single-centre=0.8"])
+    one = {which: sure.records(which) for which in sure.sets}
+    alone = replace(sure, file=sure.file.model_copy(update={"alternatives": ()}))
+    assert sensitivity(alone, {w: alone.records(w) for w in one}).best == "single-centre"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
+        ("    weights: {chance: 0.5}", "    weights: {chanse: 0.5}", "no explanation 'chanse'"),
+        ("    weights: {chance: 0.5}", "    note: none", "changes nothing"),
+        ("weights: {patient-mix: 0.5}", "weights: {chance: 0.5, size: 0.5}", "add up to 1"),
+        ("covariates: {lower-quality: {reg", "covariates: {lower: {reg", "no record 'lower'"),
+        ("          under-50: {", "          under-51: {", "a level 'under-51' of no record"),
+        ("id: filter-as-published", "id: size-in-patients", "'size-in-patients' twice"),
         ("evidence: etass-2013,", "evidence: etas-2013,", "names no known evidence"),
         ("result: mortality-28d}", "result: mortality}", "names no result"),
         ("estimate: sequence-mortality", "estimate: sequence", "names no estimate"),

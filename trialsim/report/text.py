@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trialsim.protocol.quantities import Duration
 
 __all__ = [
+    "DISCLAIMER",
     "WIDTH",
     "caution_lines",
     "endpoint_in_words",
@@ -25,6 +26,9 @@ __all__ = [
 ]
 
 WIDTH = 80
+DISCLAIMER = (
+    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
+)
 
 
 def table(

@@ -20,6 +20,7 @@ from trialsim.report.parts.safety import safety_lines
 from trialsim.report.parts.single_arm import single_arm_sentences, single_arm_tables
 from trialsim.report.parts.subgroups import subgroups_screen
 from trialsim.report.text import (
+    DISCLAIMER,
     caution_lines,
     endpoint_in_words,
     historical_in_words,
@@ -38,15 +39,12 @@ from trialsim.studies.observed import (
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = [
+    "DISCLAIMER",
     "demo_screen",
     "observed_table",
     "power_table",
     "simulation_screen",
 ]
-
-DISCLAIMER = (
-    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
-)
 
 
 def simulation_screen(
@@ -62,6 +60,8 @@ def simulation_screen(
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
+    if not (trials or pools):
+        parts.append(wrapped(nothing_observed_in_words(resolved)))
     if pools:
         parts.append(
             "\n".join(
@@ -79,6 +79,12 @@ def simulation_screen(
         parts.append(cautions)
     parts.append(footer(result, seed))
     return "\n\n".join(parts)
+
+
+def nothing_observed_in_words(resolved: ResolvedTemplate) -> str:
+    """Say why no published trial is held against the simulated ones."""
+    why = resolved.template.nothing_observed or "The file names none under 'observed'."
+    return f"What was really seen: no published trial to hold this against. {why}"
 
 
 def _scenario_ids(result: StudyResult) -> list[str]:

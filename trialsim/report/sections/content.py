@@ -27,9 +27,10 @@ from trialsim.report.parts.single_arm import (
 )
 from trialsim.report.parts.subgroups import about_subgroups, subgroup_tables
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.text import endpoint_in_words
+from trialsim.report.text import DISCLAIMER, endpoint_in_words
 
 __all__ = [
+    "DISCLAIMER",
     "Block",
     "Drawing",
     "Grid",
@@ -40,9 +41,6 @@ __all__ = [
     "sections_of",
 ]
 
-DISCLAIMER = (
-    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
-)
 _MEASURES = {
     "power": "Power",
     "type_i_error": "Type I error",
@@ -787,7 +785,8 @@ def _ademp_of(run: FinishedRun) -> Grid:
         corrected = "ratios on the log scale; 0.5 added to the four cells where one is 0."
         seen = primary.read_out.in_words(protocol.therapy)
     observed = document["observed"]
-    trials = {row["evidence"] for row in observed if row["measure"] in ("risk", "arm_mean")}
+    estimates = [row for row in observed if row["measure"] == "estimate"]
+    trials = {row["evidence"] for row in estimates if row.get("analysis") != "pooled"}
     n_scenarios = len(_by_scenario(run))
     population = _population(protocol)
     rows = (
