@@ -11,11 +11,8 @@ from scipy.stats import binom
 
 from trialsim.cli import main
 from trialsim.errors import RequestError
-<<<<<<< HEAD
-from trialsim.kernels.trial_gap import as_far_apart
-=======
 from trialsim.figures.explanation import explanation_figure
->>>>>>> main
+from trialsim.kernels.trial_gap import as_far_apart
 from trialsim.protocol.load import evidence_with, load_template, shipped_evidence
 from trialsim.studies.conflict.explanation import NO_DATA, explain
 
