@@ -372,8 +372,8 @@ def test_property_the_result_says_all_of_it(sepsis):
     gaps = {r.analysis: r.value for r in result.rows if r.measure == "gap_as_large"}
     v = np.array([e.error**2 for e in sepsis.entered])
     side = np.array([0, 0, 1, 1]) / v
-    against = np.array([1, 1, 0, 0]) / v
-    weights = side / side.sum() - against / against.sum()
+    rest = np.array([1, 1, 0, 0]) / v
+    weights = side / side.sum() - rest / rest.sum()
     own = weights @ (v * weights) + published(0.64, 0.47, 0.87)[1] ** 2
     exact = stats.norm.cdf((weights @ sepsis.y - log(0.64)) / sqrt(own))
     assert exact == pytest.approx(0.157, abs=1e-3)

@@ -32,6 +32,7 @@ def justification(planned: PlannedSize, simulated: Characteristic) -> str:
         f"{planned.total_with_loss:,} are randomised."
         if planned.loss
         else "",
+        planned.screened.in_words if planned.screened else "",
         _simulated(planned, simulated),
         _believed(planned),
         f"Important difference: {request.important or 'not given'}.",
