@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 
 import pytest
 import telling
+from notebook import notebook
 
 from conftest import ROOT
 
@@ -75,13 +77,28 @@ def test_property_every_command_of_a_page_the_program_tells_runs(trialsim, tmp_p
 
 def run_page(text, trialsim, folder):
     """Do what a page says, block by block; hold its excerpts against what is printed."""
+    cells = telling.Cells(folder)
     for block in telling.blocks(text):
         if block.name:
             (folder / block.name).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            cells.run(re.sub(r"replicates=[0-9_]+", "replicates=500", block.text))
         for command, shown in telling.commands(block.text) if block.language == "console" else ():
             run_as_shown(shlex.split(command), shown, trialsim, folder)
     for _, drawn in telling.FIGURE.findall(text):
         assert (folder / drawn).stat().st_size > 1000
+
+
+def test_regression_the_notebook_is_its_page_with_the_outputs_shown_there():
+    page = ROOT / "examples" / "python.md"
+    made = json.loads(page.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    assert made == notebook(page), "run: make docs"
+    code = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    assert all(cell["outputs"] for cell in code)
+    assert {"image/svg+xml"} == {*code[-1]["outputs"][0]["data"]}
+    assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+    assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
 
 
 def run_as_shown(words, shown, trialsim, folder):
