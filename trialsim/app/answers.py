@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,7 +118,12 @@ class Answers:
         while len(self.jobs) > 500:
             self.jobs.popitem(last=False)
         loop = asyncio.get_running_loop()
-        job.outcome.add_done_callback(lambda _: loop.call_soon_threadsafe(self._over, key, job))
+
+        def over(_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the page is being ended
+                loop.call_soon_threadsafe(self._over, key, job)
+
+        job.outcome.add_done_callback(over)
         return job
 
     def _paced(self, pace: tuple[str, str], job: Job) -> None:
