@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,9 @@ class Page:
         return self.address.removeprefix("http://")
 
 
-def started(folder: Path) -> Page:
+def started(folder: Path, port: str = "0") -> Page:
     process = subprocess.Popen(
-        [sys.executable, "-m", "trialsim", "app", "--no-browser", "--port", "0"],
+        [sys.executable, "-m", "trialsim", "app", "--no-browser", "--port", port],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
@@ -52,7 +52,7 @@ def started(folder: Path) -> Page:
 
 
 def ended(page: Page) -> None:
-    page.process.terminate()
+    page.process.terminate()  # a killed one has ended already
     page.process.wait(20)
     assert page.process.stderr is not None
     page.process.stderr.close()
@@ -71,6 +71,44 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     found = started(folder)
     yield found
     ended(found)
+
+
+@dataclass
+class Visitor:
+    """A browser window that notes what it should never have to."""
+
+    tab: Any
+    requests: list[str]
+    complaints: list[str]
+
+    def leaves_nothing_to_complain_of(self, address: str) -> None:
+        """Fail where something left the machine, or the console has an error."""
+        outside = [url for url in self.requests if not url.startswith((f"{address}/", "data:"))]
+        assert not outside
+        assert not self.complaints
+
+
+@pytest.fixture
+def visitor(chromium: Any) -> Iterator[Callable[..., Visitor]]:
+    """Return a function that opens a window: ``visitor(color_scheme="dark")``."""
+    contexts = []
+
+    def opened(**how: Any) -> Visitor:
+        context = chromium.new_context(**how)
+        contexts.append(context)
+        found = Visitor(context.new_page(), [], [])
+        found.tab.set_default_timeout(60_000)
+        found.tab.on("request", lambda request: found.requests.append(request.url))
+        found.tab.on("pageerror", lambda error: found.complaints.append(str(error)))
+        found.tab.on(
+            "console",
+            lambda told: told.type in ("error", "warning") and found.complaints.append(told.text),
+        )
+        return found
+
+    yield opened
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_property_every_answer_carries_the_policy_and_no_page_needs_more(page):
         found = httpx.get(f"{page.address}{path}", timeout=60)
         assert found.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
         assert found.headers["x-content-type-options"] == "nosniff"
-        assert found.headers["referrer-policy"] == "no-referrer"
+        assert found.headers["referrer-policy"] == "same-origin"
         if path != "/static/app.js":
             assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son\w+=", found.text)
     assert "unsafe" not in CONTENT_SECURITY_POLICY
