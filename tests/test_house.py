@@ -16,7 +16,7 @@ FLOORS = [
     ["errors", "streams", "__init__"],
     ["protocol", "kernels"],
     ["trial"],
-    ["sizing", "generate", "conduct"],
+    ["sizing", "generate", "conduct", "operations"],
     ["analyse"],
     ["engine"],
     ["characteristics"],

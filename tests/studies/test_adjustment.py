@@ -114,6 +114,7 @@ def test_property_the_command_says_what_it_took_and_what_it_does_not_know(capsys
     assert "Not published and taken as 0 (assumed): kappa and phi of double blinding" in said
     assert "Not known, and taken as sound" in said
     assert "unverified" in said
+    assert "of 2 studies, and taken as known" in said
     rows = json.loads(run(capsys, "sepsis", "--json")[1])["rows"]
     pooled = {(r["which"], r["analysis"]): r["value"] for r in rows if r["measure"] == "pooled"}
     assert pooled["naive", "equal effects"] == pytest.approx(0.864, abs=5e-4)
@@ -199,5 +200,7 @@ def test_property_the_run_holds_figures_in_words_and_a_report_binds_them(trialsi
 
 def test_property_without_a_flaw_there_is_nothing_to_move(trialsim, tmp_path):
     records = [part for name in STRATA for part in ("--record", name)]
-    trialsim("evidence", "adjust", "sepsis", *records, cwd=tmp_path)
+    done = trialsim("evidence", "adjust", "sepsis", *records, cwd=tmp_path)
+    assert "No flaw is known of any study" in done.stdout
+    assert "What is published of the bias" not in done.stdout
     assert [path.name for path in tmp_path.rglob("*.png")] == ["adjusted.png"]

@@ -47,6 +47,7 @@ TABLE = [
     ("tests-2025", "parts v whole", "mortality-28d", CONSISTENT, "0.99 (0.77 to 1.27) fits"),
     ("you-2006", "chi-square v counts", "chi2-end-of-therapy", CONSISTENT, "1.353"),
     ("you-2006", "chi-square v counts", "chi2-6mo", CONSISTENT, "2.918"),
+    ("you-2006", "chi-square v counts", "chi2-6mo-published", CONSISTENT, "stated 2.93"),
     ("you-2006", "chi-square v counts", "chi2-6mo-v-historical", CONSISTENT, "15.71"),
     ("you-2006", "chi-square v counts", "chi2-interferon-v-historical", CONSISTENT, "14.71"),
     (
@@ -68,7 +69,7 @@ TABLE = [
     ("chen-2022", "percentages v whole patients", "", CONSISTENT, "8.9% is 5/56; 24.1% is 14/58"),
     ("chen-2022", "P value v counts", "encephalopathy", CONSISTENT, "stated 0.029 is chi-square"),
     ("chen-2022", "P value v counts", "new-infection", CONSISTENT, "stated 0.005 is chi-square"),
-    ("hopewell-2009", "ratio of percentages", "publication-odds", ROUNDING, "odds ratio 3.89"),
+    ("hopewell-2009", "ratio of percentages", "publication-odds", CONSISTENT, "odds ratio 3.89"),
     ("hopewell-2009", "ratio of percentages", "", CONSISTENT, "risk ratio 1.78"),
     ("document-004", "range of durations", "", CONSISTENT, "the range blends them"),
     (
@@ -82,6 +83,28 @@ TABLE = [
 ]
 
 
+# The verdict of each row: record, and what EVIDENCE.md says of it. Two rows are about one claim
+# among several of a record (document-002, tests-2025), and have the gravest one's verdict.
+VERDICTS = {
+    "chien-1998": CONSISTENT,
+    "gu-2025-lower-quality": ROUNDING,  # "CONSISTENT (rounding)"
+    "gu-2025-higher-quality": CONSISTENT,
+    "gu-2025": CONSISTENT,  # 359 + 1568, and the pooled OR
+    "document-002": IMPOSSIBLE,  # 65% v 45%
+    "document-003": CONSISTENT,  # "arith OK, implausible"
+    "etass-2013": CONSISTENT,
+    "tests-2025": IMPOSSIBLE,  # "CONFLICT within published versions"
+    "you-2006": CONSISTENT,
+    "chan-2001-end-of-therapy": CONSISTENT,
+    "chan-2001-6mo": CONSISTENT,
+    "chan-2001-12mo": CONSISTENT,
+    "lin-2007": CONSISTENT,
+    "chen-2022": CONSISTENT,  # ACLF
+    "hopewell-2009": CONSISTENT,
+    "document-004": CONSISTENT,  # "blends the two"
+}
+
+
 @pytest.fixture(scope="module")
 def checked():
     return {each.record.id: each for each in check_evidence(shipped_evidence())}
@@ -93,6 +116,20 @@ def checked():
 def test_reference_every_row_of_the_acceptance_table(checked, record, check, about, verdict, said):
     found = [f for f in checked[record].findings if f.check == check and about in (f.about, "")]
     assert any(f.verdict is verdict and said in f.detail for f in found), found
+
+
+@pytest.mark.parametrize("record", VERDICTS)
+def test_reference_every_row_has_the_verdict_of_the_acceptance_table(checked, record):
+    assert checked[record].verdict is VERDICTS[record]
+
+
+def test_property_only_what_a_reader_would_stop_at_is_rounding(checked):
+    found = {name for name, each in checked.items() if each.verdict is ROUNDING}
+    # estimate and P value both moved; two versions that one number rounds to; cut, not rounded
+    assert found == {"gu-2025-lower-quality", "feng-2016-combined-90d", "yumin-2009"}
+    [moved] = [f for f in checked["etass-2013"].findings if "gives P = 0.0388" in f.detail]
+    assert "stated 0.037" in moved.detail
+    assert moved.verdict is CONSISTENT
 
 
 def test_reference_p_values_of_three_intervals(checked):

@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from trialsim.cli import main
 from trialsim.errors import RequestError
+from trialsim.figures.explanation import explanation_figure
 from trialsim.protocol.load import evidence_with, load_template, shipped_evidence
 from trialsim.studies.conflict.explanation import NO_DATA, explain
 
@@ -272,6 +273,32 @@ def test_property_a_report_says_why_two_trials_disagree(trialsim, tmp_path):
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     for words in ("Why two trials disagree", "0.68 (0.40 to 1.15), P = 0.15", NO_DATA):
         assert words in page
+    assert "explained-0" in page  # the figure, and its words
+    assert "pairs with one common effect are so far apart." in page
+
+
+def test_property_the_figure_has_a_bar_for_each_number_and_words_for_each_that_has_none(sepsis):
+    figure, said = explanation_figure(sepsis)
+    above, below = figure.axes
+    numbers = [c for d in sepsis.differing for c in d.carried] + [sepsis.together]
+    none = [d for d in sepsis.differing if not d.carried]
+    assert [bar.get_width() for bar in below.patches] == pytest.approx(
+        [100 * carried.part for carried in numbers]
+    )
+    assert sum(text.get_text() == NO_DATA for text in below.texts) == len(none)
+    assert said.count(NO_DATA) == len(none)
+    assert said.count("MCSE") == len(numbers) + 1  # and that of chance
+    shown = [text.get_text() for text in above.texts]
+    assert shown == ["0.65 (0.41 to 1.02)", "0.96 (0.73 to 1.27)", "0.68 (0.40 to 1.15)"]
+
+
+def test_property_without_a_gap_the_figure_says_so(evidence):
+    found = explain(("dillman-1987", "gasto-1043"), evidence, replicates=1_000, seed=1)
+    assert found.gap is None
+    figure, said = explanation_figure(found)
+    assert len(figure.axes) == 1
+    assert not figure.axes[0].patches
+    assert "no gap can be put in numbers" in said
 
 
 def test_analytic_a_subgroup_carries_its_distance_from_all_patients(sepsis):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -18,8 +19,10 @@ from trialsim.studies.conflict.reconciliation import (
     Reference,
     Which,
     plan_reconciliation,
+    reweighted,
 )
 from trialsim.studies.conflict.reconciliation_result import reconciliation_result
+from trialsim.studies.conflict.sensitivity import sensitivity
 
 SEPSIS = reconciliation_paths()["sepsis"]
 
@@ -91,6 +94,37 @@ def test_property_an_explanation_without_data_keeps_its_weight(sepsis):
     assert sure.best is None  # a prior alone decides nothing
 
 
+@pytest.mark.parametrize(
+    ("name", "prior", "said"),
+    [
+        ("sepsis", "dose=0.9", "0.90, which is the one put in"),
+        ("chronic-hepatitis-b", "chance=0.9", "but had 0.90 before any record"),
+    ],
+)
+def test_property_a_weight_that_was_put_in_does_not_fit(name, prior, said):
+    plan = planned(name, [prior])
+    assert plan.records(Which.ALL).best is None
+    texts = reconciliation_result(plan, 20, 200, 1).texts
+    assert texts["verdict"].startswith("Cannot tell")
+    assert said in texts["verdict"]
+
+
+def test_property_records_that_bring_a_weight_above_the_rule_fit():
+    found = planned(priors=["single-centre=0.7"]).records(Which.ALL)
+    assert found.weights["single-centre"] > CLEAR
+    assert found.best == "single-centre"
+
+
+def test_regression_what_age_as_planned_would_give_is_as_noted(sepsis):
+    plan = sepsis.plan
+    ages, *others = plan.file.contrasts
+    other = plan.file.model_copy(
+        update={"contrasts": (ages.model_copy(update={"because": "planned"}), *others)}
+    )
+    weights = replace(plan, file=other).records(Which.ALL).weights
+    assert f"would have {weights['patient-mix']:.2f}." in plan.explanations["patient-mix"].note
+
+
 def test_property_weights_follow_the_prior_by_bayes(sepsis):
     other = planned(priors=["chance=0.6"]).records(Which.ALL)
     odds = [w.weights["chance"] / w.weights["quality"] for w in (sepsis, other)]
@@ -101,7 +135,14 @@ def test_property_weights_follow_the_prior_by_bayes(sepsis):
 
 
 @pytest.mark.parametrize(
-    "words", [["chanse=0.2"], ["chance=2"], ["chance"], ["chance=0.6", "quality=0.5"]]
+    "words",
+    [
+        ["chanse=0.2"],
+        ["chance=2"],
+        ["chance"],
+        ["chance=0.6", "quality=0.5"],
+        ["chance=0.5", "chance=0.2"],
+    ],
 )
 def test_property_a_prior_that_cannot_be_is_refused(words):
     with pytest.raises(RequestError, match="--prior"):
@@ -224,19 +265,77 @@ def test_property_the_result_says_all_of_it(sepsis):
         if r.measure in ("gap_as_large", "told_apart", "expected_information")
     )
     assert result.findings[0].verdict == "cannot tell"
-    top = {r.set_by: r for r in result.rows if r.measure == "largest_weight"}
-    assert len(top) == 2 * 3  # effect, patient mix, filter
-    wide = top["patient-mix: SD between populations x 2"]
+    other = {(r.set_by, r.analysis): r for r in result.rows if r.measure == "weight_otherwise"}
+    wide = other["patient-mix: SD between populations x 2", "single-centre"]
     assert wide.value == pytest.approx(sepsis.weights["single-centre"], abs=0.05)
+    assert other[wide.set_by, "dose"].why
+    first = [r for r in result.rows if r.measure == "comes_first"]
+    assert len(first) == 6 * 6
+    assert all(r.mcse is not None and r.n_replicates == 50 for r in first)
     assert str(CLEAR) in result.texts["verdict"]
     assert "document" in result.texts["documents"]
     assert "No data" in result.texts["no-data"]
     assert "quality v single-centre" in result.texts["alike"]
 
 
+def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis):
+    """By patients (0.52, 0.6, 0.8) size leads; so do the patients, were the subgroups planned."""
+    plan = sepsis.plan
+    found = sensitivity(plan, {which: plan.records(which) for which in plan.sets})
+    assert found.lead == "single-centre"
+    by_patients = found.declared[0]
+    assert by_patients.chosen == "after"
+    assert by_patients.weights["size"] == pytest.approx(0.56, abs=0.005)
+    assert by_patients.weights["single-centre"] == pytest.approx(0.23, abs=0.005)
+    assert {other.title: other.lead for other in found.changes} == {
+        "size in patients, not in quarters": "size",
+        "parts of trials as if planned": "patient-mix",
+    }
+    assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 3
+    said = reconciliation_result(plan, 50, 500, 1).texts
+    assert f"The lead changes in 2 of {len(found.every)} other ways to choose" in said["choices"]
+    assert "after weights had been seen: size in patients" in said["choices"]
+    assert "filter (itself " in said["matrix"]
+
+
+def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
+    plan = sepsis.plan
+    found = sensitivity(plan, {Which.ALL: sepsis})
+    by_title = {other.title: other for other in found.declared}
+    for one in plan.file.alternatives:
+        file = plan.file.with_alternative(one)
+        prior = reweighted(plan.prior, one.weights)
+        fresh = replace(plan, file=file, prior=prior).records(Which.ALL)
+        assert by_title[one.title].weights == pytest.approx(fresh.weights, abs=1e-12)
+    assert "dose" not in by_title["the small trials gave it once daily"].without_data
+    assert "dose" in by_title["half of the weight on chance beforehand"].without_data
+
+
+def test_property_cannot_tell_is_not_overruled_by_one_convention():
+    plan = planned(priors=["single-centre=0.6"])
+    every = {which: plan.records(which) for which in plan.sets}
+    assert every[Which.ALL].best == "single-centre"
+    found = sensitivity(plan, every)
+    assert found.best is None
+    assert found.doubts
+    result = reconciliation_result(plan, 50, 500, 1)
+    assert result.findings[0].verdict == "cannot tell"
+    assert "but not above it in" in result.texts["verdict"]
+    sure = planned(priors=["single-centre=0.8"])
+    one = {which: sure.records(which) for which in sure.sets}
+    alone = replace(sure, file=sure.file.model_copy(update={"alternatives": ()}))
+    assert sensitivity(alone, {w: alone.records(w) for w in one}).best == "single-centre"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
+        ("    weights: {chance: 0.5}", "    weights: {chanse: 0.5}", "no explanation 'chanse'"),
+        ("    weights: {chance: 0.5}", "    note: none", "changes nothing"),
+        ("weights: {patient-mix: 0.5}", "weights: {chance: 0.5, size: 0.5}", "add up to 1"),
+        ("covariates: {lower-quality: {reg", "covariates: {lower: {reg", "no record 'lower'"),
+        ("          under-50: {", "          under-51: {", "a level 'under-51' of no record"),
+        ("id: filter-as-published", "id: size-in-patients", "'size-in-patients' twice"),
         ("evidence: etass-2013,", "evidence: etas-2013,", "names no known evidence"),
         ("result: mortality-28d}", "result: mortality}", "names no result"),
         ("estimate: sequence-mortality", "estimate: sequence", "names no estimate"),
@@ -266,6 +365,10 @@ def test_property_the_command_answers_in_json(trialsim, tmp_path):
     assert {r["analysis"] for r in rows} >= {"chance", "quality", "filter", "single-centre"}
     screen = trialsim("reconcile", "nsclc-adjuvant", "--quick", "--out", "run", cwd=tmp_path)
     assert "Cannot tell" in screen.stdout
+    assert "weights beforehand, assumed" in screen.stdout
+    other = ("--conflict", "nsclc-adjuvant", "--quick", "--out", "other")
+    done = trialsim("reconcile", "sepsis", *other, cwd=tmp_path)
+    assert "Of nsclc-adjuvant, by --conflict: nothing of sepsis enters." in done.stdout
     assert all(len(line) <= 80 for line in screen.stdout.splitlines())
     report = trialsim("report", "run", "--out", "r.html", cwd=tmp_path)
     assert report.returncode == 0, report.stderr

@@ -362,6 +362,9 @@ def reconcile(options: argparse.Namespace) -> None:
     folder = run_folder(resolved, options)
     n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
     result = reconciliation_result(planned, n, draws, options.seed)
+    if file.template != resolved.template.id:
+        said = f"Of {file.template}, by --conflict: nothing of {resolved.template.id} enters."
+        result = replace(result, texts={"template": said, **result.texts})
     stated = file.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, conflict=stated, prior=options.priors, replicates=n)
     document = Document.of_study(resolved, result, arguments, options.seed, command="reconcile")
@@ -376,6 +379,7 @@ def reconcile(options: argparse.Namespace) -> None:
 def explain(options: argparse.Namespace) -> None:
     """Say what differs between two trials, and what each difference can carry of their gap."""
     from trialsim.engine.run import check_request
+    from trialsim.figures.explanation import explanation_figure
     from trialsim.protocol.load import evidence_with, load_template
     from trialsim.report.screens.explanation_screen import (
         explanation_lines,
@@ -417,7 +421,11 @@ def explain(options: argparse.Namespace) -> None:
     )
     shown = explanation_lines(answer, program_name())
     folder = run_folder(resolved, options) if resolved else None
-    hand_over(options, document, shown, folder, dict, started)
+
+    def figures() -> Figures:
+        return {"explained": explanation_figure(answer)}
+
+    hand_over(options, document, shown, folder, figures, started)
 
 
 def _observing(one: str, other: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import ClassVar, NoReturn
 from trialsim import __version__
 from trialsim.errors import Problem, RequestError, did_you_mean
 
-__all__ = ["UsageError", "parse", "program_name"]
+__all__ = ["UsageError", "command_line", "parse", "program_name"]
 
 
 _SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
@@ -531,6 +531,22 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     UsageError
         If they are not a command.
     """
+    parser = command_line()
+    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
+        listed = f"The commands are {', '.join(_Commands.names)}."
+        raise UsageError(
+            Problem(
+                "is not a command",
+                did_you_mean(words[0], _Commands.names, listed),
+                value=f"'{words[0]}'",
+                field="COMMAND",
+            )
+        )
+    return parser.parse_args(_joined(words))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of every command, with what it says of each option."""
     parser = _Parser(
         prog="trialsim",
         allow_abbrev=False,
@@ -683,14 +699,4 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     page.add_argument("--no-browser", action="store_true", help="only say where it is")
     page.add_argument("--big", action="store_true", help="large letters, for a projector")
 
-    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
-        listed = f"The commands are {', '.join(_Commands.names)}."
-        raise UsageError(
-            Problem(
-                "is not a command",
-                did_you_mean(words[0], _Commands.names, listed),
-                value=f"'{words[0]}'",
-                field="COMMAND",
-            )
-        )
-    return parser.parse_args(_joined(words))
+    return parser

@@ -93,9 +93,6 @@ def _not_of_one_arm(template: Template) -> Found:
 
 
 def _published(template: Template) -> Found:
-    if template.observed:
-        rule = "cannot be held against a single arm yet"
-        yield ("observed",), rule, "Remove it, or write design: parallel."
     for index, scenario in enumerate(template.scenarios):
         if scenario.as_observed:
             rule = "states the two arms of a trial, but this one has a single arm"

@@ -25,14 +25,12 @@ from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     BinaryTest,
     CompetingEndpoint,
-    ContinuousEndpoint,
     Level,
-    MeasuredScale,
     OutcomeEndpoint,
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
+from trialsim.protocol.evidence import Conflict, EvidenceRecord, Trial
 from trialsim.protocol.imbalance import imbalance_rules
 from trialsim.protocol.modifiers import ImpossibleModifierError
 from trialsim.protocol.outcomes import (
@@ -50,12 +48,15 @@ from trialsim.protocol.resolved import (
     modified_lifetimes_of,
     outcomes_of,
 )
+from trialsim.protocol.rules.observed import observed_rules
 from trialsim.protocol.rules.safety import safety_rules, sourced_risks
 from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
+from trialsim.protocol.rules.sites import site_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
+from trialsim.protocol.site_enrolment import enrolment_of
 from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
-from trialsim.protocol.template import ObservedReference, Template
+from trialsim.protocol.template import Template
 
 __all__ = ["Broken", "broken_references", "broken_rules", "conflict_rules", "evidence_rules"]
 
@@ -162,7 +163,7 @@ def _broken_citations(data: Any, known: set[str]) -> Iterator[Broken]:
             )
 
 
-_CITING_KEYS = ("source", "as_observed", "used", "of")
+_CITING_KEYS = ("source", "as_observed", "made_from", "used", "of")
 _CITING_LISTS = ("includes", "duplicates", "about")
 
 
@@ -240,8 +241,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         )
     yield from _unlike_patients(template.nature)
     yield from _later_risks(template, evidence)
-    for index, reference in enumerate(template.observed):
-        yield from _observed(reference, ("observed", index), template, evidence)
+    yield from (Broken(*found) for found in observed_rules(template, evidence))
     yield from _calendar(template)
     if protocol.looks or isinstance(protocol.primary, TimeToEventEndpoint):
         yield from _looks(template)
@@ -591,6 +591,7 @@ def _correlations(template: Template) -> Iterator[Broken]:
 def _calendar(template: Template) -> Iterator[Broken]:
     """Find times of enrolment, survival and loss that do not belong to this protocol."""
     protocol, nature = template.protocol, template.nature
+    yield from (Broken(*found) for found in site_rules(template))
     given = nature.enrolment and nature.enrolment.given
     if given and len(given) != protocol.n_total:
         yield Broken(
@@ -599,7 +600,7 @@ def _calendar(template: Template) -> Iterator[Broken]:
             "Add or remove some, or state enrolment another way.",
         )
     if isinstance(protocol.primary, TimeToEventEndpoint):
-        if nature.enrolment is None:
+        if enrolment_of(template) is None:
             rule = "is required with a primary endpoint that is a time to an event"
             yield Broken(("nature", "enrolment"), rule, "Write for example {uniform: 12 mo}.")
         yield from _risks_beside_times(nature)
@@ -692,7 +693,7 @@ def _risk_looks(template: Template) -> Iterator[Broken]:
     if fisher and any(look.efficacy_z is not None for look in protocol.looks):
         rule = "have bounds on z, which a two-sided Fisher test does not give"
         yield Broken(here, rule, "Use analysis: chi-square, or test: {sides: 1}.")
-    enrolment = template.nature.enrolment
+    enrolment = enrolment_of(template)
     for index, look in enumerate(interim):
         at = (*here, index, "at")
         if enrolment is None and (look.at.calendar or look.at.enrolled):
@@ -723,7 +724,7 @@ def _after_the_end(look: Look, at: Location, end: float) -> Iterator[Broken]:
 
 
 def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[Broken]:
-    protocol, nature, here = template.protocol, template.nature, ("protocol", "looks")
+    protocol, here = template.protocol, ("protocol", "looks")
     *interim, final = protocol.looks
     if final.at.information is not None:
         rule = "must say when the trial ends, of which information is a share"
@@ -734,10 +735,11 @@ def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[B
         if look.at.information is not None and final.at.events is None:
             rule = "is a share of the last look's events, but that look is not set off by events"
             yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
-    if nature.enrolment is None or any(_impossible(s, template) for s in template.scenarios):
+    enrolment = enrolment_of(template)
+    if enrolment is None or any(_impossible(s, template) for s in template.scenarios):
         return  # reported already
     if primary.followed_for:
-        end = nature.enrolment.last_day + primary.followed_for.days
+        end = enrolment.last_day + primary.followed_for.days
         for index, look in enumerate(protocol.looks):
             yield from _after_the_end(look, (*here, index, "at"), end)
     for index, look in enumerate(protocol.looks):
@@ -877,58 +879,6 @@ def _later_risks(template: Template, evidence: Evidence) -> Iterator[Broken]:
             yield from _number_is_in_its_source(point.risk, "control_risk", at, evidence)
     if nature.control_risk_by and nature.control_risk is None:
         yield Broken(here, "needs nature.control_risk beside it", "Add it.")
-
-
-_COUNTS = "events and patients"
-
-
-def _observed(
-    reference: ObservedReference,
-    here: tuple[str | int, ...],
-    template: Template,
-    evidence: Evidence,
-) -> Iterator[Broken]:
-    record, primary = evidence.records.get(reference.evidence), template.protocol.primary
-    if template.protocol.is_single_arm:
-        return  # refused as a whole
-    plain = isinstance(primary, ContinuousEndpoint) and primary.scale is MeasuredScale.PLAIN
-    if isinstance(primary, TimeToEventEndpoint | OutcomeEndpoint) and not plain:
-        log = " on the log scale" if isinstance(primary, ContinuousEndpoint) else ""
-        rule = f"cannot be held against an endpoint of kind {primary.kind}{log} yet"
-        yield Broken(here, rule, "Remove it, or use a binary endpoint.")
-        return
-    if plain and reference.measure:
-        rule = "is a measure of risks, but the primary endpoint is measured"
-        yield Broken((*here, "measure"), rule, "Remove it: means are compared by their difference.")
-        return
-    if isinstance(record, Trial):
-        wanted = reference.result or template.protocol.primary.id
-        if sum(_patients(record, wanted)) > MAX_PATIENTS:
-            rule = f"has more than {MAX_PATIENTS:,} patients, too many to simulate"
-            yield Broken(here, rule, "Remove it from 'observed'.")
-        given, known = ("mean, sd and n", record.means) if plain else (_COUNTS, record.risks)
-        if known(wanted) is None:
-            has = [result.id for result in record.results if known(result.id)]
-            yield Broken(
-                here,
-                f"has no result '{wanted}' with {given} in both arms",
-                f"Write {{evidence: {record.id}, result: {has[0]}}}."
-                if has
-                else "Remove it: there is nothing to compare with.",
-            )
-    elif isinstance(record, Pool):
-        measure = reference.measure or template.protocol.primary.summary
-        if measure.value not in {effect.measure.value for effect in record.effects}:
-            yield Broken(here, f"states no {measure}", "Name the measure it states.")
-    elif record is not None:
-        yield Broken(here, f"is a {record.kind}, which observed nothing", "Name a trial or a pool.")
-
-
-def _patients(record: Trial, result: str) -> tuple[int, int]:
-    found = record.result(result)
-    arms = (found.experimental, found.control) if found else ()
-    first, second = ((arm.n or 0) if arm else 0 for arm in arms) if arms else (0, 0)
-    return first, second
 
 
 def conflict_rules(conflicts: Iterable[Conflict], evidence: Evidence) -> Iterator[Broken]:

@@ -60,6 +60,8 @@ def simulation_screen(
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
+    if not (trials or pools):
+        parts.append(wrapped(nothing_observed_in_words(resolved)))
     if pools:
         parts.append(
             "\n".join(
@@ -77,6 +79,12 @@ def simulation_screen(
         parts.append(cautions)
     parts.append(footer(result, seed))
     return "\n\n".join(parts)
+
+
+def nothing_observed_in_words(resolved: ResolvedTemplate) -> str:
+    """Say why no published trial is held against the simulated ones."""
+    why = resolved.template.nothing_observed or "The file names none under 'observed'."
+    return f"What was really seen: no published trial to hold this against. {why}"
 
 
 def _scenario_ids(result: StudyResult) -> list[str]:

@@ -785,7 +785,8 @@ def _ademp_of(run: FinishedRun) -> Grid:
         corrected = "ratios on the log scale; 0.5 added to the four cells where one is 0."
         seen = primary.read_out.in_words(protocol.therapy)
     observed = document["observed"]
-    trials = {row["evidence"] for row in observed if row["measure"] in ("risk", "arm_mean")}
+    estimates = [row for row in observed if row["measure"] == "estimate"]
+    trials = {row["evidence"] for row in estimates if row.get("analysis") != "pooled"}
     n_scenarios = len(_by_scenario(run))
     population = _population(protocol)
     rows = (
