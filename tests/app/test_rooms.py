@@ -41,6 +41,19 @@ STATES = [
         "size sepsis --looks=0.5,0.75,1 --spending ldof",
         {"n-total": "n_total", "power": "power_achieved"},
     ),
+    (
+        "size",
+        {"test": "{sides: 1, alpha: 0.025}", "futility": "0", "bounds": "obf", "looks": "0.5,1"},
+        "size sepsis --set 'protocol.test={sides: 1, alpha: 0.025}' --looks=0.5,1 --bounds obf "
+        "--futility=0",
+        {"n-total": "n_total", "power": "power_achieved"},
+    ),
+    (
+        "size",
+        {"prior": "gu-2025-higher-quality"},
+        "size sepsis --prior gu-2025-higher-quality",
+        {"assurance": "assurance"},
+    ),
     ("size", {"template": "nsclc-adjuvant"}, "size nsclc-adjuvant", {"n-total": "n_total"}),
 ]
 

@@ -15,6 +15,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from trialsim.errors import Problem, TrialsimError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from trialsim.cli.answer import HandedOver
 
 __all__ = ["Answer", "Drawn", "Line", "Order", "Panel", "Want", "serve"]
+
+
+MAX_BYTES = 3 << 30  # of one process
 
 
 class Want(StrEnum):
@@ -240,6 +244,7 @@ def serve(pipe: Connection) -> None:
     """Answer orders from a pipe until it closes; progress goes the same way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the server's
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    _bounded_memory()
     import_heavy()
     try:
         pipe.send(("ready",))
@@ -258,6 +263,16 @@ def _served(pipe: Connection, what: str, order: Any) -> tuple[Any, str]:
         return getattr(import_module(module), name)(order), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
+
+
+def _bounded_memory() -> None:
+    """Let one job's memory end that job and not the machine, where the system can."""
+    if find_spec("resource"):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        bound = MAX_BYTES if most == resource.RLIM_INFINITY else min(MAX_BYTES, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, most))
 
 
 def import_heavy() -> None:
