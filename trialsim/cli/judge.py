@@ -345,7 +345,10 @@ def _refuse_beside_published(options: argparse.Namespace) -> None:
 
 
 def reconcile(options: argparse.Namespace) -> None:
-    """Weigh what could explain conflicting results."""
+    """Weigh what could explain conflicting results; without a template, say which there are."""
+    if options.template is None and options.conflict is None:
+        _conflicts(options)
+        return
     from trialsim.engine.run import check_request
     from trialsim.figures.reconciliation import reconciliation_figure
     from trialsim.protocol.load import conflicts_of, load_reconciliation
@@ -355,6 +358,8 @@ def reconcile(options: argparse.Namespace) -> None:
 
     started = time.monotonic()
     check_request(1, options.seed)
+    if options.template is None:
+        options.template = load_reconciliation(options.conflict).template
     resolved = load(options)
     others = conflicts_of(resolved.template.id) if options.conflict is None else ()
     file = load_reconciliation(options.conflict or others[0], resolved.evidence)
@@ -374,6 +379,15 @@ def reconcile(options: argparse.Namespace) -> None:
         return {"weights": reconciliation_figure(planned, result)}
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def _conflicts(options: argparse.Namespace) -> None:
+    from trialsim.report.screens.further_files import conflict_rows, conflicts_listed
+
+    if options.json:
+        print_out(Document("reconcile", {}, rows=tuple(conflict_rows())).to_json())
+        return
+    print_out(conflicts_listed(program_name()))
 
 
 def explain(options: argparse.Namespace) -> None:
