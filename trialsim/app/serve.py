@@ -37,6 +37,11 @@ def run(options: argparse.Namespace) -> None:
         rule = f"needs {', '.join(absent)}, which is not installed"
         remedy = "Install what the page needs: pip install 'trialsim[app]'."
         raise RequestError(Problem(rule, remedy, "app"))
+    if options.export is not None:
+        from trialsim.app.offline import export
+
+        print(f"wrote {export(options.export)}", file=sys.stderr)
+        return
     import uvicorn
 
     from trialsim.app.pool import Pool

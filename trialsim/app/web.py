@@ -38,7 +38,7 @@ from trialsim.app.worker import Answer, Drawn, Want
 from trialsim.errors import Problem, RequestError
 from trialsim.report.text import DISCLAIMER
 
-__all__ = ["make_app"]
+__all__ = ["Pages", "Visit", "environment", "make_app", "static_text"]
 
 PATIENCE_SECONDS = 0.8  # then the page is shown without its answer, and fetches it
 _TYPES = {
@@ -111,6 +111,10 @@ class Pages:
         visit = Visit(room, room.state.read(query), self._is_big(request))
         visit.held = query.get("held") == "1"
         visit.problems = visit.read.problems
+        return await self.answered(visit, PATIENCE_SECONDS, tab)
+
+    async def answered(self, visit: Visit, seconds: float | None, tab: str = "") -> Visit:
+        """Find the answer of a visit, waiting for it so long, or (None) as long as it takes."""
         try:
             wanted = self._wanted(visit, tab)
         except RequestError as error:
@@ -119,8 +123,7 @@ class Pages:
         except BusyError:
             visit.problems += (_BUSY,)
             return visit
-        if wanted:
-            await _wait_for(wanted, PATIENCE_SECONDS)
+        await _wait_for(wanted, seconds)
         self._take(visit, wanted)
         return visit
 
@@ -352,8 +355,8 @@ class Pages:
         }
         given |= {"saved": False, **context}
         if given["saved"]:
-            given["css"] = _static("app.css")
-        text: str = _environment().get_template(template).render(given)
+            given["css"] = static_text("app.css")
+        text: str = environment().get_template(template).render(given)
         return text
 
 
@@ -446,7 +449,8 @@ def _download(content: bytes, kind: str, name: str) -> Response:
 
 
 @lru_cache(maxsize=4)
-def _static(name: str) -> str:
+def static_text(name: str) -> str:
+    """Return a file that is served as it stands."""
     return (packaged("trialsim.app") / "static" / name).read_text(encoding="utf-8")
 
 
@@ -454,7 +458,7 @@ async def _static_file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _STATIC:
         return PlainTextResponse("There is no such file.\n", 404)
-    return Response(_static(name), headers={"content-type": _STATIC[name]})
+    return Response(static_text(name), headers={"content-type": _STATIC[name]})
 
 
 async def _alive(_: Request) -> Response:
@@ -462,7 +466,8 @@ async def _alive(_: Request) -> Response:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Any:
+def environment() -> Any:
+    """Return what renders the page's templates."""
     from base64 import b64encode
 
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -283,4 +283,19 @@ def _charts(answer: Answer) -> Iterator[tuple[Markup, str]]:
         yield line_chart(panel, title, names=names, y_percent=True), caption
 
 
-ROOM = Room("size", "Size", "How many patients does it need?", SizeState, view, choices)
+_PRECOMPUTED = (
+    *(SizeState(power=power / 100) for power in (80, 60, 70, 90, 95)),
+    *(SizeState(scenario=scenario) for scenario in ("or-073", "etass-planning")),
+    *(SizeState(total=total) for total in (361, 1_106)),
+    SizeState(looks="0.5,1", bounds="ldof"),
+    *(SizeState(template=template) for template in ("chronic-hepatitis-b", "hbv-aclf")),
+)
+ROOM = Room(
+    "size",
+    "Size",
+    "How many patients does it need?",
+    SizeState,
+    view,
+    choices,
+    precomputed=_PRECOMPUTED,
+)
