@@ -17,7 +17,7 @@ from trialsim.app.guard import CONTENT_SECURITY_POLICY
 from trialsim.app.pool import BusyError, Pool
 from trialsim.app.rooms import ROOMS
 from trialsim.app.web import make_app
-from trialsim.app.worker import Order, Want
+from trialsim.app.worker import Want
 from trialsim.errors import RequestError
 
 
@@ -183,17 +183,3 @@ def test_regression_a_full_queue_is_said_in_words(tmp_path):
             assert (await client.get("/save/size")).status_code == 503
 
     asyncio.run(visit())
-
-
-def test_regression_a_job_that_takes_too_long_is_ended(tmp_path):
-    from trialsim.app.pool import TooLongError
-
-    pool = Pool(processes=1, seconds=0.5)
-    pool.start()
-    try:
-        job = pool.submit("answer", Order(("size", "chb-combination")))
-        assert isinstance(job.outcome.exception(30), TooLongError)
-        quick = pool.submit("trialsim.app.about.about_template", "sepsis")
-        assert quick.outcome.result(30).id == "sepsis"  # another process took its place
-    finally:
-        pool.close()

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from app.conftest import ended, started
 from app.test_rooms import WRONG, number
-from conftest import ROOT
+from conftest import ROOT, needs
 from trialsim.app.rooms import ROOMS
 
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
+needs("browser", find_spec("playwright"))
+expect = import_module("playwright.sync_api").expect
 expect.set_options(timeout=60_000)
 
 
 def pictured(tab, name):
     """Keep a picture where the environment asks for pictures."""
     if folder := os.environ.get("TRIALSIM_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
         tab.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
 
 
@@ -163,20 +165,3 @@ def test_regression_a_saved_page_opens_from_the_disk(page, visitor, tmp_path):
     assert number(tab.content(), "n-total") == wanted
     assert tab.locator("img.drawn").evaluate("image => image.naturalWidth") > 100
     assert seen.complaints == []
-
-
-def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path):
-    own = started(tmp_path)
-    tab = visitor().tab
-    tab.goto(f"{own.address}/size")
-    expect(tab.locator("#n-total")).to_have_text("4,602")
-    own.process.kill()
-    own.process.wait(20)
-    tab.locator("[data-slides=f-power]").press("ArrowRight")
-    expect(tab.get_by_text("The program no longer answers")).to_be_visible()
-    ended(own)
-    again = started(tmp_path, own.host.split(":")[1])
-    tab.get_by_role("button", name="Calculate").click()
-    expect(tab.locator("#n-total")).to_have_text("4,722")
-    expect(tab.get_by_text("The program no longer answers")).to_be_hidden()
-    ended(again)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import secrets
+import sys
 import threading
 import time
 from collections import deque
@@ -92,12 +93,11 @@ class Pool:
 
     def __init__(self, processes: int = 3, most_waiting: int = 60, seconds: float = 300) -> None:
         self.most_waiting, self.seconds = most_waiting, seconds
-        methods = multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context(
-            "forkserver" if "forkserver" in methods else "spawn"
-        )
-        if "forkserver" in methods:  # another process is there at once, its memory shared
+        if sys.platform == "linux":  # another process is there at once, its memory shared
+            self._context: Any = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload([f"{__package__}.warm"])
+        else:  # libraries of macOS do not outlive a fork
+            self._context = multiprocessing.get_context("spawn")
         self._waiting: deque[Job] = deque()
         self._wake = threading.Condition()
         self._closed = False

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> None:
     threading.Thread(target=_welcome, args=(pool, address, options), daemon=True).start()
     server = uvicorn.Server(config)
     try:
-        asyncio.run(server.serve(sockets=[door]))
+        with suppress(KeyboardInterrupt):  # the way it is ended
+            asyncio.run(server.serve(sockets=[door]))
     finally:
         pool.close()
     print("stopped", file=sys.stderr)

@@ -245,7 +245,7 @@ def serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the server's
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     _bounded_memory()
-    import_heavy()
+    import_module("trialsim.app.warm")  # there already where this process was forked
     try:
         pipe.send(("ready",))
         while True:
