@@ -1,4 +1,4 @@
-"""The local page where it takes longer: a killed program, a job that takes too long, every template."""
+"""The local page where it takes longer: a killed program, a job too long, every template."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import re
 
 import pytest
 
-from app.conftest import (  # noqa: F401  (fixtures)
-    chromium,
-    ended,
-    page,
-    started,
-    visitor,
-)
+from app.conftest import chromium as chromium
+from app.conftest import ended, started
+from app.conftest import page as page
+from app.conftest import visitor as visitor
 from app.test_in_browser import expect
 from app.test_rooms import number, shown
 from trialsim.app import offline
@@ -34,7 +31,7 @@ def test_regression_a_job_that_takes_too_long_is_ended():
         pool.close()
 
 
-def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path):  # noqa: F811
+def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path):
     own = started(tmp_path)
     tab = visitor().tab
     tab.goto(f"{own.address}/size")
@@ -52,7 +49,7 @@ def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path
 
 
 @pytest.mark.parametrize("template", [t for t in template_paths() if t != "chb-combination"])
-def test_property_every_template_is_sized_or_says_why_not(page, template):  # noqa: F811
+def test_property_every_template_is_sized_or_says_why_not(page, template):
     text = shown(page, "size", {"template": template}, patience=300)
     if 'role="alert" aria-label="Problems"' not in text:
         assert number(text, "n-total") > 0

@@ -193,6 +193,13 @@ def test_property_a_state_and_its_address_say_the_same():
         assert SizeState.read(query).problems == ()
 
 
+def test_property_a_decimal_comma_is_not_read_as_a_thousand():
+    assert SizeState.read({"total": "1,106"}).state.total == 1106
+    (problem,) = SizeState.read({"dropout": "0,5"}).problems
+    assert problem.rule == "is not a number"
+    assert "with a point" in problem.remedy
+
+
 def test_property_futility_repeats_at_each_look_but_the_last():
     words = SizeState(looks="0.3,0.6,1", futility="0").words()
     assert words[-2:] == ("--looks=0.3,0.6,1", "--futility=0,0")

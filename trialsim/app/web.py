@@ -185,7 +185,7 @@ class Pages:
             "command": self._command(state),
             "facts": [_facts(a.document) for a in answers],
             "warnings": [w for a in answers for w in a.document.get("warnings", ())],
-            "figures": answer.figures if answer else {},
+            "figures": {name: drawn for a in answers for name, drawn in a.figures.items()},
             "share_done": _share(visit.jobs),
             "jobs": ",".join(job.id for job in visit.jobs),
         }
@@ -194,18 +194,16 @@ class Pages:
     def _choices(self, visit: Visit) -> dict[str, list[tuple[str, str]]]:
         found = {name: list(given) for name, given in visit.room.choices(visit.about).items()}
         if visit.state.takes_template and "template" not in found:
-            found["template"] = self._templates(visit)
+            found["template"] = self._templates()
         return found
 
-    def _templates(self, visit: Visit) -> list[tuple[str, str]]:
+    def _templates(self) -> list[tuple[str, str]]:
         from trialsim.protocol.places import template_paths
 
         names = [(name, name) for name in template_paths()]
         names += [(name, f"{name} (this folder)") for name in self.files.local()]
-        given = visit.state.template
-        if given.startswith("upload-"):
-            names.append((given, f"{self.files.shown(given)} (uploaded)"))
-        return names
+        uploaded = self.files.uploaded()
+        return [*names, *((name, f"{self.files.shown(name)} (uploaded)") for name in uploaded)]
 
     def _command(self, state: Any) -> str:
         words = [self.files.shown(word) for word in state.words()]
