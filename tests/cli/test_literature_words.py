@@ -42,9 +42,9 @@ def test_property_the_list_names_every_literature_and_how_to_run_it(trialsim):
 
 
 def test_property_a_literature_is_shown_trial_by_trial_with_what_is_assumed(trialsim):
-    own = load_literature("gu-2025-sepsis")
-    shown = trialsim("show", "gu-2025-sepsis").stdout
-    rows = json.loads(trialsim("show", "gu-2025-sepsis", "--json").stdout)["rows"]
+    own = load_literature("sepsis-meta-analysis")
+    shown = trialsim("show", "sepsis-meta-analysis").stdout
+    rows = json.loads(trialsim("show", "sepsis-meta-analysis", "--json").stdout)["rows"]
     assert [row["trial"] for row in rows] == [trial.id for trial in own.trials]
     for trial, row in zip(own.trials, rows, strict=True):
         (line,) = [one for one in shown.splitlines() if one.split()[:1] == [trial.id]]
@@ -55,7 +55,7 @@ def test_property_a_literature_is_shown_trial_by_trial_with_what_is_assumed(tria
         shown.split()
     )
     assert max(map(len, shown.splitlines())) <= 80
-    done = trialsim("show", "gu-2025-sepsis", "--set", "title=x")
+    done = trialsim("show", "sepsis-meta-analysis", "--set", "title=x")
     assert done.returncode == 2
     assert "cannot change a literature" in done.stderr
 
@@ -108,7 +108,7 @@ def test_property_a_conflict_is_shown_with_what_is_assumed(trialsim):
 def test_property_check_says_what_a_file_is(trialsim, tmp_path):
     (tmp_path / "trials.csv").write_text(TABLE)
     for source, target in (
-        (literature_paths()["gu-2025-sepsis"], "mine.yaml"),
+        (literature_paths()["sepsis-meta-analysis"], "mine.yaml"),
         (conduct_paths()["poor"], "flaws.yaml"),
         (conduct_paths()["rigorous"], "none.yaml"),
         (reconciliation_paths()["nsclc-adjuvant"], "nsclc.yaml"),
@@ -116,7 +116,7 @@ def test_property_check_says_what_a_file_is(trialsim, tmp_path):
         (tmp_path / target).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     for name, kind, words in (
         ("mine.yaml", FileKind.LITERATURE, "right, a literature. the eleven trials"),
-        ("gu-2025-sepsis", FileKind.LITERATURE, "the size of 9 of 11 trials"),
+        ("sepsis-meta-analysis", FileKind.LITERATURE, "the size of 9 of 11 trials"),
         ("flaws.yaml", FileKind.CONDUCT, "exclusion 0.15 (SD 0.05)"),
         ("every-flaw", FileKind.CONDUCT, "assumed, without a source"),
         ("none.yaml", FileKind.CONDUCT, "carried out as planned: no flaw"),
@@ -133,7 +133,7 @@ def test_property_check_says_what_a_file_is(trialsim, tmp_path):
 
 
 def test_regression_what_is_wrong_with_such_a_file_is_said_with_its_line(trialsim, tmp_path):
-    source = literature_paths()["gu-2025-sepsis"].read_text(encoding="utf-8")
+    source = literature_paths()["sepsis-meta-analysis"].read_text(encoding="utf-8")
     (tmp_path / "l.yaml").write_text(source.replace("quality: lower", "quality: middling", 1))
     (tmp_path / "c.yaml").write_text(
         "schema_version: 1\nid: c\ntitle: c\nexclusion: {strength: 3}\n"

@@ -352,7 +352,10 @@ def reconcile(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.reconciliation import reconciliation_figure
     from trialsim.protocol.load import conflicts_of, load_reconciliation
-    from trialsim.report.screens.reconciliation_screen import reconciliation_screen
+    from trialsim.report.screens.reconciliation_screen import (
+        priors_in_words,
+        reconciliation_screen,
+    )
     from trialsim.studies.conflict.reconciliation import plan_reconciliation
     from trialsim.studies.conflict.reconciliation_result import reconciliation_result
 
@@ -367,6 +370,7 @@ def reconcile(options: argparse.Namespace) -> None:
     folder = run_folder(resolved, options)
     n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
     result = reconciliation_result(planned, n, draws, options.seed)
+    result = replace(result, texts={**result.texts, "priors": priors_in_words(planned)})
     if file.template != resolved.template.id:
         said = f"Of {file.template}, by --conflict: nothing of {resolved.template.id} enters."
         result = replace(result, texts={"template": said, **result.texts})

@@ -84,6 +84,7 @@ class _Commands:
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
         "reconcile": "which explanation fits conflicting results, and what would tell more",
         "explain": "why two published trials disagree: what differs, and what it can carry",
+        "forecast": "the trial on paper: sites, patients, doses, kits, looks, months and money",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -483,6 +484,34 @@ def _reconcile(reconcile: argparse.ArgumentParser) -> None:
     )
 
 
+def _forecast(forecast: argparse.ArgumentParser) -> None:
+    _common(forecast, template=True)
+    forecast.add_argument(
+        "--runs", type=_whole, default=200, metavar="N", help="simulated trials (default 200)"
+    )
+    forecast.add_argument(
+        "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
+    )
+    forecast.add_argument("--sites", type=_whole, metavar="N", help="so many sites instead")
+    forecast.add_argument(
+        "--enrol-in",
+        metavar="TIME",
+        help="solve the rate of an open site so that enrolment takes this long on average: 52 mo",
+    )
+    forecast.add_argument(
+        "--observed-enrolment",
+        metavar="TIME",
+        help="how long enrolment really took: which share of the simulated trials is faster",
+    )
+    forecast.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    forecast.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
 def _calibrate(calibrate: argparse.ArgumentParser) -> None:
     _common(calibrate, template=True)
     calibrate.add_argument(
@@ -641,6 +670,7 @@ def command_line() -> argparse.ArgumentParser:
     _synthesise(commands.add("synthesise"))
     _reconcile(commands.add("reconcile"))
     _explain(commands.add("explain"))
+    _forecast(commands.add("forecast"))
 
     replay = commands.add("replay")
     _common(
