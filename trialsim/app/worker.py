@@ -79,6 +79,7 @@ class Panel:
     title: str
     lines: tuple[Line, ...]
     log_x: bool = False
+    areas: tuple[tuple[tuple[float, float], ...], ...] = ()  # corners of what is shaded
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def _drawn(figure: Figure, name: str, alt_text: str, *, files: bool) -> Drawn:
 
 def _panels(figure: Figure) -> tuple[Panel, ...]:
     """Read the numbers off a figure, before it is drawn."""
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_hex
 
     panels = []
@@ -211,8 +213,20 @@ def _panels(figure: Figure) -> tuple[Panel, ...]:
                 )
             )
         title = axes.get_title() or axes.get_title(loc="left")
-        shape = (axes.get_xlabel(), axes.get_ylabel(), title, tuple(lines))
-        panels.append(Panel(*shape, log_x=axes.get_xscale() == "log"))
+        shaded = [c for c in axes.collections if isinstance(c, PolyCollection)]
+        areas: list[Any] = [
+            path.vertices for collection in shaded for path in collection.get_paths()
+        ]
+        panels.append(
+            Panel(
+                axes.get_xlabel(),
+                axes.get_ylabel(),
+                title,
+                tuple(lines),
+                log_x=axes.get_xscale() == "log",
+                areas=tuple(tuple((float(x), float(y)) for x, y in a) for a in areas),
+            )
+        )
     return tuple(panels)
 
 

@@ -278,6 +278,7 @@ def _charts(answer: Answer) -> Iterator[tuple[Markup, str]]:
     captions = ("Power against size", "Power of this size against the true effect")
     drawn = answer.figures.get("power")
     for panel, caption in zip(drawn.panels if drawn else (), captions, strict=False):
+        caption += " (shaded: the prior)" if panel.areas else ""
         title = f"{caption}: {drawn.alt_text}" if drawn else caption
         names = (caption, "the design")
         yield line_chart(panel, title, names=names, y_percent=True), caption
