@@ -99,6 +99,9 @@ def line_chart(
     parts.append(
         f'<text class="axis mid" x="{middle:.0f}" y="{height - 8}">{_text(panel.x_label)}</text>'
     )
+    for area in panel.areas:
+        corners = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in area if not log or x > 0)
+        parts.append(f'<polygon class="area" points="{corners}"/>')
     for number, line in enumerate(lines):
         points = [
             (across(x), down(y))
