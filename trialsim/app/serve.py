@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     port = door.getsockname()[1]
     names = (LOOPBACK, "localhost")
     hosts = frozenset(f"{name}:{port}" for name in names) | ({*names} if port == 80 else set())
-    pool = Pool(processes=2)
+    pool = Pool()
     app = make_app(hosts=hosts, pool=pool, big=options.big, program=program_name())
     config = uvicorn.Config(
         app,

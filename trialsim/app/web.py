@@ -101,8 +101,7 @@ class Pages:
         tab = request.headers.get("x-tab", "")[:40]
         visit = await self.visited(room, request, tab=tab)
         text = self.shown(visit, layout="bare.html.j2" if part else "base.html.j2")
-        status = 200 if not visit.problems else 422
-        answer = Response(text, status, media_type="text/html")
+        answer = Response(text, media_type="text/html")  # of problems, too: it is a whole page
         answer.headers["x-address"] = visit.address()
         return answer
 
@@ -121,8 +120,7 @@ class Pages:
             visit.problems += (_BUSY,)
             return visit
         if wanted:
-            waits = [asyncio.wrap_future(_shielded(job)) for job in wanted.values()]
-            await asyncio.wait(waits, timeout=PATIENCE_SECONDS)
+            await _wait_for(wanted, PATIENCE_SECONDS)
         self._take(visit, wanted)
         return visit
 
@@ -275,7 +273,7 @@ class Pages:
             return PlainTextResponse(f"{error}\n", 422)
         except BusyError:
             return PlainTextResponse(f"{_BUSY}\n", 503)
-        await asyncio.wait([asyncio.wrap_future(_shielded(job)) for job in wanted.values()])
+        await _wait_for(wanted)
         self._take(visit, wanted)
         if visit.problems:
             return PlainTextResponse("".join(f"{p}\n" for p in visit.problems), 422)
@@ -286,6 +284,8 @@ class Pages:
     async def job(self, request: Request) -> Response:
         """Say how far jobs are."""
         jobs = self._jobs(request)
+        for job in jobs:
+            job.asked()
         over = all(job.is_over for job in jobs)
         return JSONResponse({"over": over, "share_done": _share(jobs), "known": bool(jobs)})
 
@@ -318,19 +318,19 @@ class Pages:
             remedy = "A protocol file is at most 1 MB."
             visit.problems = (Problem("is too large", remedy, "File", f"{len(content):,} bytes"),)
         if visit.problems:
-            return Response(self.shown(visit), 422, media_type="text/html")
+            return Response(self.shown(visit), media_type="text/html")
         called = self.files.keep(name, content)
         visit.read = room.state.read({"template": called})
         try:
             checked = self.answers.job(("check", called), called, Want.NUMBERS)
-            await asyncio.wait([asyncio.wrap_future(_shielded(checked))])
+            await _wait_for({"": checked})
         except BusyError:
             visit.problems = (_BUSY,)
-            return Response(self.shown(visit), 503, media_type="text/html")
+            return Response(self.shown(visit), media_type="text/html")
         found, trouble = _outcome(checked)
         visit.problems = (trouble,) if trouble else found.problems or _not_a_protocol(found)
         if visit.problems:
-            return Response(self.shown(visit), 422, media_type="text/html")
+            return Response(self.shown(visit), media_type="text/html")
         query = urlencode({"template": called, **({"big": "1"} if big else {})})
         return RedirectResponse(f"/{room.slug}?{query}", 303)
 
@@ -375,6 +375,21 @@ def _outcome(job: Job) -> tuple[Any, Problem | None]:
     except FailedError as error:
         remedy = "Run the command below in a terminal to see more."
         return None, Problem("ended without an answer", remedy, "The calculation", str(error))
+
+
+async def _wait_for(wanted: Mapping[str, Job], seconds: float | None = None) -> None:
+    """Wait until jobs are over, or so long; while somebody waits a job is not abandoned."""
+    jobs = list(wanted.values())
+    for job in jobs:
+        job.awaited += 1
+    try:
+        if jobs:
+            futures = [asyncio.wrap_future(_shielded(job)) for job in jobs]
+            await asyncio.wait(futures, timeout=seconds)
+    finally:
+        for job in jobs:
+            job.awaited -= 1
+            job.asked()
 
 
 def _shielded(job: Job) -> Future[Any]:
@@ -519,7 +534,15 @@ def make_app(
             Route(f"/{slug}", _in_room(pages.room, slug)),
             Route(f"/upload/{slug}", _in_room(pages.upload, slug), methods=["POST"]),
         ]
-    return Guard(Starlette(routes=routes, lifespan=lifespan), hosts)
+    handlers = {500: _mistake_of_ours}
+    return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), hosts)
+
+
+def _mistake_of_ours(request: Request, error: Exception) -> Response:
+    """Say that it is a mistake of ours; the terminal shows which."""
+    del error
+    words = "A mistake of this program ended the page. The terminal shows more; the command line"
+    return PlainTextResponse(f"{words} gives the same answers. Asked: {request.url.path}\n", 500)
 
 
 def _in_room(page: Any, slug: str) -> Any:
