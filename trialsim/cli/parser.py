@@ -789,5 +789,11 @@ def command_line() -> argparse.ArgumentParser:
     page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
     page.add_argument("--no-browser", action="store_true", help="only say where it is")
     page.add_argument("--big", action="store_true", help="large letters, for a projector")
+    page.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="instead: lessons and rooms as one file, a new .html, that needs no server",
+    )
 
     return parser
