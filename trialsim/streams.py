@@ -77,6 +77,8 @@ class Decision(IntEnum):
     LEAVING_TRIAL = 54
     DATA_ENTRY = 55
     SHIPMENTS = 56
+    OUTCOME_DAYS = 57
+    EXPOSED_OUTCOMES = 58
     OPENINGS = 60
     RATES_OF_SITES = 61
     ARRIVALS = 62

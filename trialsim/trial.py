@@ -503,6 +503,7 @@ class Measure(StrEnum):
     SITE_RATE = "site_rate"  # patients per open site and month, of the site in `category`
     MONTHS_SAVED = "months_saved"  # until everybody is enrolled, by the sites in `category`
     ON_TIME = "on_time"  # share of trials that enrol everybody by the planned day
+    POWER_LOST = "power_lost"  # what doses not taken change of it, same trials
     NOT_ENROLLED = "not_enrolled"  # share of trials that never enrol everybody
 
 

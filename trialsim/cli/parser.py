@@ -481,9 +481,31 @@ def _reconcile(reconcile: argparse.ArgumentParser) -> None:
 def _forecast(forecast: argparse.ArgumentParser) -> None:
     _common(forecast, template=True)
     forecast.add_argument(
-        "--runs", type=_whole, default=200, metavar="N", help="simulated trials (default 200)"
+        "--runs",
+        type=_whole,
+        metavar="N",
+        help="simulated trials (default 200; 4000 with --enrolled)",
+    )
+    forecast.add_argument(
+        "--enrolled",
+        type=Path,
+        metavar="FILE",
+        help="CSV table (site, opened, enrolled, as_of) of a trial under way: when it will be full",
+    )
+    forecast.add_argument(
+        "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
     )
     forecast.add_argument("--sites", type=_whole, metavar="N", help="so many sites instead")
+    forecast.add_argument(
+        "--enrol-in",
+        metavar="TIME",
+        help="solve the rate of an open site so that enrolment takes this long on average: 52 mo",
+    )
+    forecast.add_argument(
+        "--observed-enrolment",
+        metavar="TIME",
+        help="how long enrolment really took: which share of the simulated trials is faster",
+    )
     forecast.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trialsim.engine.outcome_days import OutcomeDays
 from trialsim.engine.workers import each_by_processes
 from trialsim.operations.conducted import ConductedTrial
 from trialsim.operations.plan import ConductPlan
@@ -24,6 +25,7 @@ class _Some:
     seed: int
     runs: tuple[int, ...]
     logged: int
+    outcomes: OutcomeDays | None
 
 
 def conduct_trials(
@@ -31,6 +33,7 @@ def conduct_trials(
     *,
     n_runs: int,
     seed: int,
+    outcomes: OutcomeDays | None = None,
     workers: int = 1,
     logged: int = 1,
     on_progress: Callable[[float, float], None] | None = None,
@@ -43,7 +46,7 @@ def conduct_trials(
         If processes die again and again.
     """
     tasks = [
-        _Some(plan, seed, tuple(range(first, min(first + _AT_ONCE, n_runs))), logged)
+        _Some(plan, seed, tuple(range(first, min(first + _AT_ONCE, n_runs))), logged, outcomes)
         for first in range(0, n_runs, _AT_ONCE)
     ]
     found: list[list[ConductedTrial]] = [[] for _ in tasks]
@@ -57,5 +60,14 @@ def conduct_trials(
 
 
 def _conduct_some(some: _Some) -> list[ConductedTrial]:
-    streams = Streams(some.seed)
-    return [conduct_trial(some.plan, streams, run, keep_log=run < some.logged) for run in some.runs]
+    streams, n = Streams(some.seed), some.plan.n_patients
+    return [
+        conduct_trial(
+            some.plan,
+            streams,
+            run,
+            some.outcomes.drawn(n, streams, run) if some.outcomes else None,
+            keep_log=run < some.logged,
+        )
+        for run in some.runs
+    ]

@@ -550,7 +550,9 @@ def rate_posterior(counts: Ints, exposures: Floats) -> RatePosterior:
     known = exposures > 0
     k, e = counts[known].astype(float), exposures[known]
     points = []
-    for log_shape in np.linspace(np.log(_SHAPES[0]), np.log(_SHAPES[1]), _SHAPE_POINTS):
+    ends = np.log(_SHAPES)
+    width = (ends[1] - ends[0]) / _SHAPE_POINTS
+    for log_shape in ends[0] + width * (np.arange(_SHAPE_POINTS) + 0.5):
         shape = float(np.exp(log_shape))
         best = fit_rates(counts, exposures, shape).per_day
         mean = best * e

@@ -80,15 +80,17 @@ class ConductedTrial:
     Attributes
     ----------
     full : bool
-        Whether all patients planned were enrolled within a hundred years.
+        Whether all patients planned were enrolled within a hundred years, or the last look came
+        before.
     openings : list of float
         Day on which each site opened, in order of sites; infinity for never.
     enrolled : ndarray, shape (n,)
         Day of randomisation since the first invitation, in order.
     in_first_arm : ndarray of bool, shape (n,)
         Whether each was assigned to the experimental arm.
-    exposure : ndarray, shape (n,)
-        Share of the planned doses taken; 1 where none is planned.
+    exposure, exposure_alive : ndarray, shape (n,)
+        Share of the planned doses taken, 1 where none is planned; and of those planned before
+        death.
     last_visit, locked : float
         Days of the last patient's last visit, and on which the last data were entered.
     stock : list of (day, kits at sites, kits in depots)
@@ -102,6 +104,7 @@ class ConductedTrial:
     enrolled: Floats
     in_first_arm: NDArray[np.bool_]
     exposure: Floats
+    exposure_alive: Floats
     screened: int
     screening_failed: int
     screening_withdrawn: int

@@ -17,13 +17,19 @@ class DoseCourse:
     def __init__(self, arm: ArmPlan, counts: ArmCounts) -> None:
         self.arm, self._counts = arm, counts
         self.taken, self.left_in_kit, self.last_due = 0, 0, 0.0
-        self._not_taken = 0
+        self._not_taken = self._after_death = 0
         counts.doses_planned += len(arm.dose_days)
 
     @property
     def exposure(self) -> float:
         """Share of the planned doses taken; 1 where none is planned."""
         return self.taken / len(self.arm.dose_days) if self.arm.dose_days else 1.0
+
+    @property
+    def exposure_alive(self) -> float:
+        """Share taken of the doses planned before death; 1 where none is."""
+        due = len(self.arm.dose_days) - self._after_death
+        return self.taken / due if due else 1.0
 
     def plan_for(self, luck: PatientLuck, drug_end: float, end: float, dies: float) -> None:
         """Count what will not be given because the patient stops, leaves or dies."""
@@ -36,6 +42,7 @@ class DoseCourse:
             else:
                 why = "stopped" if drug_end == luck.stops else "discharged"
             self.not_given(why, len(days) - due)
+        self._after_death = len(days) - bisect_left(days, dies)
 
     def next_due(self, index: int) -> float:
         """Return until when a dose can be late, in days since randomisation."""

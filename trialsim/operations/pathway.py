@@ -89,10 +89,12 @@ class Pathway:
 
     def _turn(self, kind: int, day: float) -> None:
         """Count what changes a patient's course."""
-        luck, counts = self._luck, self._counts
+        luck, counts, board = self._luck, self._counts, self._trial.board
+        if kind in (_EVENT, _END) and self._plan.read_out is None:
+            board.settled(self._patient)
         if kind == _EVENT:
             self._note(What.OUTCOME)
-            self._trial.board.event()
+            board.event()
         elif kind == _DRUG_END:
             stopped = luck.stops <= luck.discharged
             counts.stopped += stopped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from trialsim.errors import DesignError, Problem
@@ -152,8 +152,14 @@ class ConductPlan:
     supply: SupplyPlan | None
 
 
-def plan_conduct(template: Template) -> ConductPlan:
+def plan_conduct(template: Template, per_day: float | None = None) -> ConductPlan:
     """Resolve what a template says of the conduct of its trial; the rest are its defaults.
+
+    Parameters
+    ----------
+    template : Template
+    per_day : float, optional
+        Patients per open site and day, instead of what the template says.
 
     Raises
     ------
@@ -169,6 +175,8 @@ def plan_conduct(template: Template) -> ConductPlan:
     if nature.response and not missed:
         missed = nature.response.missed_visits.value
     sites = sites_of(template)
+    if per_day is not None:
+        sites = replace(sites, per_day=per_day)
     failures = nature.screening_failures.value if nature.screening_failures else 0.0
     plan = ConductPlan(
         protocol.n_total,

@@ -237,11 +237,12 @@ class TrialInTime:
         for course in self._doses:
             course.close()
         return ConductedTrial(
-            self._full.triggered,
+            self._full.triggered or env.now < LONGEST_DAYS,
             self._openings,
             np.array(self._enrolled),
             np.array(self.in_first_arm, dtype=bool),
             np.array([course.exposure for course in self._doses]),
+            np.array([course.exposure_alive for course in self._doses]),
             self.screened,
             self.failed,
             self.withdrawn,

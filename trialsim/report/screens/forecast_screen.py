@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from trialsim.report.screens.screen import DISCLAIMER
-from trialsim.report.text import table, wrapped
-from trialsim.studies.operations.forecast import MILESTONES, PlannedForecast
+from trialsim.report.text import calendar_sentences, table, wrapped
+from trialsim.studies.operations.forecast import (
+    AS_TAKEN,
+    EVERY_DOSE,
+    MILESTONES,
+    PlannedForecast,
+)
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["forecast_screen", "number_with_error"]
+__all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
 _MIDDLE = "middle 90%"
 
@@ -18,20 +23,30 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
     heading = [
         f"{template.id.upper()}   {template.title}",
         f"{template.protocol.n_total:,} patients at {planned.plan.sites.n_sites} sites; "
-        f"{result.n_replicates:,} simulated trials, event by event, seed {seed}",
+        f"{result.n_replicates:,} simulated trials, event by event, seed {seed}; outcomes as in "
+        f"{planned.scenario.id}",
         *map(str, planned.resolved.settings),
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
-    parts += [_calendar(result), _looks(result), _consort(result)]
+    parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
+    parts += [_looks(result), _consort(result)]
     parts += [_doses(result), _kits(result), _costs(planned, result)]
     parts.append(wrapped(_basis(planned)))
     parts.append(wrapped(DISCLAIMER))
     return "\n\n".join(part for part in parts if part)
 
 
+def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
+    """Return what a report says besides tables: the answer, and what it rests on."""
+    texts = {"answer": _answer(result), "basis": _basis(planned)}
+    observed = " ".join(calendar_sentences(result))
+    return {**texts, "observed times": observed} if observed else texts
+
+
 def number_with_error(row: Row, digits: int | None = None) -> str:
     """Return a mean with its Monte Carlo standard error: "56.2 +-0.1"."""
-    assert row.value is not None  # means over simulated trials
+    if row.value is None:
+        return "-"
     digits = _digits(row) if digits is None else digits
     error = f" +-{row.mcse:,.{digits}f}" if row.mcse else ""
     return f"{row.value:,.{digits}f}{error}"
@@ -43,6 +58,8 @@ def _digits(row: Row) -> int:
 
 
 def _range(row: Row, digits: int | None = None) -> str:
+    if row.value is None:
+        return row.why or "-"
     digits = _digits(row) if digits is None else digits
     return f"{row.lower:,.{digits}f} to {row.upper:,.{digits}f}"
 
@@ -61,8 +78,9 @@ def _answer(result: StudyResult) -> str:
     (full,) = _of(result, Measure.MILESTONE_MONTHS, milestone="all enrolled")
     text = (
         f"From the first invitation to the database lock it takes {lock.value:.1f} months "
-        f"(9 in 10 trials: {_range(lock)}), of which enrolment {full.value:.1f}."
+        f"(9 in 10 trials: {_range(lock)})"
     )
+    text += f", of which enrolment {full.value:.1f}." if full.value is not None else "."
     (never,) = _of(result, Measure.NOT_ENROLLED)
     if never.value:
         text += (
@@ -74,7 +92,28 @@ def _answer(result: StudyResult) -> str:
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
         text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
-    return text
+    return text + _power(result) + _placed(result)
+
+
+def _power(result: StudyResult) -> str:
+    """Return what doses not taken do to power, in a sentence."""
+    powers = {row.analysis: row for row in _of(result, Measure.POWER)}
+    if not powers:
+        return ""
+    (lost,) = _of(result, Measure.POWER_LOST)
+    full, taken = powers[EVERY_DOSE], powers[AS_TAKEN]
+    return (
+        f" Under {full.scenario} power is {_share(full)} {EVERY_DOSE}, and {_share(taken)} "
+        f"{AS_TAKEN} ({_share(lost)} less)."
+    )
+
+
+def _placed(result: StudyResult) -> str:
+    """Return where an observed time lies among the simulated, in a sentence."""
+    rows = _of(result, Measure.PERCENTILE, milestone="all enrolled")
+    if not rows:
+        return ""
+    return f" {_share(rows[0])} of trials enrol faster than the one {rows[0].analysis}."
 
 
 def _calendar(result: StudyResult) -> str:

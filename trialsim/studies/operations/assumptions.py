@@ -10,6 +10,7 @@ from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.site_enrolment import planned_sites
 from trialsim.protocol.survival import Dropout
+from trialsim.protocol.template import Template
 
 __all__ = ["Stated", "stated_of"]
 
@@ -35,12 +36,18 @@ class Stated:
         return f"{self.what} {self.value}"
 
 
-def stated_of(resolved: ResolvedTemplate) -> tuple[Stated, ...]:
-    """Return what decides over calendar, doses and kits."""
-    return tuple(_stated(resolved))
+def states_rate(template: Template) -> bool:
+    """Whether a template says how fast an open site enrols."""
+    happens = template.nature.operations
+    return bool(happens and "per_site_month" in happens.recruitment.model_fields_set)
 
 
-def _stated(resolved: ResolvedTemplate) -> Iterator[Stated]:
+def stated_of(resolved: ResolvedTemplate, rate: float) -> tuple[Stated, ...]:
+    """Return what decides over calendar, doses and kits; `rate` is that of an open site."""
+    return tuple(_stated(resolved, rate))
+
+
+def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     template = resolved.template
     decided = template.protocol.operations or Operations()
     happens = template.nature.operations or OperationalNature()
@@ -54,7 +61,9 @@ def _stated(resolved: ResolvedTemplate) -> Iterator[Stated]:
     yield _delayed("opening after", happens.activation.takes)
     yield _share("sites that never open", happens.activation.failing)
     rate = happens.recruitment.per_site_month
-    yield Stated("patients per open site and month", f"{rate.value:g}", rate.source or "")
+    by_enrolment = template.nature.enrolment and not states_rate(template)
+    whence = "solved from nature.enrolment" if by_enrolment else rate.source or ""
+    yield Stated("patients per open site and month", f"{solved:.4g}", whence)
     shape = happens.recruitment.shape
     if shape:
         yield Stated("gamma shape of site rates", f"{shape.value:g}", shape.source or "")
