@@ -463,6 +463,7 @@ class Measure(StrEnum):
     RISK_ANALYSED = "risk_analysed"  # share of an arm with the event, as an analysis has it
     RISK_WITHOUT_LOSS = "risk_without_loss"  # true, were nobody lost and no visit missed
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
+    N_SCREENED = "n_screened"  # for the patients enrolled
     COST = "cost"  # in `unit`
     ESTIMATE_IMBALANCED = "estimate_imbalanced"  # mean, of trials whose arms differ at entry
     POWER_IMBALANCED = "power_imbalanced"  # P(reject in favour of treatment) in such trials
