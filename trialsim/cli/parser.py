@@ -86,6 +86,7 @@ class _Commands:
         "explain": "why two published trials disagree: what differs, and what it can carry",
         "forecast": "the trial on paper: sites, patients, doses, kits, looks, months and money",
         "replay": "one trial of a run, in words and patient by patient",
+        "export": "trials of a run as tables for a statistics program, patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
         "app": "the local web page: the same answers in a browser, offline",
@@ -521,6 +522,26 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
     )
 
 
+def _export(export: argparse.ArgumentParser) -> None:
+    _common(
+        export, template=True, what="RUN|TEMPLATE", help_="a run's folder, 'last', or a protocol"
+    )
+    export.add_argument("--scenario", metavar="ID", help="under which truth (needed where several)")
+    export.add_argument(
+        "--replicate",
+        type=_whole,
+        nargs="+",
+        default=[1],
+        metavar="K",
+        help="which trials, from 1 (default 1)",
+    )
+    export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
+    )
+
+
 def _calibrate(calibrate: argparse.ArgumentParser) -> None:
     _common(calibrate, template=True)
     calibrate.add_argument(
@@ -704,6 +725,8 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
     )
+
+    _export(commands.add("export"))
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betainc, gammaincc, gammaincinv, gammaln, xlogy
 
 __all__ = [
@@ -375,6 +374,8 @@ def rate_for_mean_time(n: int, days: float, accrual: Accrual) -> float:
     UnreachableTimeError
         Where activation, pauses and screening alone take longer, or no mean exists.
     """
+    from scipy.optimize import brentq  # a fifth of a second, which workers never need
+
     if not _has_moment(1, accrual):
         k = accrual.shape * accrual.n_sites
         raise UnreachableTimeError(
@@ -423,6 +424,8 @@ def fit_rates(counts: Ints, exposures: Floats, shape: float | None = None) -> Ra
     ----------
     Anisimov and Fedorov (2007), section 4.1.
     """
+    from scipy.optimize import brentq, minimize_scalar
+
     known = exposures > 0
     k, e = counts[known].astype(float), exposures[known]
     poisson = float(k.sum() / e.sum())
