@@ -466,6 +466,7 @@ class Measure(StrEnum):
     RISK_ANALYSED = "risk_analysed"  # share of an arm with the event, as an analysis has it
     RISK_WITHOUT_LOSS = "risk_without_loss"  # true, were nobody lost and no visit missed
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
+    N_SCREENED = "n_screened"  # for the patients enrolled
     COST = "cost"  # in `unit`
     ESTIMATE_IMBALANCED = "estimate_imbalanced"  # mean, of trials whose arms differ at entry
     POWER_IMBALANCED = "power_imbalanced"  # P(reject in favour of treatment) in such trials
@@ -503,6 +504,9 @@ class Measure(StrEnum):
     KITS = "kits"  # mean number in `category`, of all arms together
     EXPOSURE = "exposure"  # share of the planned doses taken, mean over patients of `arm`
     STOCK_OUTS = "stock_outs"  # doses due without a kit there, mean number
+    SITE_RATE = "site_rate"  # patients per open site and month, of the site in `category`
+    MONTHS_SAVED = "months_saved"  # until everybody is enrolled, by the sites in `category`
+    ON_TIME = "on_time"  # share of trials that enrol everybody by the planned day
     POWER_LOST = "power_lost"  # what doses not taken change of it, same trials
     NOT_ENROLLED = "not_enrolled"  # share of trials that never enrol everybody
 

@@ -140,6 +140,43 @@ def test_reference_p_values_of_three_intervals(checked):
         assert float(f"{p:.2g}") == stated
 
 
+def test_analytic_paired_t_of_312_to_498_by_hand(checked):
+    [found] = [f for f in checked["document-003"].findings if f.check == "size of a change"]
+    for r in (0.0, 0.7):
+        sd = (84**2 + 91**2 - 2 * r * 84 * 91) ** 0.5  # of the differences
+        assert found.numbers[f"paired_t_r_{r:g}"] == pytest.approx(186 / (sd / 140**0.5))
+
+
+POOL = """schema_version: 1
+evidence:
+  - id: both
+    kind: pool
+    title: Both
+    citation: "A review of one's own."
+    condition: sepsis
+    outcome: death from any cause
+    at: 28 d
+    n_trials: 2
+    n_patients: 1451
+    includes: [etass-2013, tests-2025]
+    effects: [{measure: odds ratio, value: 0.86, ci: [0.68, 1.08], status: published}]
+"""
+
+
+def test_property_all_trials_of_a_pool_must_have_its_patients(tmp_path):
+    path = tmp_path / "pool.yaml"
+    for text, verdict in (
+        (POOL, IMPOSSIBLE),
+        (POOL.replace("1451", "1450"), CONSISTENT),
+        (POOL.replace("n_trials: 2", "n_trials: 3"), CONSISTENT),
+    ):
+        path.write_text(text)
+        evidence = evidence_with([path])
+        checks = check_record(evidence.records["both"], evidence).findings
+        [found] = [f for f in checks if f.check == "patients of trials contained"]
+        assert found.verdict is verdict, found.detail
+
+
 def test_property_every_stored_verdict_is_the_computed_one(checked):
     stored = {
         name: each.record.consistency.verdict if each.record.consistency else UNTESTABLE

@@ -123,9 +123,10 @@ def _common(
     template: bool,
     what: str = "TEMPLATE",
     help_: str = "an id ('trialsim list') or a path",
+    nargs: str | None = None,
 ) -> None:
     if template:
-        parser.add_argument("template", metavar=what, help=help_)
+        parser.add_argument("template", metavar=what, help=help_, nargs=nargs)
         parser.add_argument("--variant", default="", metavar="ID", help="a variant of the protocol")
         parser.add_argument(
             "--set",
@@ -457,7 +458,12 @@ def _explain(explain: argparse.ArgumentParser) -> None:
 
 
 def _reconcile(reconcile: argparse.ArgumentParser) -> None:
-    _common(reconcile, template=True)
+    _common(
+        reconcile,
+        template=True,
+        nargs="?",
+        help_="an id ('trialsim list') or a path; left out: which conflicts there are",
+    )
     reconcile.add_argument(
         "--conflict",
         metavar="ID|FILE",
@@ -593,6 +599,13 @@ def command_line() -> argparse.ArgumentParser:
     commands.add("list").add_argument("--json", action="store_true", help="JSON instead of text")
     show = commands.add("show")
     _common(show, template=True)
+    show.add_argument(
+        "--conflict",
+        nargs="?",
+        const="",
+        metavar="ID|FILE",
+        help="what could explain its conflicting results, as 'reconcile' weighs it",
+    )
     new = commands.add("new")
     new.add_argument("file", metavar="FILE", type=Path, help="a name that does not exist yet")
     _new(new)

@@ -211,9 +211,10 @@ def enrolment_of(template: Template) -> Enrolment | None:
 
 def enrolment_in_words(template: Template) -> str:
     """Return who decides when patients enter where sites are stated; empty where all is one."""
-    if not (template.protocol.operations or template.nature.operations):
+    protocol, nature = template.protocol, template.nature
+    if not (protocol.operations or nature.operations):
         return ""
-    if template.nature.enrolment:
+    if nature.enrolment:
         return (
             "Patients enter as nature.enrolment states; what operations say of sites and "
             "recruitment is for 'forecast' alone."
@@ -221,10 +222,10 @@ def enrolment_in_words(template: Template) -> str:
     sites = site_enrolment_of(template)
     if sites is None:
         return ""  # nothing depends on it
-    number, where = planned_sites(template.protocol, template.nature, template.cost)
+    number, where = planned_sites(protocol, nature, template.cost)
     rate = sites.per_day * DAYS_PER_UNIT["mo"]
     spread = "all alike" if sites.shape == inf else f"gamma distributed with shape {sites.shape:g}"
-    months = sites.expected_day(template.protocol.n_total) / DAYS_PER_UNIT["mo"]
+    months = sites.expected_day(protocol.n_total) / DAYS_PER_UNIT["mo"]
     return (
         f"Patients enter as sites enrol them: {number} sites ({where}), {rate:.3g} patients per "
         f"open site and month, {spread}; all are expected about {months:.3g} months after the "

@@ -23,6 +23,7 @@ from trialsim.report.text import (
     caution_lines,
     endpoint_in_words,
     historical_in_words,
+    nothing_observed_in_words,
     per_1000,
     read_out_in_words,
     table,
@@ -115,6 +116,8 @@ def _endings(resolved: ResolvedTemplate, program: str) -> Iterator[str]:
         yield "\n".join(wrapped(v.title, under, f"--variant {v.id:20} ") for v in template.variants)
     if template.observed:
         yield wrapped("held against: " + ", ".join(o.evidence for o in template.observed))
+    elif template.nothing_observed:
+        yield wrapped(nothing_observed_in_words(template))
     if cautions := cautions_about(sources_of(resolved), resolved.evidence):
         yield f"Where its sources disagree:\n{caution_lines(cautions, program=program)}"
     if template.qc:
@@ -128,7 +131,9 @@ def sources_of(resolved: ResolvedTemplate) -> tuple[str, ...]:
     def walk(content: Any) -> None:
         if isinstance(content, dict):
             for key, value in content.items():
-                if key in ("source", "evidence", "as_observed") and isinstance(value, str):
+                if key in ("source", "evidence", "as_observed", "made_from") and isinstance(
+                    value, str
+                ):
                     found[value] = None
                 walk(value)
         elif isinstance(content, list):

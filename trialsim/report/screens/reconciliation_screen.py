@@ -12,7 +12,12 @@ from trialsim.report.text import table, wrapped
 from trialsim.studies.conflict.reconciliation import AVERAGED, CLEAR, Reconciling, ShiftPrior, Which
 from trialsim.trial import StudyResult
 
-__all__ = ["ReconciliationTable", "reconciliation_screen", "reconciliation_tables"]
+__all__ = [
+    "ReconciliationTable",
+    "priors_in_words",
+    "reconciliation_screen",
+    "reconciliation_tables",
+]
 
 _Row = Mapping[str, Any]
 _CHANGED = 1e-9
@@ -226,6 +231,12 @@ def _candidates(file: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[Recon
         yield ReconciliationTable(
             "Which next trial would tell them apart", header, tuple(lines), below
         )
+
+
+def priors_in_words(plan: Reconciling) -> str:
+    """Return every prior with its source, one a line."""
+    _, *items = _priors(plan)
+    return "\n".join(" ".join(item.split()) for item in items)
 
 
 def _priors(plan: Reconciling) -> Iterator[str]:

@@ -27,7 +27,7 @@ from trialsim.report.parts.single_arm import (
 )
 from trialsim.report.parts.subgroups import about_subgroups, subgroup_tables
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.text import DISCLAIMER, endpoint_in_words
+from trialsim.report.text import DISCLAIMER, endpoint_in_words, nothing_observed_in_words
 
 __all__ = [
     "DISCLAIMER",
@@ -738,6 +738,8 @@ def _observed(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         elif rows:
             yield data
         yield from (Paragraph(text) for text in run.document["texts"].values())
+        if run.resolved.template.nothing_observed and not run.document["observed"]:
+            yield Paragraph(nothing_observed_in_words(run.resolved.template))
 
 
 def _alt_text(svg: str) -> str:

@@ -361,6 +361,7 @@ def _at_hazards(protocol: Protocol, truth: Truth, multiple: float, speed: float)
         truth,
         lifetimes=lifetimes,
         enrolment=_sped_up(truth.enrolment, speed),
+        sites=truth.sites and replace(truth.sites, per_day=speed * truth.sites.per_day),
         control_risk=control,
         treated_risk=treated,
     )
