@@ -381,7 +381,17 @@ def _method(protocol: Protocol) -> Iterator[Broken]:
             f"must be a multiple of {unit}, the sum of the ratio, for fixed arm sizes",
             f"Use {below} or {below + unit}.",
         )
-    for name, given in (("block_sizes", stated.block_sizes), ("stratify_by", stated.stratify_by)):
+    minimised = method is AllocationMethod.MINIMISATION
+    if minimised and not stated.stratify_by:
+        rule = "must name the factors that 'minimisation' balances"
+        yield Broken((*here, "stratify_by"), rule, "Add stratify_by: [site].")
+    if minimised and (unit != 2 or protocol.sample_size.per_arm):
+        rule = "is for 1:1, with the total alone stated"
+        yield Broken((*here, "method"), rule, "Use 'permuted-blocks', or state the total, 1:1.")
+    for name, given in (
+        ("block_sizes", stated.block_sizes),
+        ("stratify_by", stated.stratify_by if not minimised else ()),
+    ):
         if given and method is not AllocationMethod.PERMUTED_BLOCKS:
             yield Broken(
                 (*here, name),
