@@ -33,7 +33,7 @@ bench: .venv/dev
 bench-peers: .venv/dev
 	$(BIN)/python benchmarks/peers/compare.py
 
-# Everything in docs/ and protocols/schema/ that a command makes.
+# Everything in docs/ and protocols/schema/ that a command makes, then the site in site/.
 docs: .venv/dev
 	$(BIN)/python docs/build.py
 
@@ -48,6 +48,6 @@ docs: .venv/dev
 	@touch .venv/demo $@
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist site
 
 .PHONY: help demo test lint validate bench bench-peers docs clean

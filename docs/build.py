@@ -1,4 +1,4 @@
-"""Make everything in ``docs/`` and ``protocols/schema/`` that a command makes.
+"""Make everything in ``docs/`` and ``protocols/schema/`` that a command makes, then the site.
 
 Run by ``make docs``; the tests fail where what is committed is no longer what this makes.
 """
@@ -6,14 +6,14 @@ Run by ``make docs``; the tests fail where what is committed is no longer what t
 from __future__ import annotations
 
 import json
-import re
-import shlex
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+
+from telling import printed, retold, told_pages
 
 from trialsim.protocol.catalogue import schema_paths
 from trialsim.protocol.load import json_schemas
@@ -49,52 +49,10 @@ def build_pictures() -> None:
     (ROOT / "docs" / "sepsis-screen.txt").write_text(screen, encoding="utf-8")
 
 
-WALKED = [
-    ROOT / "docs" / "contribute" / "a-template.md",
-    ROOT / "docs" / "your-own-protocol.md",
-    ROOT / "docs" / "dosing.md",
-]
-_FENCE = re.compile(r"```(\w+)(?: (\S+))?\n(.*?)```", flags=re.DOTALL)
-
-
-def retold(page: Path, run: Callable[[list[str], str], str] | None = None) -> str:
-    """Return a page as its own commands tell it now.
-
-    Blocks that name a file are written, blocks of a console are run, one after another in an empty
-    folder; what a command prints replaces what stood under it.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-
-        def again(block: re.Match[str]) -> str:
-            language, name, text = block[1], block[2], block[3]
-            if name:
-                (Path(folder) / name).write_text(text, encoding="utf-8")
-            if language != "console":
-                return block[0]
-            commands = [line for line in text.splitlines() if line.startswith("$ ")]
-            tell = run or printed
-            told = "".join(f"{c}\n{tell(shlex.split(c[2:]), folder)}" for c in commands)
-            return f"```console\n{told}```"
-
-        return _FENCE.sub(again, page.read_text(encoding="utf-8"))
-
-
-def printed(words: list[str], folder: str) -> str:
-    """Return what a command prints; of one that is refused, why."""
-    program, *words = words
-    there = Path(sys.executable)
-    there = there if program == "python" else there.with_name(program)
-    done = subprocess.run(
-        [str(there), *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    said = done.stdout + (done.stderr if done.returncode else "")
-    return re.sub(r" in [0-9.]+s$", "", said.replace(str(there), program), flags=re.MULTILINE)
-
-
 def build_pages() -> None:
-    """Write the pages whose commands a reader repeats."""
-    for page in WALKED:
-        page.write_text(retold(page), encoding="utf-8")
+    """Write the pages whose commands a reader repeats, and their figures."""
+    for page in told_pages():
+        page.write_text(retold(page, printed), encoding="utf-8")
 
 
 def build_lessons() -> None:
@@ -103,8 +61,15 @@ def build_lessons() -> None:
     subprocess.run([sys.executable, folder / "lessons.py"], cwd=folder, check=True)
 
 
+def build_site() -> None:
+    """Write every page of ``docs/`` and ``examples/`` to ``site/``, to be read offline."""
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    subprocess.run(words, cwd=ROOT, check=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+
+
 if __name__ == "__main__":
     build_schemas()
     build_pages()
     build_lessons()
     build_pictures()
+    build_site()

@@ -30,7 +30,7 @@ settings.register_profile(
 settings.load_profile("here")
 
 
-MOMENTS = int(os.environ.get("TRIALSIM_MOMENTS", "2"))  # at which each fault is made to happen
+MOMENTS = int(os.environ.get("TRIALSIM_MOMENTS", "1"))  # at which each fault is made to happen
 
 
 def needs(what: str, present: object) -> None:

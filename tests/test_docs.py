@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 
 import pytest
+import telling
 
 from conftest import ROOT
 
@@ -20,44 +20,81 @@ def test_regression_the_readme_shows_the_screen_its_command_made():
     assert screen.startswith(shown[1])
 
 
-@pytest.fixture(scope="module")
-def build():
-    spec = importlib.util.spec_from_file_location("build_docs", ROOT / "docs" / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["contribute/a-template.md", "your-own-protocol.md"])
-def test_regression_a_page_to_walk_through_shows_what_its_commands_print(name, build, trialsim):
-    walk(ROOT / "docs" / name, build, trialsim)
+def test_regression_a_page_to_walk_through_shows_what_its_commands_print(name, trialsim):
+    page = ROOT / "docs" / name
+    assert page.read_text(encoding="utf-8").count("\n$ ") >= 5
+    assert retold(page, trialsim) == page.read_text(encoding="utf-8"), "run: make docs"
 
 
-def walk(page, build, trialsim):
-    """Hold a page against what its own commands print."""
+def retold(page, trialsim):
+    """Return a page as its commands tell it here, its figures not drawn again."""
+    return telling.retold(page, runner(trialsim), draw=False)
+
+
+def runner(trialsim):
+    """Run a page's commands from the program that has imported already."""
 
     def run(words: list[str], folder: str) -> str:
         if words[0] != "trialsim":
-            return build.printed(words, folder)
+            return telling.printed(words, folder)
         done = trialsim(*words[1:], cwd=folder)
         said = done.stdout + (done.stderr if done.returncode else "")
         return said.replace(done.args[0], "trialsim")
 
-    assert page in build.WALKED
-    text = page.read_text(encoding="utf-8")
-    assert build.retold(page, run) == text, "run: make docs"
-    assert text.count("\n$ ") >= 5
+    return run
 
 
-SIMULATING = ("simulate", "followup", "bias", "synthesise")
+SIMULATING = ("simulate", "followup", "bias", "synthesise", "size", "calibrate", "demo")
 
 
 def reduced(words: list[str]) -> list[str]:
     """Ask a command for few trials, where it simulates any."""
     few = words[0] in SIMULATING and not {"--observed", "--precision", "--class"} & {*words}
     return [*words, "--replicates", "500"] if few else words
+
+
+IN_FULL = ("docs/contribute/a-template.md", "docs/your-own-protocol.md")  # above
+TOLD = {page.relative_to(ROOT).as_posix(): page for page in telling.told_pages()}
+
+
+@pytest.mark.parametrize("name", sorted({*TOLD} - {*IN_FULL}))
+def test_property_every_command_of_a_page_runs_and_prints_what_is_shown(name, trialsim, tmp_path):
+    run_page(TOLD[name].read_text(encoding="utf-8"), trialsim, tmp_path)
+
+
+def test_property_every_command_of_a_page_the_program_tells_runs(trialsim, tmp_path):
+    from reference import reference_pages
+
+    for name, text in reference_pages().items():
+        if "$ trialsim show" not in text:  # told by the function that `show` prints with
+            run_page(text, trialsim, tmp_path)
+        else:
+            assert name.startswith("catalogue/")
+
+
+def run_page(text, trialsim, folder):
+    """Do what a page says, block by block; hold its excerpts against what is printed."""
+    for block in telling.blocks(text):
+        if block.name:
+            (folder / block.name).write_text(block.text, encoding="utf-8")
+        for command, shown in telling.commands(block.text) if block.language == "console" else ():
+            run_as_shown(shlex.split(command), shown, trialsim, folder)
+    for _, drawn in telling.FIGURE.findall(text):
+        assert (folder / drawn).stat().st_size > 1000
+
+
+def run_as_shown(words, shown, trialsim, folder):
+    """Run one command with few trials: it answers, or refuses in the words shown."""
+    if words[0] != "trialsim":
+        assert telling.printed(words, str(folder)) == shown
+        return
+    done = trialsim(*reduced(words[1:]), cwd=folder)
+    if done.returncode == 2:
+        assert done.stderr.strip() == shown.strip()
+        return
+    assert done.returncode == 0, done.stderr
+    telling.shown_of(done.stdout, shown)  # each paragraph shown is still there
 
 
 @pytest.mark.parametrize("words", re.findall(r"\| `trialsim ([^`]+)` \|", README))

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
     from trialsim.protocol.load import check_file, load_template
     from trialsim.studies.simulation import plan_simulation
+    from trialsim.studies.size.planned import plan_size
+    from trialsim.studies.size.question import SizeRequest
     from trialsim.trial import StudyResult
 
 __version__ = "0.1.0"
@@ -41,11 +43,13 @@ __all__ = [
     "ProtocolError",
     "RequestError",
     "SimulationError",
+    "SizeRequest",
     "StudyResult",
     "TrialsimError",
     "check_file",
     "load_template",
     "plan_simulation",
+    "plan_size",
 ]
 
 _HOMES = {
@@ -53,11 +57,13 @@ _HOMES = {
     "ProtocolError": "trialsim.errors",
     "RequestError": "trialsim.errors",
     "SimulationError": "trialsim.errors",
+    "SizeRequest": "trialsim.studies.size.question",
     "StudyResult": "trialsim.trial",
     "TrialsimError": "trialsim.errors",
     "check_file": "trialsim.protocol.load",
     "load_template": "trialsim.protocol.load",
     "plan_simulation": "trialsim.studies.simulation",
+    "plan_size": "trialsim.studies.size.planned",
 }
 
 

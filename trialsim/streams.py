@@ -64,6 +64,12 @@ class Decision(IntEnum):
     PUBLICATION = 41
     CONDUCT_STRENGTH = 42
     EXTENSION = 43
+    RECONCILIATION = 44
+    OPENINGS = 60
+    RATES_OF_SITES = 61
+    ARRIVALS = 62
+    SCREENINGS = 63
+    WITHDRAWALS = 64
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

@@ -479,7 +479,9 @@ class Measure(StrEnum):
     GAP_AS_LARGE = "gap_as_large"  # share of literatures whose strata differ as published, or more
     PRIOR_WEIGHT = "prior_weight"  # of an explanation, before its records are seen
     POSTERIOR_WEIGHT = "posterior_weight"  # of an explanation, given the records in `set_by`
-    LARGEST_WEIGHT = "largest_weight"  # of all explanations, with an assumption changed
+    WEIGHT_OTHERWISE = "weight_otherwise"  # the same, with the choice in `set_by` made otherwise
+    LEAD_CHANGES = "lead_changes"  # of such choices, those in which another explanation is first
+    COMES_FIRST = "comes_first"  # share of literatures drawn from `analysis`, for that in `set_by`
     TOLD_APART = "told_apart"  # share of literatures in which the right one of two is clear
     EXPECTED_INFORMATION = "expected_information"  # of a trial to come, about explanations
     SETTLES = "settles"  # chance that one explanation is clear after a trial to come
@@ -591,3 +593,11 @@ class StudyResult:
     warnings: tuple[Caution, ...] = ()
     figure_data: Mapping[str, Any] = field(default_factory=dict)
     n_replicates: int = 0
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one dict per number, as in the JSON document; ``pandas.DataFrame`` takes it.
+
+        `part` tells "rows" from "observed"; keys that do not apply to a number are absent.
+        """
+        parts = (("rows", self.rows), ("observed", self.observed))
+        return [{"part": name, **row.as_dict()} for name, rows in parts for row in rows]

@@ -10,7 +10,7 @@ import pytest
 from trialsim.cli import main
 from trialsim.protocol.catalogue import conduct_paths, literature_paths, reconciliation_paths
 from trialsim.protocol.file_kinds import FileKind, kind_of_file
-from trialsim.protocol.load import load_literature
+from trialsim.protocol.load import load_literature, load_reconciliation
 
 TABLE = "study,events_treated,n_treated,events_control,n_control\nA,3,30,9,30\nB,4,31,10,29\n"
 
@@ -58,6 +58,51 @@ def test_property_a_literature_is_shown_trial_by_trial_with_what_is_assumed(tria
     done = trialsim("show", "sepsis-meta-analysis", "--set", "title=x")
     assert done.returncode == 2
     assert "cannot change a literature" in done.stderr
+
+
+def test_property_list_and_reconcile_name_every_conflict_and_how_to_run_it(trialsim):
+    listed, alone = trialsim("list").stdout, trialsim("reconcile")
+    assert alone.returncode == 0
+    assert alone.stdout.strip() in listed
+    rows = json.loads(trialsim("list", "--json").stdout)["rows"]
+    assert json.loads(trialsim("reconcile", "--json").stdout)["rows"] == [
+        row for row in rows if "conflict" in row
+    ]
+    for name in reconciliation_paths():
+        own = load_reconciliation(name)
+        (row,) = [row for row in rows if row.get("conflict") == name]
+        assert (row["title"], row["template"]) == (own.title, own.template)
+        assert row["n_records"] == len(own.records)
+        assert row["n_explanations"] == len(own.explanations)
+        assert row["n_alternatives"] == len(own.alternatives)
+        assert f"{'' if name == own.template else '--conflict '}{name}\n" in alone.stdout
+    assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_property_a_conflict_is_shown_with_what_is_assumed(trialsim):
+    for name in reconciliation_paths():
+        own = load_reconciliation(name)
+        shown = trialsim("show", own.template, "--conflict", name).stdout
+        words = " ".join(shown.split())
+        assert all(explanation.title in words for explanation in own.explanations)
+        assert all(record.title in words for record in own.records)
+        assert max(map(len, shown.splitlines())) <= 80
+        assert f"reconcile --conflict {name}" in words
+    assert trialsim("show", "sepsis", "--conflict").stdout == (
+        trialsim("show", "sepsis", "--conflict", "sepsis").stdout
+    )
+    alone = trialsim("show", "chronic-hepatitis-b-timing").stdout
+    assert "the effect grows after the end of therapy" in alone
+    sepsis = " ".join(trialsim("show", "sepsis", "--conflict").stdout.split())
+    assert "'regimen' is not known of lower-quality, small-better" in sepsis
+    assert "size-in-patients: size in patients, not in quarters. What stands was chosen after" in (
+        sepsis
+    )
+    done = trialsim("show", "sepsis", "--conflict", "--set", "title=x")
+    assert done.returncode == 2
+    assert "cannot change a conflict" in done.stderr
+    rows = json.loads(trialsim("show", "sepsis", "--conflict", "--json").stdout)["rows"]
+    assert {"field": "effect_sd.value", "value": 0.35} in rows
 
 
 def test_property_check_says_what_a_file_is(trialsim, tmp_path):

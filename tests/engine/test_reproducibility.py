@@ -128,6 +128,7 @@ def test_regression_decisions_and_hashes_keep_their_numbers_for_ever():
         "PUBLICATION": 41,
         "CONDUCT_STRENGTH": 42,
         "EXTENSION": 43,
+        "RECONCILIATION": 44,
     }
     assert stable_hash("etass-2013") == 4203776647
     assert [block_width(n) for n in (2, 4096, 4097)] == [256, 256, 16]

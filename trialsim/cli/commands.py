@@ -11,6 +11,14 @@ from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
 from trialsim.cli.simulate import demo, simulate
 
+
+def page(options: argparse.Namespace) -> None:
+    """Open the local web page, the one thing above the command line."""
+    from trialsim.app.serve import run
+
+    run(options)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "questions": questions,
     "list": list_templates,
@@ -29,4 +37,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "replay": replay,
     "report": report,
     "demo": demo,
+    "app": page,
 }

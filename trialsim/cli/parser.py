@@ -13,7 +13,7 @@ from typing import ClassVar, NoReturn
 from trialsim import __version__
 from trialsim.errors import Problem, RequestError, did_you_mean
 
-__all__ = ["UsageError", "parse", "program_name"]
+__all__ = ["UsageError", "command_line", "parse", "program_name"]
 
 
 _SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
@@ -87,6 +87,7 @@ class _Commands:
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
+        "app": "the local web page: the same answers in a browser, offline",
     }
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
@@ -121,9 +122,10 @@ def _common(
     template: bool,
     what: str = "TEMPLATE",
     help_: str = "an id ('trialsim list') or a path",
+    nargs: str | None = None,
 ) -> None:
     if template:
-        parser.add_argument("template", metavar=what, help=help_)
+        parser.add_argument("template", metavar=what, help=help_, nargs=nargs)
         parser.add_argument("--variant", default="", metavar="ID", help="a variant of the protocol")
         parser.add_argument(
             "--set",
@@ -455,7 +457,12 @@ def _explain(explain: argparse.ArgumentParser) -> None:
 
 
 def _reconcile(reconcile: argparse.ArgumentParser) -> None:
-    _common(reconcile, template=True)
+    _common(
+        reconcile,
+        template=True,
+        nargs="?",
+        help_="an id ('trialsim list') or a path; left out: which conflicts there are",
+    )
     reconcile.add_argument(
         "--conflict",
         metavar="ID|FILE",
@@ -530,6 +537,22 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     UsageError
         If they are not a command.
     """
+    parser = command_line()
+    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
+        listed = f"The commands are {', '.join(_Commands.names)}."
+        raise UsageError(
+            Problem(
+                "is not a command",
+                did_you_mean(words[0], _Commands.names, listed),
+                value=f"'{words[0]}'",
+                field="COMMAND",
+            )
+        )
+    return parser.parse_args(_joined(words))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of every command, with what it says of each option."""
     parser = _Parser(
         prog="trialsim",
         allow_abbrev=False,
@@ -547,6 +570,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     commands.add("list").add_argument("--json", action="store_true", help="JSON instead of text")
     show = commands.add("show")
     _common(show, template=True)
+    show.add_argument(
+        "--conflict",
+        nargs="?",
+        const="",
+        metavar="ID|FILE",
+        help="what could explain its conflicting results, as 'reconcile' weighs it",
+    )
     new = commands.add("new")
     new.add_argument("file", metavar="FILE", type=Path, help="a name that does not exist yet")
     _new(new)
@@ -677,14 +707,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     _common(evidence, template=False)
 
-    if words and not words[0].startswith("-") and words[0] not in _Commands.names:
-        listed = f"The commands are {', '.join(_Commands.names)}."
-        raise UsageError(
-            Problem(
-                "is not a command",
-                did_you_mean(words[0], _Commands.names, listed),
-                value=f"'{words[0]}'",
-                field="COMMAND",
-            )
-        )
-    return parser.parse_args(_joined(words))
+    page = commands.add("app")
+    page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
+    page.add_argument("--no-browser", action="store_true", help="only say where it is")
+    page.add_argument("--big", action="store_true", help="large letters, for a projector")
+
+    return parser

@@ -29,6 +29,7 @@ def draw_candidates(
     block: int,
     *,
     enrolment: Enrolment | None = None,
+    entry: NDArray[np.float64] | None = None,
     levels_of: frozenset[str] = frozenset(),
     covariates: Mapping[str, float] | None = None,
 ) -> Candidates:
@@ -46,6 +47,8 @@ def draw_candidates(
         Which block, from 0.
     enrolment : Enrolment or None
         When they enter, where that is stated.
+    entry : ndarray, shape (n_patients, block width), optional
+        Their days of entry, where these are drawn already.
     levels_of : set of str
         Factors whose levels the outcome or an analysis depends on.
     covariates : mapping of str to float, optional
@@ -84,7 +87,8 @@ def draw_candidates(
         if slope:
             score = score + slope * drawn[name]
     severity = drawn.pop(SEVERITY, None)
-    entry = entries(enrolment, shape, streams, block)
+    if entry is None:
+        entry = entries(enrolment, shape, streams, block)
     return Candidates(strata, n_strata, score, entry, kept, severity, drawn)
 
 

@@ -16,6 +16,7 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.historical import HistoricalValue, TwoStage
 from trialsim.protocol.modifiers import Subgroup
+from trialsim.protocol.operations import Operations
 from trialsim.protocol.quantities import (
     Dose,
     Duration,
@@ -331,6 +332,7 @@ class Protocol(Frozen):
     two_stage: TwoStage | None = None
     read_out_lag: Duration | None = None
     subgroups: Annotated[tuple[Subgroup, ...], Field(max_length=20)] = ()
+    operations: Operations | None = None
 
     @property
     def experimental(self) -> Arm:

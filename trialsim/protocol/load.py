@@ -477,7 +477,7 @@ def conflicts_of(template: str) -> tuple[str, ...]:
     found = [name for name in shipped if load_reconciliation(name).template == template]
     if not found:
         rule = "is needed: none ships for this"
-        remedy = f"Name one: --conflict {shipped[0]}, or a file by its path."
+        remedy = f"Write a file and name its path; there are {', '.join(shipped)}."
         raise RequestError(Problem(rule, remedy, "--conflict", template))
     return tuple(sorted(found, key=lambda name: (name != template, name)))
 

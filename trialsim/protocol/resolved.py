@@ -61,6 +61,7 @@ from trialsim.protocol.scenario import (
     risk_at_odds_ratio,
 )
 from trialsim.protocol.single_arm import comparisons, concurrent_risk, departed
+from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
 from trialsim.protocol.survival import (
     AnyLifetime,
     EventCourse,
@@ -207,7 +208,7 @@ def lifetimes_of(scenario: SurvivalScenario, nature: Nature) -> Lifetimes:
     else:
         of_treated = tuple(curve.times(ratios) for curve in of_control)
         constant = ratios[0][1] if len({ratio for _, ratio in ratios}) == 1 else None
-    loss = nature.dropout.curve if nature.dropout else None
+    loss = nature.leaving.curve if nature.leaving else None
     return Lifetimes(
         factor.id if factor else "",
         tuple(levels.values()),
@@ -326,12 +327,13 @@ def _by_endpoint(scenario: Scenario, primary: str) -> dict[str, list[Modifier]]:
 def event_course(scenario: Scenario, template: Template, evidence: Evidence) -> EventCourse:
     """Return how many events to expect by when under a scenario of a time-to-event protocol."""
     protocol, primary = template.protocol, template.protocol.primary
-    assert template.nature.enrolment is not None  # required by the rules
+    enrolment = enrolment_of(template)
+    assert enrolment is not None  # required by the rules
     assert isinstance(primary, TimeToEventEndpoint)
     treated, control = protocol.arm_sizes
     return EventCourse(
         modified_lifetimes_of(scenario, template, evidence),
-        template.nature.enrolment,
+        enrolment,
         treated,
         control,
         primary.followed_for.days if primary.followed_for else inf,
@@ -676,7 +678,8 @@ class ResolvedTemplate:
                 self.template.nature.factors,
                 (effect.number.source or "") if effect else "",
                 primary=primary.id,
-                enrolment=self.template.nature.enrolment,
+                enrolment=enrolment_of(self.template),
+                sites=site_enrolment_of(self.template),
             )
         return self._truth_of_risks(scenario, control_risk)
 
@@ -727,7 +730,8 @@ class ResolvedTemplate:
             source,
             from_data,
             from_results,
-            enrolment=nature.enrolment,
+            enrolment=enrolment_of(self.template),
+            sites=site_enrolment_of(self.template),
             covariates=tuple((covariate.id, covariate.slope) for covariate in nature.covariates),
         )
 
@@ -755,7 +759,8 @@ class ResolvedTemplate:
             source if isinstance(self.evidence.records.get(source), Trial) else "",
             (protocol.primary.id,) if scenario.as_observed else (),
             lifetimes=lifetimes,
-            enrolment=nature.enrolment,
+            enrolment=enrolment_of(self.template),
+            sites=site_enrolment_of(self.template),
         )
 
     def _truth_of_courses(self, scenario: Scenario, response: ResponseScenario) -> Truth:

@@ -22,6 +22,7 @@ from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
 from trialsim.protocol.onset import Onset
+from trialsim.protocol.operations import OperationalNature
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.pool import EffectorPool
 from trialsim.protocol.quantities import (
@@ -42,6 +43,7 @@ from trialsim.protocol.quantities import (
     broken,
     one_of,
 )
+from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.protocol.survival import (
     AnyLifetime,
     Dropout,
@@ -362,6 +364,12 @@ class Nature(Frozen):
     body_surface_m2: BodySize | None = None
     body_weight_kg: BodySize | None = None
     screening_failures: ScreeningFailures | None = None
+    operations: OperationalNature | None = None
+
+    @property
+    def leaving(self) -> Dropout | None:
+        """When patients leave the trial: `dropout`, or ``operations.withdrawal``."""
+        return self.dropout or (self.operations.withdrawal if self.operations else None)
 
     @property
     def screened_per_patient(self) -> float:
@@ -583,6 +591,8 @@ class Truth:
         Processes that come between treatment and outcome.
     covariates : tuple of (id, log odds per standard deviation)
         Besides severity.
+    sites : SiteEnrolment or None
+        Where patients enter as sites enrol them; `enrolment` is then what is expected.
     """
 
     scenario: str
@@ -605,6 +615,7 @@ class Truth:
     modified: tuple[tuple[str, Modified], ...] = ()
     intercurrent: tuple[EventTruth, ...] = ()
     covariates: tuple[tuple[str, float], ...] = ()
+    sites: SiteEnrolment | None = None
 
     @property
     def slopes(self) -> tuple[tuple[str, float], ...]:

@@ -102,7 +102,7 @@ def _estimates(run: FinishedRun) -> tuple[list[dict[str, Any]], str]:
     estimates = [
         row
         for row in run.document["observed"]
-        if row["measure"] == "estimate" and row.get("lower") is not None
+        if row["measure"] == "estimate" and row.get("lower") is not None and row.get("scale")
     ]
     scale = estimates[0]["scale"] if estimates else ""
     return [row for row in estimates if row["scale"] == scale], scale
@@ -137,7 +137,7 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         names = (
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
             *("bias", "imbalance", "onetrial", "pooled", "funnel"),
-            *("gap", "literature", "class", "adjusted", "tornado"),
+            *("gap", "literature", "class", "adjusted", "tornado", "weights"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"

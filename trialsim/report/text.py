@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trialsim.protocol.template import Template
 
 __all__ = [
+    "DISCLAIMER",
     "WIDTH",
     "caution_lines",
     "endpoint_in_words",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 WIDTH = 80
+DISCLAIMER = (
+    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
+)
 
 
 def table(

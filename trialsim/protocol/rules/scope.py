@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["REMEDY", "refusal"]
+__all__ = ["REMEDY", "refusal", "refused_designs"]
 
 REMEDY = "See 'What is not supported' in docs/protocol-format.md."
 
@@ -57,3 +57,8 @@ _PATTERNS = [
 def refusal(word: str) -> str | None:
     """Return the rule that refuses `word`, or None where it names nothing unsupported."""
     return next((rule for pattern, rule in _PATTERNS if pattern.fullmatch(word.lower())), None)
+
+
+def refused_designs() -> tuple[tuple[str, str], ...]:
+    """Return what is refused by name, each with the reason."""
+    return tuple(_REASONS.values())

@@ -53,8 +53,10 @@ from trialsim.protocol.resolved import (
 from trialsim.protocol.rules.observed import observed_rules
 from trialsim.protocol.rules.safety import safety_rules, sourced_risks
 from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
+from trialsim.protocol.rules.sites import site_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
+from trialsim.protocol.site_enrolment import enrolment_of
 from trialsim.protocol.survival import ImpossibleLifetimeError, Lifetime, SurvivalScenario
 from trialsim.protocol.template import Template
 
@@ -626,6 +628,7 @@ def _correlations(template: Template) -> Iterator[Broken]:
 def _calendar(template: Template) -> Iterator[Broken]:
     """Find times of enrolment, survival and loss that do not belong to this protocol."""
     protocol, nature = template.protocol, template.nature
+    yield from (Broken(*found) for found in site_rules(template))
     given = nature.enrolment and nature.enrolment.given
     if given and len(given) != protocol.n_total:
         yield Broken(
@@ -634,7 +637,7 @@ def _calendar(template: Template) -> Iterator[Broken]:
             "Add or remove some, or state enrolment another way.",
         )
     if isinstance(protocol.primary, TimeToEventEndpoint):
-        if nature.enrolment is None:
+        if enrolment_of(template) is None:
             rule = "is required with a primary endpoint that is a time to an event"
             yield Broken(("nature", "enrolment"), rule, "Write for example {uniform: 12 mo}.")
         yield from _risks_beside_times(nature)
@@ -727,7 +730,7 @@ def _risk_looks(template: Template) -> Iterator[Broken]:
     if fisher and any(look.efficacy_z is not None for look in protocol.looks):
         rule = "have bounds on z, which a two-sided Fisher test does not give"
         yield Broken(here, rule, "Use analysis: chi-square, or test: {sides: 1}.")
-    enrolment = template.nature.enrolment
+    enrolment = enrolment_of(template)
     for index, look in enumerate(interim):
         at = (*here, index, "at")
         if enrolment is None and (look.at.calendar or look.at.enrolled):
@@ -760,7 +763,7 @@ def _after_the_end(look: Look, at: Location, end: float) -> Iterator[Broken]:
 def _event_looks(
     template: Template, primary: TimeToEventEndpoint, evidence: Evidence
 ) -> Iterator[Broken]:
-    protocol, nature, here = template.protocol, template.nature, ("protocol", "looks")
+    protocol, here = template.protocol, ("protocol", "looks")
     *interim, final = protocol.looks
     if final.at.information is not None:
         rule = "must say when the trial ends, of which information is a share"
@@ -771,12 +774,11 @@ def _event_looks(
         if look.at.information is not None and final.at.events is None:
             rule = "is a share of the last look's events, but that look is not set off by events"
             yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
-    if nature.enrolment is None or any(
-        _impossible(s, template, evidence) for s in template.scenarios
-    ):
+    enrolment, scenarios = enrolment_of(template), template.scenarios
+    if enrolment is None or any(_impossible(s, template, evidence) for s in scenarios):
         return  # reported already
     if primary.followed_for:
-        end = nature.enrolment.last_day + primary.followed_for.days
+        end = enrolment.last_day + primary.followed_for.days
         for index, look in enumerate(protocol.looks):
             yield from _after_the_end(look, (*here, index, "at"), end)
     for index, look in enumerate(protocol.looks):

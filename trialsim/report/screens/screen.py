@@ -20,6 +20,7 @@ from trialsim.report.parts.safety import safety_lines
 from trialsim.report.parts.single_arm import single_arm_sentences, single_arm_tables
 from trialsim.report.parts.subgroups import subgroups_screen
 from trialsim.report.text import (
+    DISCLAIMER,
     caution_lines,
     endpoint_in_words,
     historical_in_words,
@@ -39,15 +40,12 @@ from trialsim.studies.observed import (
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = [
+    "DISCLAIMER",
     "demo_screen",
     "observed_table",
     "power_table",
     "simulation_screen",
 ]
-
-DISCLAIMER = (
-    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
-)
 
 
 def simulation_screen(

@@ -13,6 +13,7 @@ from trialsim.studies.size.monitoring import Seen, Verdict
 from trialsim.studies.size.of_one_arm import OneArmSize
 from trialsim.studies.size.operating_grid import OperatingGrid
 from trialsim.studies.size.planned import LookRow, PlannedSize
+from trialsim.studies.size.prior import AS_ADJUSTED
 from trialsim.studies.size.question import SizeQuestion
 from trialsim.studies.size.reestimation import Reestimated, TrueEffect
 from trialsim.studies.size.screening import screened_for
@@ -129,6 +130,8 @@ def _head(planned: SizeQuestion) -> str:
     template, protocol = planned.resolved.template, planned.protocol
     status = planned.status.upper() if planned.status in ("document", "unverified") else ""
     known = f" ({status or planned.status}, {planned.truth.source or 'no source'})"
+    if planned.scenario.title == AS_ADJUSTED:
+        known = f" ({AS_ADJUSTED})"
     effect = f"planned for: {planned.truth.label}{known}, {planned.arms_in_words}"
     if planned.outcome is None and not isinstance(planned, OneArmSize):
         control, treated = planned.risks

@@ -27,9 +27,10 @@ from trialsim.report.parts.single_arm import (
 )
 from trialsim.report.parts.subgroups import about_subgroups, subgroup_tables
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.text import endpoint_in_words, nothing_observed_in_words
+from trialsim.report.text import DISCLAIMER, endpoint_in_words, nothing_observed_in_words
 
 __all__ = [
+    "DISCLAIMER",
     "Block",
     "Drawing",
     "Grid",
@@ -40,9 +41,6 @@ __all__ = [
     "sections_of",
 ]
 
-DISCLAIMER = (
-    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
-)
 _MEASURES = {
     "power": "Power",
     "type_i_error": "Type I error",
