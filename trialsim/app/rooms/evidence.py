@@ -272,14 +272,9 @@ def _reconciled(document: Numbers) -> dict[str, object]:
     ]
     entries = [(w["title"], [_weight(w)]) for w in weights]
     told = "; ".join(f"{label} {marks[0].said}" for label, marks in entries)
-    chart = forest_chart(
-        entries,
-        f"Weights: {told}",
-        "weight after the records",
-        log=False,
-        bounds=(0.0, 1.0),
-        width=460,
-    )
+    title, axis = f"Weights: {told}", "weight after the records"
+    chart = forest_chart(entries, title, axis, log=False, bounds=(0.0, 1.0), width=460)
+    caption = "Weight after the records, beside it before and after; line: were one choice another"
     trials: dict[str, dict[str, Numbers]] = {}
     for row in rows:
         if row["measure"] in ("expected_information", "settles"):
