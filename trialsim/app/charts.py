@@ -18,6 +18,7 @@ from trialsim.app.worker import Line, Panel
 
 __all__ = ["Mark", "forest_chart", "line_chart", "ticks"]
 
+_APART = 26.0  # labels of ticks would touch
 _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 14, 12, 44
 
 
@@ -138,8 +139,12 @@ def forest_chart(
         f'<svg class="chart forest" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{_text(title)}">'
     ]
+    beside = -99.0
     for tick in _log_ticks(low, high) if log else ticks(low, high, 4):
         x = across(tick)
+        if x - beside < _APART and tick != none_at:
+            continue
+        beside = x
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{floor}"/>')
         parts.append(f'<text class="tick mid" x="{x:.1f}" y="{floor + 15}">{tick:g}</text>')
     if none_at is not None and low <= none_at <= high:

@@ -236,11 +236,28 @@ def _explained(document: Numbers, titles: Mapping[str, str]) -> dict[str, object
         "pair": (titles.get(one, one), titles.get(other, other)),
         "ratio": ratio,
         "chance": chance,
-        "parts": [row for row in rows if row["measure"] == "part_of_gap"],
+        "differences": list(_differences(rows)),
         "settling": by.get("n_per_arm"),
         "settled": by.get("power_simulated"),
         "texts": document["texts"],
     }
+
+
+def _differences(rows: Sequence[Numbers]) -> Iterator[dict[str, Any]]:
+    """Yield what differs, each once, with the parts of the gap it can carry."""
+    found: dict[tuple[str, str], list[Numbers]] = {}
+    for row in rows:
+        if row["measure"] == "part_of_gap":
+            found.setdefault((row["subject"], row["what"]), []).append(row)
+    words = {True: "same", False: "differs", None: "not recorded of both"}
+    for (subject, what), parts in found.items():
+        yield {
+            "name": subject if subject == what else f"{subject}, {what}",
+            "one": parts[0]["one"],
+            "other": parts[0]["other"],
+            "same": words[parts[0]["same"]],
+            "parts": parts,
+        }
 
 
 def _mark(row: Numbers, shape: str) -> Mark:
@@ -251,6 +268,8 @@ def _reconciled(document: Numbers) -> dict[str, object]:
     rows = document["rows"]
     conflict = document["arguments"]["conflict"]
     titles = {each["id"]: each["title"] for each in conflict["explanations"]}
+    (finding,) = document["findings"]
+    detail = finding["detail"].removeprefix(f"{finding['verdict'].capitalize()}: ")
     prior = {r["analysis"]: r for r in rows if r["measure"] == "prior_weight"}
     after: dict[str, dict[str, Numbers]] = {}
     otherwise: dict[str, list[float]] = {}
@@ -281,10 +300,14 @@ def _reconciled(document: Numbers) -> dict[str, object]:
             trials.setdefault(row["analysis"], {})[row["measure"]] = row
     return {
         "conflict": conflict,
-        "finding": document["findings"][0],
+        "finding": finding,
+        "detail": finding["detail"]
+        .removeprefix(f"{finding['verdict'].capitalize()}: ")
+        .capitalize(),
         "weights": weights,
         "charts": [(chart, caption)],
         "next_trials": trials,
+        "trial_titles": {each["id"]: each["title"] for each in conflict.get("candidates", ())},
         "texts": document["texts"],
     }
 
@@ -292,7 +315,7 @@ def _reconciled(document: Numbers) -> dict[str, object]:
 def _weight(found: Mapping[str, Any]) -> Mark:
     before, after = found["before"]["value"], found["after"]["value"]
     low, high = found["range"] or (None, None)
-    said = f"{before:.2f} to {after:.2f}"
+    said = f"{before:.2f}, then {after:.2f}"
     said += " (no data)" if "why" in found["after"] else ""
     return Mark("before and after", after, low, high, "round", said)
 
