@@ -44,6 +44,7 @@ def record_sha256() -> str:
 def _dependencies() -> Iterator[list[str]]:
     from trialsim.cli.answer import load
     from trialsim.cli.parser import parse
+    from trialsim.protocol.load import load_template
     from trialsim.protocol.places import evidence_paths
 
     for room, state in states():
@@ -55,6 +56,7 @@ def _dependencies() -> Iterator[list[str]]:
                 told = [load(options).sha256]
             else:
                 told = [sha256(path.read_bytes()).hexdigest() for path in evidence_paths()]
+                told += [load_template(state.template).sha256] if state.takes_template else []
             yield [*words, *told]
     for path in _sheets():
         yield [path.name, sha256(path.read_bytes()).hexdigest()]
