@@ -140,6 +140,43 @@ def test_reference_p_values_of_three_intervals(checked):
         assert float(f"{p:.2g}") == stated
 
 
+def test_analytic_paired_t_of_312_to_498_by_hand(checked):
+    [found] = [f for f in checked["document-003"].findings if f.check == "size of a change"]
+    for r in (0.0, 0.7):
+        sd = (84**2 + 91**2 - 2 * r * 84 * 91) ** 0.5  # of the differences
+        assert found.numbers[f"paired_t_r_{r:g}"] == pytest.approx(186 / (sd / 140**0.5))
+
+
+POOL = """schema_version: 1
+evidence:
+  - id: both
+    kind: pool
+    title: Both
+    citation: "A review of one's own."
+    condition: sepsis
+    outcome: death from any cause
+    at: 28 d
+    n_trials: 2
+    n_patients: 1451
+    includes: [etass-2013, tests-2025]
+    effects: [{measure: odds ratio, value: 0.86, ci: [0.68, 1.08], status: published}]
+"""
+
+
+def test_property_all_trials_of_a_pool_must_have_its_patients(tmp_path):
+    path = tmp_path / "pool.yaml"
+    for text, verdict in (
+        (POOL, IMPOSSIBLE),
+        (POOL.replace("1451", "1450"), CONSISTENT),
+        (POOL.replace("n_trials: 2", "n_trials: 3"), CONSISTENT),
+    ):
+        path.write_text(text)
+        evidence = evidence_with([path])
+        checks = check_record(evidence.records["both"], evidence).findings
+        [found] = [f for f in checks if f.check == "patients of trials contained"]
+        assert found.verdict is verdict, found.detail
+
+
 def test_property_every_stored_verdict_is_the_computed_one(checked):
     stored = {
         name: each.record.consistency.verdict if each.record.consistency else UNTESTABLE
@@ -219,6 +256,41 @@ def test_property_a_file_of_ones_own_is_checked_figure_by_figure(own_file):
     assert verdict("sum", "40 + 41 = 81; stated 80") is IMPOSSIBLE
     assert checked.verdict is IMPOSSIBLE
     assert checked.abstract_only
+
+
+def test_property_an_estimate_halfway_to_its_limit_is_no_exact_interval(own_file):
+    own_file.write_text(FILE.replace("value: 0.31, ci", "value: 0.50, ci"))
+    evidence = evidence_with([own_file])
+    findings = check_record(evidence.records["my-trial-2020"], evidence).findings
+    [found] = [f for f in findings if f.check == INTERVAL]
+    assert found.verdict is IMPOSSIBLE
+    assert "off by 50% of half the width" in found.detail
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.04, UNTESTABLE), (0.4, IMPOSSIBLE)])
+def test_property_an_interaction_far_from_its_parts_is_no_other_model(p, verdict):
+    evidence = shipped_evidence()
+    record = evidence.records["tests-2025"]
+    stated = [
+        result.model_copy(
+            update={
+                "tests": tuple(
+                    test.model_copy(update={"p": p})
+                    if test.name == "interaction with diabetes"
+                    else test
+                    for test in result.tests
+                )
+            }
+        )
+        for result in record.results
+    ]
+    other = record.model_copy(update={"results": tuple(stated)})
+    [found] = [
+        f
+        for f in check_record(other, evidence).findings
+        if f.check == "difference between parts" and "diabetes" in f.detail
+    ]
+    assert found.verdict is verdict
 
 
 def run(capsys, *words):

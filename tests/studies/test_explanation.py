@@ -12,6 +12,7 @@ from scipy.stats import binom
 from trialsim.cli import main
 from trialsim.errors import RequestError
 from trialsim.figures.explanation import explanation_figure
+from trialsim.kernels.trial_gap import as_far_apart
 from trialsim.protocol.load import evidence_with, load_template, shipped_evidence
 from trialsim.studies.conflict.explanation import NO_DATA, explain
 
@@ -90,6 +91,24 @@ def test_analytic_so_large_a_gap_under_one_effect_is_as_often_as_enumerated(
     assert 0.05 < exact < 0.95
     assert abs(found.as_large - exact) <= 4 * found.mcse
     assert found.mcse == pytest.approx(sqrt(found.as_large * (1 - found.as_large) / 20_000))
+
+
+def test_property_a_difference_carries_as_much_whichever_trial_is_named_first(evidence):
+    pairs = (("etass-2013", "tests-2025"), ("tests-2025", "etass-2013"))
+    template = load_template("sepsis")
+    said = [explain(ids, evidence, template, replicates=2_000, seed=3) for ids in pairs]
+    carried = [{c.source: c for d in each.differences for c in d.carried} for each in said]
+    assert carried[0].keys() == carried[1].keys()
+    assert len(carried[0]) > 6
+    for source, one in carried[0].items():
+        other = carried[1][source]
+        assert abs(one.part - other.part) < 4 * sqrt(one.part_mcse**2 + other.part_mcse**2)
+        assert log(one.ratio) * log(other.ratio) < 0
+
+
+def test_property_a_gap_counts_from_the_published_one_on_either_way():
+    gaps = np.array([0.39, -0.39, 0.389, -0.389, 1.0])
+    assert as_far_apart(gaps, -0.39).tolist() == [True, True, False, False, True]
 
 
 def test_analytic_a_flaw_carries_its_published_ratio_of_the_gap(sepsis):

@@ -116,7 +116,7 @@ def test_analytic_hazards_are_multiplied_until_the_control_arm_is_the_published_
     assert 1 - moved.risks(60.0)[0] == pytest.approx(0.7, abs=1e-12)
     factor = moved.control[0].rates[0] / 0.01
     assert moved.treated[0].rates == pytest.approx((0.01 * factor, 0.002 * factor))
-    with pytest.raises(ValueError, match="no multiple"):
+    with pytest.raises(ValueError, match="which no multiple of the hazards does"):
         at_own_control_arm(own, (60.0, 0.02))  # fewer than the cured
 
 
@@ -126,6 +126,33 @@ def test_analytic_the_median_of_a_mixture_leaves_one_half():
     left = sum(s * c.survival(middle) for s, c in zip((0.3, 0.7), curves, strict=True))
     assert left == pytest.approx(0.5, abs=1e-9)
     assert median_of((HazardCurve((), (0.01,), 1.0, 0.6),), (1.0,)) == np.inf
+
+
+def scenario_as_observed(settings, template="hbv-aclf", variant="time-to-event"):
+    resolved = load_template(template, variant=variant, settings=settings)
+    return resolved.truth(resolved.scenarios(["as-observed"])[0])
+
+
+def test_analytic_a_scenario_may_repeat_counts_by_a_time():
+    """hbv-aclf: 31/58 and 42/56 without the event on day 90, whatever the shape before."""
+    truth = scenario_as_observed([])
+    assert truth.lifetimes.risks(90.0) == pytest.approx((27 / 58, 14 / 56), abs=1e-9)
+    assert truth.lifetimes.constant_ratio == pytest.approx(log(42 / 56) / log(31 / 58))
+    assert (truth.from_data_of, truth.label) == ("chen-2022", "HR 0.46")
+    weibull = scenario_as_observed(["nature.survival={median: 60 d, shape: 1.4}"])
+    assert weibull.lifetimes.risks(90.0) == pytest.approx((27 / 58, 14 / 56), abs=1e-9)
+    assert weibull.lifetimes.control[0].shape == 1.4
+
+
+def test_analytic_a_scenario_may_repeat_a_hazard_ratio_or_medians(resolved):
+    own = 'scenarios=[{id: no, title: no}, {id: seen, title: seen, as_observed: "%s"}]'
+    for record, control, ratio in (("ratio-2020", None, 0.8), ("medians-2020", 12.0, 1.0)):
+        one = load_template(str(FILE), settings=[own % record, "observed=[]"])
+        truth = one.truth(one.scenarios(["seen"])[0])
+        assert truth.lifetimes.constant_ratio == pytest.approx(ratio)
+        if control:
+            assert truth.lifetimes.control[0].quantile(0.5) == pytest.approx(control * 30.4375)
+        assert one.status_of(one.scenarios(["seen"])[0]) == "published"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from trialsim.cli.hand_on import replay, report
 from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
 from trialsim.cli.operate import optimise
+from trialsim.cli.plan import forecast
 from trialsim.cli.simulate import demo, simulate
 
 
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "synthesise": synthesise,
     "reconcile": reconcile,
     "explain": explain,
+    "forecast": forecast,
     "replay": replay,
     "report": report,
     "demo": demo,

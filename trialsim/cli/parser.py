@@ -86,6 +86,7 @@ class _Commands:
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
         "reconcile": "which explanation fits conflicting results, and what would tell more",
         "explain": "why two published trials disagree: what differs, and what it can carry",
+        "forecast": "the trial on paper: sites, patients, doses, kits, looks, months and money",
         "replay": "one trial of a run, in words and patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
@@ -124,9 +125,10 @@ def _common(
     template: bool,
     what: str = "TEMPLATE",
     help_: str = "an id ('trialsim list') or a path",
+    nargs: str | None = None,
 ) -> None:
     if template:
-        parser.add_argument("template", metavar=what, help=help_)
+        parser.add_argument("template", metavar=what, help=help_, nargs=nargs)
         parser.add_argument("--variant", default="", metavar="ID", help="a variant of the protocol")
         parser.add_argument(
             "--set",
@@ -502,7 +504,12 @@ def _explain(explain: argparse.ArgumentParser) -> None:
 
 
 def _reconcile(reconcile: argparse.ArgumentParser) -> None:
-    _common(reconcile, template=True)
+    _common(
+        reconcile,
+        template=True,
+        nargs="?",
+        help_="an id ('trialsim list') or a path; left out: which conflicts there are",
+    )
     reconcile.add_argument(
         "--conflict",
         metavar="ID|FILE",
@@ -519,6 +526,34 @@ def _reconcile(reconcile: argparse.ArgumentParser) -> None:
     reconcile.add_argument("--quick", action="store_true", help="fewer draws, in a few seconds")
     reconcile.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     reconcile.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
+def _forecast(forecast: argparse.ArgumentParser) -> None:
+    _common(forecast, template=True)
+    forecast.add_argument(
+        "--runs", type=_whole, default=200, metavar="N", help="simulated trials (default 200)"
+    )
+    forecast.add_argument(
+        "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
+    )
+    forecast.add_argument("--sites", type=_whole, metavar="N", help="so many sites instead")
+    forecast.add_argument(
+        "--enrol-in",
+        metavar="TIME",
+        help="solve the rate of an open site so that enrolment takes this long on average: 52 mo",
+    )
+    forecast.add_argument(
+        "--observed-enrolment",
+        metavar="TIME",
+        help="how long enrolment really took: which share of the simulated trials is faster",
+    )
+    forecast.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    forecast.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
     )
 
@@ -611,6 +646,13 @@ def command_line() -> argparse.ArgumentParser:
     commands.add("list").add_argument("--json", action="store_true", help="JSON instead of text")
     show = commands.add("show")
     _common(show, template=True)
+    show.add_argument(
+        "--conflict",
+        nargs="?",
+        const="",
+        metavar="ID|FILE",
+        help="what could explain its conflicting results, as 'reconcile' weighs it",
+    )
     new = commands.add("new")
     new.add_argument("file", metavar="FILE", type=Path, help="a name that does not exist yet")
     _new(new)
@@ -676,6 +718,7 @@ def command_line() -> argparse.ArgumentParser:
     _synthesise(commands.add("synthesise"))
     _reconcile(commands.add("reconcile"))
     _explain(commands.add("explain"))
+    _forecast(commands.add("forecast"))
 
     replay = commands.add("replay")
     _common(

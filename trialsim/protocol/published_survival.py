@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import inf, log
+from math import exp, inf, log
 
 from trialsim.protocol.endpoints import (
     AnySummary,
@@ -18,8 +18,17 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
 )
 from trialsim.protocol.evidence import ArmResult, EffectEstimate, EffectMeasure, Trial, TrialResult
-from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration
-from trialsim.protocol.survival import HazardCurve, Lifetimes
+from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, Rate, Ratio
+from trialsim.protocol.survival import (
+    AnyLifetime,
+    HazardCurve,
+    HazardPiece,
+    Lifetime,
+    Lifetimes,
+    LifetimesByLevel,
+    SurvivalScenario,
+    Survives,
+)
 
 __all__ = [
     "ObservedMeasure",
@@ -28,6 +37,7 @@ __all__ = [
     "at_own_control_arm",
     "median_of",
     "published_lifetimes",
+    "survival_as_seen",
 ]
 
 _Z95 = 1.959963984540054
@@ -176,8 +186,8 @@ def _with_ratio(
     return replace(blank, estimate=log(effect.value), lower=low, upper=high)
 
 
-def _point(control: ArmResult, day: float | None) -> tuple[float, float] | None:
-    risk = control.risk
+def _point(arm: ArmResult | None, day: float | None) -> tuple[float, float] | None:
+    risk = arm.risk if arm else None
     return (day, 1 - risk) if day and risk is not None and 0 < risk < 1 else None
 
 
@@ -198,26 +208,88 @@ def at_own_control_arm(lifetimes: Lifetimes, point: tuple[float, float]) -> Life
     ValueError
         Where no multiple reaches it.
     """
-    day, share = point
-
-    def left(factor: float) -> float:
-        return _left(_times(lifetimes.control, factor), lifetimes.shares, day)
-
-    low, high = 1 / _MOST, _MOST
-    if not left(high) < share < left(low):
-        raise ValueError(
-            f"no multiple of the control arm's hazards leaves {share:.3g} without the event "
-            f"on day {day:.0f}"
-        )
-    for _ in range(200):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if left(middle) > share else (low, middle)
-    factor = (low * high) ** 0.5
+    factor = _factor(lifetimes.control, lifetimes.shares, point)
     return replace(
         lifetimes,
         control=_times(lifetimes.control, factor),
         treated=_times(lifetimes.treated, factor),
     )
+
+
+def survival_as_seen(
+    record: Trial, identifier: str, seen: PublishedLifetimes, own: AnyLifetime | None
+) -> SurvivalScenario:
+    """Return both arms as a trial saw them: from its counts, its medians or its hazard ratio.
+
+    The control arm keeps the shape of `own`, nature's (constant hazards without it), and is
+    multiplied until it is the trial's; the other is at the hazard ratio with which it is the
+    trial's.
+
+    Raises
+    ------
+    SilentReportError, ValueError
+        Where lifetimes differ by level, there is no control arm, or no multiple reaches it.
+    """
+    if isinstance(own, LifetimesByLevel):
+        raise SilentReportError("cannot be seen by the levels that nature.survival differs by")
+    result = record.result(identifier)
+    assert result is not None  # or it would not have been seen
+    treated = _point(result.experimental, seen.day)
+    if seen.measure is PublishedSummary.MEDIAN_RATIO and seen.control and seen.estimate is not None:
+        treated = (seen.control[0] * exp(seen.estimate), 0.5)
+    if seen.control is None and own is None:
+        raise SilentReportError("does not give the control arm, and nature.survival states none")
+    control = _reaching(own, seen.control) if seen.control else None
+    arm = control or own
+    assert arm is not None
+    if seen.control and treated:
+        ratio = _factor((arm.curve,), (1.0,), treated)
+    elif seen.estimate is not None and seen.measure is SurvivalSummary.HAZARD_RATIO:
+        ratio = exp(seen.estimate)
+    else:
+        raise SilentReportError("had the event in none or all of an arm, which no hazard gives")
+    return SurvivalScenario(control=control, hazard_ratio=Ratio(value=ratio, source=record.id))
+
+
+def _reaching(own: Lifetime | None, point: tuple[float, float]) -> Lifetime:
+    """Return a lifetime of the same shape that leaves a share on a day."""
+    day, share = point
+    if own is None or not own.pieces:
+        cured, shape = (own.cure_fraction, own.shape) if own else (0.0, None)
+        if share <= cured:
+            raise ValueError(f"leaves {share:.3g} without the event, fewer than are cured")
+        left = Survives(share=share, at=Duration(day, "d"))
+        return Lifetime(survives=left, shape=shape, cure_fraction=cured)
+    factor = _factor((own.curve,), (1.0,), point)
+    pieces = tuple(
+        HazardPiece(
+            until=piece.until,
+            hazard_per_year=Rate(value=piece.hazard_per_year.value * factor),
+        )
+        for piece in own.pieces
+    )
+    return Lifetime(pieces=pieces, cure_fraction=own.cure_fraction)
+
+
+def _factor(
+    curves: tuple[HazardCurve, ...], shares: tuple[float, ...], point: tuple[float, float]
+) -> float:
+    """Return by what hazards have to be multiplied to leave a share on a day."""
+    day, share = point
+
+    def left(factor: float) -> float:
+        return _left(_times(curves, factor), shares, day)
+
+    low, high = 1 / _MOST, _MOST
+    if not left(high) < share < left(low):
+        raise ValueError(
+            f"leaves {share:.3g} without the event on day {day:.0f}, which no multiple of the "
+            "hazards does"
+        )
+    for _ in range(200):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if left(middle) > share else (low, middle)
+    return float((low * high) ** 0.5)
 
 
 def _times(curves: tuple[HazardCurve, ...], factor: float) -> tuple[HazardCurve, ...]:

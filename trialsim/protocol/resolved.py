@@ -39,6 +39,11 @@ from trialsim.protocol.modifiers import (
 )
 from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth, selected_together
 from trialsim.protocol.pool import Dosing, EffectorPool, SeenUnder, dosing_of
+from trialsim.protocol.published_survival import (
+    SilentReportError,
+    published_lifetimes,
+    survival_as_seen,
+)
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
     Courses,
@@ -77,6 +82,8 @@ __all__ = [
     "modified_lifetimes_of",
     "outcomes_of",
     "reached_probability",
+    "risks_as_observed",
+    "survival_of",
     "seen_probability",
     "with_modifiers",
 ]
@@ -254,15 +261,50 @@ def with_modifiers(truth: Truth, scenario: Scenario, template: Template) -> Trut
     return truth
 
 
-def modified_lifetimes_of(scenario: Scenario, template: Template) -> Lifetimes:
+def risks_as_observed(
+    scenario: Scenario, template: Template, evidence: Evidence
+) -> tuple[float, float] | None:
+    """Return the risks, treated and control, of the trial that `as_observed` names.
+
+    Of a single arm that of its treated arm beside what the historical control has become; None
+    where they are not given.
+    """
+    record, primary = evidence.records.get(scenario.as_observed or ""), template.protocol.primary.id
+    if not isinstance(record, Trial):
+        return None
+    if not template.protocol.is_single_arm:
+        return record.risks(primary)
+    result, control = record.result(primary), concurrent_risk(template, scenario)
+    treated = result.experimental.risk if result and result.experimental else None
+    return None if treated is None or control is None else (treated, control)
+
+
+def survival_of(scenario: Scenario, template: Template, evidence: Evidence) -> SurvivalScenario:
+    """Return when events come: as stated, or as the trial saw that `as_observed` names.
+
+    Raises
+    ------
+    SilentReportError, ValueError
+        Where its record does not give it, or no hazards can.
+    """
+    if not scenario.as_observed:
+        return scenario.survival or SurvivalScenario()
+    record, protocol = evidence.records[scenario.as_observed], template.protocol
+    if not isinstance(record, Trial):
+        raise SilentReportError(f"is a {record.kind}, which observed nothing")
+    seen = published_lifetimes(record, protocol.primary.id, None, protocol.therapy)
+    return survival_as_seen(record, protocol.primary.id, seen, template.nature.survival)
+
+
+def modified_lifetimes_of(scenario: Scenario, template: Template, evidence: Evidence) -> Lifetimes:
     """Resolve both arms' distributions, with what modifies the effect.
 
     Raises
     ------
-    ImpossibleLifetimeError, ImpossibleModifierError
+    ImpossibleLifetimeError, ImpossibleModifierError, SilentReportError
     """
     protocol, nature = template.protocol, template.nature
-    stated = scenario.survival or SurvivalScenario()
+    stated = survival_of(scenario, template, evidence)
     lifetimes = lifetimes_of(stated, nature)
     modifiers = _by_endpoint(scenario, protocol.primary.id).get(protocol.primary.id, [])
     known = [covariate.id for covariate in nature.covariates]
@@ -280,7 +322,7 @@ def _by_endpoint(scenario: Scenario, primary: str) -> dict[str, list[Modifier]]:
     return found
 
 
-def event_course(scenario: Scenario, template: Template) -> EventCourse:
+def event_course(scenario: Scenario, template: Template, evidence: Evidence) -> EventCourse:
     """Return how many events to expect by when under a scenario of a time-to-event protocol."""
     protocol, primary = template.protocol, template.protocol.primary
     enrolment = enrolment_of(template)
@@ -288,7 +330,7 @@ def event_course(scenario: Scenario, template: Template) -> EventCourse:
     assert isinstance(primary, TimeToEventEndpoint)
     treated, control = protocol.arm_sizes
     return EventCourse(
-        modified_lifetimes_of(scenario, template),
+        modified_lifetimes_of(scenario, template, evidence),
         enrolment,
         treated,
         control,
@@ -625,16 +667,13 @@ class ResolvedTemplate:
         source = from_data = ""
         from_results: tuple[str, ...] = ()
         if scenario.as_observed:
-            record = self.evidence.records[scenario.as_observed]
-            risks = (
-                record.risks(self.template.protocol.primary.id)
-                if isinstance(record, Trial)
-                else None
-            )
+            risks = risks_as_observed(scenario, self.template, self.evidence)
             if risks is None:
                 raise AssertionError("checked when the file was loaded")
             treated, own = risks
             label = f"OR {odds_ratio_between(treated, own):.2f}"
+            if self.template.protocol.is_single_arm:
+                label = f"{100 * own:.3g}% -> {100 * treated:.3g}%"
             source = from_data = scenario.as_observed
             from_results = (self.template.protocol.primary.id,)
         else:
@@ -677,11 +716,13 @@ class ResolvedTemplate:
 
     def _truth_of_lifetimes(self, scenario: Scenario) -> Truth:
         nature, protocol = self.template.nature, self.template.protocol
-        lifetimes = modified_lifetimes_of(scenario, self.template)
+        lifetimes = modified_lifetimes_of(scenario, self.template, self.evidence)
         control, treated = lifetimes.risks(
             protocol.primary.read_out.days_after_entry(protocol.therapy)
         )
-        stated = scenario.survival
+        stated: SurvivalScenario | None = None
+        if scenario.survival or scenario.as_observed:
+            stated = survival_of(scenario, self.template, self.evidence)
         source = (stated.number.source or "") if stated and stated.number else ""
         return Truth(
             scenario.id,
@@ -693,6 +734,7 @@ class ResolvedTemplate:
             nature.factors,
             source,
             source if isinstance(self.evidence.records.get(source), Trial) else "",
+            (protocol.primary.id,) if scenario.as_observed else (),
             lifetimes=lifetimes,
             enrolment=enrolment_of(self.template),
             sites=site_enrolment_of(self.template),

@@ -78,9 +78,14 @@ _BY_KIND_OF_PRIMARY: dict[str, Any] = {
     "then": {
         "properties": {
             "protocol": {"required": ["looks"]},
-            "nature": {"required": ["enrolment"], **_without("control_risk")},
+            "nature": _without("control_risk"),
             "scenarios": {"items": _without("effect", "control_risk", "response")},
-        }
+        },
+        "anyOf": [  # when patients enter is stated, or sites are
+            {"properties": {"nature": {"required": ["enrolment"]}}},
+            {"properties": {"nature": {"required": ["operations"]}}},
+            {"properties": {"protocol": {"required": ["operations"]}}},
+        ],
     },
     "else": {
         "properties": {

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trialsim.protocol.endpoints import SimulatedEndpoint
     from trialsim.protocol.historical import HistoricalValue
     from trialsim.protocol.quantities import Duration
+    from trialsim.protocol.template import Template
 
 __all__ = [
     "DISCLAIMER",
@@ -19,6 +20,7 @@ __all__ = [
     "caution_lines",
     "endpoint_in_words",
     "historical_in_words",
+    "nothing_observed_in_words",
     "per_1000",
     "read_out_in_words",
     "table",
@@ -113,6 +115,12 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def nothing_observed_in_words(template: Template) -> str:
+    """Say why no published trial is held against the simulated ones."""
+    why = template.nothing_observed or "The file names none under 'observed'."
+    return f"What was really seen: no published trial to hold this against. {why}"
 
 
 def endpoint_in_words(protocol: Protocol) -> str:

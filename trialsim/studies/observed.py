@@ -459,8 +459,10 @@ def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Ro
         (own.experimental.id, trial.result.experimental),
         (own.control.id, trial.result.control),
     ):
-        shown = (seen.value if measured else seen.risk) if seen else None
-        if seen and shown is not None:
+        if seen is None:
+            continue
+        shown = seen.value if measured else seen.risk
+        if shown is not None:
             yield Row(
                 measure=Measure.ARM_MEAN if measured else Measure.RISK,
                 value=shown,
@@ -545,6 +547,9 @@ def _size_in_words(trial: ObservedTrial) -> str:
     facts = [f"{trial.n_total:,} patients"]
     if trial.follow_up:
         facts.append(trial.follow_up)
+    arms = (trial.result.experimental, trial.result.control)
+    weak = [arm.status.value.upper() for arm in arms if arm and arm.status.is_weak]
+    facts += weak[:1]
     if not trial.record.design.randomised and not trial.protocol.is_single_arm:
         facts.append("not randomised, as simulated trials are: no percentile takes that off")
     return "; ".join(facts)

@@ -102,4 +102,4 @@ def truth_of_one_arm(scenario: Scenario, resolved: ResolvedTemplate) -> Truth:
     truth = resolved.truth(scenario)
     cited = isinstance(resolved.evidence.records.get(truth.source), Trial)
     made_from = truth.from_data_of or (truth.source if cited else "")
-    return replace(truth, enrolment=None, from_data_of=made_from)
+    return replace(truth, enrolment=None, sites=None, from_data_of=made_from)

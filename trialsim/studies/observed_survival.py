@@ -129,7 +129,9 @@ def truth_of(scenario: Scenario, resolved: ResolvedTemplate, seen: PublishedLife
         lifetimes = at_own_control_arm(lifetimes, seen.control)
     if not isinstance(seen.measure, Summary):
         entering = _entering(truth.enrolment, seen)
-        return replace(truth, lifetimes=lifetimes, outcomes=(), correlations=(), enrolment=entering)
+        return replace(
+            truth, lifetimes=lifetimes, outcomes=(), correlations=(), enrolment=entering, sites=None
+        )
     assert seen.day is not None
     control, treated = lifetimes.risks(seen.day)
     if not 0 < control < 1 or not 0 < treated < 1:

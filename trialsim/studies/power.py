@@ -76,7 +76,9 @@ def survival_curves(
         if truth.lifetimes is None:
             return []
         course = event_course(
-            next(s for s in scenarios if s.id == truth.scenario), resolved.template
+            next(s for s in scenarios if s.id == truth.scenario),
+            resolved.template,
+            resolved.evidence,
         )
         until = min(expected_day(plan.looks[-1].at, course), plan.followed_days)
         power = characteristics(stop(results[0], plan).final, 0.0, plan.summary)[0]
@@ -262,7 +264,7 @@ def _control_source(
     resolved: ResolvedTemplate, scenario: Scenario, truth: Truth, status: str, day: float
 ) -> tuple[str | None, str]:
     """Return where a scenario's control risk comes from, and how far it can be relied on."""
-    if scenario.as_observed:
+    if scenario.as_observed and not truth.comparisons:
         return scenario.as_observed, resolved.status_of(scenario)
     nature, protocol = resolved.template.nature, resolved.template.protocol
     risk = scenario.control_risk or nature.control_risk
@@ -302,7 +304,7 @@ def theta_of(
         assert outcome is not None
         assert not isinstance(outcome, RiskTruth)  # its summary is one of risks
         return outcome.theta(plan.summary)
-    course = event_course(scenario, resolved.template)
+    course = event_course(scenario, resolved.template, resolved.evidence)
     return theta_on_course(resolved.template.protocol, plan, course)
 
 

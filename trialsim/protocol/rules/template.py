@@ -32,7 +32,6 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.evidence import Conflict, EvidenceRecord, Trial
 from trialsim.protocol.imbalance import imbalance_rules
-from trialsim.protocol.modifiers import ImpossibleModifierError
 from trialsim.protocol.outcomes import (
     ImpossibleOutcomeError,
     cholesky,
@@ -47,6 +46,8 @@ from trialsim.protocol.resolved import (
     lifetimes_of,
     modified_lifetimes_of,
     outcomes_of,
+    risks_as_observed,
+    survival_of,
 )
 from trialsim.protocol.rules.observed import observed_rules
 from trialsim.protocol.rules.optimise import optimise_rules
@@ -55,7 +56,7 @@ from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rule
 from trialsim.protocol.rules.sites import site_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
-from trialsim.protocol.site_enrolment import enrolment_of
+from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
 from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
 from trialsim.protocol.template import Template
 
@@ -245,7 +246,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
     yield from (Broken(*found) for found in observed_rules(template, evidence))
     yield from _calendar(template)
     if protocol.looks or isinstance(protocol.primary, TimeToEventEndpoint):
-        yield from _looks(template)
+        yield from _looks(template, evidence)
     if protocol.n_total > MAX_PATIENTS:
         rule = f"must be at most {MAX_PATIENTS:,} patients in all"
         yield Broken(("protocol", "sample_size"), rule, "Use fewer.")
@@ -447,7 +448,10 @@ def _unlike_patients(nature: Nature) -> Iterator[Broken]:
 def _lifetimes(
     scenario: Scenario, here: Location, template: Template, evidence: Evidence
 ) -> Iterator[Broken]:
-    if scenario.effect or scenario.response or scenario.as_observed or scenario.control_risk:
+    if scenario.as_observed:
+        yield from _lifetimes_as_seen(scenario, here, template, evidence)
+        return
+    if scenario.effect or scenario.response or scenario.control_risk:
         rule = "states risks, but the primary endpoint is a time to an event"
         yield Broken(here, rule, "Write survival: {hazard_ratio: 0.7}, or none for no effect.")
         return
@@ -463,6 +467,18 @@ def _lifetimes(
     if stated.hazard_ratio:
         at = (*here, "survival", "hazard_ratio")
         yield from _number_is_in_its_source(stated.hazard_ratio, "hazard_ratio", at, evidence)
+
+
+def _lifetimes_as_seen(
+    scenario: Scenario, here: Location, template: Template, evidence: Evidence
+) -> Iterator[Broken]:
+    if scenario.as_observed not in evidence.records:
+        return  # reported as unknown
+    try:
+        survival_of(scenario, template, evidence)
+    except ValueError as why:
+        remedy = "State 'survival' instead, from what it gives."
+        yield Broken((*here, "as_observed"), str(why), remedy)
 
 
 def _only_outcomes(
@@ -602,7 +618,7 @@ def _calendar(template: Template) -> Iterator[Broken]:
             "Add or remove some, or state enrolment another way.",
         )
     if isinstance(protocol.primary, TimeToEventEndpoint):
-        if enrolment_of(template) is None:
+        if nature.enrolment is None and site_enrolment_of(template) is None:
             rule = "is required with a primary endpoint that is a time to an event"
             yield Broken(("nature", "enrolment"), rule, "Write for example {uniform: 12 mo}.")
         yield from _risks_beside_times(nature)
@@ -635,7 +651,7 @@ def _risks_beside_times(nature: Nature) -> Iterator[Broken]:
             yield Broken(("nature", "factors", index), rule, remedy)
 
 
-def _looks(template: Template) -> Iterator[Broken]:
+def _looks(template: Template, evidence: Evidence) -> Iterator[Broken]:
     protocol = template.protocol
     primary, looks, here = protocol.primary, protocol.looks, ("protocol", "looks")
     if isinstance(primary, ResponseEndpoint | CompetingEndpoint):
@@ -655,7 +671,7 @@ def _looks(template: Template) -> Iterator[Broken]:
                 yield Broken((*here, index + 1, "at", name), rule, "Put the looks in order.")
     yield from _bounds(looks)
     if isinstance(primary, TimeToEventEndpoint):
-        yield from _event_looks(template, primary)
+        yield from _event_looks(template, primary, evidence)
     else:
         yield from _risk_looks(template)
 
@@ -725,7 +741,9 @@ def _after_the_end(look: Look, at: Location, end: float) -> Iterator[Broken]:
         )
 
 
-def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[Broken]:
+def _event_looks(
+    template: Template, primary: TimeToEventEndpoint, evidence: Evidence
+) -> Iterator[Broken]:
     protocol, here = template.protocol, ("protocol", "looks")
     *interim, final = protocol.looks
     if final.at.information is not None:
@@ -738,7 +756,7 @@ def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[B
             rule = "is a share of the last look's events, but that look is not set off by events"
             yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
     enrolment = enrolment_of(template)
-    if enrolment is None or any(_impossible(s, template) for s in template.scenarios):
+    if enrolment is None or any(_impossible(s, template, evidence) for s in template.scenarios):
         return  # reported already
     if primary.followed_for:
         end = enrolment.last_day + primary.followed_for.days
@@ -749,7 +767,9 @@ def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[B
             rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
             yield Broken((*here, index, "at", "enrolled"), rule, "Use fewer.")
         if look.at.events:
-            yield from _enough_events(look.at.events, (*here, index, "at", "events"), template)
+            yield from _enough_events(
+                look.at.events, (*here, index, "at", "events"), template, evidence
+            )
 
 
 def _max_combo_looks(protocol: Protocol, primary: TimeToEventEndpoint) -> Iterator[Broken]:
@@ -764,18 +784,20 @@ def _max_combo_looks(protocol: Protocol, primary: TimeToEventEndpoint) -> Iterat
         yield Broken((*here, last, "efficacy_z"), rule, "Remove it; alpha decides.")
 
 
-def _impossible(scenario: Scenario, template: Template) -> bool:
+def _impossible(scenario: Scenario, template: Template, evidence: Evidence) -> bool:
     try:
-        modified_lifetimes_of(scenario, template)
-    except (ImpossibleLifetimeError, ImpossibleModifierError):
+        modified_lifetimes_of(scenario, template, evidence)
+    except (ValueError, KeyError):  # reported already
         return True
     return False
 
 
-def _enough_events(wanted: int, at: Location, template: Template) -> Iterator[Broken]:
+def _enough_events(
+    wanted: int, at: Location, template: Template, evidence: Evidence
+) -> Iterator[Broken]:
     """Refuse a look that is not reached in expectation under some scenario, and say what is."""
     for scenario in template.scenarios:
-        course = event_course(scenario, template)
+        course = event_course(scenario, template, evidence)
         if wanted > course.ever:
             month = course.day_of(course.ever * 0.99) / DAYS_PER_UNIT["mo"]
             yield Broken(
@@ -798,12 +820,13 @@ def _scenario(
         record = evidence.records.get(scenario.as_observed)
         if record is None:
             return
-        risks = record.risks(template.protocol.primary.id) if isinstance(record, Trial) else None
+        risks = risks_as_observed(scenario, template, evidence)
+        arms = "the treated arm" if template.protocol.is_single_arm else "both arms"
         if risks is None or not all(0 < risk < 1 for risk in risks):
             yield Broken(
                 (*here, "as_observed"),
                 "must be a trial that gives events and patients "
-                f"in both arms for '{template.protocol.primary.id}', neither none nor all",
+                f"in {arms} for '{template.protocol.primary.id}', neither none nor all",
                 "State 'effect' and 'control_risk' instead.",
             )
         return

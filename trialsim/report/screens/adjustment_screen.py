@@ -47,10 +47,13 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
         rows.append((name, _ratio(naive), _ratio(adjusted)))
     rows.append(("true effect of the next trial", _next(naive), _next(adjusted)))
     yield table(("odds ratio (95% interval)", "naive", "adjusted"), rows)
+    n = len(found.studies)
+    of = (
+        f"of {n} studies, and taken as known" if n > 1 else "of one study, which says nothing of it"
+    )
     yield wrapped(
-        f"tau2 {naive.tau2:.3f} naive, {adjusted.tau2:.3f} adjusted, of {len(found.studies)} "
-        "studies, and taken as known; the next trial's effect is that of a trial without these "
-        "flaws."
+        f"tau2 {naive.tau2:.3f} naive, {adjusted.tau2:.3f} adjusted, {of}; the next trial's "
+        "effect is that of a trial without these flaws."
     )
     if found.used:
         yield "\nHow far each assumption moves the adjusted odds ratio (equal effects)"
@@ -89,6 +92,10 @@ def _unsaid(found: Adjustment) -> Iterator[str]:
                 "  ",
                 "",
             )
+    if silent := found.without_events:
+        yield wrapped(
+            f"Left out, since nobody or everybody had the event: {', '.join(silent)}.", "  ", ""
+        )
     unknown = [f"{s.study.study} ({', '.join(s.unknown)})" for s in found.studies if s.unknown]
     if unknown:
         yield wrapped(

@@ -12,7 +12,12 @@ from trialsim.report.text import table, wrapped
 from trialsim.studies.conflict.reconciliation import AVERAGED, CLEAR, Reconciling, ShiftPrior, Which
 from trialsim.trial import StudyResult
 
-__all__ = ["ReconciliationTable", "reconciliation_screen", "reconciliation_tables"]
+__all__ = [
+    "ReconciliationTable",
+    "priors_in_words",
+    "reconciliation_screen",
+    "reconciliation_tables",
+]
 
 _Row = Mapping[str, Any]
 _CHANGED = 1e-9
@@ -228,6 +233,12 @@ def _candidates(file: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[Recon
         )
 
 
+def priors_in_words(plan: Reconciling) -> str:
+    """Return every prior with its source, one a line."""
+    _, *items = _priors(plan)
+    return "\n".join(" ".join(item.split()) for item in items)
+
+
 def _priors(plan: Reconciling) -> Iterator[str]:
     yield "Priors"
     sd = plan.file.effect_sd
@@ -245,7 +256,9 @@ def _priors(plan: Reconciling) -> Iterator[str]:
         elif own.kind == "filter":
             source = f"{own.odds_ratio.evidence} {own.odds_ratio.estimate}"
             spread = f"SD between literatures {own.between} ({own.between.note or 'assumed'})"
-            yield _item(f"{own.id}: odds ratio of being published, {source}, {spread}")
+            odds = f"odds ratio of being published {exp(plan.publication_odds(own)):.2f}"
+            share = f"of significant trials published: {own.published} ({own.published.source})"
+            yield _item(f"{own.id}: {odds}, {source}, {spread}; {share}")
         elif own.kind == "varying":
             said = own.sd.source or own.sd.note or "assumed"
             yield _item(f"{own.id}: SD between populations half-normal, scale {own.sd} ({said})")

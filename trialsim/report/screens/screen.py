@@ -24,6 +24,7 @@ from trialsim.report.text import (
     caution_lines,
     endpoint_in_words,
     historical_in_words,
+    nothing_observed_in_words,
     per_1000,
     read_out_in_words,
     table,
@@ -61,7 +62,7 @@ def simulation_screen(
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
     if not (trials or pools):
-        parts.append(wrapped(nothing_observed_in_words(resolved)))
+        parts.append(wrapped(nothing_observed_in_words(resolved.template)))
     if pools:
         parts.append(
             "\n".join(
@@ -79,12 +80,6 @@ def simulation_screen(
         parts.append(cautions)
     parts.append(footer(result, seed))
     return "\n\n".join(parts)
-
-
-def nothing_observed_in_words(resolved: ResolvedTemplate) -> str:
-    """Say why no published trial is held against the simulated ones."""
-    why = resolved.template.nothing_observed or "The file names none under 'observed'."
-    return f"What was really seen: no published trial to hold this against. {why}"
 
 
 def _scenario_ids(result: StudyResult) -> list[str]:

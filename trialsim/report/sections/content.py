@@ -27,7 +27,7 @@ from trialsim.report.parts.single_arm import (
 )
 from trialsim.report.parts.subgroups import about_subgroups, subgroup_tables
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.text import DISCLAIMER, endpoint_in_words
+from trialsim.report.text import DISCLAIMER, endpoint_in_words, nothing_observed_in_words
 
 __all__ = [
     "DISCLAIMER",
@@ -141,6 +141,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
         "synthesise",
         "reconcile",
         "explain",
+        "forecast",
     )
     runs = [r for r in runs if r.document["command"] not in (*own, "evidence adjust")]
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
@@ -738,6 +739,8 @@ def _observed(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         elif rows:
             yield data
         yield from (Paragraph(text) for text in run.document["texts"].values())
+        if run.resolved.template.nothing_observed and not run.document["observed"]:
+            yield Paragraph(nothing_observed_in_words(run.resolved.template))
 
 
 def _alt_text(svg: str) -> str:

@@ -20,7 +20,6 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.cost import Cost
-from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import Counted, Summary
 from trialsim.protocol.evidence import Trial
 from trialsim.protocol.horizons import (
@@ -33,6 +32,7 @@ from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.site_enrolment import stated_sites
 from trialsim.sizing.proportions import n_per_arm_pooled
 from trialsim.studies.estimands import estimand_rows, estimand_value
 from trialsim.studies.power import power_rows
@@ -47,7 +47,6 @@ __all__ = [
     "SeenPoint",
     "followup_request",
     "plan_followup",
-    "visits_paid",
 ]
 
 Bools = NDArray[np.bool_]
@@ -364,9 +363,10 @@ class PlannedFollowUp:
         template, months = self.resolved.template, self.months(horizon, n_total)
         if template.cost is None or months is None:
             return None
-        visits = visits_paid(template.protocol, horizon.day)
+        visits = template.protocol.visits_by(horizon.day)
         screened = template.nature.screened_per_patient
-        return template.cost.total(n_total, visits, months, screened)
+        sites = stated_sites(template) or 1
+        return template.cost.total(n_total, visits, months, screened, sites)
 
     @property
     def assumed(self) -> list[str]:
@@ -595,12 +595,6 @@ class PlannedFollowUp:
                     if share is not None:
                         found[SeenPoint(record.title, arm, day, share)] = None
         return tuple(found)
-
-
-def visits_paid(protocol: Protocol, day: float) -> int:
-    """Return how many visits a patient costs by a read-out: all planned before it, and it."""
-    days = [visit.at.days_after_entry(protocol.therapy) for visit in protocol.visits]
-    return sum(own < day - _SAME_DAY for own in days) + 1
 
 
 def _stopped(

@@ -17,7 +17,6 @@ from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.sizing.fixed import Allocation
-from trialsim.studies.horizons.followup import visits_paid
 from trialsim.studies.operations.calendar import Calendar
 from trialsim.studies.operations.tested import (
     Ending,
@@ -238,7 +237,7 @@ class Bench:
     def _visits(self) -> int:
         protocol = self.resolved.template.protocol
         day = protocol.primary.read_out.days_after_entry(protocol.therapy)
-        return visits_paid(protocol, day)
+        return protocol.visits_by(day)
 
     @cached_property
     def _doses_per_patient(self) -> float:

@@ -320,7 +320,8 @@ class TestedTimes(Tested):
             drift = 0.0 if self.is_null else looks.drift_for(at.power)
             chances = looks.stop_probabilities(drift)
             shares = (chances.upper + chances.lower).tolist()[:-1]
-            course = event_course(self.scenario, question.resolved.template)
+            resolved = question.resolved
+            course = event_course(self.scenario, resolved.template, resolved.evidence)
             for number, (fraction, share) in enumerate(
                 zip(looks.information[:-1], shares, strict=True), start=1
             ):

@@ -359,7 +359,8 @@ def _at_hazards(protocol: Protocol, truth: Truth, multiple: float, speed: float)
     return replace(
         truth,
         lifetimes=lifetimes,
-        enrolment=truth.enrolment.sped_up(speed),
+        enrolment=truth.enrolment.sped_up(speed) if truth.enrolment else None,
+        sites=truth.sites and replace(truth.sites, per_day=speed * truth.sites.per_day),
         control_risk=control,
         treated_risk=treated,
     )

@@ -36,6 +36,7 @@ from trialsim.studies.size.rows import (
     size_rows,
     table_rows,
 )
+from trialsim.studies.size.screening import Screened, screened_for
 from trialsim.studies.size.searched import SearchedSize
 from trialsim.trial import Kernel, Row, StudyResult
 
@@ -245,6 +246,11 @@ class PlannedSize(SizeQuestion):
         total = ceil(self.total / (1 - self.loss) / unit - 1e-9) * unit
         _refuse_beyond(total, "patients randomised", "State a smaller --dropout.")
         return total
+
+    @cached_property
+    def screened(self) -> Screened | None:
+        """Who is screened to randomise so many; None where failures are not stated."""
+        return screened_for(self.resolved, self.total_with_loss)
 
     @cached_property
     def power_achieved(self) -> float:
