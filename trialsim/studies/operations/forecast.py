@@ -28,6 +28,7 @@ from trialsim.protocol.site_enrolment import sites_of
 from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
+from trialsim.studies.operations.observed_calendar import observed_calendar_rows
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
@@ -44,6 +45,7 @@ MILESTONES = (
     "last visit",
     "database lock",
 )
+_MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -132,6 +134,7 @@ class PlannedForecast:
             *self._costs(full),
             *self._powers(full, seed),
             *self._placed(full),
+            *observed_calendar_rows(self.resolved),
         ]
         never = proportion(Measure.NOT_ENROLLED, np.array([not t.full for t in trials]))
         rows.append(never.row(Row(measure=Measure.NOT_ENROLLED, value=None)))
@@ -306,12 +309,15 @@ def rate_to_enrol_in(resolved: ResolvedTemplate, months: float) -> float:
     """
     sites = sites_of(resolved.template)
     n, days = resolved.template.protocol.n_total, months * DAYS_PER_MONTH
+    remedy, given = "Give it more time, or open sites sooner.", f"{months:g} months"
     try:
-        return rate_for_mean_time(n, days, accrual_of(sites)) * DAYS_PER_MONTH
+        rate = rate_for_mean_time(n, days, accrual_of(sites)) * DAYS_PER_MONTH
     except UnreachableTimeError as error:
-        remedy = "Give it more time, or open sites sooner."
-        given = f"{months:g} months"
         raise RequestError(Problem(str(error), remedy, "--enrol-in", given)) from None
+    if rate > _MOST_PER_MONTH:
+        rule = f"asks more than {_MOST_PER_MONTH:,} patients a month of every open site"
+        raise RequestError(Problem(rule, remedy, "--enrol-in", given))
+    return rate
 
 
 def _row(measure: Measure, values: Sequence[float], **about: Any) -> Row:
