@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 
 import pytest
 import telling
+import yaml
+from notebook import notebook
 
 from conftest import ROOT
+from trialsim.cli.parser import UsageError, parse
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -77,13 +81,76 @@ def test_property_every_command_of_a_page_the_program_tells_runs(trialsim, tmp_p
 
 def run_page(text, trialsim, folder):
     """Do what a page says, block by block; hold its excerpts against what is printed."""
+    cells = telling.Cells(folder)
     for block in telling.blocks(text):
         if block.name:
             (folder / block.name).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            cells.run(re.sub(r"replicates=[0-9_]+", "replicates=500", block.text))
         for command, shown in telling.commands(block.text) if block.language == "console" else ():
             run_as_shown(shlex.split(command), shown, trialsim, folder)
     for _, drawn in telling.FIGURE.findall(text):
         assert (folder / drawn).stat().st_size > 1000
+
+
+PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+PLACEHOLDERS = ("COMMAND", "...")
+
+
+def test_property_every_command_named_in_a_sentence_is_one_the_program_takes():
+    for page in PAGES:
+        text = telling.FENCE.sub("", page.read_text(encoding="utf-8"))
+        for command in re.findall(r"(?<!`)`(trialsim [a-z][^`]*)`(?!`)", text):
+            words = shlex.split(command.replace("\\|", "|"))
+            if {*PLACEHOLDERS} & {*words}:
+                continue
+            if wrong := refused(["1" if word in ("N", "S", "i") else word for word in words[1:]]):
+                raise AssertionError(f"{page.name}: {command}: {wrong}")
+
+
+def refused(words: list[str]) -> str:
+    """Return what is wrong with a command; it may be named without what it is about."""
+    try:
+        parse(words)
+    except UsageError as error:
+        return "" if "arguments are required" in str(error) else str(error)
+    return ""
+
+
+def test_property_every_test_that_a_page_names_exists():
+    for page in PAGES:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+        for file, test in named:
+            text = (ROOT / file).read_text(encoding="utf-8")
+            assert f"def {test}(" in text or not test, f"{page.name}: {file}::{test}"
+
+
+def test_property_every_method_of_the_statistics_has_a_test():
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    methods = re.findall(r"(?ms)^\*\*.+?(?=^\*\*|^## |\Z)", text)
+    assert len(methods) > 40
+    assert len([part for part in methods if "$$" in part]) >= 15
+    for part in methods:
+        assert "::test_" in part, part[:80]
+
+
+def test_property_blocks_that_are_files_are_right_and_others_are_yaml():
+    for page in PAGES:
+        for block in telling.blocks(page.read_text(encoding="utf-8")):
+            if block.language == "yaml":
+                yaml.safe_load(block.text)
+
+
+def test_regression_the_notebook_is_its_page_with_the_outputs_shown_there():
+    page = ROOT / "examples" / "python.md"
+    made = json.loads(page.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    assert made == notebook(page), "run: make docs"
+    code = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    assert all(cell["outputs"] for cell in code)
+    assert {"image/svg+xml"} == {*code[-1]["outputs"][0]["data"]}
+    assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+    assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
 
 
 def run_as_shown(words, shown, trialsim, folder):
@@ -104,6 +171,7 @@ def test_property_every_command_in_the_readmes_table_runs(words, trialsim, tmp_p
     (tmp_path / "my-trial.yaml").write_bytes(
         (ROOT / "tests" / "protocols" / "valid" / "ten-lines.yaml").read_bytes()
     )
+    (tmp_path / "enrolled.csv").write_bytes((ROOT / "examples" / "enrolled.csv").read_bytes())
     done = trialsim(*reduced(shlex.split(words)), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Callable
 
 from trialsim.cli.design import calibrate, followup, size
-from trialsim.cli.hand_on import replay, report
+from trialsim.cli.hand_on import export, replay, report
 from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
+from trialsim.cli.operate import optimise
 from trialsim.cli.plan import forecast
 from trialsim.cli.simulate import demo, simulate
 
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "simulate": simulate,
     "size": size,
     "followup": followup,
+    "optimise": optimise,
     "calibrate": calibrate,
     "bias": bias,
     "synthesise": synthesise,
@@ -37,6 +39,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "explain": explain,
     "forecast": forecast,
     "replay": replay,
+    "export": export,
     "report": report,
     "demo": demo,
     "app": page,

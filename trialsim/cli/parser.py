@@ -16,6 +16,7 @@ from trialsim.errors import Problem, RequestError, did_you_mean
 __all__ = ["UsageError", "command_line", "parse", "program_name"]
 
 
+_OTHERWISE_SPELT = {"optimize": "optimise", "synthesize": "synthesise"}
 _SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
 
 
@@ -79,6 +80,7 @@ class _Commands:
         "simulate": "power, bias, ... under every scenario, against observed effects",
         "size": "how many patients: by formula, exact, with looks, and simulated again",
         "followup": "compare follow-up durations: the same patients read out at several times",
+        "optimise": "the design that buys most: power, calendar, cost, patients in the worse arm",
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
@@ -86,6 +88,7 @@ class _Commands:
         "explain": "why two published trials disagree: what differs, and what it can carry",
         "forecast": "the trial on paper: sites, patients, doses, kits, looks, months and money",
         "replay": "one trial of a run, in words and patient by patient",
+        "export": "trials of a run as tables for a statistics program, patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
         "app": "the local web page: the same answers in a browser, offline",
@@ -354,6 +357,50 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     _run(followup)
 
 
+def _optimise(optimise: argparse.ArgumentParser) -> None:
+    _common(optimise, template=True)
+    optimise.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="DECISION=VALUES",
+        help='size=800:2000:100, sites=15,22,30, "looks=1,3 obf", ratio=1:1,2:1, '
+        '"follow-up=28 d,90 d" or variant=ID,ID; may be repeated',
+    )
+    optimise.add_argument(
+        "--constraint",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        dest="constraints",
+        help='what must hold: "power >= 0.8 under or-082", "months <= 48", "cost <= 6e6", '
+        '"patients <= 1500"; may be repeated',
+    )
+    optimise.add_argument(
+        "--under",
+        action="append",
+        default=[],
+        metavar="SCENARIO",
+        help="what a design must do well under: the worst counts; may be repeated",
+    )
+    optimise.add_argument(
+        "--choose",
+        metavar="WORD",
+        help="cost, months, patients, power, worse-arm: what is best among those that meet every "
+        "constraint (default cost, or patients without prices); or knee",
+    )
+    optimise.add_argument(
+        "--write", type=Path, metavar="FILE", help="the chosen design as a new protocol file"
+    )
+    optimise.add_argument(
+        "--accept-claim", action="store_true", help="plan for a number only a document states"
+    )
+    optimise.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    _run(optimise)
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -487,7 +534,16 @@ def _reconcile(reconcile: argparse.ArgumentParser) -> None:
 def _forecast(forecast: argparse.ArgumentParser) -> None:
     _common(forecast, template=True)
     forecast.add_argument(
-        "--runs", type=_whole, default=200, metavar="N", help="simulated trials (default 200)"
+        "--runs",
+        type=_whole,
+        metavar="N",
+        help="simulated trials (default 200; 4000 with --enrolled)",
+    )
+    forecast.add_argument(
+        "--enrolled",
+        type=Path,
+        metavar="FILE",
+        help="CSV table (site, opened, enrolled, as_of) of a trial under way: when it will be full",
     )
     forecast.add_argument(
         "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
@@ -509,6 +565,26 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
     forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     forecast.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
+def _export(export: argparse.ArgumentParser) -> None:
+    _common(
+        export, template=True, what="RUN|TEMPLATE", help_="a run's folder, 'last', or a protocol"
+    )
+    export.add_argument("--scenario", metavar="ID", help="under which truth (needed where several)")
+    export.add_argument(
+        "--replicate",
+        type=_whole,
+        nargs="+",
+        default=[1],
+        metavar="K",
+        help="which trials, from 1 (default 1)",
+    )
+    export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
     )
 
 
@@ -567,6 +643,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         If they are not a command.
     """
     parser = command_line()
+    words = [_OTHERWISE_SPELT.get(word, word) for word in words[:1]] + list(words[1:])
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:
         listed = f"The commands are {', '.join(_Commands.names)}."
         raise UsageError(
@@ -665,6 +742,7 @@ def command_line() -> argparse.ArgumentParser:
 
     _size(commands.add("size"))
     _followup(commands.add("followup"))
+    _optimise(commands.add("optimise"))
     _calibrate(commands.add("calibrate"))
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
@@ -695,6 +773,8 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
     )
+
+    _export(commands.add("export"))
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")
@@ -741,5 +821,11 @@ def command_line() -> argparse.ArgumentParser:
     page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
     page.add_argument("--no-browser", action="store_true", help="only say where it is")
     page.add_argument("--big", action="store_true", help="large letters, for a projector")
+    page.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="instead: lessons and rooms as one file, a new .html, that needs no server",
+    )
 
     return parser

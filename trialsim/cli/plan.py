@@ -18,6 +18,7 @@ from trialsim.cli.answer import (
     say,
     with_progress,
 )
+from trialsim.cli.enrolled import forecast_enrolled
 from trialsim.errors import Problem, RequestError
 from trialsim.report.document import Document
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trialsim.studies.operations.forecast import Forecast
 
 _RATE = "nature.operations.recruitment.per_site_month"
+_RUNS = 200
 _SECONDS_PER_PATIENT = 100e-6  # measured: sepsis with supply, one core
 
 
@@ -40,6 +42,10 @@ def forecast(options: argparse.Namespace) -> None:
     from trialsim.studies.operations.forecast import plan_forecast, rate_to_enrol_in
 
     started = time.monotonic()
+    if options.enrolled:
+        forecast_enrolled(options, load(options))
+        return
+    options.runs = _RUNS if options.runs is None else options.runs
     check_request(options.runs, options.seed, options.workers or 1, "--runs")
     resolved = load(options)
     if options.sites is not None:

@@ -12,13 +12,13 @@ Rates are those of patients enrolled, per day and open site. All times are days.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betainc, gammaincc, gammaincinv, gammaln, xlogy
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "gamma_times",
     "invitation_days",
     "mean_time_to",
+    "mean_times_to",
     "posterior_rates",
     "prepare_arrivals",
     "probability_enrolled",
@@ -49,6 +50,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ACTIVATION_NODES, _SCREENING_NODES = 100, 16  # quantiles an expectation rests on
+_ALIKE = 1.5  # numbers of patients whose times are integrated on the same days
 _NEGLIGIBLE, _RARE = 1e-12, 1e-6  # probabilities that so few sites open
 _SHAPES, _SHAPE_POINTS, _MEAN_POINTS = (0.2, 50.0), 25, 21
 _UNLIKELY = 1e-6  # next to the likeliest point
@@ -338,6 +340,22 @@ def mean_time_to(n: int, accrual: Accrual) -> float:
     return _moments(n, curve, accrual.per_day, accrual.shape)[0]
 
 
+def mean_times_to(counts: Sequence[int], accrual: Accrual) -> list[float]:
+    """Return `mean_time_to` of several numbers of patients: those of a size share a curve."""
+    found = dict.fromkeys(counts, inf)
+    if accrual.opens_at_once or not _has_moment(1, accrual):
+        return [mean_time_to(n, accrual) for n in counts]
+    rest = sorted(found)
+    while rest:
+        largest = rest[-1]
+        alike = [n for n in rest if n >= largest / _ALIKE]
+        curve = _curve(accrual, _grid(accrual, _scale(largest, accrual)))
+        for n in alike:
+            found[n] = _moments(n, curve, accrual.per_day, accrual.shape)[0]
+        rest = rest[: -len(alike)]
+    return [found[n] for n in counts]
+
+
 def time_sd(n: int, accrual: Accrual) -> float:
     """Return the standard deviation of the day of the `n`-th enrolment."""
     if not _has_moment(2, accrual):
@@ -375,6 +393,8 @@ def rate_for_mean_time(n: int, days: float, accrual: Accrual) -> float:
     UnreachableTimeError
         Where activation, pauses and screening alone take longer, or no mean exists.
     """
+    from scipy.optimize import brentq  # a fifth of a second, which workers never need
+
     if not _has_moment(1, accrual):
         k = accrual.shape * accrual.n_sites
         raise UnreachableTimeError(
@@ -423,6 +443,8 @@ def fit_rates(counts: Ints, exposures: Floats, shape: float | None = None) -> Ra
     ----------
     Anisimov and Fedorov (2007), section 4.1.
     """
+    from scipy.optimize import brentq, minimize_scalar
+
     known = exposures > 0
     k, e = counts[known].astype(float), exposures[known]
     poisson = float(k.sum() / e.sum())
@@ -550,7 +572,9 @@ def rate_posterior(counts: Ints, exposures: Floats) -> RatePosterior:
     known = exposures > 0
     k, e = counts[known].astype(float), exposures[known]
     points = []
-    for log_shape in np.linspace(np.log(_SHAPES[0]), np.log(_SHAPES[1]), _SHAPE_POINTS):
+    ends = np.log(_SHAPES)
+    width = (ends[1] - ends[0]) / _SHAPE_POINTS
+    for log_shape in ends[0] + width * (np.arange(_SHAPE_POINTS) + 0.5):
         shape = float(np.exp(log_shape))
         best = fit_rates(counts, exposures, shape).per_day
         mean = best * e

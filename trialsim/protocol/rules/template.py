@@ -50,6 +50,7 @@ from trialsim.protocol.resolved import (
     survival_of,
 )
 from trialsim.protocol.rules.observed import observed_rules
+from trialsim.protocol.rules.optimise import optimise_rules
 from trialsim.protocol.rules.safety import safety_rules, sourced_risks
 from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
 from trialsim.protocol.rules.sites import site_rules
@@ -249,6 +250,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
     if protocol.n_total > MAX_PATIENTS:
         rule = f"must be at most {MAX_PATIENTS:,} patients in all"
         yield Broken(("protocol", "sample_size"), rule, "Use fewer.")
+    yield from (Broken(*found) for found in optimise_rules(template))
     yield from evidence_rules(template.evidence)
     yield from conflict_rules(template.conflicts, evidence)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trialsim.report.screens.screen import DISCLAIMER
-from trialsim.report.text import table, wrapped
+from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.forecast import (
     AS_TAKEN,
     EVERY_DOSE,
@@ -28,7 +28,8 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
         *map(str, planned.resolved.settings),
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
-    parts += [_calendar(result), _looks(result), _consort(result)]
+    parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
+    parts += [_looks(result), _consort(result)]
     parts += [_doses(result), _kits(result), _costs(planned, result)]
     parts.append(wrapped(_basis(planned)))
     parts.append(wrapped(DISCLAIMER))
@@ -37,7 +38,9 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
 
 def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
     """Return what a report says besides tables: the answer, and what it rests on."""
-    return {"answer": _answer(result), "basis": _basis(planned)}
+    texts = {"answer": _answer(result), "basis": _basis(planned)}
+    observed = " ".join(calendar_sentences(result))
+    return {**texts, "observed times": observed} if observed else texts
 
 
 def number_with_error(row: Row, digits: int | None = None) -> str:
@@ -107,7 +110,7 @@ def _power(result: StudyResult) -> str:
 
 def _placed(result: StudyResult) -> str:
     """Return where an observed time lies among the simulated, in a sentence."""
-    rows = _of(result, Measure.PERCENTILE)
+    rows = _of(result, Measure.PERCENTILE, milestone="all enrolled")
     if not rows:
         return ""
     return f" {_share(rows[0])} of trials enrol faster than the one {rows[0].analysis}."

@@ -28,6 +28,7 @@ from trialsim.protocol.site_enrolment import sites_of
 from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
+from trialsim.studies.operations.observed_calendar import observed_calendar_rows
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
@@ -133,6 +134,7 @@ class PlannedForecast:
             *self._costs(full),
             *self._powers(full, seed),
             *self._placed(full),
+            *observed_calendar_rows(self.resolved),
         ]
         never = proportion(Measure.NOT_ENROLLED, np.array([not t.full for t in trials]))
         rows.append(never.row(Row(measure=Measure.NOT_ENROLLED, value=None)))
