@@ -494,6 +494,18 @@ class Measure(StrEnum):
     SUBGROUP_ALONE = "subgroup_alone"  # the same, in a trial whose overall test finds nothing
     SUBGROUPS_AS_FAR_APART = "subgroups_as_far_apart"  # P(two differ at least as published)
     SUBGROUPS_OPPOSITE = "subgroups_opposite"  # the same, on opposite sides of no effect
+    MILESTONE_MONTHS = "milestone_months"  # mean, from the first invitation of a site
+    PATIENTS = "patients"  # mean number in `category`, of `arm` where that is one
+    DOSES = "doses"  # mean number in `category`, of `arm`
+    DRUG_USED = "drug_used"  # mean over trials, in `unit`
+    KITS = "kits"  # mean number in `category`, of all arms together
+    EXPOSURE = "exposure"  # share of the planned doses taken, mean over patients of `arm`
+    STOCK_OUTS = "stock_outs"  # doses due without a kit there, mean number
+    SITE_RATE = "site_rate"  # patients per open site and month, of the site in `category`
+    MONTHS_SAVED = "months_saved"  # until everybody is enrolled, by the sites in `category`
+    ON_TIME = "on_time"  # share of trials that enrol everybody by the planned day
+    POWER_LOST = "power_lost"  # what doses not taken change of it, same trials
+    NOT_ENROLLED = "not_enrolled"  # share of trials that never enrol everybody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -535,6 +547,8 @@ class Row:
     strength: float | None = None  # of that mechanism, 0 to 1
     stratum: str | None = None  # "factor" of subgroups, "factor=level" of one; a split's alike
     conduct: str | None = None  # how the trials of a literature were carried out, by its id
+    milestone: str | None = None  # of a trial's calendar
+    category: str | None = None  # of patients, doses, kits or cost
     why: str | None = None
 
     @classmethod

@@ -12,6 +12,7 @@ Rates are those of patients enrolled, per day and open site. All times are days.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
@@ -25,6 +26,7 @@ __all__ = [
     "Accrual",
     "Arrivals",
     "GammaDelay",
+    "RatePosterior",
     "Rates",
     "UnreachableTimeError",
     "arrivals",
@@ -35,10 +37,12 @@ __all__ = [
     "gamma_times",
     "invitation_days",
     "mean_time_to",
+    "mean_times_to",
     "posterior_rates",
     "prepare_arrivals",
     "probability_enrolled",
     "rate_for_mean_time",
+    "rate_posterior",
     "time_quantile",
     "time_sd",
 ]
@@ -47,7 +51,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ACTIVATION_NODES, _SCREENING_NODES = 100, 16  # quantiles an expectation rests on
+_ALIKE = 1.5  # numbers of patients whose times are integrated on the same days
 _NEGLIGIBLE, _RARE = 1e-12, 1e-6  # probabilities that so few sites open
+_SHAPES, _SHAPE_POINTS, _MEAN_POINTS = (0.2, 50.0), 25, 21
+_UNLIKELY = 1e-6  # next to the likeliest point
 _FIT_BOUNDS = (-7.0, 9.0)  # of the log shape; above, sites are alike
 
 
@@ -334,6 +341,22 @@ def mean_time_to(n: int, accrual: Accrual) -> float:
     return _moments(n, curve, accrual.per_day, accrual.shape)[0]
 
 
+def mean_times_to(counts: Sequence[int], accrual: Accrual) -> list[float]:
+    """Return `mean_time_to` of several numbers of patients: those of a size share a curve."""
+    found = dict.fromkeys(counts, inf)
+    if accrual.opens_at_once or not _has_moment(1, accrual):
+        return [mean_time_to(n, accrual) for n in counts]
+    rest = sorted(found)
+    while rest:
+        largest = rest[-1]
+        alike = [n for n in rest if n >= largest / _ALIKE]
+        curve = _curve(accrual, _grid(accrual, _scale(largest, accrual)))
+        for n in alike:
+            found[n] = _moments(n, curve, accrual.per_day, accrual.shape)[0]
+        rest = rest[: -len(alike)]
+    return [found[n] for n in counts]
+
+
 def time_sd(n: int, accrual: Accrual) -> float:
     """Return the standard deviation of the day of the `n`-th enrolment."""
     if not _has_moment(2, accrual):
@@ -469,6 +492,96 @@ def posterior_rates(counts: Ints, exposures: Floats, rates: Rates) -> tuple[Floa
     Anisimov and Fedorov (2007), section 4.2.
     """
     return np.asarray(rates.shape + counts, dtype=float), rates.shape / rates.per_day + exposures
+
+
+@dataclass(frozen=True)
+class RatePosterior:
+    """What counts say of mean and shape of sites' rates, on a grid; and so of every site.
+
+    Attributes
+    ----------
+    weights, per_day, shape : ndarray, shape (n_points,)
+        Weights add up to 1.
+    counts, exposures : ndarray, shape (n_sites,)
+    """
+
+    weights: Floats
+    per_day: Floats
+    shape: Floats
+    counts: Ints
+    exposures: Floats
+
+    @property
+    def site_shapes(self) -> Floats:
+        """Shapes of sites' gamma posteriors at every point, (n_points, n_sites)."""
+        return np.asarray(self.shape[:, None] + self.counts)
+
+    @property
+    def site_scales(self) -> Floats:
+        """Their scales, per day, (n_points, n_sites)."""
+        return np.asarray(1 / ((self.shape / self.per_day)[:, None] + self.exposures))
+
+    @property
+    def mean_rates(self) -> Floats:
+        """Posterior mean rate of every site per day, (n_sites,)."""
+        return np.asarray(self.weights @ (self.site_shapes * self.site_scales))
+
+    def mean_day_of(self, n: int, late: Floats) -> float:
+        """Return the mean day by which `n` more are enrolled.
+
+        On a day `t` after all of them are open at full rate and pauses are over, sites have gained
+        exposures ``t - late``; so the day is ``(S + sum(r late)) / sum(r)``, with S a sum of `n`
+        standard exponentials. As ``1 / x`` is the integral of ``exp(-s x)`` over s, its mean takes
+        Laplace transforms of gamma distributions alone.
+
+        Parameters
+        ----------
+        n : int
+        late : ndarray, shape (n_sites,)
+            Days.
+        """
+        shapes, scales = self.site_shapes, self.site_scales
+        x = np.linspace(-18.0, 18.0, 289)
+        s = np.exp(x) / (shapes * scales).sum(axis=1)[:, None]
+        log_transform = np.zeros(s.shape)
+        for shape, scale in zip(shapes.T, scales.T, strict=True):
+            log_transform -= shape[:, None] * np.log1p(s * scale[:, None])
+        transform = np.exp(log_transform) * s
+        days = n * np.trapezoid(transform, x, axis=1)
+        for shape, scale, own in zip(shapes.T, scales.T, late, strict=True):
+            share = np.trapezoid(transform / (1 + s * scale[:, None]), x, axis=1)
+            days += own * shape * scale * share
+        return float(self.weights @ days)
+
+
+def rate_posterior(counts: Ints, exposures: Floats) -> RatePosterior:
+    """Return what counts say of sites' rates, the mean and shape of all sites unknown.
+
+    Flat in the logarithms of the mean and, from 0.2 to 50, of the shape (assumed).
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n_sites,)
+        Not all 0.
+    exposures : ndarray, shape (n_sites,)
+        Days open at full speed; sites without any have the posterior of a new site.
+    """
+    known = exposures > 0
+    k, e = counts[known].astype(float), exposures[known]
+    points = []
+    for log_shape in np.linspace(np.log(_SHAPES[0]), np.log(_SHAPES[1]), _SHAPE_POINTS):
+        shape = float(np.exp(log_shape))
+        best = fit_rates(counts, exposures, shape).per_day
+        mean = best * e
+        sd = 1 / np.sqrt((mean * shape / (shape + mean)).sum())  # of the log mean
+        for step in np.linspace(-5, 5, _MEAN_POINTS):
+            own = Rates(float(best * np.exp(step * sd)), shape)
+            points.append((log_likelihood(k, e, own) + np.log(sd), *own))
+    log_weights, per_day, shapes = np.array(points).T
+    weights = np.exp(log_weights - log_weights.max())
+    kept = weights > _UNLIKELY
+    found = weights[kept] / weights[kept].sum()
+    return RatePosterior(found, per_day[kept], shapes[kept], counts, exposures)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.streams import Decision, Streams
 
 __all__ = [
-    "LEFT_OUT",
     "Conducted",
     "Enrolled",
     "accrual_of",
@@ -43,14 +42,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _NODES = 40  # quantiles of the time screening takes
-# what a run that draws entries this way does not carry out
-LEFT_OUT = (
-    "supply and stock-outs",
-    "single doses and adherence",
-    "visits",
-    "data-entry lag",
-    "the board's pace",
-)
 
 
 def accrual_of(sites: SiteEnrolment) -> Accrual:

@@ -44,9 +44,10 @@ class Cost(Frozen):
         visits_per_patient: float,
         months: float,
         screened_per_patient: float = 1.0,
+        sites: int = 1,
     ) -> float:
-        """Return the cost of a trial of that size and length."""
-        running = self.per_month.value + (self.sites or 1) * self.per_site_month.value
+        """Return the cost of a trial of that size and length; start-up, doses and looks apart."""
+        running = self.per_month.value + sites * self.per_site_month.value
         treated = self.per_patient.value + visits_per_patient * self.per_visit.value
         screened = screened_per_patient * self.screening.value
         return n_patients * (treated + screened) + months * running

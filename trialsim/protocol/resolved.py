@@ -468,9 +468,9 @@ class ResolvedTemplate:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The resolved protocol in a run's record: everything but its variants and its checking."""
+        """The resolved protocol in a run's record: all that a simulation depends on."""
         return self.template.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"variants", "qc"}
+            mode="json", by_alias=True, exclude_none=True, exclude={"variants", "qc", "optimise"}
         )
 
     @cached_property

@@ -465,7 +465,8 @@ class Scenario(Frozen):
     `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
     between whom the effect differs; `intercurrent_events` hazards of processes that differ from
     nature's. `effect_from` says what becomes of the effect on a risk by later times; else it stays
-    as it is (assumed).
+    as it is (assumed). ``exposure: proportional`` lets a forecast shrink each patient's log effect
+    to the share of the planned doses taken.
     """
 
     id: Id
@@ -480,6 +481,7 @@ class Scenario(Frozen):
     outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})
     modifiers: Annotated[tuple[Modifier, ...], Field(max_length=20)] = ()
     intercurrent_events: Annotated[dict[Id, EventCourses], Field(max_length=8)] = Field(default={})
+    exposure: Literal["proportional"] | None = None
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:

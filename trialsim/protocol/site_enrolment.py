@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
+from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.operations import Delay, OperationalNature, Operations
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, Share
 from trialsim.protocol.survival import Enrolment, EnrolmentPiece, HazardCurve
@@ -23,19 +24,30 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASSUMED_SITES",
+    "LEFT_OUT",
     "SITE_FACTORS",
     "SiteEnrolment",
+    "deciding_sites",
+    "enrolment_in_words",
     "enrolment_of",
     "merged",
     "planned_sites",
     "site_enrolment_of",
     "sites_of",
+    "stated_sites",
 ]
 
 ASSUMED_SITES = 10
+LEFT_OUT = (  # of trials that are drawn at once, and not event by event
+    "supply of kits and stock-outs",
+    "single doses and adherence",
+    "visits",
+    "the lag of data entry",
+    "differences between sites in patients and outcomes",
+)
 SITE_FACTORS = ("site", "sites", "centre", "center")
 _PIECES = 40  # of the expected curve
-_LONGEST_DAYS = 1e6
+_LONGEST_DAYS = 1e9
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,13 @@ def planned_sites(protocol: Protocol, nature: Nature, cost: Cost | None) -> tupl
     return ASSUMED_SITES, "assumed"
 
 
+def stated_sites(template: Template) -> int | None:
+    """Return the number of sites where operations or prices state it."""
+    decided, cost = template.protocol.operations, template.cost
+    planned = decided.sites.planned if decided else None
+    return planned or (cost.sites if cost else None)
+
+
 def merged(pauses: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     """Return stretches of time without overlap, in order."""
     found: list[tuple[float, float]] = []
@@ -162,13 +181,20 @@ def sites_of(template: Template) -> SiteEnrolment:
     )
 
 
-def site_enrolment_of(template: Template) -> SiteEnrolment | None:
-    """Return how sites enrol, where they decide when patients enter; else None.
-
-    They do where `operations` are stated and ``nature.enrolment`` is not.
-    """
+def deciding_sites(template: Template) -> SiteEnrolment | None:
+    """Return how sites enrol where they, and not ``nature.enrolment``, are stated; else None."""
     stated = template.protocol.operations or template.nature.operations
     return sites_of(template) if stated and template.nature.enrolment is None else None
+
+
+def site_enrolment_of(template: Template) -> SiteEnrolment | None:
+    """Return how sites enrol, where they decide when patients enter and that matters; else None.
+
+    It does to looks and to times to an event: a risk read once is the same whenever patients come.
+    """
+    protocol = template.protocol
+    matters = protocol.looks or isinstance(protocol.primary, TimeToEventEndpoint)
+    return deciding_sites(template) if matters else None
 
 
 def enrolment_of(template: Template) -> Enrolment | None:
@@ -181,3 +207,27 @@ def enrolment_of(template: Template) -> Enrolment | None:
         return template.nature.enrolment
     n = template.protocol.n_total
     return _as_enrolment(sites, n) if sites.expected_day(n) < inf else None
+
+
+def enrolment_in_words(template: Template) -> str:
+    """Return who decides when patients enter where sites are stated; empty where all is one."""
+    protocol, nature = template.protocol, template.nature
+    if not (protocol.operations or nature.operations):
+        return ""
+    if nature.enrolment:
+        return (
+            "Patients enter as nature.enrolment states; what operations say of sites and "
+            "recruitment is for 'forecast' alone."
+        )
+    sites = site_enrolment_of(template)
+    if sites is None:
+        return ""  # nothing depends on it
+    number, where = planned_sites(protocol, nature, template.cost)
+    rate = sites.per_day * DAYS_PER_UNIT["mo"]
+    spread = "all alike" if sites.shape == inf else f"gamma distributed with shape {sites.shape:g}"
+    months = sites.expected_day(protocol.n_total) / DAYS_PER_UNIT["mo"]
+    return (
+        f"Patients enter as sites enrol them: {number} sites ({where}), {rate:.3g} patients per "
+        f"open site and month, {spread}; all are expected about {months:.3g} months after the "
+        f"first invitation. Times count from the first patient. Left out: {'; '.join(LEFT_OUT)}."
+    )

@@ -19,6 +19,8 @@ from trialsim.report.sections.content import Drawing, Grid, Section, sections_of
 from trialsim.report.sections.estimand_section import estimand_section
 from trialsim.report.sections.explanation_section import explanation_section
 from trialsim.report.sections.followup_section import followup_section
+from trialsim.report.sections.forecast_section import forecast_section
+from trialsim.report.sections.optimise_section import optimise_section
 from trialsim.report.sections.published_synthesis_section import published_synthesis_section
 from trialsim.report.sections.reconciliation_section import reconciliation_section
 from trialsim.report.sections.synthesis_section import synthesis_section
@@ -36,6 +38,7 @@ def report_title(runs: Sequence[FinishedRun]) -> str:
 
 _BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], ...] = (
     followup_section,
+    forecast_section,
     bias_calibration_section,
     bias_section,
     synthesis_section,
@@ -44,6 +47,7 @@ _BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], .
     adjustment_section,
     reconciliation_section,
     explanation_section,
+    optimise_section,
 )  # the last one comes first
 
 
@@ -138,6 +142,7 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
             *("bias", "imbalance", "onetrial", "pooled", "funnel"),
             *("gap", "literature", "class", "adjusted", "tornado", "weights"),
+            *("recruitment", "milestones", "consort", "supply", "cost"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"

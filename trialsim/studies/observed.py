@@ -459,8 +459,10 @@ def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Ro
         (own.experimental.id, trial.result.experimental),
         (own.control.id, trial.result.control),
     ):
-        shown = (seen.value if measured else seen.risk) if seen else None
-        if seen and shown is not None:
+        if seen is None:
+            continue
+        shown = seen.value if measured else seen.risk
+        if shown is not None:
             yield Row(
                 measure=Measure.ARM_MEAN if measured else Measure.RISK,
                 value=shown,

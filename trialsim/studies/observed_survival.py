@@ -130,12 +130,7 @@ def truth_of(scenario: Scenario, resolved: ResolvedTemplate, seen: PublishedLife
     if not isinstance(seen.measure, Summary):
         entering = _entering(truth.enrolment, seen)
         return replace(
-            truth,
-            lifetimes=lifetimes,
-            outcomes=(),
-            correlations=(),
-            enrolment=entering,
-            sites=None,
+            truth, lifetimes=lifetimes, outcomes=(), correlations=(), enrolment=entering, sites=None
         )
     assert seen.day is not None
     control, treated = lifetimes.risks(seen.day)

@@ -51,12 +51,13 @@ from trialsim.protocol.resolved import (
     survival_of,
 )
 from trialsim.protocol.rules.observed import observed_rules
+from trialsim.protocol.rules.optimise import optimise_rules
 from trialsim.protocol.rules.safety import safety_rules, sourced_risks
 from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
 from trialsim.protocol.rules.sites import site_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
-from trialsim.protocol.site_enrolment import enrolment_of
+from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
 from trialsim.protocol.survival import ImpossibleLifetimeError, Lifetime, SurvivalScenario
 from trialsim.protocol.template import Template
 
@@ -255,6 +256,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
     if protocol.n_total > MAX_PATIENTS:
         rule = f"must be at most {MAX_PATIENTS:,} patients in all"
         yield Broken(("protocol", "sample_size"), rule, "Use fewer.")
+    yield from (Broken(*found) for found in optimise_rules(template))
     yield from evidence_rules(template.evidence)
     yield from conflict_rules(template.conflicts, evidence)
 
@@ -637,7 +639,7 @@ def _calendar(template: Template) -> Iterator[Broken]:
             "Add or remove some, or state enrolment another way.",
         )
     if isinstance(protocol.primary, TimeToEventEndpoint):
-        if enrolment_of(template) is None:
+        if nature.enrolment is None and site_enrolment_of(template) is None:
             rule = "is required with a primary endpoint that is a time to an event"
             yield Broken(("nature", "enrolment"), rule, "Write for example {uniform: 12 mo}.")
         yield from _risks_beside_times(nature)

@@ -14,6 +14,7 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.scenario import Covariate, Factor
 from trialsim.protocol.second_encoding import SecondEncoding
+from trialsim.protocol.site_enrolment import enrolment_in_words
 from trialsim.report.parts.control_arm import control_arm_lines, scenario_note_lines
 from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import safety_lines
@@ -226,6 +227,8 @@ def _calendar_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
         )
         months = nature.enrolment.last_day / DAYS_PER_UNIT["mo"]
         said.append(("enrolment", f"{kind}, over {months:.3g} mo (assumed)"))
+    if told := enrolment_in_words(resolved.template):
+        said.append(("sites", told))
     if nature.dropout:
         yearly = 1 - nature.dropout.curve.survival(DAYS_PER_UNIT["yr"])
         said.append(("dropout", f"{100 * yearly:.2g}% in the first year (assumed)"))

@@ -132,7 +132,17 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     fits = [run for run in runs if run.document["command"] == "calibrate"]
     all_runs = runs
     # each has a section of its own
-    own = ("size", "calibrate", "followup", "bias", "synthesise", "reconcile", "explain")
+    own = (
+        "size",
+        "optimise",
+        "calibrate",
+        "followup",
+        "bias",
+        "synthesise",
+        "reconcile",
+        "explain",
+        "forecast",
+    )
     runs = [r for r in runs if r.document["command"] not in (*own, "evidence adjust")]
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:

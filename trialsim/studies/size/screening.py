@@ -8,7 +8,7 @@ from math import ceil
 
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.site_enrolment import enrolment_of
+from trialsim.protocol.site_enrolment import stated_sites
 from trialsim.trial import Measure, Row
 
 __all__ = ["Screened", "screened_for", "screening_rows"]
@@ -67,20 +67,19 @@ def screened_for(resolved: ResolvedTemplate, enrolled: int) -> Screened | None:
         if months is not None:
             protocol = resolved.template.protocol
             day = protocol.primary.read_out.days_after_entry(protocol.therapy)
-            days = [visit.at.days_after_entry(protocol.therapy) for visit in protocol.visits]
-            visits = sum(own < day - 0.5 for own in days) + 1
-            trial = cost.total(enrolled, visits, months, n / enrolled)
+            visits, sites = protocol.visits_by(day), stated_sites(resolved.template) or 1
+            trial = cost.total(enrolled, visits, months, n / enrolled, sites)
     unit = f"{cost.currency} of {cost.year}" if cost else ""
     return Screened(n, enrolled, nature.screening_failures, unit, screening, trial)
 
 
 def _months(resolved: ResolvedTemplate, enrolled: int) -> float | None:
     """Return the time from the first patient in to the last read-out; None if not stated."""
-    enrolment, protocol = enrolment_of(resolved.template), resolved.template.protocol
-    if enrolment is None:
+    nature, protocol = resolved.template.nature, resolved.template.protocol
+    if nature.enrolment is None:
         return None
     lag = protocol.read_out_lag.days if protocol.read_out_lag else 0.0
-    entering = enrolment.last_day * enrolled / protocol.n_total
+    entering = nature.enrolment.last_day * enrolled / protocol.n_total
     read = protocol.primary.read_out.days_after_entry(protocol.therapy)
     return (entering + read + lag) / DAYS_PER_UNIT["mo"]
 
