@@ -37,6 +37,10 @@ bench-peers: .venv/dev
 docs: .venv/dev
 	$(BIN)/python docs/build.py
 
+# Lessons and rooms in one file, as `trialsim app --export` hands it on.
+precompute: .venv/dev
+	$(BIN)/python -m trialsim.app.offline
+
 .venv/demo: pyproject.toml requirements/demo.txt
 	@echo "trialsim: setting up in .venv (about 370 MB, 1 to 2 minutes); nothing is written outside this folder."
 	@PYTHON=$(PYTHON) sh requirements/set-up.sh demo
@@ -50,4 +54,4 @@ docs: .venv/dev
 clean:
 	rm -rf .venv build dist site
 
-.PHONY: help demo test lint validate bench bench-peers docs clean
+.PHONY: help demo test lint validate bench bench-peers docs precompute clean

@@ -195,6 +195,7 @@ def test_property_every_command_in_the_readmes_table_runs(words, trialsim, tmp_p
     (tmp_path / "my-trial.yaml").write_bytes(
         (ROOT / "tests" / "protocols" / "valid" / "ten-lines.yaml").read_bytes()
     )
+    (tmp_path / "enrolled.csv").write_bytes((ROOT / "examples" / "enrolled.csv").read_bytes())
     done = trialsim(*reduced(shlex.split(words)), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

@@ -119,7 +119,8 @@ def characteristics(
     if theta == 0:
         found.append(proportion(Measure.TYPE_I_ERROR, rejected))
     found += _directions(rejected, estimate, theta, summary)
-    found += _estimates(results, ok, theta, summary)
+    if np.isfinite(estimate).all():  # a ratio of medians has no size where one is not reached
+        found += _estimates(results, ok, theta, summary)
     found.append(
         Characteristic(Measure.N_CORRECTED, float(results.corrected[ok, -1].sum()), None, n)
     )
@@ -163,6 +164,10 @@ def _directions(
         )
         return
     yield proportion(Measure.TYPE_S, against[rejected])
+    if not np.isfinite([theta, *estimate[rejected]]).all():
+        why = "where a median is not reached, its ratio has no size"
+        yield Characteristic(Measure.TYPE_M, None, None, n_rejected, why=why)
+        return
     exaggeration = np.abs(estimate[rejected]) / abs(theta)
     yield Characteristic(
         Measure.TYPE_M,

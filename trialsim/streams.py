@@ -64,6 +64,26 @@ class Decision(IntEnum):
     PUBLICATION = 41
     CONDUCT_STRENGTH = 42
     EXTENSION = 43
+    RECONCILIATION = 44
+    SITE_OPENING = 45
+    SITE_RATE = 46
+    SITE_ARRIVALS = 47
+    SCREENING = 48
+    STRATUM = 49
+    ALLOCATION_LIST = 50
+    DOSES = 51
+    VISIT_WINDOW = 52
+    VISIT_NOT_HELD = 53
+    LEAVING_TRIAL = 54
+    DATA_ENTRY = 55
+    SHIPMENTS = 56
+    OUTCOME_DAYS = 57
+    EXPOSED_OUTCOMES = 58
+    OPENINGS = 60
+    RATES_OF_SITES = 61
+    ARRIVALS = 62
+    SCREENINGS = 63
+    WITHDRAWALS = 64
 
 
 def block_width(n_patients: int, *, counts: bool = False) -> int:

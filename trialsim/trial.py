@@ -76,6 +76,8 @@ class Candidates:
         In standard deviations; None where it plays no part.
     covariates : mapping of str to ndarray of float, shape (n_patients, n_reps)
         Those that play a part, in standard deviations, by their id; severity is not among them.
+    strata_sizes : tuple of int
+        Levels of every factor that stratifies; the last one runs fastest in `strata`.
     """
 
     strata: NDArray[np.int64]
@@ -85,6 +87,7 @@ class Candidates:
     levels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     severity: Floats | None = None
     covariates: Mapping[str, Floats] = field(default_factory=dict)
+    strata_sizes: tuple[int, ...] = ()
 
     def covariate(self, name: str) -> Floats:
         """Return severity or another covariate that was drawn."""
@@ -463,6 +466,7 @@ class Measure(StrEnum):
     RISK_ANALYSED = "risk_analysed"  # share of an arm with the event, as an analysis has it
     RISK_WITHOUT_LOSS = "risk_without_loss"  # true, were nobody lost and no visit missed
     LOST = "lost"  # share of patients dead, lost or not seen by a read-out
+    N_SCREENED = "n_screened"  # for the patients enrolled
     COST = "cost"  # in `unit`
     ESTIMATE_IMBALANCED = "estimate_imbalanced"  # mean, of trials whose arms differ at entry
     POWER_IMBALANCED = "power_imbalanced"  # P(reject in favour of treatment) in such trials
@@ -478,7 +482,9 @@ class Measure(StrEnum):
     GAP_AS_LARGE = "gap_as_large"  # share of literatures whose strata differ as published, or more
     PRIOR_WEIGHT = "prior_weight"  # of an explanation, before its records are seen
     POSTERIOR_WEIGHT = "posterior_weight"  # of an explanation, given the records in `set_by`
-    LARGEST_WEIGHT = "largest_weight"  # of all explanations, with an assumption changed
+    WEIGHT_OTHERWISE = "weight_otherwise"  # the same, with the choice in `set_by` made otherwise
+    LEAD_CHANGES = "lead_changes"  # of such choices, those in which another explanation is first
+    COMES_FIRST = "comes_first"  # share of literatures drawn from `analysis`, for that in `set_by`
     TOLD_APART = "told_apart"  # share of literatures in which the right one of two is clear
     EXPECTED_INFORMATION = "expected_information"  # of a trial to come, about explanations
     SETTLES = "settles"  # chance that one explanation is clear after a trial to come
@@ -491,6 +497,18 @@ class Measure(StrEnum):
     SUBGROUP_ALONE = "subgroup_alone"  # the same, in a trial whose overall test finds nothing
     SUBGROUPS_AS_FAR_APART = "subgroups_as_far_apart"  # P(two differ at least as published)
     SUBGROUPS_OPPOSITE = "subgroups_opposite"  # the same, on opposite sides of no effect
+    MILESTONE_MONTHS = "milestone_months"  # mean, from the first invitation of a site
+    PATIENTS = "patients"  # mean number in `category`, of `arm` where that is one
+    DOSES = "doses"  # mean number in `category`, of `arm`
+    DRUG_USED = "drug_used"  # mean over trials, in `unit`
+    KITS = "kits"  # mean number in `category`, of all arms together
+    EXPOSURE = "exposure"  # share of the planned doses taken, mean over patients of `arm`
+    STOCK_OUTS = "stock_outs"  # doses due without a kit there, mean number
+    SITE_RATE = "site_rate"  # patients per open site and month, of the site in `category`
+    MONTHS_SAVED = "months_saved"  # until everybody is enrolled, by the sites in `category`
+    ON_TIME = "on_time"  # share of trials that enrol everybody by the planned day
+    POWER_LOST = "power_lost"  # what doses not taken change of it, same trials
+    NOT_ENROLLED = "not_enrolled"  # share of trials that never enrol everybody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -532,6 +550,8 @@ class Row:
     strength: float | None = None  # of that mechanism, 0 to 1
     stratum: str | None = None  # "factor" of subgroups, "factor=level" of one; a split's alike
     conduct: str | None = None  # how the trials of a literature were carried out, by its id
+    milestone: str | None = None  # of a trial's calendar
+    category: str | None = None  # of patients, doses, kits or cost
     why: str | None = None
 
     @classmethod

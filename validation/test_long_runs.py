@@ -11,8 +11,21 @@ from pathlib import Path
 import pytest
 
 from conftest import needs
-from engine.runs import children, finish, start
+from engine.runs import (
+    SIZE,
+    WORDS,
+    children,
+    digest,
+    finish,
+    kill,
+    n_chunks,
+    pool_workers,
+    start,
+    until,
+)
 from engine.test_cluster import Cluster
+from engine.test_faults import TWO
+from engine.test_faults import undisturbed as undisturbed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -81,3 +94,23 @@ def test_regression_a_task_that_kills_every_dask_worker_is_named(tmp_path, monke
     assert "scenario or-082, block 5 always ends the process that computes it" in errors
     assert "Traceback" not in errors
     assert os.environ.get("PYTHONPATH") is None
+
+
+def test_property_two_deaths_close_together_cost_seconds_not_minutes(undisturbed, tmp_path):
+    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path)
+    for _ in range(2):
+        until(lambda: n_chunks(tmp_path / "run") > 0 and pool_workers(process.pid))
+        for worker in pool_workers(process.pid)[:1]:
+            kill(worker)
+        time.sleep(0.6)
+    status, errors = finish(process, seconds=60)
+    assert status == 0, errors
+    assert digest(tmp_path / "run") == undisturbed[0]
+
+
+def test_regression_no_cluster_at_an_address_is_a_sentence(tmp_path):
+    needs("dask", find_spec("distributed"))
+    words = (*WORDS, "--replicates", "300", "--cluster", "tcp://127.0.0.1:9", "--json")
+    status, errors = finish(start(*words, cwd=tmp_path))
+    assert status == 2
+    assert "Traceback" not in errors

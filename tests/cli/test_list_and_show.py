@@ -88,7 +88,7 @@ def test_property_every_shipped_protocol_is_listed_as_its_models_have_it():
 def test_regression_verdicts_are_said_as_they_are_where_none_is_consistent():
     told = " ".join(catalogue_lines(catalogue_rows()).split())
     assert " 0 consistent" not in told
-    assert "their numbers: cannot all be right together in 1, right within rounding in 1" in told
+    assert "their numbers: cannot all be right together in 1, consistent in 1" in told
     assert "1 centre, 114 patients, 73 events, its numbers: consistent" in told  # hbv-aclf
 
 
@@ -165,7 +165,7 @@ def test_property_show_says_every_note_at_a_number_of_a_scenario():
 
 def test_regression_a_control_that_only_a_document_states_is_marked_where_it_is_shown():
     lung = template_lines(load_template("nsclc-adjuvant"), "x")
-    assert "pfs: median 14.6 mo (DOCUMENT: document 004 alone" in lung
+    assert "pfs: median 14.6 mo (document-004-cancer, DOCUMENT; document 004" in lung
     liver = template_lines(load_template("hbv-aclf"), "x")
     assert "meld-change: mean -1.2 (document 002 only), sd 6 (assumed)" in liver
 
@@ -225,7 +225,7 @@ def test_property_a_file_of_ones_own_is_never_asked_for_a_second_encoding(trials
 
 def test_property_json_of_the_list_has_a_row_per_protocol(trialsim, tmp_path):
     document = json.loads(trialsim("list", "--json", cwd=tmp_path).stdout)
-    listed = [row["template"] for row in document["rows"] if "literature" not in row]
+    listed = [row["template"] for row in document["rows"] if "design" in row]
     assert listed == sorted(template_paths())
 
 

@@ -10,7 +10,7 @@ import pytest
 from trialsim.cli import main
 from trialsim.protocol.catalogue import conduct_paths, literature_paths, reconciliation_paths
 from trialsim.protocol.file_kinds import FileKind, kind_of_file
-from trialsim.protocol.load import load_literature
+from trialsim.protocol.load import load_literature, load_reconciliation
 
 TABLE = "study,events_treated,n_treated,events_control,n_control\nA,3,30,9,30\nB,4,31,10,29\n"
 
@@ -42,9 +42,9 @@ def test_property_the_list_names_every_literature_and_how_to_run_it(trialsim):
 
 
 def test_property_a_literature_is_shown_trial_by_trial_with_what_is_assumed(trialsim):
-    own = load_literature("gu-2025-sepsis")
-    shown = trialsim("show", "gu-2025-sepsis").stdout
-    rows = json.loads(trialsim("show", "gu-2025-sepsis", "--json").stdout)["rows"]
+    own = load_literature("sepsis-meta-analysis")
+    shown = trialsim("show", "sepsis-meta-analysis").stdout
+    rows = json.loads(trialsim("show", "sepsis-meta-analysis", "--json").stdout)["rows"]
     assert [row["trial"] for row in rows] == [trial.id for trial in own.trials]
     for trial, row in zip(own.trials, rows, strict=True):
         (line,) = [one for one in shown.splitlines() if one.split()[:1] == [trial.id]]
@@ -55,15 +55,60 @@ def test_property_a_literature_is_shown_trial_by_trial_with_what_is_assumed(tria
         shown.split()
     )
     assert max(map(len, shown.splitlines())) <= 80
-    done = trialsim("show", "gu-2025-sepsis", "--set", "title=x")
+    done = trialsim("show", "sepsis-meta-analysis", "--set", "title=x")
     assert done.returncode == 2
     assert "cannot change a literature" in done.stderr
+
+
+def test_property_list_and_reconcile_name_every_conflict_and_how_to_run_it(trialsim):
+    listed, alone = trialsim("list").stdout, trialsim("reconcile")
+    assert alone.returncode == 0
+    assert alone.stdout.strip() in listed
+    rows = json.loads(trialsim("list", "--json").stdout)["rows"]
+    assert json.loads(trialsim("reconcile", "--json").stdout)["rows"] == [
+        row for row in rows if "conflict" in row
+    ]
+    for name in reconciliation_paths():
+        own = load_reconciliation(name)
+        (row,) = [row for row in rows if row.get("conflict") == name]
+        assert (row["title"], row["template"]) == (own.title, own.template)
+        assert row["n_records"] == len(own.records)
+        assert row["n_explanations"] == len(own.explanations)
+        assert row["n_alternatives"] == len(own.alternatives)
+        assert f"{'' if name == own.template else '--conflict '}{name}\n" in alone.stdout
+    assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_property_a_conflict_is_shown_with_what_is_assumed(trialsim):
+    for name in reconciliation_paths():
+        own = load_reconciliation(name)
+        shown = trialsim("show", own.template, "--conflict", name).stdout
+        words = " ".join(shown.split())
+        assert all(explanation.title in words for explanation in own.explanations)
+        assert all(record.title in words for record in own.records)
+        assert max(map(len, shown.splitlines())) <= 80
+        assert f"reconcile --conflict {name}" in words
+    assert trialsim("show", "sepsis", "--conflict").stdout == (
+        trialsim("show", "sepsis", "--conflict", "sepsis").stdout
+    )
+    alone = " ".join(trialsim("show", "chronic-hepatitis-b-timing").stdout.split())
+    assert "the effect changes after the end of therapy" in alone
+    sepsis = " ".join(trialsim("show", "sepsis", "--conflict").stdout.split())
+    assert "'regimen' is not known of lower-quality, small-better" in sepsis
+    assert "size-in-patients: size in patients, not in quarters. What stands was chosen after" in (
+        sepsis
+    )
+    done = trialsim("show", "sepsis", "--conflict", "--set", "title=x")
+    assert done.returncode == 2
+    assert "cannot change a conflict" in done.stderr
+    rows = json.loads(trialsim("show", "sepsis", "--conflict", "--json").stdout)["rows"]
+    assert {"field": "effect_sd.value", "value": 0.35} in rows
 
 
 def test_property_check_says_what_a_file_is(trialsim, tmp_path):
     (tmp_path / "trials.csv").write_text(TABLE)
     for source, target in (
-        (literature_paths()["gu-2025-sepsis"], "mine.yaml"),
+        (literature_paths()["sepsis-meta-analysis"], "mine.yaml"),
         (conduct_paths()["poor"], "flaws.yaml"),
         (conduct_paths()["rigorous"], "none.yaml"),
         (reconciliation_paths()["nsclc-adjuvant"], "nsclc.yaml"),
@@ -71,7 +116,7 @@ def test_property_check_says_what_a_file_is(trialsim, tmp_path):
         (tmp_path / target).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     for name, kind, words in (
         ("mine.yaml", FileKind.LITERATURE, "right, a literature. the eleven trials"),
-        ("gu-2025-sepsis", FileKind.LITERATURE, "the size of 9 of 11 trials"),
+        ("sepsis-meta-analysis", FileKind.LITERATURE, "the size of 9 of 11 trials"),
         ("flaws.yaml", FileKind.CONDUCT, "exclusion 0.15 (SD 0.05)"),
         ("every-flaw", FileKind.CONDUCT, "assumed, without a source"),
         ("none.yaml", FileKind.CONDUCT, "carried out as planned: no flaw"),
@@ -88,7 +133,7 @@ def test_property_check_says_what_a_file_is(trialsim, tmp_path):
 
 
 def test_regression_what_is_wrong_with_such_a_file_is_said_with_its_line(trialsim, tmp_path):
-    source = literature_paths()["gu-2025-sepsis"].read_text(encoding="utf-8")
+    source = literature_paths()["sepsis-meta-analysis"].read_text(encoding="utf-8")
     (tmp_path / "l.yaml").write_text(source.replace("quality: lower", "quality: middling", 1))
     (tmp_path / "c.yaml").write_text(
         "schema_version: 1\nid: c\ntitle: c\nexclusion: {strength: 3}\n"

@@ -44,7 +44,7 @@ def test_property_the_document_is_the_same_again_and_another_for_another_split(t
     assert not list(tmp_path.iterdir())
     document = json.loads(first)
     assert document["command"] == "synthesise"
-    assert document["arguments"]["literature"]["id"] == "gu-2025-sepsis"
+    assert document["arguments"]["literature"]["id"] == "sepsis-meta-analysis"
     assert set(document["arguments"]["conduct"]) == {
         "etass-2013",
         "lower-quality-to-reach-041",

@@ -112,11 +112,3 @@ def test_property_a_killed_scheduler_is_a_clear_failure_and_the_run_goes_on(
     status, errors = finish(start(*WORDS, *SIZE, "--workers", "2", "--out", "run", cwd=tmp_path))
     assert status == 0, errors
     assert digest(tmp_path / "run") == locally
-
-
-def test_regression_no_cluster_at_an_address_is_a_sentence(tmp_path):
-    needs("dask", find_spec("distributed"))
-    words = (*WORDS, "--replicates", "300", "--cluster", "tcp://127.0.0.1:9", "--json")
-    status, errors = finish(start(*words, cwd=tmp_path))
-    assert status == 2
-    assert "Traceback" not in errors

@@ -145,18 +145,18 @@ if "spawn_main" in " ".join(sys.orig_argv):
 """
 
 
-def test_regression_a_task_that_always_dies_is_named_and_never_hangs(
-    undisturbed, trialsim, tmp_path
-):
+def test_regression_a_task_that_always_dies_is_named_and_never_hangs(trialsim, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(ALWAYS_DIES)
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path, env=env)
+    size = ("--replicates", "12000")
+    process = start(*WORDS, *size, *TWO, "--out", "run", cwd=tmp_path, env=env)
     status, errors = finish(process)
     assert status == 1
     assert "scenario no-effect, block 37 always ends the process that computes it" in errors
     assert "Traceback" not in errors
-    assert trialsim(*WORDS, *SIZE, "--out", "run", cwd=tmp_path).returncode == 0
-    assert digest(tmp_path / "run") == undisturbed[0]
+    for run in ("run", "afresh"):
+        assert trialsim(*WORDS, *size, "--out", run, cwd=tmp_path).returncode == 0
+    assert digest(tmp_path / "run") == digest(tmp_path / "afresh")
 
 
 @pytest.fixture
@@ -220,18 +220,6 @@ def test_regression_a_second_ctrl_c_does_not_hang(tmp_path, gap):
     assert status == 130, errors
     assert "Traceback" not in errors
     until(lambda: not children(process.pid))
-
-
-def test_property_two_deaths_close_together_cost_seconds_not_minutes(undisturbed, tmp_path):
-    process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path)
-    for _ in range(2):
-        until(lambda: n_chunks(tmp_path / "run") > 0 and pool_workers(process.pid))
-        for worker in pool_workers(process.pid)[:1]:
-            kill(worker)
-        time.sleep(0.6)
-    status, errors = finish(process, seconds=60)
-    assert status == 0, errors
-    assert digest(tmp_path / "run") == undisturbed[0]
 
 
 def test_regression_what_a_run_leaves_that_never_began_is_no_run(trialsim, tmp_path):

@@ -100,7 +100,7 @@ def test_reference_events_and_hazard_ratio_of_case_a():
     seen = INDEPENDENT["case_a"]["mean_events"]
     mcse = events.std(ddof=1) / sqrt(len(events))
     assert abs(events.mean() - seen["value"]) < 4 * sqrt(mcse**2 + seen["mc_se"] ** 2)
-    course = event_course(resolved.scenarios(["good"])[0], resolved.template)
+    course = event_course(resolved.scenarios(["good"])[0], resolved.template, resolved.evidence)
     assert course.by(18 * 30.4375) == pytest.approx(124.3367, abs=0.05)  # the vignette's formula
     assert course.day_of(150) / 30.4375 == pytest.approx(23.75, abs=0.02)
 
@@ -267,7 +267,7 @@ def test_analytic_a_cox_model_without_proportional_hazards_converges_to_its_limi
     rows = found(plan, results, theta)
     assert theta == pytest.approx(log(0.63), abs=0.1)  # between no effect and 0.5
     assert abs(rows[Measure.BIAS].value) < 4 * rows[Measure.BIAS].mcse + 5e-4  # finite n
-    course = event_course(resolved.scenarios(["good"])[0], resolved.template)
+    course = event_course(resolved.scenarios(["good"])[0], resolved.template, resolved.evidence)
     course = replace(course, lifetimes=replace(course.lifetimes, constant_ratio=None))
     assert limiting_log_hazard_ratio(course, 800.0, stratified=False) == pytest.approx(
         log(0.7), abs=1e-5

@@ -158,4 +158,7 @@ def test_property_predictions_are_drawn_from_the_density_they_have(name):
     assert density.sum() * step == pytest.approx(1, abs=1e-6)
     mean = (density * grid[:, 0]).sum() * step
     assert abs(y.mean() - mean) < 4 * y.std() / np.sqrt(len(y))
+    squared = (y - mean) ** 2
+    variance = (density * (grid[:, 0] - mean) ** 2).sum() * step
+    assert abs(squared.mean() - variance) < 4 * squared.std() / np.sqrt(len(y))
     assert c.shape == (20_000, 0)

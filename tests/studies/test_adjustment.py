@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from math import exp, log, sqrt
 
 import pytest
@@ -80,7 +82,12 @@ def test_property_a_tornado_holds_every_assumption_and_its_ends(sepsis):
     assert off[0].estimate == found.pool((), tau2=0.0).estimate
     assert off[1].estimate == found.pool(found.used, tau2=0.0).estimate
     assert mean[0].estimate > mean[1].estimate  # more exaggeration taken off, a weaker effect
-    assert kappa[0].standard_error < kappa[1].standard_error
+    ends = [
+        found.pool([replace(p, kappa=factor * p.kappa) for p in found.used], tau2=0.0)
+        for factor in (0, 2)
+    ]
+    assert [end.standard_error for end in kappa] == [end.standard_error for end in ends]
+    assert kappa[0].standard_error < found.pool(found.used, tau2=0.0).standard_error
 
 
 def test_property_flaws_flatter_a_response_upwards():
@@ -114,6 +121,7 @@ def test_property_the_command_says_what_it_took_and_what_it_does_not_know(capsys
     assert "Not published and taken as 0 (assumed): kappa and phi of double blinding" in said
     assert "Not known, and taken as sound" in said
     assert "unverified" in said
+    assert "of 2 studies, and taken as known" in said
     rows = json.loads(run(capsys, "sepsis", "--json")[1])["rows"]
     pooled = {(r["which"], r["analysis"]): r["value"] for r in rows if r["measure"] == "pooled"}
     assert pooled["naive", "equal effects"] == pytest.approx(0.864, abs=5e-4)
@@ -129,6 +137,22 @@ def test_property_a_table_of_ones_own_says_its_flaws(capsys, tmp_path):
     code, out, _ = run(capsys, "sepsis", "--literature", str(path))
     assert code == 0
     assert "one: sequence generation not counted on top" in " ".join(out.split())
+
+
+def test_property_unclear_is_a_flaw_and_a_study_without_events_is_said(capsys, tmp_path):
+    path = tmp_path / "trials.csv"
+    path.write_text(
+        "study,events_treated,n_treated,events_control,n_control,rob_concealment\n"
+        "one,5,30,10,30,unclear\ntwo,40,200,50,200,low\nthree,0,20,0,20,high\n"
+    )
+    code, out, _ = run(capsys, "sepsis", "--literature", str(path))
+    assert code == 0
+    said = " ".join(out.split())
+    assert re.search(r"one 0\.40 \(0\.12 to 1\.36\) 0\.39 .* allocation concealment", said)
+    assert "Left out, since nobody or everybody had the event: three." in said
+    path.write_text(path.read_text().replace("one,5,30,10,", "one,0,30,0,"))
+    said = " ".join(run(capsys, "sepsis", "--literature", str(path))[1].split())
+    assert "of one study, which says nothing of it" in said
 
 
 def test_analytic_a_size_for_the_adjusted_effect_stands_beside_the_naive_one(capsys, tmp_path):
@@ -149,6 +173,14 @@ def test_analytic_a_size_for_the_adjusted_effect_stands_beside_the_naive_one(cap
     ]
     assert f"{totals[0]:,.0f} patients. As published" in found["texts"]["naive"]
     assert f"{totals[1]:,.0f} patients." in found["texts"]["naive"]
+    assert "effect, etass-2013" in found["texts"]["paragraph"]
+    assert "assumed, no source" not in " ".join(found["texts"].values())
+    assert main([*words, "--accept-claim", "--total", "600", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["texts"]["naive"]
+    assert re.search(r"a power of 9\.9%\. As .* 0\.83, a power of 1\d\.\d%\.", told)
+    other = ["size", "sepsis", "--effect", "OR 0.7", "--prior", "adjusted", "--accept-claim"]
+    assert main([*other, "--replicates", "500", "--json"]) == 0
+    assert "naive" not in json.loads(capsys.readouterr().out)["texts"]  # it plans for another
     [assurance] = [r["value"] for r in found["rows"] if r["measure"] == "assurance"]
     assert 0.5 < assurance < 0.8  # less than the power planned for: the effect is uncertain
 
@@ -199,5 +231,7 @@ def test_property_the_run_holds_figures_in_words_and_a_report_binds_them(trialsi
 
 def test_property_without_a_flaw_there_is_nothing_to_move(trialsim, tmp_path):
     records = [part for name in STRATA for part in ("--record", name)]
-    trialsim("evidence", "adjust", "sepsis", *records, cwd=tmp_path)
+    done = trialsim("evidence", "adjust", "sepsis", *records, cwd=tmp_path)
+    assert "No flaw is known of any study" in done.stdout
+    assert "What is published of the bias" not in done.stdout
     assert [path.name for path in tmp_path.rglob("*.png")] == ["adjusted.png"]

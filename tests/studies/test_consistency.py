@@ -28,6 +28,7 @@ from trialsim.studies.evidence_check.consistency import (
     cut_counts_behind,
     effect_of_counts,
     hazard_ratio_of_counts,
+    is_as_written,
     largest_sd,
     mantel_haenszel,
     p_of_interval,
@@ -212,7 +213,9 @@ def test_property_a_number_moved_beyond_its_rounding_is_called_impossible():
 def test_property_verdicts_of_one_number_against_another():
     at = Reach(0.0635, 0.0523, 0.0759)
     assert agreement(Written(0.064, 0.0005), at) is Verdict.CONSISTENT
-    assert agreement(Written(0.062, 0.0005), at) is Verdict.ROUNDING
+    assert agreement(Written(0.062, 0.0005), at) is Verdict.CONSISTENT  # inside the rounding
+    assert is_as_written(Written(0.064, 0.0005), at)
+    assert not is_as_written(Written(0.062, 0.0005), at)
     assert agreement(Written(0.08, 0.0005), at) is IMPOSSIBLE
     assert agreement(Written(60, 0.5), Reach(60.6, 60.6, 60.6)) is Verdict.ROUNDING  # cut
     assert agreement(Written(0.735, 0.005), Reach(0.73, 0.73, 0.73)) is Verdict.CONSISTENT

@@ -47,6 +47,7 @@ TABLE = [
     ("tests-2025", "parts v whole", "mortality-28d", CONSISTENT, "0.99 (0.77 to 1.27) fits"),
     ("you-2006", "chi-square v counts", "chi2-end-of-therapy", CONSISTENT, "1.353"),
     ("you-2006", "chi-square v counts", "chi2-6mo", CONSISTENT, "2.918"),
+    ("you-2006", "chi-square v counts", "chi2-6mo-published", CONSISTENT, "stated 2.93"),
     ("you-2006", "chi-square v counts", "chi2-6mo-v-historical", CONSISTENT, "15.71"),
     ("you-2006", "chi-square v counts", "chi2-interferon-v-historical", CONSISTENT, "14.71"),
     (
@@ -68,7 +69,7 @@ TABLE = [
     ("chen-2022", "percentages v whole patients", "", CONSISTENT, "8.9% is 5/56; 24.1% is 14/58"),
     ("chen-2022", "P value v counts", "encephalopathy", CONSISTENT, "stated 0.029 is chi-square"),
     ("chen-2022", "P value v counts", "new-infection", CONSISTENT, "stated 0.005 is chi-square"),
-    ("hopewell-2009", "ratio of percentages", "publication-odds", ROUNDING, "odds ratio 3.89"),
+    ("hopewell-2009", "ratio of percentages", "publication-odds", CONSISTENT, "odds ratio 3.89"),
     ("hopewell-2009", "ratio of percentages", "", CONSISTENT, "risk ratio 1.78"),
     ("document-004", "range of durations", "", CONSISTENT, "the range blends them"),
     (
@@ -80,6 +81,28 @@ TABLE = [
     ),
     ("etass-2013-planning", "planned size", "", CONSISTENT, "334 by unpooled variance"),
 ]
+
+
+# The verdict of each row: record, and what EVIDENCE.md says of it. Two rows are about one claim
+# among several of a record (document-002, tests-2025), and have the gravest one's verdict.
+VERDICTS = {
+    "chien-1998": CONSISTENT,
+    "gu-2025-lower-quality": ROUNDING,  # "CONSISTENT (rounding)"
+    "gu-2025-higher-quality": CONSISTENT,
+    "gu-2025": CONSISTENT,  # 359 + 1568, and the pooled OR
+    "document-002": IMPOSSIBLE,  # 65% v 45%
+    "document-003": CONSISTENT,  # "arith OK, implausible"
+    "etass-2013": CONSISTENT,
+    "tests-2025": IMPOSSIBLE,  # "CONFLICT within published versions"
+    "you-2006": CONSISTENT,
+    "chan-2001-end-of-therapy": CONSISTENT,
+    "chan-2001-6mo": CONSISTENT,
+    "chan-2001-12mo": CONSISTENT,
+    "lin-2007": CONSISTENT,
+    "chen-2022": CONSISTENT,  # ACLF
+    "hopewell-2009": CONSISTENT,
+    "document-004": CONSISTENT,  # "blends the two"
+}
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +118,63 @@ def test_reference_every_row_of_the_acceptance_table(checked, record, check, abo
     assert any(f.verdict is verdict and said in f.detail for f in found), found
 
 
+@pytest.mark.parametrize("record", VERDICTS)
+def test_reference_every_row_has_the_verdict_of_the_acceptance_table(checked, record):
+    assert checked[record].verdict is VERDICTS[record]
+
+
+def test_property_only_what_a_reader_would_stop_at_is_rounding(checked):
+    found = {name for name, each in checked.items() if each.verdict is ROUNDING}
+    # estimate and P value both moved; two versions that one number rounds to; cut, not rounded
+    assert found == {"gu-2025-lower-quality", "feng-2016-combined-90d", "yumin-2009"}
+    [moved] = [f for f in checked["etass-2013"].findings if "gives P = 0.0388" in f.detail]
+    assert "stated 0.037" in moved.detail
+    assert moved.verdict is CONSISTENT
+
+
 def test_reference_p_values_of_three_intervals(checked):
     # Chan 2001: P = 0.26, 0.15, 0.011 from the intervals; the record states them as derived
     for name, stated in (("end-of-therapy", 0.26), ("6mo", 0.15), ("12mo", 0.011)):
         effect = checked[f"chan-2001-{name}"].record.effects[0]
         p = p_of_interval(effect.value, *effect.ci, ratio=True)
         assert float(f"{p:.2g}") == stated
+
+
+def test_analytic_paired_t_of_312_to_498_by_hand(checked):
+    [found] = [f for f in checked["document-003"].findings if f.check == "size of a change"]
+    for r in (0.0, 0.7):
+        sd = (84**2 + 91**2 - 2 * r * 84 * 91) ** 0.5  # of the differences
+        assert found.numbers[f"paired_t_r_{r:g}"] == pytest.approx(186 / (sd / 140**0.5))
+
+
+POOL = """schema_version: 1
+evidence:
+  - id: both
+    kind: pool
+    title: Both
+    citation: "A review of one's own."
+    condition: sepsis
+    outcome: death from any cause
+    at: 28 d
+    n_trials: 2
+    n_patients: 1451
+    includes: [etass-2013, tests-2025]
+    effects: [{measure: odds ratio, value: 0.86, ci: [0.68, 1.08], status: published}]
+"""
+
+
+def test_property_all_trials_of_a_pool_must_have_its_patients(tmp_path):
+    path = tmp_path / "pool.yaml"
+    for text, verdict in (
+        (POOL, IMPOSSIBLE),
+        (POOL.replace("1451", "1450"), CONSISTENT),
+        (POOL.replace("n_trials: 2", "n_trials: 3"), CONSISTENT),
+    ):
+        path.write_text(text)
+        evidence = evidence_with([path])
+        checks = check_record(evidence.records["both"], evidence).findings
+        [found] = [f for f in checks if f.check == "patients of trials contained"]
+        assert found.verdict is verdict, found.detail
 
 
 def test_property_every_stored_verdict_is_the_computed_one(checked):
@@ -182,6 +256,41 @@ def test_property_a_file_of_ones_own_is_checked_figure_by_figure(own_file):
     assert verdict("sum", "40 + 41 = 81; stated 80") is IMPOSSIBLE
     assert checked.verdict is IMPOSSIBLE
     assert checked.abstract_only
+
+
+def test_property_an_estimate_halfway_to_its_limit_is_no_exact_interval(own_file):
+    own_file.write_text(FILE.replace("value: 0.31, ci", "value: 0.50, ci"))
+    evidence = evidence_with([own_file])
+    findings = check_record(evidence.records["my-trial-2020"], evidence).findings
+    [found] = [f for f in findings if f.check == INTERVAL]
+    assert found.verdict is IMPOSSIBLE
+    assert "off by 50% of half the width" in found.detail
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.04, UNTESTABLE), (0.4, IMPOSSIBLE)])
+def test_property_an_interaction_far_from_its_parts_is_no_other_model(p, verdict):
+    evidence = shipped_evidence()
+    record = evidence.records["tests-2025"]
+    stated = [
+        result.model_copy(
+            update={
+                "tests": tuple(
+                    test.model_copy(update={"p": p})
+                    if test.name == "interaction with diabetes"
+                    else test
+                    for test in result.tests
+                )
+            }
+        )
+        for result in record.results
+    ]
+    other = record.model_copy(update={"results": tuple(stated)})
+    [found] = [
+        f
+        for f in check_record(other, evidence).findings
+        if f.check == "difference between parts" and "diabetes" in f.detail
+    ]
+    assert found.verdict is verdict
 
 
 def run(capsys, *words):

@@ -11,6 +11,8 @@ from scipy.stats import binom
 
 from trialsim.cli import main
 from trialsim.errors import RequestError
+from trialsim.figures.explanation import explanation_figure
+from trialsim.kernels.trial_gap import as_far_apart
 from trialsim.protocol.load import evidence_with, load_template, shipped_evidence
 from trialsim.studies.conflict.explanation import NO_DATA, explain
 
@@ -89,6 +91,24 @@ def test_analytic_so_large_a_gap_under_one_effect_is_as_often_as_enumerated(
     assert 0.05 < exact < 0.95
     assert abs(found.as_large - exact) <= 4 * found.mcse
     assert found.mcse == pytest.approx(sqrt(found.as_large * (1 - found.as_large) / 20_000))
+
+
+def test_property_a_difference_carries_as_much_whichever_trial_is_named_first(evidence):
+    pairs = (("etass-2013", "tests-2025"), ("tests-2025", "etass-2013"))
+    template = load_template("sepsis")
+    said = [explain(ids, evidence, template, replicates=2_000, seed=3) for ids in pairs]
+    carried = [{c.source: c for d in each.differences for c in d.carried} for each in said]
+    assert carried[0].keys() == carried[1].keys()
+    assert len(carried[0]) > 6
+    for source, one in carried[0].items():
+        other = carried[1][source]
+        assert abs(one.part - other.part) < 4 * sqrt(one.part_mcse**2 + other.part_mcse**2)
+        assert log(one.ratio) * log(other.ratio) < 0
+
+
+def test_property_a_gap_counts_from_the_published_one_on_either_way():
+    gaps = np.array([0.39, -0.39, 0.389, -0.389, 1.0])
+    assert as_far_apart(gaps, -0.39).tolist() == [True, True, False, False, True]
 
 
 def test_analytic_a_flaw_carries_its_published_ratio_of_the_gap(sepsis):
@@ -272,6 +292,32 @@ def test_property_a_report_says_why_two_trials_disagree(trialsim, tmp_path):
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     for words in ("Why two trials disagree", "0.68 (0.40 to 1.15), P = 0.15", NO_DATA):
         assert words in page
+    assert "explained-0" in page  # the figure, and its words
+    assert "pairs with one common effect are so far apart." in page
+
+
+def test_property_the_figure_has_a_bar_for_each_number_and_words_for_each_that_has_none(sepsis):
+    figure, said = explanation_figure(sepsis)
+    above, below = figure.axes
+    numbers = [c for d in sepsis.differing for c in d.carried] + [sepsis.together]
+    none = [d for d in sepsis.differing if not d.carried]
+    assert [bar.get_width() for bar in below.patches] == pytest.approx(
+        [100 * carried.part for carried in numbers]
+    )
+    assert sum(text.get_text() == NO_DATA for text in below.texts) == len(none)
+    assert said.count(NO_DATA) == len(none)
+    assert said.count("MCSE") == len(numbers) + 1  # and that of chance
+    shown = [text.get_text() for text in above.texts]
+    assert shown == ["0.65 (0.41 to 1.02)", "0.96 (0.73 to 1.27)", "0.68 (0.40 to 1.15)"]
+
+
+def test_property_without_a_gap_the_figure_says_so(evidence):
+    found = explain(("dillman-1987", "gasto-1043"), evidence, replicates=1_000, seed=1)
+    assert found.gap is None
+    figure, said = explanation_figure(found)
+    assert len(figure.axes) == 1
+    assert not figure.axes[0].patches
+    assert "no gap can be put in numbers" in said
 
 
 def test_analytic_a_subgroup_carries_its_distance_from_all_patients(sepsis):

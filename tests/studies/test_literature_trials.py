@@ -26,7 +26,7 @@ from trialsim.studies.literature.synthesis import Pooling, odds_ratios_from_word
 SEPSIS = load_template("sepsis")
 PLANNED = plan_synthesis(
     SEPSIS,
-    load_literature("gu-2025-sepsis", SEPSIS.evidence),
+    load_literature("sepsis-meta-analysis", SEPSIS.evidence),
     odds_ratios=odds_ratios_from_words("0.82,1"),
 )
 

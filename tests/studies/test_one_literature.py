@@ -13,7 +13,7 @@ from trialsim.studies.literature.one_literature import one_literature
 from trialsim.studies.literature.synthesis import odds_ratios_from_words, plan_synthesis
 
 SEPSIS = load_template("sepsis")
-GU = load_literature("gu-2025-sepsis", SEPSIS.evidence)
+GU = load_literature("sepsis-meta-analysis", SEPSIS.evidence)
 PLANNED = plan_synthesis(SEPSIS, GU, odds_ratios=odds_ratios_from_words("0.82,1"))
 
 

@@ -144,7 +144,7 @@ def test_reference_the_two_observed_trials_pool_to_the_published_multi_centre_re
 
 def test_reference_published_strata_and_who_says_so():
     found = synthesis(recorded_trials(SEPSIS)).result()
-    own = [r for r in found.rows if r.stratum == "gu-2025-sepsis, quality"]
+    own = [r for r in found.rows if r.stratum == "sepsis-meta-analysis, quality"]
     ratio = one(own, measure="ratio_of_odds_ratios")
     assert f"{ratio.value:.2f} ({ratio.lower:.2f}-{ratio.upper:.2f})" == "0.50 (0.28-0.88)"
     p = one(own, measure="p_value").value
@@ -155,7 +155,7 @@ def test_reference_published_strata_and_who_says_so():
     assert lower.source.startswith("document 004 only")
     assert (higher.value, higher.status) == (0.82, "published")
     assert higher.source.startswith("the publication; which trials: document 004 only")
-    centres = [r for r in found.rows if r.stratum == "gu-2025-sepsis, centres"]
+    centres = [r for r in found.rows if r.stratum == "sepsis-meta-analysis, centres"]
     assert round(one(centres, measure="ratio_of_odds_ratios").value, 2) == 0.45
     assert {r.value for r in centres if r.source} == {0.39, 0.86}
     assert {r.status for r in own if not r.source} == {"document"}  # as the weaker of the two

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from math import exp, log
+from dataclasses import replace
+from math import exp, log, sqrt
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from conftest import ROOT
+from trialsim.cli import main
 from trialsim.errors import ProtocolError, RequestError
+from trialsim.figures.reconciliation import reconciliation_figure
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
 from trialsim.studies.conflict.reconciliation import (
@@ -18,8 +21,10 @@ from trialsim.studies.conflict.reconciliation import (
     Reference,
     Which,
     plan_reconciliation,
+    reweighted,
 )
 from trialsim.studies.conflict.reconciliation_result import reconciliation_result
+from trialsim.studies.conflict.sensitivity import sensitivity
 
 SEPSIS = reconciliation_paths()["sepsis"]
 
@@ -32,6 +37,11 @@ def planned(name="sepsis", priors=()):
 @pytest.fixture(scope="module")
 def sepsis():
     return planned().records(Which.ALL)
+
+
+@pytest.fixture(scope="module")
+def result(sepsis):
+    return reconciliation_result(sepsis.plan, 50, 500, 1)
 
 
 def changed(tmp_path, *pairs):
@@ -91,6 +101,27 @@ def test_property_an_explanation_without_data_keeps_its_weight(sepsis):
     assert sure.best is None  # a prior alone decides nothing
 
 
+@pytest.mark.parametrize(
+    ("name", "prior", "said"),
+    [
+        ("chronic-hepatitis-b", "fibrosis=0.9", "0.90, which is the one put in"),
+        ("chronic-hepatitis-b", "chance=0.9", "but had 0.90 before any record"),
+    ],
+)
+def test_property_a_weight_that_was_put_in_does_not_fit(name, prior, said):
+    plan = planned(name, [prior])
+    assert plan.records(Which.ALL).best is None
+    texts = reconciliation_result(plan, 20, 200, 1).texts
+    assert texts["verdict"].startswith("Cannot tell")
+    assert said in texts["verdict"]
+
+
+def test_property_records_that_bring_a_weight_above_the_rule_fit():
+    found = planned(priors=["single-centre=0.7"]).records(Which.ALL)
+    assert found.weights["single-centre"] > CLEAR
+    assert found.best == "single-centre"
+
+
 def test_property_weights_follow_the_prior_by_bayes(sepsis):
     other = planned(priors=["chance=0.6"]).records(Which.ALL)
     odds = [w.weights["chance"] / w.weights["quality"] for w in (sepsis, other)]
@@ -101,11 +132,108 @@ def test_property_weights_follow_the_prior_by_bayes(sepsis):
 
 
 @pytest.mark.parametrize(
-    "words", [["chanse=0.2"], ["chance=2"], ["chance"], ["chance=0.6", "quality=0.5"]]
+    "words",
+    [
+        ["chanse=0.2"],
+        ["chance=2"],
+        ["chance"],
+        ["chance=0.6", "quality=0.5"],
+        ["chance=0.5", "chance=0.2"],
+    ],
 )
 def test_property_a_prior_that_cannot_be_is_refused(words):
     with pytest.raises(RequestError, match="--prior"):
         planned(priors=words)
+
+
+Z95 = 1.959963984540054
+
+
+def published(value, low, high):
+    return np.array([log(value), log(high / low) / (2 * Z95)])
+
+
+def of_counts(a, n1, b, n0):
+    return np.array(
+        [log(a * (n0 - b) / ((n1 - a) * b)), sqrt(1 / a + 1 / (n1 - a) + 1 / b + 1 / (n0 - b))]
+    )
+
+
+def what_is_left(whole, *parts):
+    """Inverse-variance weights."""
+    weight = whole[1] ** -2 - sum(part[1] ** -2 for part in parts)
+    total = whole[0] * whole[1] ** -2 - sum(part[0] * part[1] ** -2 for part in parts)
+    return np.array([total / weight, weight**-0.5])
+
+
+def test_analytic_weights_of_sepsis_are_those_of_another_code(sepsis):
+    """From the published numbers alone; the filter, checked in the kernel, is left out."""
+    etass, tests = of_counts(47, 181, 63, 180), of_counts(127, 542, 132, 547)
+    higher = (0.82, 0.65, 1.03)
+    small = what_is_left(published(*higher), etass, tests)
+    rounded = 0.0
+    for k in range(3):
+        ends = [
+            what_is_left(published(*(np.array(higher) + sign * 0.005 * np.eye(3)[k])), etass, tests)
+            for sign in (-1, 1)
+        ]
+        rounded += (ends[1][0] - ends[0][0]) ** 2 / 12
+    small[1] = sqrt(small[1] ** 2 + rounded)
+    y, error = np.array([etass, tests, published(0.41, 0.24, 0.68), small]).T
+    assert [e.value for e in sepsis.entered] == pytest.approx(y, abs=1e-12)
+    assert [e.error for e in sepsis.entered] == pytest.approx(error, abs=1e-12)
+    splits = [
+        published(*one) - published(*other) * [1, 0]
+        for one, other in (
+            ((0.81, 0.61, 1.09), (1.67, 1.04, 2.67)),
+            ((0.58, 0.35, 0.99), (1.16, 0.87, 1.53)),
+        )
+    ]
+    others = [published(1.67, 1.04, 2.67)[1], published(1.16, 0.87, 1.53)[1]]
+    splits = [(c[0], sqrt(c[1] ** 2 + o**2)) for c, o in zip(splits, others, strict=True)]
+
+    def parts(tau2, chosen):
+        density = 1.0
+        for value, own in splits:
+            sd = sqrt(own**2 + 2 * tau2)
+            density *= stats.norm.pdf(value, 0, sd)
+            density /= 2 * stats.norm.cdf(-Z95 * own / sd) if chosen else 1
+        return density
+
+    def normal(shifts=(), between=0.0):
+        mean, whole = np.zeros(4), np.full((4, 4), 0.35**2) + np.diag(error**2 + between)
+        for levels, (value, sd) in shifts:
+            mean, whole = mean + levels * value, whole + sd**2 * np.outer(levels, levels)
+        return stats.multivariate_normal(mean, whole).pdf(y)
+
+    k = np.array([1, 1, 6, 3])
+    lower, third, single = np.array([[0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 1, 1]])
+    conduct = np.array([published(0.86, 0.69, 1.06), published(1.03, 0.82, 1.31)])
+    conduct = np.array([*conduct, published(0.83, 0.71, 0.96)])
+    phi, kappa = np.array([0.06, 0.07, 0]), np.array([0.08, 0.07, 0])
+    spread = (conduct[:, 0].sum(), sqrt((conduct[:, 1] ** 2 + phi**2).sum()))
+    density = {
+        "chance": normal(),
+        "quality": normal([(lower, spread)], (kappa**2).sum() * lower / k),
+        "single-centre": normal([(single, published(0.64, 0.47, 0.87))]),
+        "size": normal(
+            [(third, published(0.68, 0.57, 0.82)), (lower, published(0.83, 0.75, 0.91))]
+        ),
+    }
+    for which, chosen in ((Which.ALL, True), (Which.AS_PLANNED, False)):
+        said = {name: value * parts(0.0, chosen) for name, value in density.items()}
+        said["patient-mix"] = integrate.quad(
+            lambda t, chosen=chosen: (
+                2 * stats.norm.pdf(t, 0, 0.35) * normal(between=t**2 / k) * parts(t**2, chosen)
+            ),
+            0,
+            2.5,
+            epsabs=1e-14,
+        )[0]
+        weights = sepsis.plan.records(which).weights
+        ratios = {name: weights[name] / weights["chance"] for name in said}
+        expected = {name: value / said["chance"] for name, value in said.items()}
+        assert ratios == pytest.approx(expected, rel=1e-6)
 
 
 def test_property_flat_records_cannot_tell():
@@ -153,6 +281,10 @@ def test_property_weights_of_drawn_literatures_are_calibrated(sepsis):
 
 def test_property_pairs_that_cannot_be_told_apart_are_said(sepsis):
     pairs = {(p.first, p.second): p for p in sepsis.pairs(sepsis.reference(200, 1))}
+    assert sepsis.plan.differ_in("chance", "patient-mix") is None
+    half = pairs["chance", "filter"]._replace(told_apart=0.5)
+    assert half.is_open
+    assert not half._replace(told_apart=0.51).is_open
     quality = pairs["quality", "single-centre"]
     assert quality.is_open
     assert quality.differ_in == ("three small higher-quality trials",)
@@ -214,8 +346,16 @@ def test_analytic_information_of_two_normal_explanations_is_its_integral(tmp_pat
     assert abs(one.bits - exact) < 4 * one.mcse
 
 
-def test_property_the_result_says_all_of_it(sepsis):
-    result = reconciliation_result(sepsis.plan, 50, 500, 1)
+def test_analytic_a_planned_split_into_halves_has_four_times_the_variance_of_the_whole(sepsis):
+    [candidate] = [c for c in sepsis.plan.file.candidates if c.id == "subgroups"]
+    ahead = sepsis.plan.ahead("chance", candidate)
+    half = 2 / (550 * 0.24 * 0.76)  # of the log odds ratio in one of two halves, 550 an arm
+    assert ahead.contrasts.errors == pytest.approx([sqrt(2 * half)] * 2)
+    assert not ahead.contrasts.selected.any()
+    assert ahead.records.variances == pytest.approx([half / 2])
+
+
+def test_property_the_result_says_all_of_it(sepsis, result):
     weights = [r for r in result.rows if r.measure == "posterior_weight"]
     assert len(weights) == 8 * 4
     assert all(
@@ -224,19 +364,100 @@ def test_property_the_result_says_all_of_it(sepsis):
         if r.measure in ("gap_as_large", "told_apart", "expected_information")
     )
     assert result.findings[0].verdict == "cannot tell"
-    top = {r.set_by: r for r in result.rows if r.measure == "largest_weight"}
-    assert len(top) == 2 * 3  # effect, patient mix, filter
-    wide = top["patient-mix: SD between populations x 2"]
+    gaps = {r.analysis: r.value for r in result.rows if r.measure == "gap_as_large"}
+    v = np.array([e.error**2 for e in sepsis.entered])
+    side = np.array([0, 0, 1, 1]) / v
+    rest = np.array([1, 1, 0, 0]) / v
+    weights = side / side.sum() - rest / rest.sum()
+    own = weights @ (v * weights) + published(0.64, 0.47, 0.87)[1] ** 2
+    exact = stats.norm.cdf((weights @ sepsis.y - log(0.64)) / sqrt(own))
+    assert exact == pytest.approx(0.157, abs=1e-3)
+    assert abs(gaps["single-centre"] - exact) < 4 * sqrt(exact * (1 - exact) / 50)
+    other = {(r.set_by, r.analysis): r for r in result.rows if r.measure == "weight_otherwise"}
+    wide = other["patient-mix: SD between populations x 2", "single-centre"]
     assert wide.value == pytest.approx(sepsis.weights["single-centre"], abs=0.05)
+    assert other[wide.set_by, "dose"].why
+    first = [r for r in result.rows if r.measure == "comes_first"]
+    assert len(first) == 6 * 6
+    assert all(r.mcse is not None and r.n_replicates == 50 for r in first)
     assert str(CLEAR) in result.texts["verdict"]
     assert "document" in result.texts["documents"]
     assert "No data" in result.texts["no-data"]
     assert "quality v single-centre" in result.texts["alike"]
 
 
+def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis, result):
+    """By patients (0.52, 0.6, 0.8) size leads; so do the patients, were the subgroups planned."""
+    plan = sepsis.plan
+    found = sensitivity(plan, {which: plan.records(which) for which in plan.sets})
+    assert found.lead == "single-centre"
+    by_patients = found.declared[0]
+    assert by_patients.chosen == "after"
+    assert by_patients.weights["size"] == pytest.approx(0.56, abs=0.005)
+    assert by_patients.weights["single-centre"] == pytest.approx(0.23, abs=0.005)
+    assert {other.title: other.lead for other in found.changes} == {
+        "size in patients, not in quarters": "size",
+        "parts of trials as if planned": "patient-mix",
+    }
+    assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 3
+    said = result.texts
+    assert f"The lead changes in 2 of {len(found.every)} other ways to choose" in said["choices"]
+    assert "after weights had been seen: size in patients" in said["choices"]
+    assert "filter (itself " in said["matrix"]
+
+
+def test_property_the_figure_has_a_dot_for_every_other_choice(sepsis, result):
+    plan = sepsis.plan
+    figure, words = reconciliation_figure(plan, result)
+    (axes,) = figure.axes
+    dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "."]
+    assert [len(x) for x in dots] == [len(plan.file.alternatives) + 2 * 3] * 6
+    size = next(i for i, name in enumerate(plan.models) if name == "size")
+    assert max(dots[size]) == pytest.approx(0.56, abs=0.005)
+    assert "0.56 otherwise" in words
+
+
+def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
+    plan = sepsis.plan
+    found = sensitivity(plan, {Which.ALL: sepsis})
+    by_title = {other.title: other for other in found.declared}
+    for one in plan.file.alternatives:
+        file = plan.file.with_alternative(one)
+        prior = reweighted(plan.prior, one.weights)
+        fresh = replace(plan, file=file, prior=prior).records(Which.ALL)
+        assert by_title[one.title].weights == pytest.approx(fresh.weights, abs=1e-12)
+    assert by_title["age planned, diabetes not"].weights["patient-mix"] == pytest.approx(
+        0.09, abs=0.005
+    )
+    assert "dose" not in by_title["the small trials gave it once daily"].without_data
+    assert "dose" in by_title["half of the weight on chance beforehand"].without_data
+
+
+def test_property_cannot_tell_is_not_overruled_by_one_convention():
+    plan = planned(priors=["single-centre=0.6"])
+    every = {which: plan.records(which) for which in plan.sets}
+    assert every[Which.ALL].best == "single-centre"
+    found = sensitivity(plan, every)
+    assert found.best is None
+    assert found.doubts
+    result = reconciliation_result(plan, 50, 500, 1)
+    assert result.findings[0].verdict == "cannot tell"
+    assert "but not above it in" in result.texts["verdict"]
+    sure = planned(priors=["single-centre=0.8"])
+    one = {which: sure.records(which) for which in sure.sets}
+    alone = replace(sure, file=sure.file.model_copy(update={"alternatives": ()}))
+    assert sensitivity(alone, {w: alone.records(w) for w in one}).best == "single-centre"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
+        ("    weights: {chance: 0.5}", "    weights: {chanse: 0.5}", "no explanation 'chanse'"),
+        ("    weights: {chance: 0.5}", "    note: none", "changes nothing"),
+        ("weights: {patient-mix: 0.5}", "weights: {chance: 0.5, size: 0.5}", "add up to 1"),
+        ("covariates: {lower-quality: {reg", "covariates: {lower: {reg", "no record 'lower'"),
+        ("          under-50: {", "          under-51: {", "a level 'under-51' of no record"),
+        ("id: filter-as-published", "id: size-in-patients", "'size-in-patients' twice"),
         ("evidence: etass-2013,", "evidence: etas-2013,", "names no known evidence"),
         ("result: mortality-28d}", "result: mortality}", "names no result"),
         ("estimate: sequence-mortality", "estimate: sequence", "names no estimate"),
@@ -266,12 +487,30 @@ def test_property_the_command_answers_in_json(trialsim, tmp_path):
     assert {r["analysis"] for r in rows} >= {"chance", "quality", "filter", "single-centre"}
     screen = trialsim("reconcile", "nsclc-adjuvant", "--quick", "--out", "run", cwd=tmp_path)
     assert "Cannot tell" in screen.stdout
+    assert "weights beforehand, assumed" in screen.stdout
     assert all(len(line) <= 80 for line in screen.stdout.splitlines())
     report = trialsim("report", "run", "--out", "r.html", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "What could explain conflicting results" in page
     assert "Weights before and after the records" in page
+
+
+def test_property_a_report_of_conflicting_records_says_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reconcile", "chronic-hepatitis-b", "--quick", "--out", "run"]) == 0
+    assert main(["report", "run", "--out", "r.html", "--figures", "figures"]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for words in ("Mutchnick 1999", "What enters", "Weight of each explanation", "Prior: weights"):
+        assert words in page
+    assert any(path.stem.startswith("weights") for path in (tmp_path / "figures").iterdir())
+
+
+def test_property_a_conflict_of_another_template_is_said(capsys):
+    words = ("reconcile", "sepsis", "--conflict", "nsclc-adjuvant", "--quick", "--json")
+    assert main(list(words)) == 0
+    said = json.loads(capsys.readouterr().out)["texts"]["template"]
+    assert said == "Of nsclc-adjuvant, by --conflict: nothing of sepsis enters."
 
 
 def test_property_the_documented_file_is_right(tmp_path):

@@ -26,7 +26,7 @@ from trialsim.studies.literature.synthesis import (
 from trialsim.trial import Measure, Path
 
 SEPSIS = load_template("sepsis")
-GU = load_literature("gu-2025-sepsis", SEPSIS.evidence)
+GU = load_literature("sepsis-meta-analysis", SEPSIS.evidence)
 RIGOROUS = GU.model_copy(update={"conduct": ()})  # chance alone
 SIX = """schema_version: 1
 id: six

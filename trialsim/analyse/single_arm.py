@@ -26,7 +26,7 @@ from trialsim.protocol.endpoints import Better, MeasuredTest, Summary
 from trialsim.protocol.historical import HistoricalControl
 from trialsim.trial import EXPERIMENTAL, AnalysisPlan, LookResults, TrialBatch
 
-__all__ = ["analyse", "patients", "rejects_after", "score", "stages_of"]
+__all__ = ["analyse", "of_published_arm", "patients", "rejects_after", "score", "stages_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -60,6 +60,20 @@ def stages_of(plan: AnalysisPlan) -> Stages:
 def rejects_after(plan: AnalysisPlan) -> NDArray[np.bool_]:
     """Return which numbers of good outcomes, 0 .. n, reject the historical risk."""
     return _table(plan).rejected
+
+
+def of_published_arm(events: int, n: int, plan: AnalysisPlan) -> tuple[float, float, float]:
+    """Return the estimate of an arm of known counts, with its interval, on the analysis scale.
+
+    A historical risk that was seen in so many patients is taken as the nearest count of them.
+    """
+    control = _control(plan)
+    if control.n is not None:
+        found = analyse_counts(events, n, round(control.value * control.n), control.n, plan)
+        return float(found.estimate[0, 0]), float(found.lower[0, 0]), float(found.upper[0, 0])
+    table = _table(plan)
+    good = events if plan.better is Better.HIGHER else n - events
+    return float(table.estimate[good]), float(table.lower[good]), float(table.upper[good])
 
 
 def _control(plan: AnalysisPlan) -> HistoricalControl:

@@ -20,6 +20,7 @@ from trialsim.protocol.endpoints import (
     LogRankWeight,
     MaxComboTest,
     MilestoneTest,
+    PublishedSummary,
     RestrictedMeanTest,
 )
 from trialsim.trial import AnalysisPlan, Kernel, LookResults
@@ -44,6 +45,9 @@ def analyse(batch: FollowUp, plan: AnalysisPlan) -> LookResults:
     estimate, se = _estimate(numbers, plan)
     z, p, rejected = _test(numbers, plan)
     failed = ~(np.isfinite(estimate) & np.isfinite(se) & np.isfinite(z)) | (se <= 0)
+    if plan.summary is PublishedSummary.MEDIAN_RATIO:
+        estimate, se = _ratio_of_medians(batch, numbers.cut), np.full(estimate.shape, np.nan)
+        failed = np.isnan(estimate) | ~np.isfinite(z)
     two_sided_alpha = plan.alpha if plan.sides == 2 else 2 * plan.alpha
     half = -NormalDist().inv_cdf(two_sided_alpha / 2) * se
     estimate, se, lower, upper, p, z = (
@@ -118,6 +122,48 @@ def risks_seen(batch: FollowUp, plan: AnalysisPlan) -> Floats:
     reading = Reading((), None, milestone_day=plan.day)
     numbers = survival.read_looks(batch, partial(event_cuts, plan.looks), reading)
     return np.asarray(1 - numbers.milestone[..., 0])
+
+
+def _ratio_of_medians(batch: FollowUp, cut: Floats) -> Floats:
+    """Return the log ratio of Kaplan-Meier medians, treated to control, at every look.
+
+    A median is the first time at which the estimate is at most one half. Infinite where only the
+    treated arm's is not reached, minus infinity where only the control arm's; NaN where neither is.
+    """
+    time, event = survival.followed(batch)
+    entry = np.broadcast_to(batch.entry, time.shape)
+    found = np.empty(cut.shape)
+    for look in range(cut.shape[1]):
+        left = cut[:, look] - entry
+        seen = event & (time <= left)
+        days = np.where(left > 0, np.minimum(time, left), np.inf)
+        control, treated = (
+            _medians(np.where(batch.treated == bool(arm), days, np.inf), seen) for arm in (0, 1)
+        )
+        with np.errstate(invalid="ignore"):
+            found[:, look] = np.log(treated) - np.log(control)
+    return found
+
+
+def _medians(days: Floats, event: NDArray[np.bool_]) -> Floats:
+    """Return the Kaplan-Meier median of every trial; infinity where it is not reached.
+
+    Parameters
+    ----------
+    days : ndarray, shape (n_patients, n_reps)
+        Infinity for who is not in the arm or has not entered.
+    event : ndarray of bool, same shape
+    """
+    order = np.lexsort((~event, days), axis=0)
+    days = np.asarray(np.take_along_axis(days, order, axis=0))
+    event = np.asarray(np.take_along_axis(event, order, axis=0))
+    there = np.isfinite(days)
+    at_risk = there.sum(axis=0) - np.arange(len(days))[:, None]
+    left = np.cumprod(np.where(event & there, 1 - 1 / np.maximum(at_risk, 1), 1.0), axis=0)
+    reached = there & (left <= 0.5 + 1e-9)
+    first = reached.argmax(axis=0)
+    median = np.take_along_axis(days, first[None], axis=0)[0]
+    return np.where(reached.any(axis=0), median, np.inf)
 
 
 def reading_of(plan: AnalysisPlan) -> Reading:

@@ -6,7 +6,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -25,6 +28,36 @@ Progress = Callable[[float, float], None]
 Figures = dict[str, tuple["Figure", str]]  # by name, each with its alternative text
 
 SECONDS_WORTH_WORKERS = 3.0
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """An answer before it is printed; `figures` draws when called."""
+
+    document: Document
+    shown: str
+    figures: Callable[[], Figures]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    receive: Callable[[HandedOver], None]
+    progress: Progress | None
+
+
+_READER: ContextVar[_Reader | None] = ContextVar("reader", default=None)
+
+
+@contextmanager
+def handing_over_to(
+    receive: Callable[[HandedOver], None], progress: Progress | None = None
+) -> Iterator[None]:
+    """Give answers to `receive` instead of printing them, and progress to `progress`."""
+    token = _READER.set(_Reader(receive, progress))
+    try:
+        yield
+    finally:
+        _READER.reset(token)
 
 
 def run_folder(resolved: ResolvedTemplate, options: argparse.Namespace) -> RunDirectory | None:
@@ -117,7 +150,9 @@ def arguments_of(options: argparse.Namespace, **more: Any) -> dict[str, Any]:
 
 
 def with_progress(simulate: Callable[[Callable[[float, float], None] | None], Found]) -> Found:
-    """Show how far a simulation is, on a terminal."""
+    """Show how far a simulation is, on a terminal or to whoever reads the answer."""
+    if reader := _READER.get():
+        return simulate(reader.progress)
     if not sys.stderr.isatty():
         return simulate(None)
     from rich.console import Console
@@ -181,6 +216,9 @@ def hand_over(
     started: float,
 ) -> None:
     """Print a result, write it where there is a folder, and say how long it took."""
+    if reader := _READER.get():
+        reader.receive(HandedOver(document, shown, figures))
+        return
     print_out(document.to_json() if options.json else shown)
     if folder:
         with folder.begin():

@@ -6,10 +6,20 @@ import argparse
 from collections.abc import Callable
 
 from trialsim.cli.design import calibrate, followup, size
-from trialsim.cli.hand_on import replay, report
+from trialsim.cli.hand_on import export, replay, report
 from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
+from trialsim.cli.operate import optimise
+from trialsim.cli.plan import forecast
 from trialsim.cli.simulate import demo, simulate
+
+
+def page(options: argparse.Namespace) -> None:
+    """Open the local web page, the one thing above the command line."""
+    from trialsim.app.serve import run
+
+    run(options)
+
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "questions": questions,
@@ -21,12 +31,16 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "simulate": simulate,
     "size": size,
     "followup": followup,
+    "optimise": optimise,
     "calibrate": calibrate,
     "bias": bias,
     "synthesise": synthesise,
     "reconcile": reconcile,
     "explain": explain,
+    "forecast": forecast,
     "replay": replay,
+    "export": export,
     "report": report,
     "demo": demo,
+    "app": page,
 }

@@ -46,7 +46,7 @@ def _sized(options: argparse.Namespace) -> None:
     from trialsim.studies.simulation import plan_simulation
     from trialsim.studies.size.beside_naive import without_adjustment
     from trialsim.studies.size.planned import PlannedSize, plan_size
-    from trialsim.studies.size.prior import ADJUSTED
+    from trialsim.studies.size.prior import AS_ADJUSTED
     from trialsim.studies.size.request import size_request
     from trialsim.studies.size.searched import SearchedSize
 
@@ -64,7 +64,7 @@ def _sized(options: argparse.Namespace) -> None:
         folder = RunDirectory(plan.record(options.seed), options.out)
     study = planned.by_simulation if isinstance(planned, SearchedSize) else planned.result
     result = study(replicates=options.replicates, seed=options.seed)
-    if isinstance(planned, PlannedSize) and request.prior == (ADJUSTED,):
+    if isinstance(planned, PlannedSize) and planned.scenario.title == AS_ADJUSTED:
         result = replace(result, texts={**result.texts, "naive": without_adjustment(planned)})
     arguments = _size_arguments(options)
     document = Document.of_study(resolved, result, arguments, options.seed, command="size")

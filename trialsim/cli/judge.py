@@ -345,16 +345,24 @@ def _refuse_beside_published(options: argparse.Namespace) -> None:
 
 
 def reconcile(options: argparse.Namespace) -> None:
-    """Weigh what could explain conflicting results."""
+    """Weigh what could explain conflicting results; without a template, say which there are."""
+    if options.template is None and options.conflict is None:
+        _conflicts(options)
+        return
     from trialsim.engine.run import check_request
     from trialsim.figures.reconciliation import reconciliation_figure
     from trialsim.protocol.load import conflicts_of, load_reconciliation
-    from trialsim.report.screens.reconciliation_screen import reconciliation_screen
+    from trialsim.report.screens.reconciliation_screen import (
+        priors_in_words,
+        reconciliation_screen,
+    )
     from trialsim.studies.conflict.reconciliation import plan_reconciliation
     from trialsim.studies.conflict.reconciliation_result import reconciliation_result
 
     started = time.monotonic()
     check_request(1, options.seed)
+    if options.template is None:
+        options.template = load_reconciliation(options.conflict).template
     resolved = load(options)
     others = conflicts_of(resolved.template.id) if options.conflict is None else ()
     file = load_reconciliation(options.conflict or others[0], resolved.evidence)
@@ -362,6 +370,10 @@ def reconcile(options: argparse.Namespace) -> None:
     folder = run_folder(resolved, options)
     n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
     result = reconciliation_result(planned, n, draws, options.seed)
+    result = replace(result, texts={**result.texts, "priors": priors_in_words(planned)})
+    if file.template != resolved.template.id:
+        said = f"Of {file.template}, by --conflict: nothing of {resolved.template.id} enters."
+        result = replace(result, texts={"template": said, **result.texts})
     stated = file.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, conflict=stated, prior=options.priors, replicates=n)
     document = Document.of_study(resolved, result, arguments, options.seed, command="reconcile")
@@ -373,9 +385,19 @@ def reconcile(options: argparse.Namespace) -> None:
     hand_over(options, document, shown, folder, figures, started)
 
 
+def _conflicts(options: argparse.Namespace) -> None:
+    from trialsim.report.screens.further_files import conflict_rows, conflicts_listed
+
+    if options.json:
+        print_out(Document("reconcile", {}, rows=tuple(conflict_rows())).to_json())
+        return
+    print_out(conflicts_listed(program_name()))
+
+
 def explain(options: argparse.Namespace) -> None:
     """Say what differs between two trials, and what each difference can carry of their gap."""
     from trialsim.engine.run import check_request
+    from trialsim.figures.explanation import explanation_figure
     from trialsim.protocol.load import evidence_with, load_template
     from trialsim.report.screens.explanation_screen import (
         explanation_lines,
@@ -417,7 +439,11 @@ def explain(options: argparse.Namespace) -> None:
     )
     shown = explanation_lines(answer, program_name())
     folder = run_folder(resolved, options) if resolved else None
-    hand_over(options, document, shown, folder, dict, started)
+
+    def figures() -> Figures:
+        return {"explained": explanation_figure(answer)}
+
+    hand_over(options, document, shown, folder, figures, started)
 
 
 def _observing(one: str, other: str) -> str | None:

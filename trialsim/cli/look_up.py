@@ -44,21 +44,27 @@ All commands: {name} --help""")
 
 def list_templates(options: argparse.Namespace) -> None:
     """Print the shipped protocols."""
-    from trialsim.report.parts.literature_words import literature_rows, literatures_listed
     from trialsim.report.screens.catalogue import catalogue_lines, catalogue_rows
+    from trialsim.report.screens.further_files import (
+        conflict_rows,
+        conflicts_listed,
+        literature_rows,
+        literatures_listed,
+    )
 
     rows = catalogue_rows()
     if options.json:
-        print(Document("list", {}, rows=(*rows, *literature_rows())).to_json())
+        print(Document("list", {}, rows=(*rows, *literature_rows(), *conflict_rows())).to_json())
         return
     print(catalogue_lines(rows))
     print(f"\n{literatures_listed(program_name())}")
+    print(f"\n{conflicts_listed(program_name())}")
     print(f"\nmore: {program_name()} show {rows[0]['template']}")
 
 
 def show(options: argparse.Namespace) -> None:
     """Print one protocol in words."""
-    if _show_literature(options):
+    if _show_literature(options) or _show_conflict(options):
         return
     resolved = load(options)
     if options.json:
@@ -94,6 +100,32 @@ def _show_literature(options: argparse.Namespace) -> bool:
     literature = shlex.quote(options.template)
     template = found.template or "TEMPLATE"
     print(f"\nrun it: {program_name()} synthesise {template} --literature {literature}")
+    return True
+
+
+def _show_conflict(options: argparse.Namespace) -> bool:
+    """Print what could explain conflicting results; False where none is asked for."""
+    from trialsim.protocol.file_kinds import FileKind, kind_of_file
+    from trialsim.protocol.load import conflicts_of, evidence_with, load_reconciliation
+    from trialsim.report.screens.conflict_screen import conflict_screen
+
+    name = options.conflict
+    if name is None and kind_of_file(options.template) is not FileKind.RECONCILIATION:
+        return False
+    if options.settings or options.variant:
+        rule, remedy = "cannot change a conflict", "Leave it out; change a copy of the file."
+        raise RequestError(Problem(rule, remedy, "--set" if options.settings else "--variant"))
+    if name is None:
+        name = options.template
+    elif not name:
+        name = conflicts_of(load(options).template.id)[0]
+    found = load_reconciliation(name, evidence_with(options.evidence_files))
+    if options.json:
+        rows = tuple(_flat(found.model_dump(mode="json", exclude_none=True)))
+        print(Document("show", {"conflict": found.id}, rows=rows).to_json())
+        return True
+    print(conflict_screen(found))
+    print(f"\nrun it: {program_name()} reconcile --conflict {shlex.quote(name)}")
     return True
 
 
@@ -208,17 +240,21 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
 
 
 def _assumed(resolved: ResolvedTemplate) -> list[str]:
+    from trialsim.protocol.further_times import FurtherLifetime
     from trialsim.protocol.outcomes import FurtherRisk
 
     template = resolved.template
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
-    found += [f"control arm of {template.protocol.primary.id}"] if template.nature.survival else []
+    survival = template.nature.survival
+    if survival and not resolved.status_of_lifetime(survival):
+        found.append(f"control arm of {template.protocol.primary.id}")
     found += [name for name in ("enrolment", "dropout") if getattr(template.nature, name)]
     found += [
         f"control arm of {name}"
         for name, own in template.nature.outcomes.items()
         if not (isinstance(own, FurtherRisk) and own.risk.source)
+        if not (isinstance(own, FurtherLifetime) and own.source)
     ]
     found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
     found += [

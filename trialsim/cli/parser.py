@@ -16,6 +16,7 @@ from trialsim.errors import Problem, RequestError, did_you_mean
 __all__ = ["UsageError", "command_line", "parse", "program_name"]
 
 
+_OTHERWISE_SPELT = {"optimize": "optimise", "synthesize": "synthesise"}
 _SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
 
 
@@ -79,14 +80,18 @@ class _Commands:
         "simulate": "power, bias, ... under every scenario, against observed effects",
         "size": "how many patients: by formula, exact, with looks, and simulated again",
         "followup": "compare follow-up durations: the same patients read out at several times",
+        "optimise": "the design that buys most: power, calendar, cost, patients in the worse arm",
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
         "reconcile": "which explanation fits conflicting results, and what would tell more",
         "explain": "why two published trials disagree: what differs, and what it can carry",
+        "forecast": "the trial on paper: sites, patients, doses, kits, looks, months and money",
         "replay": "one trial of a run, in words and patient by patient",
+        "export": "trials of a run as tables for a statistics program, patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
+        "app": "the local web page: the same answers in a browser, offline",
     }
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
@@ -121,9 +126,10 @@ def _common(
     template: bool,
     what: str = "TEMPLATE",
     help_: str = "an id ('trialsim list') or a path",
+    nargs: str | None = None,
 ) -> None:
     if template:
-        parser.add_argument("template", metavar=what, help=help_)
+        parser.add_argument("template", metavar=what, help=help_, nargs=nargs)
         parser.add_argument("--variant", default="", metavar="ID", help="a variant of the protocol")
         parser.add_argument(
             "--set",
@@ -351,6 +357,50 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     _run(followup)
 
 
+def _optimise(optimise: argparse.ArgumentParser) -> None:
+    _common(optimise, template=True)
+    optimise.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="DECISION=VALUES",
+        help='size=800:2000:100, sites=15,22,30, "looks=1,3 obf", ratio=1:1,2:1, '
+        '"follow-up=28 d,90 d" or variant=ID,ID; may be repeated',
+    )
+    optimise.add_argument(
+        "--constraint",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        dest="constraints",
+        help='what must hold: "power >= 0.8 under or-082", "months <= 48", "cost <= 6e6", '
+        '"patients <= 1500"; may be repeated',
+    )
+    optimise.add_argument(
+        "--under",
+        action="append",
+        default=[],
+        metavar="SCENARIO",
+        help="what a design must do well under: the worst counts; may be repeated",
+    )
+    optimise.add_argument(
+        "--choose",
+        metavar="WORD",
+        help="cost, months, patients, power, worse-arm: what is best among those that meet every "
+        "constraint (default cost, or patients without prices); or knee",
+    )
+    optimise.add_argument(
+        "--write", type=Path, metavar="FILE", help="the chosen design as a new protocol file"
+    )
+    optimise.add_argument(
+        "--accept-claim", action="store_true", help="plan for a number only a document states"
+    )
+    optimise.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    _run(optimise)
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -455,7 +505,12 @@ def _explain(explain: argparse.ArgumentParser) -> None:
 
 
 def _reconcile(reconcile: argparse.ArgumentParser) -> None:
-    _common(reconcile, template=True)
+    _common(
+        reconcile,
+        template=True,
+        nargs="?",
+        help_="an id ('trialsim list') or a path; left out: which conflicts there are",
+    )
     reconcile.add_argument(
         "--conflict",
         metavar="ID|FILE",
@@ -473,6 +528,63 @@ def _reconcile(reconcile: argparse.ArgumentParser) -> None:
     reconcile.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     reconcile.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
+def _forecast(forecast: argparse.ArgumentParser) -> None:
+    _common(forecast, template=True)
+    forecast.add_argument(
+        "--runs",
+        type=_whole,
+        metavar="N",
+        help="simulated trials (default 200; 4000 with --enrolled)",
+    )
+    forecast.add_argument(
+        "--enrolled",
+        type=Path,
+        metavar="FILE",
+        help="CSV table (site, opened, enrolled, as_of) of a trial under way: when it will be full",
+    )
+    forecast.add_argument(
+        "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
+    )
+    forecast.add_argument("--sites", type=_whole, metavar="N", help="so many sites instead")
+    forecast.add_argument(
+        "--enrol-in",
+        metavar="TIME",
+        help="solve the rate of an open site so that enrolment takes this long on average: 52 mo",
+    )
+    forecast.add_argument(
+        "--observed-enrolment",
+        metavar="TIME",
+        help="how long enrolment really took: which share of the simulated trials is faster",
+    )
+    forecast.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
+    forecast.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
+def _export(export: argparse.ArgumentParser) -> None:
+    _common(
+        export, template=True, what="RUN|TEMPLATE", help_="a run's folder, 'last', or a protocol"
+    )
+    export.add_argument("--scenario", metavar="ID", help="under which truth (needed where several)")
+    export.add_argument(
+        "--replicate",
+        type=_whole,
+        nargs="+",
+        default=[1],
+        metavar="K",
+        help="which trials, from 1 (default 1)",
+    )
+    export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
     )
 
 
@@ -531,6 +643,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         If they are not a command.
     """
     parser = command_line()
+    words = [_OTHERWISE_SPELT.get(word, word) for word in words[:1]] + list(words[1:])
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:
         listed = f"The commands are {', '.join(_Commands.names)}."
         raise UsageError(
@@ -563,6 +676,13 @@ def command_line() -> argparse.ArgumentParser:
     commands.add("list").add_argument("--json", action="store_true", help="JSON instead of text")
     show = commands.add("show")
     _common(show, template=True)
+    show.add_argument(
+        "--conflict",
+        nargs="?",
+        const="",
+        metavar="ID|FILE",
+        help="what could explain its conflicting results, as 'reconcile' weighs it",
+    )
     new = commands.add("new")
     new.add_argument("file", metavar="FILE", type=Path, help="a name that does not exist yet")
     _new(new)
@@ -622,11 +742,13 @@ def command_line() -> argparse.ArgumentParser:
 
     _size(commands.add("size"))
     _followup(commands.add("followup"))
+    _optimise(commands.add("optimise"))
     _calibrate(commands.add("calibrate"))
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
     _reconcile(commands.add("reconcile"))
     _explain(commands.add("explain"))
+    _forecast(commands.add("forecast"))
 
     replay = commands.add("replay")
     _common(
@@ -651,6 +773,8 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
     )
+
+    _export(commands.add("export"))
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")
@@ -692,4 +816,16 @@ def command_line() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="to adjust: the folder (default trialsim-runs/...)"
     )
     _common(evidence, template=False)
+
+    page = commands.add("app")
+    page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
+    page.add_argument("--no-browser", action="store_true", help="only say where it is")
+    page.add_argument("--big", action="store_true", help="large letters, for a projector")
+    page.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="instead: lessons and rooms as one file, a new .html, that needs no server",
+    )
+
     return parser

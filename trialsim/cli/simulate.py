@@ -230,6 +230,9 @@ def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
     panels, scale = subgroup_panels(plan.resolved, result.rows)
     if any(panel.lines for panel in panels) and plan.resolved.template.protocol.subgroups:
         drawn["subgroups"] = subgroup_figure(panels, scale)
+    trials, pools = result.figure_data["observed"]
+    if any(placed and placed[0].below for _, placed in trials):
+        drawn["observed"] = observed_figure(trials, pools)
     if curves := result.figure_data.get("survival"):
         protocol = plan.resolved.template.protocol
         courses = [SurvivalPanel(*curve) for curve in curves]
@@ -246,10 +249,7 @@ def _figures(plan: PlannedSimulation, result: StudyResult) -> dict[str, Any]:
         asked = [row for row in result.rows if row.estimand and row.endpoint == primary.id]
         titles = {scenario.id: scenario.title for scenario in plan.resolved.template.scenarios}
         return {**drawn, "estimands": estimands_figure(asked, titles, primary.event)}
-    trials, pools = result.figure_data["observed"]
-    if not any(placed and placed[0].below for _, placed in trials):
-        return drawn
-    return {**drawn, "observed": observed_figure(trials, pools)}
+    return drawn
 
 
 def _repeat(options: argparse.Namespace) -> str:

@@ -22,6 +22,7 @@ from trialsim.generate.intercurrent import draw_event_days, eventful
 from trialsim.generate.joint import latents
 from trialsim.generate.outcomes import Selecting, draw_outcome
 from trialsim.generate.prognosis import expected_outcome
+from trialsim.operations.enrolment import entry_days
 from trialsim.protocol.conduct import BestOfSubgroups, ForeseenAllocation
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import ResponseEndpoint
@@ -177,6 +178,8 @@ def draw_patients(
     """
     streams, shared = Streams(seed, job.unit), job.truths[0]
     told_apart = _told_apart(job)
+    shape = (job.protocol.n_total, block_width(job.protocol.n_total))
+    entry = entry_days(shared.sites, shape, streams, block) if shared.sites else None
     candidates = draw_candidates(
         job.protocol,
         shared.factors,
@@ -184,6 +187,7 @@ def draw_patients(
         streams,
         block,
         enrolment=shared.enrolment,
+        entry=entry,
         levels_of=levels_of | told_apart,
         covariates={name: slope for name, slope in shared.slopes if slope or name in told_apart},
     )

@@ -36,6 +36,8 @@ class RunRecord:
     path : Path
     kernel : Kernel
         How patients are represented and by what they are computed; fixed when a run starts.
+    left_out : tuple of str
+        Of the trial's conduct in time, where its sites decide when patients enter.
     """
 
     protocol: dict[str, Any]
@@ -44,6 +46,7 @@ class RunRecord:
     evidence: tuple[dict[str, Any], ...] = ()
     path: Path = Path.PATIENTS
     kernel: Kernel = Kernel.NUMPY
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def versions(self) -> dict[str, str]:
@@ -72,4 +75,5 @@ class RunRecord:
             "kernel": self.kernel.value,
             "kernel_version": version(self.kernel.value),
             "versions": self.versions,
+            **({"left_out": list(self.left_out)} if self.left_out else {}),
         }

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -26,6 +26,7 @@ from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
+    as_completed,
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
@@ -34,13 +35,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trialsim.engine.blocks import Found, Job, simulate_chunk
 from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.trial import LookResults
 
-__all__ = ["Cluster", "Task", "Workers", "computed"]
+__all__ = ["Cluster", "Task", "Workers", "computed", "each_by_processes"]
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 
 _DEATHS_IN_COMPANY = 2  # of a task, before it is computed alone
 _DEATHS_ALONE = 3  # before it is given up
@@ -191,6 +195,42 @@ def _by_one_pool(
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 found = future.result()()
                 yield flying.pop(future), found
+
+
+def each_by_processes(
+    function: Callable[[Given], Answer], arguments: Sequence[Given], n: int
+) -> Iterator[tuple[int, Answer]]:
+    """Call a module-level function for each argument; yield (which, answer) as they come ready.
+
+    A process that dies costs what was in flight, which is called again in a new one.
+
+    Raises
+    ------
+    SimulationError
+        If processes die again and again.
+    """
+    if n == 1:
+        yield from ((i, function(argument)) for i, argument in enumerate(arguments))
+        return
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_NO_MAIN_GUARD)
+    waiting, any_done = dict(enumerate(arguments)), False
+    with _one_blas_thread(), _folder_for_parcels() as folder:
+        for _ in range(_DEATHS_ALONE):
+            try:
+                with _pool(n, folder) as pool:
+                    with _interrupts_ignored():
+                        flying = {pool.submit(function, a): i for i, a in waiting.items()}
+                    for future in as_completed(flying):
+                        answer = future.result()
+                        del waiting[flying[future]]
+                        any_done = True
+                        yield flying[future], answer
+                return
+            except BrokenProcessPool:
+                if not any_done:
+                    _check_main_guard()
+    raise _stopped("processes died again and again")
 
 
 def _whole_or_by_pieces(task: Task, folder: str) -> Found:

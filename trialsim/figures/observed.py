@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure, ratio_axis
-from trialsim.protocol.endpoints import Better, Summary
+from trialsim.protocol.endpoints import Summary
 from trialsim.studies.observed import (
     ObservedPool,
     ObservedTrial,
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["observed_figure", "pools_panel", "trial_panel"]
 
 
+_OFF = 3.0  # a factor of 20 on the log scale: where a median that is not reached is drawn
+
+
 def trial_panel(axes: Axes, trial: ObservedTrial, placed: Sequence[Placement]) -> Axes:
     """Draw one published trial among trials simulated under each scenario.
 
@@ -33,12 +36,14 @@ def trial_panel(axes: Axes, trial: ObservedTrial, placed: Sequence[Placement]) -
     vertical line is the published estimate, the band its 95% interval.
     """
     back = np.exp if trial.plan.summary.is_ratio else np.asarray
-    axes.axvspan(float(back(trial.lower)), float(back(trial.upper)), color=ORANGE, alpha=0.12, lw=0)
+    if trial.lower is not None and trial.upper is not None:
+        ends = (float(back(trial.lower)), float(back(trial.upper)))
+        axes.axvspan(*ends, color=ORANGE, alpha=0.12, lw=0)
     axes.axvline(float(back(trial.estimate)), color=ORANGE, lw=1.8)
     axes.axvline(1.0 if trial.plan.summary.is_ratio else 0.0, color=GREY, lw=0.8, ls=":")
     rows = range(len(placed))
     for y, p in zip(rows, placed, strict=True):
-        low, q1, middle, q3, high = back(p.quantiles)
+        low, q1, middle, q3, high = back(np.nan_to_num(p.quantiles, posinf=_OFF, neginf=-_OFF))
         axes.plot([low, high], [y, y], color=BLUE, lw=1.2)
         axes.plot([q1, q3], [y, y], color=BLUE, lw=5, solid_capstyle="butt")
         axes.plot([middle], [y], "o", color="white", mec=INK, ms=5)
@@ -62,7 +67,8 @@ def trial_panel(axes: Axes, trial: ObservedTrial, placed: Sequence[Placement]) -
 
 def _scenario_label(placed: Placement) -> str:
     truth = placed.truth
-    return truth.label if truth.label == truth.title else f"{truth.label}, {truth.title}"
+    words = truth.label if truth.label == truth.title else f"{truth.label}, {truth.title}"
+    return textwrap.fill(words, 46)
 
 
 def pools_panel(axes: Axes, pools: Sequence[ObservedPool]) -> Axes:
@@ -120,7 +126,7 @@ def observed_figure(
         if pools:
             pools_panel(panels[-1], pools)
         plan = shown[0][0].plan
-        side = "left" if plan.better is Better.LOWER else "right"
+        side = "right" if shown[0][0].higher_is_better else "left"
         panels[-1].set_xlabel(
             f"{plan.summary}, treated to control ({side} is better for treatment)"
         )

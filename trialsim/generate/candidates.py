@@ -29,6 +29,7 @@ def draw_candidates(
     block: int,
     *,
     enrolment: Enrolment | None = None,
+    entry: NDArray[np.float64] | None = None,
     levels_of: frozenset[str] = frozenset(),
     covariates: Mapping[str, float] | None = None,
 ) -> Candidates:
@@ -46,6 +47,8 @@ def draw_candidates(
         Which block, from 0.
     enrolment : Enrolment or None
         When they enter, where that is stated.
+    entry : ndarray, shape (n_patients, block width), optional
+        Their days of entry, where these are drawn already.
     levels_of : set of str
         Factors whose levels the outcome or an analysis depends on.
     covariates : mapping of str to float, optional
@@ -61,6 +64,7 @@ def draw_candidates(
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
     score: NDArray[np.float64] | float = 0.0
     kept: dict[str, NDArray[np.int64]] = {}
+    sizes: tuple[int, ...] = ()
     for factor in factors:
         stratifies = factor.id in protocol.allocation.stratify_by
         log_odds_ratios = np.log(factor.odds_ratios)
@@ -74,6 +78,7 @@ def draw_candidates(
         if stratifies:
             strata = strata * len(factor.shares) + levels
             n_strata *= len(factor.shares)
+            sizes += (len(factor.shares),)
         if factor.id in levels_of:
             kept[factor.id] = levels
         if log_odds_ratios.any():
@@ -84,8 +89,9 @@ def draw_candidates(
         if slope:
             score = score + slope * drawn[name]
     severity = drawn.pop(SEVERITY, None)
-    entry = entries(enrolment, shape, streams, block)
-    return Candidates(strata, n_strata, score, entry, kept, severity, drawn)
+    if entry is None:
+        entry = entries(enrolment, shape, streams, block)
+    return Candidates(strata, n_strata, score, entry, kept, severity, drawn, sizes)
 
 
 def _normal(
@@ -151,5 +157,8 @@ def assign(
                 protocol.ratio,
                 protocol.block_sizes,
             )
+        case AllocationMethod.MINIMISATION:
+            levels = np.unravel_index(candidates.strata, candidates.strata_sizes)
+            return allocation.minimisation(uniforms, levels)
         case _:
             assert_never(method)

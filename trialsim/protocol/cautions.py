@@ -6,7 +6,7 @@ command for more. About figures, never about people.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from trialsim.protocol.catalogue import Evidence
@@ -67,15 +67,28 @@ class Caution:
         return f"{self.subject}. {said}. More: {self.more}"
 
 
-def caution_of(conflict: Conflict, evidence: Evidence) -> Caution:
-    """Put a recorded disagreement into words."""
+def caution_of(conflict: Conflict, evidence: Evidence, cited: Collection[str] = ()) -> Caution:
+    """Put a recorded disagreement into words.
+
+    What it says is used here is so wherever the record it settles on is `cited`, or nothing is
+    said of what is; else the records it is about that are cited are what is used.
+    """
     lines = [
         (evidence.records[side.source].title, _side_in_words(side, evidence))
         for side in conflict.sides
     ]
+    own = [name for name in conflict.touches if name in cited]
+    if conflict.used and own and conflict.used not in cited:
+        used = [f"{evidence.records[name].title}, as cited" for name in own]
+        lines.append(("used here", "; ".join(used)))
+        return _worded(conflict, lines)
     used = [evidence.records[conflict.used].title] if conflict.used else []
     used += [conflict.used_note] if conflict.used_note else []
     lines.append(("used here", ": ".join(used)))
+    return _worded(conflict, lines)
+
+
+def _worded(conflict: Conflict, lines: list[tuple[str, str]]) -> Caution:
     return Caution(
         conflict.level.value,
         conflict.id,
@@ -88,8 +101,9 @@ def caution_of(conflict: Conflict, evidence: Evidence) -> Caution:
 
 def cautions_about(ids: Iterable[str], evidence: Evidence) -> tuple[Caution, ...]:
     """Return every disagreement about these records, the graver ones first."""
-    found = sorted(evidence.touching(ids), key=lambda c: -list(ConflictLevel).index(c.level))
-    return tuple(caution_of(conflict, evidence) for conflict in found)
+    cited = set(ids)
+    found = sorted(evidence.touching(cited), key=lambda c: -list(ConflictLevel).index(c.level))
+    return tuple(caution_of(conflict, evidence, cited) for conflict in found)
 
 
 def weak_claim(scenario: str, what: str, source: str, status: str, evidence: Evidence) -> Caution:

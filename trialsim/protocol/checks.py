@@ -32,8 +32,8 @@ __all__ = [
 class Verdict(StrEnum):
     """Whether numbers can be right together: about figures, never about people."""
 
-    CONSISTENT = "consistent"  # each is what the others give, rounded as it is
-    ROUNDING = "rounding"  # they fit within the rounding of what is printed
+    CONSISTENT = "consistent"  # each is what numbers that round to the others give
+    ROUNDING = "rounding"  # a reader sees a discrepancy, which rounding accounts for
     IMPOSSIBLE = "cannot all be right together"
     UNTESTABLE = "cannot be tested"
 

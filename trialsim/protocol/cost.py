@@ -21,7 +21,9 @@ class Cost(Frozen):
     """Prices. An amount without a source is assumed; one left out is 0 and said so.
 
     `screening` is paid for every patient screened, enrolled or not; `per_month` is coordination,
-    and `per_site_month` is paid at each of `sites`, from the first patient in to the last read-out.
+    and `per_site_month` is paid at each of `sites` (left out: 1), from the first patient in to the
+    last read-out; `start_up` once for every site opened, `per_dose` for every dose given or in a
+    kit that is wasted, `per_look` for every analysis by the monitoring board.
     """
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -31,7 +33,10 @@ class Cost(Frozen):
     screening: Amount = Amount(value=0.0)
     per_month: Amount = Amount(value=0.0)
     per_site_month: Amount = Amount(value=0.0)
-    sites: Annotated[Whole, Field(ge=1, le=10_000)] = 1
+    start_up: Amount = Amount(value=0.0)
+    per_dose: Amount = Amount(value=0.0)
+    per_look: Amount = Amount(value=0.0)
+    sites: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
 
     def total(
         self,
@@ -39,9 +44,10 @@ class Cost(Frozen):
         visits_per_patient: float,
         months: float,
         screened_per_patient: float = 1.0,
+        sites: int = 1,
     ) -> float:
-        """Return the cost of a trial of that size and length."""
-        running = self.per_month.value + self.sites * self.per_site_month.value
+        """Return the cost of a trial of that size and length; start-up, doses and looks apart."""
+        running = self.per_month.value + sites * self.per_site_month.value
         treated = self.per_patient.value + visits_per_patient * self.per_visit.value
         screened = screened_per_patient * self.screening.value
         return n_patients * (treated + screened) + months * running

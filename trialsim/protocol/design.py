@@ -16,6 +16,7 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.historical import HistoricalValue, TwoStage
 from trialsim.protocol.modifiers import Subgroup
+from trialsim.protocol.operations import Operations
 from trialsim.protocol.quantities import (
     Dose,
     Duration,
@@ -71,6 +72,7 @@ class AllocationMethod(StrEnum):
     SIMPLE = "simple"
     PERMUTED_BLOCKS = "permuted-blocks"
     RANDOM_ALLOCATION_RULE = "random-allocation-rule"
+    MINIMISATION = "minimisation"
 
 
 class Blinded(StrEnum):
@@ -221,6 +223,8 @@ class Allocation(Frozen):
 
     Left out, the ratio is 1:1 in permuted blocks of four allocation units (assumed); with
     ``sample_size: {per_arm: ...}`` the arm sizes are fixed and the random allocation rule is used.
+    `minimisation` (Pocock and Simon 1975) balances every factor of `stratify_by` by a coin that
+    falls as preferred with probability 0.8 (assumed).
     """
 
     ratio: dict[Id, Annotated[Whole, Field(ge=1, le=20)]] | None = None
@@ -331,6 +335,7 @@ class Protocol(Frozen):
     two_stage: TwoStage | None = None
     read_out_lag: Duration | None = None
     subgroups: Annotated[tuple[Subgroup, ...], Field(max_length=20)] = ()
+    operations: Operations | None = None
 
     @property
     def experimental(self) -> Arm:
@@ -399,6 +404,14 @@ class Protocol(Frozen):
         ]
         read = {(e.read_out.days_after_entry(self.therapy), 0.0) for e in self.simulated}
         return tuple(sorted(stated or read))
+
+    def visits_by(self, day: float) -> int:
+        """Return how many visits a patient has by a read-out: all planned before it, and it.
+
+        18 months, and 12 after 26 weeks of therapy, are 0.6 days apart and the same visit.
+        """
+        days = (visit.at.days_after_entry(self.therapy) for visit in self.visits)
+        return sum(own < day - 1.0 for own in days) + 1
 
     @property
     def n_total(self) -> int:

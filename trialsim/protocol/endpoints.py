@@ -56,6 +56,7 @@ __all__ = [
     "OutcomeEndpoint",
     "OutcomeEstimand",
     "OutcomeSummary",
+    "PublishedSummary",
     "ResponseEndpoint",
     "RestrictedMeanTest",
     "RiskEndpoint",
@@ -148,6 +149,22 @@ class SurvivalSummary(StrEnum):
     def short(self) -> str:
         """HR, or a few letters."""
         return {"hazard ratio": "HR", "survival difference": "surv. diff."}.get(self, "RMST diff.")
+
+
+class PublishedSummary(StrEnum):
+    """What published trials compare and no protocol plans: medians of times to an event."""
+
+    MEDIAN_RATIO = "ratio of medians"
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether it is analysed on the log scale."""
+        return True
+
+    @property
+    def short(self) -> str:
+        """A few letters."""
+        return "median ratio"
 
 
 class BinaryTest(StrEnum):
@@ -273,7 +290,7 @@ class OutcomeSummary(StrEnum):
         }[self.value]
 
 
-AnySummary = Summary | SurvivalSummary | OutcomeSummary
+AnySummary = Summary | SurvivalSummary | OutcomeSummary | PublishedSummary
 
 
 class OutcomeEstimand(Frozen):

@@ -37,6 +37,7 @@ __all__ = [
     "recorded_trials",
     "split_from_word",
     "strata_of",
+    "table_rows",
 ]
 
 COUNT_COLUMNS = ("events_treated", "n_treated", "events_control", "n_control")
@@ -239,7 +240,7 @@ def read_trials(path: Path, resolved: ResolvedTemplate) -> PublishedTrials:
 
 def _origin(path: Path) -> Origin:
     """Return whose trials a table that was read without a problem holds."""
-    header, *lines = (cells for _, cells in _rows(path))
+    header, *lines = (cells for _, cells in table_rows(path))
     places = [i for i, name in enumerate(header) if name.strip().casefold() in _WHICH]
     marked = any(cells[place].strip() for cells in lines for place in places)
     return Origin.SIMULATED if marked else Origin.PUBLISHED
@@ -257,7 +258,7 @@ def read_studies(path: Path) -> tuple[PublishedStudy, ...]:
     ProtocolError
         With everything that is wrong, each with its line.
     """
-    rows = list(_rows(path))
+    rows = list(table_rows(path))
     columns = [name.strip().casefold() for name in rows[0][1]] if rows else []
     problems = list(_columns(columns, str(path)))
     if len(set(columns)) < len(columns) or "study" not in columns:
@@ -307,21 +308,21 @@ class _At(NamedTuple):
         return Problem(rule, remedy, name, repr(shown) if shown else "", self.file, self.line)
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, option: str, what: str) -> str:
     """Return the text of a file that may be anything."""
     where = str(path)
     if not path.is_file():
         rule = "is not a file" if path.exists() else "does not exist"
-        raise ProtocolError(Problem(rule, "Name a CSV file.", "--literature", where))
+        raise ProtocolError(Problem(rule, "Name a CSV file.", option, where))
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_BYTES + 1)
     except OSError:
         remedy = "Check who may read it."
-        raise ProtocolError(Problem("cannot be read", remedy, "--literature", where)) from None
+        raise ProtocolError(Problem("cannot be read", remedy, option, where)) from None
     if len(content) > _MAX_BYTES:
         rule = f"is larger than {_MAX_BYTES // 1_000_000} MB"
-        remedy = f"A table of at most {_MAX_TRIALS:,} trials is far smaller."
+        remedy = f"A table of at most {_MAX_TRIALS:,} {what} is far smaller."
         raise ProtocolError(Problem(rule, remedy, file=where))
     try:
         text = content.decode("utf-8-sig")
@@ -337,9 +338,25 @@ def _content(path: Path) -> str:
     return text
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line numbers and cells of lines that are not empty, the header first."""
-    text, where = _content(path), str(path)
+def table_rows(
+    path: Path, option: str = "--literature", what: str = "trials"
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield line numbers and cells of lines that are not empty, the header first.
+
+    Parameters
+    ----------
+    path : Path
+    option : str
+        Which named the file.
+    what : str
+        What stands on its lines.
+
+    Raises
+    ------
+    ProtocolError
+        If it is no CSV table, or a large one.
+    """
+    text, where = _content(path, option, what), str(path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: list[tuple[int, list[str]]] = []
     before = 0
@@ -351,11 +368,11 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             if any(cell.strip() for cell in cells):
                 found.append((before, cells))
             if len(found) > _MAX_TRIALS + 1:
-                rule = f"holds more than {_MAX_TRIALS:,} trials"
-                raise ProtocolError(Problem(rule, "Pool fewer.", file=where, line=before))
+                rule = f"holds more than {_MAX_TRIALS:,} {what}"
+                raise ProtocolError(Problem(rule, "Give fewer.", file=where, line=before))
     except csv.Error as error:
         rule = f"is not a CSV table: {error}"
-        remedy = "Put text in a pair of double quotes, one trial a line."
+        remedy = f"Put text in a pair of double quotes, one of the {what} a line."
         line = max(reader.line_num, 1)
         raise ProtocolError(Problem(rule, remedy, file=where, line=line)) from None
     yield from found

@@ -20,6 +20,7 @@ from trialsim.protocol.quantities import (
 )
 
 __all__ = [
+    "Alternative",
     "Candidate",
     "Chance",
     "Contrast",
@@ -210,6 +211,46 @@ class Candidate(Frozen):
     trials: Annotated[tuple[CandidateTrials, ...], Field(min_length=1, max_length=5)]
 
 
+class Alternative(Frozen):
+    """One choice of the file made otherwise: whether the answer depends on it.
+
+    Attributes
+    ----------
+    chosen : {"before", "after"}
+        Whether what stands in the file was chosen before its weights had been seen, or after.
+    weights : dict
+        Explanation -> weight beforehand; the others keep their proportions.
+    effect_sd : Spread or None
+    explanations : tuple of Explanation
+        Each instead of the one of the same id.
+    covariates : dict
+        Record -> covariates that are added or replaced.
+    contrasts : dict
+        Contrast -> why it was reported.
+    """
+
+    id: Id
+    title: Text
+    chosen: Literal["before", "after"]
+    note: Text | None = None
+    weights: dict[Id, Annotated[Number, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    effect_sd: Spread | None = None
+    explanations: Annotated[tuple[Explanation, ...], Field(max_length=12)] = ()
+    covariates: dict[Id, dict[Id, Id]] = Field(default_factory=dict)
+    contrasts: dict[Id, Literal["planned", "significant"]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        stated = (self.weights, self.effect_sd, self.explanations, self.covariates, self.contrasts)
+        if not any(stated):
+            remedy = "State weights, effect_sd, explanations, covariates or contrasts."
+            raise broken("changes nothing", remedy)
+        if sum(self.weights.values()) >= 1:
+            total = sum(self.weights.values())
+            raise broken(f"has weights that add up to {total:g}", "Leave some for the others.")
+        return self
+
+
 class Reconciliation(Frozen):
     """Conflicting results of one question, and what could explain them."""
 
@@ -225,6 +266,7 @@ class Reconciliation(Frozen):
     contrasts: Annotated[tuple[Contrast, ...], Field(max_length=20)] = ()
     left_out: Annotated[tuple[LeftOut, ...], Field(max_length=50)] = ()
     explanations: Annotated[tuple[Explanation, ...], Field(min_length=2, max_length=12)]
+    alternatives: Annotated[tuple[Alternative, ...], Field(max_length=30)] = ()
     candidates: Annotated[tuple[Candidate, ...], Field(max_length=10)] = ()
 
     @model_validator(mode="after")
@@ -233,6 +275,7 @@ class Reconciliation(Frozen):
             ("record", [record.id for record in self.records]),
             ("contrast", [contrast.id for contrast in self.contrasts]),
             ("explanation", [own.id for own in self.explanations]),
+            ("alternative", [one.id for one in self.alternatives]),
             ("candidate", [candidate.id for candidate in self.candidates]),
         ):
             if twice := next((name for name in ids if ids.count(name) > 1), ""):
@@ -243,12 +286,57 @@ class Reconciliation(Frozen):
         known = {record.id for record in self.records}
         for own in self.explanations:
             self._has_levels(own)
+        for one in self.alternatives:
+            self._knows(one)
         for candidate in self.candidates:
             self._covers(candidate)
         for side in self.gap or ():
             if strange := sorted(set(side) - known):
                 raise broken(f"has no record '{strange[0]}'", f"Name {', '.join(sorted(known))}.")
         return self
+
+    def _knows(self, one: Alternative) -> None:
+        own = [each.id for each in self.explanations]
+        named = {*one.weights, *(each.id for each in one.explanations)}
+        records = [record.id for record in self.records]
+        contrasts = [contrast.id for contrast in self.contrasts]
+        for strange, what, known in (
+            (sorted(named - set(own)), "explanation", own),
+            (sorted(set(one.covariates) - set(records)), "record", records),
+            (sorted(set(one.contrasts) - set(contrasts)), "contrast", contrasts),
+        ):
+            if strange:
+                rule = f"has the alternative '{one.id}' with no {what} '{strange[0]}'"
+                raise broken(rule, f"Name {', '.join(known) or 'none: there are none'}.")
+        if set(one.weights) == set(own):
+            rule = f"has the alternative '{one.id}' with a weight for every explanation"
+            raise broken(rule, "Leave one out: the others keep their proportions.")
+        changed = self.with_alternative(one)
+        for each in one.explanations:
+            changed._has_levels(each)
+
+    def with_alternative(self, one: Alternative) -> Reconciliation:
+        """Return the file with a choice made otherwise, all but weights."""
+        instead = {each.id: each for each in one.explanations}
+        explanations = tuple(instead.get(own.id, own) for own in self.explanations)
+        records = tuple(
+            record.model_copy(
+                update={"covariates": {**record.covariates, **one.covariates.get(record.id, {})}}
+            )
+            for record in self.records
+        )
+        contrasts = tuple(
+            each.model_copy(update={"because": one.contrasts.get(each.id, each.because)})
+            for each in self.contrasts
+        )
+        return self.model_copy(
+            update={
+                "explanations": explanations,
+                "records": records,
+                "contrasts": contrasts,
+                "effect_sd": one.effect_sd or self.effect_sd,
+            }
+        )
 
     def _has_levels(self, own: Explanation) -> None:
         if not isinstance(own, Shift | Filtering) or self.missing(own) or not self.records:

@@ -39,6 +39,12 @@ from trialsim.protocol.modifiers import (
 )
 from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth, selected_together
 from trialsim.protocol.pool import Dosing, EffectorPool, SeenUnder, dosing_of
+from trialsim.protocol.published_survival import (
+    SilentReportError,
+    published_lifetimes,
+    status_of_lifetime,
+    survival_as_seen,
+)
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import (
     Courses,
@@ -55,7 +61,9 @@ from trialsim.protocol.scenario import (
     risk_at_odds_ratio,
 )
 from trialsim.protocol.single_arm import comparisons, concurrent_risk, departed
+from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
 from trialsim.protocol.survival import (
+    AnyLifetime,
     EventCourse,
     HazardCurve,
     ImpossibleLifetimeError,
@@ -76,6 +84,8 @@ __all__ = [
     "modified_lifetimes_of",
     "outcomes_of",
     "reached_probability",
+    "risks_as_observed",
+    "survival_of",
     "seen_probability",
     "with_modifiers",
 ]
@@ -198,7 +208,7 @@ def lifetimes_of(scenario: SurvivalScenario, nature: Nature) -> Lifetimes:
     else:
         of_treated = tuple(curve.times(ratios) for curve in of_control)
         constant = ratios[0][1] if len({ratio for _, ratio in ratios}) == 1 else None
-    loss = nature.dropout.curve if nature.dropout else None
+    loss = nature.leaving.curve if nature.leaving else None
     return Lifetimes(
         factor.id if factor else "",
         tuple(levels.values()),
@@ -253,15 +263,50 @@ def with_modifiers(truth: Truth, scenario: Scenario, template: Template) -> Trut
     return truth
 
 
-def modified_lifetimes_of(scenario: Scenario, template: Template) -> Lifetimes:
+def risks_as_observed(
+    scenario: Scenario, template: Template, evidence: Evidence
+) -> tuple[float, float] | None:
+    """Return the risks, treated and control, of the trial that `as_observed` names.
+
+    Of a single arm that of its treated arm beside what the historical control has become; None
+    where they are not given.
+    """
+    record, primary = evidence.records.get(scenario.as_observed or ""), template.protocol.primary.id
+    if not isinstance(record, Trial):
+        return None
+    if not template.protocol.is_single_arm:
+        return record.risks(primary)
+    result, control = record.result(primary), concurrent_risk(template, scenario)
+    treated = result.experimental.risk if result and result.experimental else None
+    return None if treated is None or control is None else (treated, control)
+
+
+def survival_of(scenario: Scenario, template: Template, evidence: Evidence) -> SurvivalScenario:
+    """Return when events come: as stated, or as the trial saw that `as_observed` names.
+
+    Raises
+    ------
+    SilentReportError, ValueError
+        Where its record does not give it, or no hazards can.
+    """
+    if not scenario.as_observed:
+        return scenario.survival or SurvivalScenario()
+    record, protocol = evidence.records[scenario.as_observed], template.protocol
+    if not isinstance(record, Trial):
+        raise SilentReportError(f"is a {record.kind}, which observed nothing")
+    seen = published_lifetimes(record, protocol.primary.id, None, protocol.therapy)
+    return survival_as_seen(record, protocol.primary.id, seen, template.nature.survival)
+
+
+def modified_lifetimes_of(scenario: Scenario, template: Template, evidence: Evidence) -> Lifetimes:
     """Resolve both arms' distributions, with what modifies the effect.
 
     Raises
     ------
-    ImpossibleLifetimeError, ImpossibleModifierError
+    ImpossibleLifetimeError, ImpossibleModifierError, SilentReportError
     """
     protocol, nature = template.protocol, template.nature
-    stated = scenario.survival or SurvivalScenario()
+    stated = survival_of(scenario, template, evidence)
     lifetimes = lifetimes_of(stated, nature)
     modifiers = _by_endpoint(scenario, protocol.primary.id).get(protocol.primary.id, [])
     known = [covariate.id for covariate in nature.covariates]
@@ -279,15 +324,16 @@ def _by_endpoint(scenario: Scenario, primary: str) -> dict[str, list[Modifier]]:
     return found
 
 
-def event_course(scenario: Scenario, template: Template) -> EventCourse:
+def event_course(scenario: Scenario, template: Template, evidence: Evidence) -> EventCourse:
     """Return how many events to expect by when under a scenario of a time-to-event protocol."""
     protocol, primary = template.protocol, template.protocol.primary
-    assert template.nature.enrolment is not None  # required by the rules
+    enrolment = enrolment_of(template)
+    assert enrolment is not None  # required by the rules
     assert isinstance(primary, TimeToEventEndpoint)
     treated, control = protocol.arm_sizes
     return EventCourse(
-        modified_lifetimes_of(scenario, template),
-        template.nature.enrolment,
+        modified_lifetimes_of(scenario, template, evidence),
+        enrolment,
         treated,
         control,
         primary.followed_for.days if primary.followed_for else inf,
@@ -422,9 +468,9 @@ class ResolvedTemplate:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The resolved protocol in a run's record: everything but its variants and its checking."""
+        """The resolved protocol in a run's record: all that a simulation depends on."""
         return self.template.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"variants", "qc"}
+            mode="json", by_alias=True, exclude_none=True, exclude={"variants", "qc", "optimise"}
         )
 
     @cached_property
@@ -471,7 +517,7 @@ class ResolvedTemplate:
         if scenario.survival:
             ratio = scenario.survival.number
             if ratio is None:
-                return "assumed" if scenario.survival.treated else "-"
+                return self._status_of_lifetimes(scenario.survival)
             stated = ratio.source and self.evidence.stated_as(
                 ratio.source, "hazard_ratio", ratio.value
             )
@@ -488,6 +534,25 @@ class ResolvedTemplate:
             control = scenario.control_risk or self.template.nature.control_risk
             return found if control and control.source else "assumed"
         return found
+
+    def _status_of_lifetimes(self, stated: SurvivalScenario) -> str:
+        """Return the weaker status of two arms that state themselves; "-" without a treated one."""
+        if stated.treated is None:
+            return "-"
+        arms = (stated.treated, stated.control or self.template.nature.survival)
+        found = [self.status_of_lifetime(arm) for arm in arms]
+        known = [status for status in found if status]
+        if len(known) < len(arms):
+            return "assumed"
+        return max(known, key=list(Status).index).value
+
+    def status_of_lifetime(self, stated: AnyLifetime | None) -> Status | None:
+        """Return the status of the number a lifetime cites; None where it cites none."""
+        source = stated.source if isinstance(stated, Lifetime) else None
+        record = self.evidence.records.get(source or "")
+        if record is None or not isinstance(stated, Lifetime):
+            return None
+        return status_of_lifetime(stated, record)
 
     def status_of_outcome(self, scenario: Scenario, endpoint: str) -> str:
         """Return how far the effect on an endpoint under ``outcomes:`` can be relied on."""
@@ -591,6 +656,8 @@ class ResolvedTemplate:
         )
         if self.template.protocol.is_single_arm:
             truth = replace(truth, comparisons=comparisons(self.template, scenario, truth))
+        if scenario.made_from:
+            truth = replace(truth, from_data_of=scenario.made_from, from_results=())
         return with_modifiers(truth, scenario, self.template)
 
     def _truth_of_primary(self, scenario: Scenario, control_risk: float | None) -> Truth:
@@ -611,7 +678,8 @@ class ResolvedTemplate:
                 self.template.nature.factors,
                 (effect.number.source or "") if effect else "",
                 primary=primary.id,
-                enrolment=self.template.nature.enrolment,
+                enrolment=enrolment_of(self.template),
+                sites=site_enrolment_of(self.template),
             )
         return self._truth_of_risks(scenario, control_risk)
 
@@ -620,16 +688,13 @@ class ResolvedTemplate:
         source = from_data = ""
         from_results: tuple[str, ...] = ()
         if scenario.as_observed:
-            record = self.evidence.records[scenario.as_observed]
-            risks = (
-                record.risks(self.template.protocol.primary.id)
-                if isinstance(record, Trial)
-                else None
-            )
+            risks = risks_as_observed(scenario, self.template, self.evidence)
             if risks is None:
                 raise AssertionError("checked when the file was loaded")
             treated, own = risks
             label = f"OR {odds_ratio_between(treated, own):.2f}"
+            if self.template.protocol.is_single_arm:
+                label = f"{100 * own:.3g}% -> {100 * treated:.3g}%"
             source = from_data = scenario.as_observed
             from_results = (self.template.protocol.primary.id,)
         else:
@@ -665,17 +730,23 @@ class ResolvedTemplate:
             source,
             from_data,
             from_results,
-            enrolment=nature.enrolment,
+            enrolment=enrolment_of(self.template),
+            sites=site_enrolment_of(self.template),
             covariates=tuple((covariate.id, covariate.slope) for covariate in nature.covariates),
         )
 
     def _truth_of_lifetimes(self, scenario: Scenario) -> Truth:
         nature, protocol = self.template.nature, self.template.protocol
-        lifetimes = modified_lifetimes_of(scenario, self.template)
+        lifetimes = modified_lifetimes_of(scenario, self.template, self.evidence)
         control, treated = lifetimes.risks(
             protocol.primary.read_out.days_after_entry(protocol.therapy)
         )
-        stated = scenario.survival
+        stated: SurvivalScenario | None = None
+        if scenario.survival or scenario.as_observed:
+            stated = survival_of(scenario, self.template, self.evidence)
+        source = (stated.number.source or "") if stated and stated.number else ""
+        if stated and isinstance(stated.treated, Lifetime):
+            source = stated.treated.source or ""
         return Truth(
             scenario.id,
             stated.label if stated else "no effect",
@@ -684,9 +755,12 @@ class ResolvedTemplate:
             treated,
             0.0,
             nature.factors,
-            (stated.number.source or "") if stated and stated.number else "",
+            source,
+            source if isinstance(self.evidence.records.get(source), Trial) else "",
+            (protocol.primary.id,) if scenario.as_observed else (),
             lifetimes=lifetimes,
-            enrolment=nature.enrolment,
+            enrolment=enrolment_of(self.template),
+            sites=site_enrolment_of(self.template),
         )
 
     def _truth_of_courses(self, scenario: Scenario, response: ResponseScenario) -> Truth:

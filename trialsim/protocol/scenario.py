@@ -22,6 +22,7 @@ from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
 from trialsim.protocol.onset import Onset
+from trialsim.protocol.operations import OperationalNature
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
 from trialsim.protocol.pool import EffectorPool
 from trialsim.protocol.quantities import (
@@ -42,6 +43,7 @@ from trialsim.protocol.quantities import (
     broken,
     one_of,
 )
+from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.protocol.survival import (
     AnyLifetime,
     Dropout,
@@ -362,6 +364,12 @@ class Nature(Frozen):
     body_surface_m2: BodySize | None = None
     body_weight_kg: BodySize | None = None
     screening_failures: ScreeningFailures | None = None
+    operations: OperationalNature | None = None
+
+    @property
+    def leaving(self) -> Dropout | None:
+        """When patients leave the trial: `dropout`, or ``operations.withdrawal``."""
+        return self.dropout or (self.operations.withdrawal if self.operations else None)
 
     @property
     def screened_per_patient(self) -> float:
@@ -451,18 +459,21 @@ class ResponseScenario(Frozen):
 class Scenario(Frozen):
     """One state of the world. Without an effect, treatment changes nothing.
 
-    `as_observed` names a trial whose two observed risks are taken as the truth; `response` states
-    the two courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
+    `as_observed` names a trial whose two observed risks are taken as the truth; `made_from` one
+    whose data the scenario was made from where no number cites it. `response` states the two
+    courses of an endpoint of kind response, `survival` those of one of kind time-to-event;
     `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
     between whom the effect differs; `intercurrent_events` hazards of processes that differ from
     nature's. `effect_from` says what becomes of the effect on a risk by later times; else it stays
-    as it is (assumed).
+    as it is (assumed). ``exposure: proportional`` lets a forecast shrink each patient's log effect
+    to the share of the planned doses taken.
     """
 
     id: Id
     title: Text
     effect: Effect | None = None
     as_observed: Id | None = None
+    made_from: Id | None = None
     control_risk: Risk | None = None
     effect_from: Annotated[tuple[EffectFrom, ...], Field(max_length=50)] = ()
     response: ResponseScenario | None = None
@@ -470,6 +481,7 @@ class Scenario(Frozen):
     outcomes: Annotated[dict[Id, OutcomeEffect], Field(max_length=50)] = Field(default={})
     modifiers: Annotated[tuple[Modifier, ...], Field(max_length=20)] = ()
     intercurrent_events: Annotated[dict[Id, EventCourses], Field(max_length=8)] = Field(default={})
+    exposure: Literal["proportional"] | None = None
 
     @model_validator(mode="after")
     def _observed_or_stated(self) -> Self:
@@ -581,6 +593,8 @@ class Truth:
         Processes that come between treatment and outcome.
     covariates : tuple of (id, log odds per standard deviation)
         Besides severity.
+    sites : SiteEnrolment or None
+        Where patients enter as sites enrol them; `enrolment` is then what is expected.
     """
 
     scenario: str
@@ -603,6 +617,7 @@ class Truth:
     modified: tuple[tuple[str, Modified], ...] = ()
     intercurrent: tuple[EventTruth, ...] = ()
     covariates: tuple[tuple[str, float], ...] = ()
+    sites: SiteEnrolment | None = None
 
     @property
     def slopes(self) -> tuple[tuple[str, float], ...]:

@@ -11,10 +11,12 @@ from pydantic_core import core_schema
 from trialsim.protocol.conduct import ConductProfile
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
-from trialsim.protocol.endpoints import BinaryEndpoint, Level, Summary
+from trialsim.protocol.endpoints import BinaryEndpoint, Level
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.modifiers import ObservedSubgroups
+from trialsim.protocol.optimisation import Optimise
 from trialsim.protocol.outcomes import AnyOutcome
+from trialsim.protocol.published_survival import ObservedMeasure
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
 from trialsim.protocol.second_encoding import SecondEncoding
@@ -24,11 +26,16 @@ __all__ = ["ObservedReference", "Template", "Variant"]
 
 
 class ObservedReference(Frozen):
-    """A published result to hold the simulation against: an evidence id, or more exactly."""
+    """A published result to hold the simulation against: an evidence id, or more exactly.
+
+    `measure` is that of risks; of a time to an event also ``hazard ratio`` or ``ratio of medians``,
+    where the record gives it. `endpoint` is the primary one, unless a single arm has others.
+    """
 
     evidence: Id
     result: Id | None = None
-    measure: Annotated[Summary, lenient_words(Summary)] | None = None
+    endpoint: Id | None = None
+    measure: Annotated[ObservedMeasure, lenient_words(ObservedMeasure)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -71,10 +78,14 @@ _BY_KIND_OF_PRIMARY: dict[str, Any] = {
     "then": {
         "properties": {
             "protocol": {"required": ["looks"]},
-            "nature": {"required": ["enrolment"], **_without("control_risk")},
-            "scenarios": {"items": _without("effect", "as_observed", "control_risk", "response")},
-            "observed": {"maxItems": 0},
-        }
+            "nature": _without("control_risk"),
+            "scenarios": {"items": _without("effect", "control_risk", "response")},
+        },
+        "anyOf": [  # when patients enter is stated, or sites are
+            {"properties": {"nature": {"required": ["enrolment"]}}},
+            {"properties": {"nature": {"required": ["operations"]}}},
+            {"properties": {"protocol": {"required": ["operations"]}}},
+        ],
     },
     "else": {
         "properties": {
@@ -114,11 +125,18 @@ _BY_EVENTS: dict[str, Any] = {
 }
 
 
+# A reason why nothing is observed stands beside nothing.
+_BY_REASON: dict[str, Any] = {
+    "if": {"required": ["nothing_observed"]},
+    "then": {"properties": {"observed": _NO_ITEMS}},
+}
+
+
 class Template(Frozen):
     """A protocol file, version 1."""
 
     model_config = ConfigDict(
-        json_schema_extra={**_BY_KIND_OF_PRIMARY, "allOf": [_BY_EVENTS, *kind_ties()]}
+        json_schema_extra={**_BY_KIND_OF_PRIMARY, "allOf": [_BY_EVENTS, _BY_REASON, *kind_ties()]}
     )
 
     schema_version: Literal[1]
@@ -133,8 +151,10 @@ class Template(Frozen):
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
     conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
     cost: Cost | None = None
+    optimise: Optimise | None = None
     qc: SecondEncoding | None = None
     observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
+    nothing_observed: Text | None = None  # why there is no published trial to hold it against
     observed_subgroups: Annotated[tuple[ObservedSubgroups, ...], Field(max_length=20)] = ()
     variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()
     evidence: Annotated[tuple[EvidenceRecord, ...], Field(max_length=200)] = ()

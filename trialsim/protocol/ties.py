@@ -49,6 +49,14 @@ def kind_ties() -> list[Any]:
             "then": _file({"observed": {"maxItems": 0}}),
         }
     )
+    times = {"properties": {"measure": {"enum": ["hazard ratio", "ratio of medians"]}}}
+    named = {"type": "object", "required": ["measure"], **times}
+    ties.append(
+        {
+            "if": _has({"kind": {"enum": ["binary", "response"]}, "level": {"const": "primary"}}),
+            "then": _file({"observed": {"items": {"not": named}}}),
+        }
+    )
     primary = {"properties": {"level": {"const": Level.PRIMARY.value}}}
     once = {"contains": primary, "minContains": 1, "maxContains": 1}
     ties.append(_file({"protocol": _file({"endpoints": once})}))

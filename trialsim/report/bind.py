@@ -16,9 +16,12 @@ from trialsim.report.sections.bias_calibration_section import bias_calibration_s
 from trialsim.report.sections.bias_section import bias_section
 from trialsim.report.sections.class_section import class_section
 from trialsim.report.sections.content import Drawing, Grid, Section, sections_of
+from trialsim.report.sections.enrolled_section import enrolled_section
 from trialsim.report.sections.estimand_section import estimand_section
 from trialsim.report.sections.explanation_section import explanation_section
 from trialsim.report.sections.followup_section import followup_section
+from trialsim.report.sections.forecast_section import forecast_section
+from trialsim.report.sections.optimise_section import optimise_section
 from trialsim.report.sections.published_synthesis_section import published_synthesis_section
 from trialsim.report.sections.reconciliation_section import reconciliation_section
 from trialsim.report.sections.synthesis_section import synthesis_section
@@ -36,6 +39,8 @@ def report_title(runs: Sequence[FinishedRun]) -> str:
 
 _BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], ...] = (
     followup_section,
+    forecast_section,
+    enrolled_section,
     bias_calibration_section,
     bias_section,
     synthesis_section,
@@ -44,6 +49,7 @@ _BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], .
     adjustment_section,
     reconciliation_section,
     explanation_section,
+    optimise_section,
 )  # the last one comes first
 
 
@@ -102,7 +108,7 @@ def _estimates(run: FinishedRun) -> tuple[list[dict[str, Any]], str]:
     estimates = [
         row
         for row in run.document["observed"]
-        if row["measure"] == "estimate" and row.get("lower") is not None
+        if row["measure"] == "estimate" and row.get("lower") is not None and row.get("scale")
     ]
     scale = estimates[0]["scale"] if estimates else ""
     return [row for row in estimates if row["scale"] == scale], scale
@@ -137,7 +143,8 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         names = (
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
             *("bias", "imbalance", "onetrial", "pooled", "funnel"),
-            *("gap", "literature", "class", "adjusted", "tornado"),
+            *("gap", "literature", "class", "adjusted", "tornado", "weights"),
+            *("recruitment", "milestones", "consort", "supply", "cost"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):
             target = folder / f"{path.stem}-{number}{path.suffix}"

@@ -179,7 +179,7 @@ def _nobody_lost(truth: Truth) -> Truth:
         elif isinstance(own, CountTruth):
             own = replace(own, loss=0.0)
         outcomes.append((name, own))
-    return replace(truth, enrolment=None, outcomes=tuple(outcomes))
+    return replace(truth, enrolment=None, sites=None, outcomes=tuple(outcomes))
 
 
 @lru_cache(maxsize=256)

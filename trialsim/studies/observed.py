@@ -28,15 +28,21 @@ from trialsim.protocol.endpoints import (
     Better,
     ContinuousEndpoint,
     OutcomeSummary,
+    PublishedSummary,
     ResponseEndpoint,
+    SimulatedEndpoint,
     Summary,
+    TimeToEventEndpoint,
 )
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial, TrialResult
 from trialsim.protocol.outcomes import MeasuredTruth
+from trialsim.protocol.published_survival import published_lifetimes
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.template import ObservedReference
 from trialsim.studies.observed_means import as_published, difference_of, truth_at
+from trialsim.studies.observed_one_arm import seen_in_one_arm, truth_of_one_arm
+from trialsim.studies.observed_survival import carried_out, theta_of_lifetimes, truth_of
 from trialsim.trial import AnalysisPlan, Finding, Measure, Row
 
 __all__ = [
@@ -54,6 +60,7 @@ __all__ = [
     "surprises",
 ]
 
+AS_PUBLISHED = "as published"
 _PATIENT = "per patient"
 _POOLED = "pooled: its percentile needs a simulated literature, not one trial"
 _OWN_POWER = "power at a trial's own observed effect says nothing its P value does not"
@@ -67,7 +74,13 @@ class ObservedTrial:
     Attributes
     ----------
     estimate, lower, upper : float
-        From its counts, on the analysis scale (ratios as logarithms); 95% interval.
+        From its counts or as published, on the analysis scale (ratios as logarithms); 95% interval.
+    analysis : str
+        What the estimate is from, in words.
+    follow_up : str
+        How its patients are followed, where that is worth a word.
+    words : str
+        What was seen, where that is not the estimate with its interval.
     truths : tuple of Truth
         Scenarios that can be carried over to its control risk.
     not_simulated : dict of str to str
@@ -79,15 +92,24 @@ class ObservedTrial:
     protocol: Protocol
     plan: AnalysisPlan
     estimate: float
-    lower: float
-    upper: float
+    lower: float | None
+    upper: float | None
     truths: tuple[Truth, ...]
     not_simulated: dict[str, str]
+    analysis: str = "from its counts"
+    follow_up: str = ""
+    words: str = ""
 
     @property
     def n_total(self) -> int:
         """Patients analysed."""
         return self.protocol.n_total
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher estimate favours treatment: of medians a longer time to what is bad."""
+        longer = self.plan.summary is PublishedSummary.MEDIAN_RATIO
+        return (self.plan.better is Better.HIGHER) != longer
 
     def not_yet_simulated(self) -> ObservedTrial:
         """Return the trial as a run that was stopped before it came to it knows it."""
@@ -153,7 +175,12 @@ def _observed_trial(
     scenarios: Sequence[Scenario],
 ) -> ObservedTrial:
     own = resolved.template.protocol
-    result = record.result(reference.result or own.primary.id)
+    result = record.result(reference.result or reference.endpoint or own.primary.id)
+    if result and own.is_single_arm:
+        endpoint = resolved.endpoint(reference.endpoint or own.primary.id)
+        return _single_arm(record, result, endpoint, resolved, scenarios)
+    if result and isinstance(own.primary, TimeToEventEndpoint):
+        return _trial_of_lifetimes(record, result, reference, resolved, scenarios)
     if not (result and result.experimental and result.control):
         raise AssertionError("checked when the file was loaded")
     if isinstance(own.primary, ContinuousEndpoint):
@@ -161,7 +188,9 @@ def _observed_trial(
     x1, n1 = result.experimental.events or 0, result.experimental.n or 1
     x0, n0 = result.control.events or 0, result.control.n or 1
     protocol = _as_carried_out(own, result, n1, n0)
-    plan = AnalysisPlan.of(protocol, summary=reference.measure)
+    measure = reference.measure.summary if reference.measure else None
+    assert measure is None or isinstance(measure, Summary)  # of risks, by the rules
+    plan = AnalysisPlan.of(protocol, summary=measure)
     seen = analyse_counts(x1, n1, x0, n0, replace(plan, alpha=0.05, sides=2))
     truths, refused = [], {}
     obstacle = _obstacle(result, x0 / n0, own)
@@ -180,6 +209,80 @@ def _observed_trial(
     )
 
 
+def _single_arm(
+    record: Trial,
+    result: TrialResult,
+    endpoint: SimulatedEndpoint,
+    resolved: ResolvedTemplate,
+    scenarios: Sequence[Scenario],
+) -> ObservedTrial:
+    own = resolved.template.protocol
+    if result.experimental is None:
+        raise AssertionError("checked when the file was loaded")
+    seen = seen_in_one_arm(own, endpoint, result.experimental)
+    obstacle = _read_at_another_time(result, own, endpoint)
+    truths = () if obstacle else tuple(truth_of_one_arm(s, resolved) for s in scenarios)
+    refused = dict.fromkeys((s.id for s in scenarios), obstacle) if obstacle else {}
+    return ObservedTrial(
+        record,
+        result,
+        seen.protocol,
+        seen.plan,
+        seen.estimate,
+        seen.lower,
+        seen.upper,
+        truths,
+        refused,
+        seen.analysis,
+        words=seen.words,
+    )
+
+
+def _trial_of_lifetimes(
+    record: Trial,
+    result: TrialResult,
+    reference: ObservedReference,
+    resolved: ResolvedTemplate,
+    scenarios: Sequence[Scenario],
+) -> ObservedTrial:
+    own = resolved.template.protocol
+    seen = published_lifetimes(record, result.id, reference.measure, own.therapy)
+    done = carried_out(own, seen)
+    truths, refused = [], {}
+    for scenario in scenarios:
+        try:
+            truths.append(truth_of(scenario, resolved, seen))
+        except ValueError as why:
+            refused[scenario.id] = str(why)
+    estimate, lower, upper, words = seen.estimate, seen.lower, seen.upper, AS_PUBLISHED
+    if isinstance(seen.measure, Summary):
+        assert result.experimental is not None
+        assert result.control is not None
+        x1, x0 = result.experimental.events or 0, result.control.events or 0
+        plan = replace(done.plan, alpha=0.05, sides=2)
+        found = analyse_counts(x1, seen.n_treated, x0, seen.n_control, plan)
+        estimate, lower, upper = (
+            float(column[0, 0]) for column in (found.estimate, found.lower, found.upper)
+        )
+        words = "from its counts"
+    elif isinstance(seen.measure, PublishedSummary):
+        words = "from its medians"
+    assert estimate is not None
+    return ObservedTrial(
+        record,
+        result,
+        done.protocol,
+        done.plan,
+        estimate,
+        lower,
+        upper,
+        tuple(truths),
+        refused,
+        words,
+        done.follow_up,
+    )
+
+
 def _trial_of_means(
     record: Trial, result: TrialResult, resolved: ResolvedTemplate, scenarios: Sequence[Scenario]
 ) -> ObservedTrial:
@@ -192,7 +295,14 @@ def _trial_of_means(
     truths = () if obstacle else tuple(truth_at(*means, s, resolved) for s in scenarios)
     refused = dict.fromkeys((s.id for s in scenarios), obstacle) if obstacle else {}
     return ObservedTrial(
-        record, result, protocol, plan, *difference_of(*means, plan), truths, refused
+        record,
+        result,
+        protocol,
+        plan,
+        *difference_of(*means, plan),
+        truths,
+        refused,
+        "from its means",
     )
 
 
@@ -223,11 +333,13 @@ def _obstacle(result: TrialResult, control_risk: float, own: Protocol) -> str:
     return _read_at_another_time(result, own)
 
 
-def _read_at_another_time(result: TrialResult, own: Protocol) -> str:
-    therapy = own.therapy
-    planned = own.primary.read_out.days_after_entry(therapy)
+def _read_at_another_time(
+    result: TrialResult, own: Protocol, endpoint: SimulatedEndpoint | None = None
+) -> str:
+    therapy, read_out = own.therapy, (endpoint or own.primary).read_out
+    planned = read_out.days_after_entry(therapy)
     if result.at and abs(result.at.days_after_entry(therapy) - planned) > 0.5:
-        at = own.primary.read_out.in_words(therapy)
+        at = read_out.in_words(therapy)
         return f"read at {result.at.in_words(therapy)}, the endpoint at {at}"
     return ""
 
@@ -254,31 +366,40 @@ def placements(
     for truth, (results,) in zip(trial.truths, simulated, strict=True):
         ok = ~results.failed[:, -1]
         estimates = results.estimate[ok, -1]
-        theta = _theta(trial.plan, truth)
+        theta = _theta(trial, truth)
         found = tuple(characteristics(results, theta, trial.plan.summary))
         below = worse = None
         if len(estimates) >= MIN_REPLICATES:
             below = mid_percentile(estimates, trial.estimate)
             assert below.value is not None
-            lower_is_better = trial.plan.better is Better.LOWER
-            worse = 1 - below.value if lower_is_better else below.value
+            worse = below.value if trial.higher_is_better else 1 - below.value
         relation = ""
         same_result = not truth.from_results or trial.result.id in truth.from_results
         if truth.from_data_of == trial.record.id and same_result:
             relation = "same data"
         elif truth.source and resolved.evidence.shares_patients(truth.source, trial.record.id):
             relation = "shares patients"
-        quantiles = np.quantile(estimates, [0.025, 0.25, 0.5, 0.75, 0.975])
+        quantiles = _quantiles(estimates)
         placed.append(
             Placement(trial, truth, below, worse, quantiles, found, int((~ok).sum()), relation)
         )
     return placed
 
 
-def _theta(plan: AnalysisPlan, truth: Truth) -> float:
+def _quantiles(estimates: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = [0.025, 0.25, 0.5, 0.75, 0.975]
+    if np.isfinite(estimates).all():
+        return np.quantile(estimates, shares)
+    return np.quantile(estimates, shares, method="inverted_cdf")  # nothing between two infinities
+
+
+def _theta(trial: ObservedTrial, truth: Truth) -> float:
+    plan = trial.plan
+    if truth.lifetimes:
+        return theta_of_lifetimes(trial.protocol, plan, truth)
     outcome = truth.outcome(plan.endpoint)
     if isinstance(outcome, MeasuredTruth):
-        return outcome.theta(OutcomeSummary.MEAN_DIFFERENCE)
+        return outcome.theta(OutcomeSummary.MEAN_DIFFERENCE)  # of logarithms on the log scale
     assert isinstance(plan.summary, Summary)  # published counts are compared by risks
     return true_effect(truth.risks_on(plan.day, plan.counted), plan.summary)
 
@@ -332,33 +453,43 @@ def observed_rows(
 
 
 def _trial_rows(trial: ObservedTrial, resolved: ResolvedTemplate) -> Iterator[Row]:
-    own = resolved.template.protocol
-    means = isinstance(own.primary, ContinuousEndpoint)
+    own, endpoint = trial.protocol, trial.protocol.endpoint(trial.plan.endpoint)
+    measured = isinstance(endpoint, ContinuousEndpoint)
     for arm, seen in (
         (own.experimental.id, trial.result.experimental),
         (own.control.id, trial.result.control),
     ):
-        if seen:
+        if seen is None:
+            continue
+        shown = seen.value if measured else seen.risk
+        if shown is not None:
             yield Row(
-                measure=Measure.ARM_MEAN if means else Measure.RISK,
-                value=seen.value if means else seen.risk,
+                measure=Measure.ARM_MEAN if measured else Measure.RISK,
+                value=shown,
                 evidence=trial.record.id,
                 arm=arm,
-                unit=own.primary.unit if isinstance(own.primary, ContinuousEndpoint) else _PATIENT,
+                unit=endpoint.unit if isinstance(endpoint, ContinuousEndpoint) else _PATIENT,
                 status=seen.status.value,
             )
     back = np.exp if trial.plan.summary.is_ratio else float
+    ends = [None if end is None else float(back(end)) for end in (trial.lower, trial.upper)]
     yield Row(
         measure=Measure.ESTIMATE,
         value=float(back(trial.estimate)),
         evidence=trial.record.id,
-        analysis="from its means" if means else "from its counts",
-        lower=float(back(trial.lower)),
-        upper=float(back(trial.upper)),
-        level=0.95,
+        analysis=trial.analysis,
+        lower=ends[0],
+        upper=ends[1],
+        level=None if ends[0] is None else 0.95,
         scale=str(trial.plan.summary),
-        status=resolved.estimate_status(trial.record.id, trial.result.id),
+        status=_estimate_status(trial, resolved),
     )
+
+
+def _estimate_status(trial: ObservedTrial, resolved: ResolvedTemplate) -> str:
+    wanted = str(trial.plan.summary) if trial.analysis == AS_PUBLISHED else ""
+    stated = [e.status.value for e in trial.result.effects if e.measure.value == wanted]
+    return stated[0] if stated else resolved.estimate_status(trial.record.id, trial.result.id)
 
 
 def _placement_rows(placed: Placement) -> Iterator[Row]:
@@ -388,7 +519,7 @@ def out_of_100(share: float) -> str:
 
 def sentence(trial: ObservedTrial, placed: Sequence[Placement]) -> str:
     """Say in plain words where a trial falls."""
-    start = f"{trial.record.title} ({trial.n_total:,} patients) saw {seen_in_words(trial)}"
+    start = f"{trial.record.title} ({_size_in_words(trial)}) saw {seen_in_words(trial)}"
     if not placed or placed[0].looks_worse is None:
         why = next(iter(trial.not_simulated.values()), f"fewer than {MIN_REPLICATES} replicates")
         return f"{start}. Not placed among simulated trials: {why}."
@@ -411,12 +542,30 @@ def sentence(trial: ObservedTrial, placed: Sequence[Placement]) -> str:
     return f"{start}.{outside}{inside if fits else ''}"
 
 
+def _size_in_words(trial: ObservedTrial) -> str:
+    """Return its patients, how they are followed, and that it was not randomised, if so."""
+    facts = [f"{trial.n_total:,} patients"]
+    if trial.follow_up:
+        facts.append(trial.follow_up)
+    arms = (trial.result.experimental, trial.result.control)
+    weak = [arm.status.value.upper() for arm in arms if arm and arm.status.is_weak]
+    facts += weak[:1]
+    if not trial.record.design.randomised and not trial.protocol.is_single_arm:
+        facts.append("not randomised, as simulated trials are: no percentile takes that off")
+    return "; ".join(facts)
+
+
 def seen_in_words(trial: ObservedTrial) -> str:
-    """Return "OR 0.65 (0.41 to 1.02)", from the trial's own counts."""
+    """Return "OR 0.65 (0.41 to 1.02)", from the trial's own counts; of one arm "0 of 10"."""
+    if trial.words:
+        return trial.words
     back = np.exp if trial.plan.summary.is_ratio else float
     digits = 2 if trial.plan.summary.is_ratio else 3
-    seen, low, high = (f"{back(x):.{digits}f}" for x in (trial.estimate, trial.lower, trial.upper))
-    return f"{trial.plan.summary.short} {seen} ({low} to {high})"
+    name, seen = trial.plan.summary.short, f"{back(trial.estimate):.{digits}f}"
+    if trial.lower is None or trial.upper is None:
+        return f"{name} {seen}"
+    low, high = (f"{back(x):.{digits}f}" for x in (trial.lower, trial.upper))
+    return f"{name} {seen} ({low} to {high})"
 
 
 def surprises(placed: Placement) -> bool:

@@ -63,5 +63,6 @@ def truth_at(
         outcomes=((primary.id, there),),
         correlations=(),
         enrolment=None,
-        from_data_of=truth.source if cited else "",
+        sites=None,
+        from_data_of=truth.source if cited else truth.from_data_of,
     )

@@ -31,7 +31,7 @@ from trialsim.protocol.outcomes import CompetingTruth, LifetimeTruth, OutcomeTru
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
-from trialsim.protocol.survival import EventCourse
+from trialsim.protocol.survival import EventCourse, Lifetime
 from trialsim.sizing.proportions import n_per_arm_pooled
 from trialsim.sizing.survival import (
     expected_day,
@@ -76,7 +76,9 @@ def survival_curves(
         if truth.lifetimes is None:
             return []
         course = event_course(
-            next(s for s in scenarios if s.id == truth.scenario), resolved.template
+            next(s for s in scenarios if s.id == truth.scenario),
+            resolved.template,
+            resolved.evidence,
         )
         until = min(expected_day(plan.looks[-1].at, course), plan.followed_days)
         power = characteristics(stop(results[0], plan).final, 0.0, plan.summary)[0]
@@ -262,13 +264,17 @@ def _control_source(
     resolved: ResolvedTemplate, scenario: Scenario, truth: Truth, status: str, day: float
 ) -> tuple[str | None, str]:
     """Return where a scenario's control risk comes from, and how far it can be relied on."""
-    if scenario.as_observed:
+    if scenario.as_observed and not truth.comparisons:
         return scenario.as_observed, resolved.status_of(scenario)
     nature, protocol = resolved.template.nature, resolved.template.protocol
     risk = scenario.control_risk or nature.control_risk
     if truth.comparisons and risk is None and protocol.primary.id not in (nature.historical or {}):
         historical = protocol.historical_value(protocol.primary.id)
         risk = historical.risk if historical else None
+    if truth.lifetimes and (lifetime := _control_lifetime(resolved, scenario)):
+        known = resolved.status_of_lifetime(lifetime)
+        if known and lifetime.source:
+            return lifetime.source, known.value
     if truth.lifetimes or (truth.comparisons and risk is None):
         return None, "assumed"  # of a single arm: the historical risk moved to today
     if truth.courses:
@@ -279,6 +285,12 @@ def _control_source(
         risk.source, "control_risk", risk.value, day
     )
     return risk.source, stated.status.value if stated else "assumed"
+
+
+def _control_lifetime(resolved: ResolvedTemplate, scenario: Scenario) -> Lifetime | None:
+    own = scenario.survival.control if scenario.survival else None
+    stated = own or resolved.template.nature.survival
+    return stated if isinstance(stated, Lifetime) else None
 
 
 def theta_of(
@@ -302,7 +314,7 @@ def theta_of(
         assert outcome is not None
         assert not isinstance(outcome, RiskTruth)  # its summary is one of risks
         return outcome.theta(plan.summary)
-    course = event_course(scenario, resolved.template)
+    course = event_course(scenario, resolved.template, resolved.evidence)
     return theta_on_course(resolved.template.protocol, plan, course)
 
 

@@ -24,6 +24,7 @@ from trialsim.protocol.cautions import (
 from trialsim.protocol.load import shipped_evidence
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Piece, Scenario
+from trialsim.protocol.site_enrolment import LEFT_OUT, enrolment_in_words
 from trialsim.studies.estimands import estimand_rows, plans_of
 from trialsim.studies.historical import alone_job, historical_rows, steps_shown
 from trialsim.studies.imbalance import imbalance_rows
@@ -94,7 +95,13 @@ class PlannedSimulation:
         )
         job = self.jobs[0]
         return RunRecord(
-            self.resolved.document, self.resolved.sha256, seed, own, job.path, job.kernel
+            self.resolved.document,
+            self.resolved.sha256,
+            seed,
+            own,
+            job.path,
+            job.kernel,
+            LEFT_OUT if job.truths[0].sites else (),
         )
 
     def computed_by(
@@ -271,6 +278,7 @@ class PlannedSimulation:
         moved = tuple(historical_rows(self.resolved, own, alone)) if single and alone else ()
         primary = self.resolved.template.protocol.primary.id
         subgroups = tuple(subgroup_rows(self.resolved, own))
+        told = enrolment_in_words(self.resolved.template)
         return StudyResult(
             rows=(
                 *power_rows(self.resolved, own),
@@ -287,7 +295,10 @@ class PlannedSimulation:
                 *(finding(trial, placed) for trial, placed in trials),
                 *subgroup_findings(self.resolved, subgroups),
             ),
-            texts={trial.record.id: sentence(trial, placed) for trial, placed in trials},
+            texts={
+                **{trial.record.id: sentence(trial, placed) for trial, placed in trials},
+                **({"enrolment": told} if told else {}),
+            },
             warnings=self._cautions(),
             figure_data={
                 "observed": (trials, pools),

@@ -361,7 +361,7 @@ class _Seen:
         truth, modified = self.truth, self.truth.modified_in(plan.endpoint)
         endpoint = self.resolved.endpoint(plan.endpoint)
         if isinstance(endpoint, TimeToEventEndpoint):
-            course = event_course(self.scenario, self.resolved.template)
+            course = event_course(self.scenario, self.resolved.template, self.resolved.evidence)
             within = course_within(course, part)
             if within.lifetimes.control == within.lifetimes.treated:
                 return 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from trialsim.errors import did_you_mean
@@ -10,6 +10,7 @@ from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.evidence import EffectEstimate, EffectMeasure, MetaEpidemiology, Pool, Trial
 from trialsim.protocol.reconciliation import (
     BiasSource,
+    Explanation,
     Filtering,
     OneEstimate,
     PublishedEffect,
@@ -50,18 +51,22 @@ def reconciliation_rules(file: Reconciliation, evidence: Evidence) -> Iterator[B
         for key in ("first", "second"):
             one = OneEstimate(evidence=contrast.evidence, result=getattr(contrast, key))
             yield from _states_an_effect(("contrasts", i, key), one, evidence)
-    yield from _biases(file, evidence)
+    yield from _biases(file.explanations, (), evidence)
+    for i, alternative in enumerate(file.alternatives):
+        yield from _biases(alternative.explanations, ("alternatives", i), evidence)
 
 
-def _biases(file: Reconciliation, evidence: Evidence) -> Iterator[Broken]:
-    for i, own in enumerate(file.explanations):
+def _biases(
+    explanations: Sequence[Explanation], within: _Place, evidence: Evidence
+) -> Iterator[Broken]:
+    for i, own in enumerate(explanations):
+        here: _Place = (*within, "explanations", i)
         if isinstance(own, Filtering):
-            place: _Place = ("explanations", i, "odds_ratio")
-            yield from _states_a_bias(place, own.odds_ratio, evidence)
+            yield from _states_a_bias((*here, "odds_ratio"), own.odds_ratio, evidence)
         if isinstance(own, Shift):
             for level, size in own.levels.items():
                 for j, bias in enumerate(size.sources):
-                    place = ("explanations", i, "levels", level, "sources", j)
+                    place = (*here, "levels", level, "sources", j)
                     yield from _states_a_bias(place, bias, evidence)
 
 

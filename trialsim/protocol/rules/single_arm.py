@@ -31,7 +31,6 @@ def single_arm_rules(template: Template) -> Found:
         yield from _in_another_design(template)
         return
     yield from _not_of_one_arm(template)
-    yield from _published(template)
     simulated = _simulated(template)
     yield from _strangers(template, [endpoint.id for endpoint in simulated])
     for endpoint in simulated:
@@ -90,16 +89,6 @@ def _not_of_one_arm(template: Template) -> Found:
         if arm.role is Role.EXPERIMENTAL and arm.historical is not None:
             rule = "is for the historical arm: this one is recruited"
             yield ("protocol", "arms", index, "historical"), rule, "Move it there."
-
-
-def _published(template: Template) -> Found:
-    if template.observed:
-        rule = "cannot be held against a single arm yet"
-        yield ("observed",), rule, "Remove it, or write design: parallel."
-    for index, scenario in enumerate(template.scenarios):
-        if scenario.as_observed:
-            rule = "states the two arms of a trial, but this one has a single arm"
-            yield ("scenarios", index, "as_observed"), rule, "State 'effect' instead."
 
 
 def _strangers(template: Template, known: list[str]) -> Found:

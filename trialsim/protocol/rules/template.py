@@ -25,22 +25,20 @@ from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     BinaryTest,
     CompetingEndpoint,
-    ContinuousEndpoint,
     Level,
-    MeasuredScale,
     OutcomeEndpoint,
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import Conflict, EvidenceRecord, Pool, Trial
+from trialsim.protocol.evidence import Conflict, EvidenceRecord, Trial
 from trialsim.protocol.imbalance import imbalance_rules
-from trialsim.protocol.modifiers import ImpossibleModifierError
 from trialsim.protocol.outcomes import (
     ImpossibleOutcomeError,
     cholesky,
     correlation_matrix,
 )
 from trialsim.protocol.pool import dosing_of
+from trialsim.protocol.published_survival import status_of_lifetime
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration
 from trialsim.protocol.resolved import (
     ImpossiblePieceError,
@@ -49,13 +47,19 @@ from trialsim.protocol.resolved import (
     lifetimes_of,
     modified_lifetimes_of,
     outcomes_of,
+    risks_as_observed,
+    survival_of,
 )
+from trialsim.protocol.rules.observed import observed_rules
+from trialsim.protocol.rules.optimise import optimise_rules
 from trialsim.protocol.rules.safety import safety_rules, sourced_risks
 from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
+from trialsim.protocol.rules.sites import site_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
-from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
-from trialsim.protocol.template import ObservedReference, Template
+from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
+from trialsim.protocol.survival import ImpossibleLifetimeError, Lifetime, SurvivalScenario
+from trialsim.protocol.template import Template
 
 __all__ = ["Broken", "broken_references", "broken_rules", "conflict_rules", "evidence_rules"]
 
@@ -162,7 +166,7 @@ def _broken_citations(data: Any, known: set[str]) -> Iterator[Broken]:
             )
 
 
-_CITING_KEYS = ("source", "as_observed", "used", "of")
+_CITING_KEYS = ("source", "as_observed", "made_from", "used", "of")
 _CITING_LISTS = ("includes", "duplicates", "about")
 
 
@@ -238,16 +242,21 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         yield from _number_is_in_its_source(
             template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
         )
+    at: Location = ("nature", "survival", "source")
+    yield from _lifetime_is_in_its_source(template.nature.survival, at, evidence)
+    for name, own in template.nature.outcomes.items():
+        at = ("nature", "outcomes", name, "source")
+        yield from _lifetime_is_in_its_source(own, at, evidence)
     yield from _unlike_patients(template.nature)
     yield from _later_risks(template, evidence)
-    for index, reference in enumerate(template.observed):
-        yield from _observed(reference, ("observed", index), template, evidence)
+    yield from (Broken(*found) for found in observed_rules(template, evidence))
     yield from _calendar(template)
     if protocol.looks or isinstance(protocol.primary, TimeToEventEndpoint):
-        yield from _looks(template)
+        yield from _looks(template, evidence)
     if protocol.n_total > MAX_PATIENTS:
         rule = f"must be at most {MAX_PATIENTS:,} patients in all"
         yield Broken(("protocol", "sample_size"), rule, "Use fewer.")
+    yield from (Broken(*found) for found in optimise_rules(template))
     yield from evidence_rules(template.evidence)
     yield from conflict_rules(template.conflicts, evidence)
 
@@ -378,7 +387,17 @@ def _method(protocol: Protocol) -> Iterator[Broken]:
             f"must be a multiple of {unit}, the sum of the ratio, for fixed arm sizes",
             f"Use {below} or {below + unit}.",
         )
-    for name, given in (("block_sizes", stated.block_sizes), ("stratify_by", stated.stratify_by)):
+    minimised = method is AllocationMethod.MINIMISATION
+    if minimised and not stated.stratify_by:
+        rule = "must name the factors that 'minimisation' balances"
+        yield Broken((*here, "stratify_by"), rule, "Add stratify_by: [site].")
+    if minimised and (unit != 2 or protocol.sample_size.per_arm):
+        rule = "is for 1:1, with the total alone stated"
+        yield Broken((*here, "method"), rule, "Use 'permuted-blocks', or state the total, 1:1.")
+    for name, given in (
+        ("block_sizes", stated.block_sizes),
+        ("stratify_by", stated.stratify_by if not minimised else ()),
+    ):
         if given and method is not AllocationMethod.PERMUTED_BLOCKS:
             yield Broken(
                 (*here, name),
@@ -445,7 +464,10 @@ def _unlike_patients(nature: Nature) -> Iterator[Broken]:
 def _lifetimes(
     scenario: Scenario, here: Location, template: Template, evidence: Evidence
 ) -> Iterator[Broken]:
-    if scenario.effect or scenario.response or scenario.as_observed or scenario.control_risk:
+    if scenario.as_observed:
+        yield from _lifetimes_as_seen(scenario, here, template, evidence)
+        return
+    if scenario.effect or scenario.response or scenario.control_risk:
         rule = "states risks, but the primary endpoint is a time to an event"
         yield Broken(here, rule, "Write survival: {hazard_ratio: 0.7}, or none for no effect.")
         return
@@ -458,9 +480,36 @@ def _lifetimes(
     for index, ratio in enumerate(stated.hazard_ratios or ()):
         at = (*here, "survival", "hazard_ratios", index, "ratio")
         yield from _number_is_in_its_source(ratio.ratio, "hazard_ratio", at, evidence)
+    for name in ("control", "treated"):
+        at = (*here, "survival", name, "source")
+        yield from _lifetime_is_in_its_source(getattr(stated, name), at, evidence)
     if stated.hazard_ratio:
         at = (*here, "survival", "hazard_ratio")
         yield from _number_is_in_its_source(stated.hazard_ratio, "hazard_ratio", at, evidence)
+
+
+def _lifetime_is_in_its_source(
+    stated: object, at: Location, evidence: Evidence
+) -> Iterator[Broken]:
+    source = stated.source if isinstance(stated, Lifetime) else None
+    record = evidence.records.get(source or "")
+    if record is None or not isinstance(stated, Lifetime) or status_of_lifetime(stated, record):
+        return  # assumed, or an unknown source, which is reported as such, or rightly cited
+    rule = f"cites {source}, which states no such median or share that survives"
+    remedy = "Write the number the source states, or drop 'source' and it is shown as assumed."
+    yield Broken(at, rule, remedy)
+
+
+def _lifetimes_as_seen(
+    scenario: Scenario, here: Location, template: Template, evidence: Evidence
+) -> Iterator[Broken]:
+    if scenario.as_observed not in evidence.records:
+        return  # reported as unknown
+    try:
+        survival_of(scenario, template, evidence)
+    except ValueError as why:
+        remedy = "State 'survival' instead, from what it gives."
+        yield Broken((*here, "as_observed"), str(why), remedy)
 
 
 def _only_outcomes(
@@ -591,6 +640,7 @@ def _correlations(template: Template) -> Iterator[Broken]:
 def _calendar(template: Template) -> Iterator[Broken]:
     """Find times of enrolment, survival and loss that do not belong to this protocol."""
     protocol, nature = template.protocol, template.nature
+    yield from (Broken(*found) for found in site_rules(template))
     given = nature.enrolment and nature.enrolment.given
     if given and len(given) != protocol.n_total:
         yield Broken(
@@ -599,7 +649,7 @@ def _calendar(template: Template) -> Iterator[Broken]:
             "Add or remove some, or state enrolment another way.",
         )
     if isinstance(protocol.primary, TimeToEventEndpoint):
-        if nature.enrolment is None:
+        if nature.enrolment is None and site_enrolment_of(template) is None:
             rule = "is required with a primary endpoint that is a time to an event"
             yield Broken(("nature", "enrolment"), rule, "Write for example {uniform: 12 mo}.")
         yield from _risks_beside_times(nature)
@@ -632,7 +682,7 @@ def _risks_beside_times(nature: Nature) -> Iterator[Broken]:
             yield Broken(("nature", "factors", index), rule, remedy)
 
 
-def _looks(template: Template) -> Iterator[Broken]:
+def _looks(template: Template, evidence: Evidence) -> Iterator[Broken]:
     protocol = template.protocol
     primary, looks, here = protocol.primary, protocol.looks, ("protocol", "looks")
     if isinstance(primary, ResponseEndpoint | CompetingEndpoint):
@@ -652,7 +702,7 @@ def _looks(template: Template) -> Iterator[Broken]:
                 yield Broken((*here, index + 1, "at", name), rule, "Put the looks in order.")
     yield from _bounds(looks)
     if isinstance(primary, TimeToEventEndpoint):
-        yield from _event_looks(template, primary)
+        yield from _event_looks(template, primary, evidence)
     else:
         yield from _risk_looks(template)
 
@@ -692,7 +742,7 @@ def _risk_looks(template: Template) -> Iterator[Broken]:
     if fisher and any(look.efficacy_z is not None for look in protocol.looks):
         rule = "have bounds on z, which a two-sided Fisher test does not give"
         yield Broken(here, rule, "Use analysis: chi-square, or test: {sides: 1}.")
-    enrolment = template.nature.enrolment
+    enrolment = enrolment_of(template)
     for index, look in enumerate(interim):
         at = (*here, index, "at")
         if enrolment is None and (look.at.calendar or look.at.enrolled):
@@ -722,8 +772,10 @@ def _after_the_end(look: Look, at: Location, end: float) -> Iterator[Broken]:
         )
 
 
-def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[Broken]:
-    protocol, nature, here = template.protocol, template.nature, ("protocol", "looks")
+def _event_looks(
+    template: Template, primary: TimeToEventEndpoint, evidence: Evidence
+) -> Iterator[Broken]:
+    protocol, here = template.protocol, ("protocol", "looks")
     *interim, final = protocol.looks
     if final.at.information is not None:
         rule = "must say when the trial ends, of which information is a share"
@@ -734,10 +786,11 @@ def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[B
         if look.at.information is not None and final.at.events is None:
             rule = "is a share of the last look's events, but that look is not set off by events"
             yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
-    if nature.enrolment is None or any(_impossible(s, template) for s in template.scenarios):
+    enrolment, scenarios = enrolment_of(template), template.scenarios
+    if enrolment is None or any(_impossible(s, template, evidence) for s in scenarios):
         return  # reported already
     if primary.followed_for:
-        end = nature.enrolment.last_day + primary.followed_for.days
+        end = enrolment.last_day + primary.followed_for.days
         for index, look in enumerate(protocol.looks):
             yield from _after_the_end(look, (*here, index, "at"), end)
     for index, look in enumerate(protocol.looks):
@@ -745,7 +798,9 @@ def _event_looks(template: Template, primary: TimeToEventEndpoint) -> Iterator[B
             rule = f"must be at most {protocol.n_total:,}, the patients of this trial"
             yield Broken((*here, index, "at", "enrolled"), rule, "Use fewer.")
         if look.at.events:
-            yield from _enough_events(look.at.events, (*here, index, "at", "events"), template)
+            yield from _enough_events(
+                look.at.events, (*here, index, "at", "events"), template, evidence
+            )
 
 
 def _max_combo_looks(protocol: Protocol, primary: TimeToEventEndpoint) -> Iterator[Broken]:
@@ -760,18 +815,20 @@ def _max_combo_looks(protocol: Protocol, primary: TimeToEventEndpoint) -> Iterat
         yield Broken((*here, last, "efficacy_z"), rule, "Remove it; alpha decides.")
 
 
-def _impossible(scenario: Scenario, template: Template) -> bool:
+def _impossible(scenario: Scenario, template: Template, evidence: Evidence) -> bool:
     try:
-        modified_lifetimes_of(scenario, template)
-    except (ImpossibleLifetimeError, ImpossibleModifierError):
+        modified_lifetimes_of(scenario, template, evidence)
+    except (ValueError, KeyError):  # reported already
         return True
     return False
 
 
-def _enough_events(wanted: int, at: Location, template: Template) -> Iterator[Broken]:
+def _enough_events(
+    wanted: int, at: Location, template: Template, evidence: Evidence
+) -> Iterator[Broken]:
     """Refuse a look that is not reached in expectation under some scenario, and say what is."""
     for scenario in template.scenarios:
-        course = event_course(scenario, template)
+        course = event_course(scenario, template, evidence)
         if wanted > course.ever:
             month = course.day_of(course.ever * 0.99) / DAYS_PER_UNIT["mo"]
             yield Broken(
@@ -794,12 +851,13 @@ def _scenario(
         record = evidence.records.get(scenario.as_observed)
         if record is None:
             return
-        risks = record.risks(template.protocol.primary.id) if isinstance(record, Trial) else None
+        risks = risks_as_observed(scenario, template, evidence)
+        arms = "the treated arm" if template.protocol.is_single_arm else "both arms"
         if risks is None or not all(0 < risk < 1 for risk in risks):
             yield Broken(
                 (*here, "as_observed"),
                 "must be a trial that gives events and patients "
-                f"in both arms for '{template.protocol.primary.id}', neither none nor all",
+                f"in {arms} for '{template.protocol.primary.id}', neither none nor all",
                 "State 'effect' and 'control_risk' instead.",
             )
         return
@@ -877,58 +935,6 @@ def _later_risks(template: Template, evidence: Evidence) -> Iterator[Broken]:
             yield from _number_is_in_its_source(point.risk, "control_risk", at, evidence)
     if nature.control_risk_by and nature.control_risk is None:
         yield Broken(here, "needs nature.control_risk beside it", "Add it.")
-
-
-_COUNTS = "events and patients"
-
-
-def _observed(
-    reference: ObservedReference,
-    here: tuple[str | int, ...],
-    template: Template,
-    evidence: Evidence,
-) -> Iterator[Broken]:
-    record, primary = evidence.records.get(reference.evidence), template.protocol.primary
-    if template.protocol.is_single_arm:
-        return  # refused as a whole
-    plain = isinstance(primary, ContinuousEndpoint) and primary.scale is MeasuredScale.PLAIN
-    if isinstance(primary, TimeToEventEndpoint | OutcomeEndpoint) and not plain:
-        log = " on the log scale" if isinstance(primary, ContinuousEndpoint) else ""
-        rule = f"cannot be held against an endpoint of kind {primary.kind}{log} yet"
-        yield Broken(here, rule, "Remove it, or use a binary endpoint.")
-        return
-    if plain and reference.measure:
-        rule = "is a measure of risks, but the primary endpoint is measured"
-        yield Broken((*here, "measure"), rule, "Remove it: means are compared by their difference.")
-        return
-    if isinstance(record, Trial):
-        wanted = reference.result or template.protocol.primary.id
-        if sum(_patients(record, wanted)) > MAX_PATIENTS:
-            rule = f"has more than {MAX_PATIENTS:,} patients, too many to simulate"
-            yield Broken(here, rule, "Remove it from 'observed'.")
-        given, known = ("mean, sd and n", record.means) if plain else (_COUNTS, record.risks)
-        if known(wanted) is None:
-            has = [result.id for result in record.results if known(result.id)]
-            yield Broken(
-                here,
-                f"has no result '{wanted}' with {given} in both arms",
-                f"Write {{evidence: {record.id}, result: {has[0]}}}."
-                if has
-                else "Remove it: there is nothing to compare with.",
-            )
-    elif isinstance(record, Pool):
-        measure = reference.measure or template.protocol.primary.summary
-        if measure.value not in {effect.measure.value for effect in record.effects}:
-            yield Broken(here, f"states no {measure}", "Name the measure it states.")
-    elif record is not None:
-        yield Broken(here, f"is a {record.kind}, which observed nothing", "Name a trial or a pool.")
-
-
-def _patients(record: Trial, result: str) -> tuple[int, int]:
-    found = record.result(result)
-    arms = (found.experimental, found.control) if found else ()
-    first, second = ((arm.n or 0) if arm else 0 for arm in arms) if arms else (0, 0)
-    return first, second
 
 
 def conflict_rules(conflicts: Iterable[Conflict], evidence: Evidence) -> Iterator[Broken]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trialsim.protocol.catalogue import literature_paths
 from trialsim.protocol.conduct import Conduct, Strength
 from trialsim.protocol.literature import ConductSet, Literature, Patients
-from trialsim.protocol.load import load_literature
 from trialsim.protocol.published_trials import PublishedStudy
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.reconciliation import Reconciliation
@@ -18,10 +16,8 @@ __all__ = [
     "conduct_checked",
     "literature_checked",
     "literature_lines",
-    "literature_rows",
     "literature_screen",
     "literature_trial_rows",
-    "literatures_listed",
     "reconciliation_checked",
     "table_checked",
     "trials_alike",
@@ -30,38 +26,6 @@ __all__ = [
 TRIALS_HEADER = ("trials", "patients", "from", "control risk", "from", "strata")
 _ASSUMED = "assumed"
 _NAMED = 3  # trials that are named before the rest are counted
-
-
-def literature_rows() -> list[dict[str, object]]:
-    """Return one row per shipped literature."""
-    found: list[dict[str, object]] = []
-    for name in literature_paths():
-        own = load_literature(name)
-        found.append(
-            {
-                "literature": name,
-                "title": own.title,
-                "template": own.template,
-                "n_trials": len(own.trials),
-                "n_splits": len(own.splits),
-                "n_conducts": len(own.conduct),
-            }
-        )
-    return found
-
-
-def literatures_listed(program: str) -> str:
-    """Return the shipped literatures as lines of ``trialsim list``."""
-    lines = ["Literatures, to simulate and pool:"]
-    for row in literature_rows():
-        words = (
-            f"{row['title']}: {row['n_trials']} trials, {row['n_splits']} splits, "
-            f"{row['n_conducts']} sets of conduct"
-        )
-        lines.append(wrapped(words, " " * 21, f"{row['literature']:20} "))
-        lines.append(f"{'':20} {program} show {row['literature']}")
-        lines += [f"{'':20} {program} synthesise {row['template']}"] if row["template"] else []
-    return "\n".join(lines)
 
 
 def literature_screen(literature: Literature) -> str:

@@ -13,6 +13,7 @@ from trialsim.studies.conflict.adjustment import Adjustment, BiasPrior, FlawedSt
 __all__ = ["adjustment_lines", "adjustment_rows", "adjustment_texts"]
 
 _Z95 = 1.959963984540054
+_NOTHING_COUNTED = "No flaw is known of any study: nothing is taken off, adjusted is naive."
 
 
 def adjustment_lines(found: Adjustment, title: str) -> str:
@@ -26,9 +27,12 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
         f"Published effects less the bias of trials like them: {found.trials.name}; "
         f"{found.outcomes} outcomes. Nothing is simulated."
     )
-    yield "\nWhat is published of the bias (ratio of odds ratios)"
-    header = ("flaw", "ratio (95% CI)", "kappa", "phi", "source")
-    yield table(header, [_prior_cells(p) for p in found.used], folding=(0, 4))
+    if found.used:
+        yield "\nWhat is published of the bias (ratio of odds ratios)"
+        header = ("flaw", "ratio (95% CI)", "kappa", "phi", "source")
+        yield table(header, [_prior_cells(p) for p in found.used], folding=(0, 4))
+    else:
+        yield f"\n{_NOTHING_COUNTED}"
     assumed = sorted({f"{p.assumed} of {p.flaw}" for p in found.used if p.assumed})
     if assumed:
         yield wrapped(f"Not published and taken as 0 (assumed): {'; '.join(assumed)}.")
@@ -43,9 +47,13 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
         rows.append((name, _ratio(naive), _ratio(adjusted)))
     rows.append(("true effect of the next trial", _next(naive), _next(adjusted)))
     yield table(("odds ratio (95% interval)", "naive", "adjusted"), rows)
+    n = len(found.studies)
+    of = (
+        f"of {n} studies, and taken as known" if n > 1 else "of one study, which says nothing of it"
+    )
     yield wrapped(
-        f"tau2 {naive.tau2:.3f} naive, {adjusted.tau2:.3f} adjusted, of {len(found.studies)} "
-        "studies; the next trial's effect is that of a trial without these flaws."
+        f"tau2 {naive.tau2:.3f} naive, {adjusted.tau2:.3f} adjusted, {of}; the next trial's "
+        "effect is that of a trial without these flaws."
     )
     if found.used:
         yield "\nHow far each assumption moves the adjusted odds ratio (equal effects)"
@@ -84,6 +92,10 @@ def _unsaid(found: Adjustment) -> Iterator[str]:
                 "  ",
                 "",
             )
+    if silent := found.without_events:
+        yield wrapped(
+            f"Left out, since nobody or everybody had the event: {', '.join(silent)}.", "  ", ""
+        )
     unknown = [f"{s.study.study} ({', '.join(s.unknown)})" for s in found.studies if s.unknown]
     if unknown:
         yield wrapped(
@@ -110,7 +122,7 @@ def adjustment_texts(found: Adjustment) -> dict[str, str]:
     for prior in found.used:
         flaw, ratio, kappa, phi, source = _prior_cells(prior)
         told.append(f"{flaw}: ratio of odds ratios {ratio}, kappa {kappa}, phi {phi} ({source})")
-    counted = "; ".join(told) or "no flaw with a published bias"
+    counted = "; ".join(told) or "no flaw is known of any study, so that adjusted is naive"
     texts = {"biases": f"{found.trials.name}, {found.outcomes} outcomes. Counted: {counted}."}
     unsaid = " ".join(" ".join(_unsaid(found)).split())
     return {**texts, "unsaid": unsaid} if unsaid else texts

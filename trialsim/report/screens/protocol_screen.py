@@ -14,6 +14,7 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.scenario import Covariate, Factor
 from trialsim.protocol.second_encoding import SecondEncoding
+from trialsim.protocol.site_enrolment import enrolment_in_words
 from trialsim.report.parts.control_arm import control_arm_lines, scenario_note_lines
 from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import safety_lines
@@ -22,6 +23,7 @@ from trialsim.report.text import (
     caution_lines,
     endpoint_in_words,
     historical_in_words,
+    nothing_observed_in_words,
     per_1000,
     read_out_in_words,
     table,
@@ -114,6 +116,8 @@ def _endings(resolved: ResolvedTemplate, program: str) -> Iterator[str]:
         yield "\n".join(wrapped(v.title, under, f"--variant {v.id:20} ") for v in template.variants)
     if template.observed:
         yield wrapped("held against: " + ", ".join(o.evidence for o in template.observed))
+    elif template.nothing_observed:
+        yield wrapped(nothing_observed_in_words(template))
     if cautions := cautions_about(sources_of(resolved), resolved.evidence):
         yield f"Where its sources disagree:\n{caution_lines(cautions, program=program)}"
     if template.qc:
@@ -127,7 +131,9 @@ def sources_of(resolved: ResolvedTemplate) -> tuple[str, ...]:
     def walk(content: Any) -> None:
         if isinstance(content, dict):
             for key, value in content.items():
-                if key in ("source", "evidence", "as_observed") and isinstance(value, str):
+                if key in ("source", "evidence", "as_observed", "made_from") and isinstance(
+                    value, str
+                ):
                     found[value] = None
                 walk(value)
         elif isinstance(content, list):
@@ -221,6 +227,8 @@ def _calendar_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
         )
         months = nature.enrolment.last_day / DAYS_PER_UNIT["mo"]
         said.append(("enrolment", f"{kind}, over {months:.3g} mo (assumed)"))
+    if told := enrolment_in_words(resolved.template):
+        said.append(("sites", told))
     if nature.dropout:
         yearly = 1 - nature.dropout.curve.survival(DAYS_PER_UNIT["yr"])
         said.append(("dropout", f"{100 * yearly:.2g}% in the first year (assumed)"))

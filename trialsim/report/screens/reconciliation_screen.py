@@ -10,12 +10,17 @@ from trialsim.protocol.reconciliation import ShiftSize
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import table, wrapped
 from trialsim.studies.conflict.reconciliation import AVERAGED, CLEAR, Reconciling, ShiftPrior, Which
-from trialsim.studies.conflict.reconciliation_result import ASSUMED_AT
 from trialsim.trial import StudyResult
 
-__all__ = ["ReconciliationTable", "reconciliation_screen", "reconciliation_tables"]
+__all__ = [
+    "ReconciliationTable",
+    "priors_in_words",
+    "reconciliation_screen",
+    "reconciliation_tables",
+]
 
 _Row = Mapping[str, Any]
+_CHANGED = 1e-9
 
 
 class ReconciliationTable(NamedTuple):
@@ -39,15 +44,16 @@ def reconciliation_screen(
     """
     file = plan.file
     parts = [wrapped(f"{file.template.upper()}   {file.title}")]
-    parts.append(wrapped(result.texts["verdict"]))
-    parts += [wrapped(result.texts[key]) for key in ("documents", "parts") if key in result.texts]
+    first = ("template", "verdict", "choices", "documents", "parts")
+    parts += [wrapped(result.texts[key]) for key in first if key in result.texts]
     rows = [row.as_dict() for row in result.rows]
     observed = [row.as_dict() for row in result.observed]
     stated = file.model_dump(mode="json", exclude_none=True)
     for told in reconciliation_tables(stated, rows, observed):
         lines = f"{wrapped(told.caption)}\n{table(told.header, told.lines, _folding(told))}"
         parts.append(f"{lines}\n{wrapped(told.below)}" if told.below else lines)
-    parts += [wrapped(text) for key, text in result.texts.items() if key in ("no-data", "alike")]
+    told_last = ("no-data", "alike", "matrix")
+    parts += [wrapped(text) for key, text in result.texts.items() if key in told_last]
     parts.append("\n".join(_priors(plan)))
     if file.left_out:
         said = "; ".join(f"{one.evidence} ({one.why})" for one in file.left_out)
@@ -81,7 +87,7 @@ def reconciliation_tables(
     titles = {e["id"]: e["title"] for e in file["explanations"]}
     found = [_records(file, observed)] if observed else []
     found.append(_weights(titles, rows))
-    found += [*_assumed(rows), *_effects(titles, rows)]
+    found += [*_otherwise(rows), *_effects(titles, rows), *_first(rows)]
     found += _candidates(file, rows)
     return found
 
@@ -132,18 +138,47 @@ def _weights(titles: Mapping[str, str], rows: Sequence[_Row]) -> ReconciliationT
     )
 
 
-def _assumed(rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
-    cells: dict[str, list[str]] = {}
-    for row in rows:
-        if row["measure"] == "largest_weight":
-            name = row["set_by"].rpartition(" x ")[0]
-            cells.setdefault(name, []).append(f"{row['analysis']} {row['value']:.2f}")
-    if cells:
-        yield ReconciliationTable(
-            "The largest weight, were an assumed standard deviation another",
-            ("assumption", *(f"x {factor:g}" for factor in ASSUMED_AT)),
-            tuple((name, *several) for name, several in cells.items()),
-        )
+def _otherwise(rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    found = [r for r in rows if r["measure"] == "weight_otherwise"]
+    names = list(dict.fromkeys(r["analysis"] for r in found if not r.get("why")))
+    lines = []
+    for title in dict.fromkeys(r["set_by"] for r in found):
+        own = {r["analysis"]: r for r in found if r["set_by"] == title}
+        known = {name: row["value"] for name, row in own.items() if not row.get("why")}
+        most = max(known, key=lambda name: known[name])
+        after = " +" if "after" in own[most].get("source", "") else ""
+        cells = (f"[{known[n]:.2f}]" if n == most else _weight(own[n]) for n in names)
+        lines.append((f"{title}{after}", *cells))
+    if not lines:
+        return
+    columns = [f"({number})" for number in range(1, len(names) + 1)]
+    below = ", ".join(f"{column} {name}" for column, name in zip(columns, names, strict=True))
+    below += ". [ ] the largest; x an assumed standard deviation times that."
+    if any("*" in cell for line in lines for cell in line):
+        below += " * no data: the weight put in."
+    if any(line[0].endswith(" +") for line in lines):
+        below += " + against a choice made after weights had been seen."
+    caption = "Weights, were one choice another"
+    yield ReconciliationTable(caption, ("choice", *columns), tuple(lines), below)
+
+
+def _weight(row: _Row) -> str:
+    return f"{row['value']:.2f}{'*' if row.get('why') else ' '}"
+
+
+def _first(rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    found = [r for r in rows if r["measure"] == "comes_first"]
+    names = list(dict.fromkeys(r["analysis"] for r in found))
+    shares = {(r["analysis"], r["set_by"]): r["value"] for r in found}
+    lines = tuple(
+        (one, *(f"[{shares[one, n]:.2f}]" if n == one else f"{shares[one, n]:.2f} " for n in names))
+        for one in names
+    )
+    if lines:
+        n = found[0]["n_replicates"]
+        below = f"[ ] the right one. {n:,} literatures each; MCSE at most {0.5 / n**0.5:.3f}."
+        caption = "Which comes first in literatures drawn from each"
+        yield ReconciliationTable(caption, ("drawn from", *names), lines, below)
 
 
 def _effects(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
@@ -198,11 +233,18 @@ def _candidates(file: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[Recon
         )
 
 
+def priors_in_words(plan: Reconciling) -> str:
+    """Return every prior with its source, one a line."""
+    _, *items = _priors(plan)
+    return "\n".join(" ".join(item.split()) for item in items)
+
+
 def _priors(plan: Reconciling) -> Iterator[str]:
     yield "Priors"
     sd = plan.file.effect_sd
     said = sd.source or sd.note or "assumed"
     yield _item(f"effect in sound trials: log odds ratio around 0, SD {sd} ({said})")
+    yield from _weights_put_in(plan)
     for own in plan.file.explanations:
         if own.kind == "shift":
             for level, prior in plan.shifts(own).items():
@@ -214,12 +256,29 @@ def _priors(plan: Reconciling) -> Iterator[str]:
         elif own.kind == "filter":
             source = f"{own.odds_ratio.evidence} {own.odds_ratio.estimate}"
             spread = f"SD between literatures {own.between} ({own.between.note or 'assumed'})"
-            yield _item(f"{own.id}: odds ratio of being published, {source}, {spread}")
+            odds = f"odds ratio of being published {exp(plan.publication_odds(own)):.2f}"
+            share = f"of significant trials published: {own.published} ({own.published.source})"
+            yield _item(f"{own.id}: {odds}, {source}, {spread}; {share}")
         elif own.kind == "varying":
             said = own.sd.source or own.sd.note or "assumed"
             yield _item(f"{own.id}: SD between populations half-normal, scale {own.sd} ({said})")
         if own.note:
             yield wrapped(own.note, "    ")
+
+
+def _weights_put_in(plan: Reconciling) -> Iterator[str]:
+    """Say of every weight beforehand where it is from, those from one place together."""
+    told: dict[str, list[str]] = {}
+    for own in plan.file.explanations:
+        weight = plan.prior[own.id]
+        if abs(weight - own.weight.value) > _CHANGED:
+            where = "by --prior, or in proportion to what it leaves"
+        else:
+            source = (own.weight.source, own.weight.note)
+            where = "; ".join(word for word in source if word) or "assumed"
+        told.setdefault(where, []).append(f"{own.id} {weight:.2f}")
+    for where, several in told.items():
+        yield _item(f"weights beforehand, {where}: {', '.join(several)}")
 
 
 def _item(text: str) -> str:

@@ -20,9 +20,11 @@ from trialsim.report.parts.safety import safety_lines
 from trialsim.report.parts.single_arm import single_arm_sentences, single_arm_tables
 from trialsim.report.parts.subgroups import subgroups_screen
 from trialsim.report.text import (
+    DISCLAIMER,
     caution_lines,
     endpoint_in_words,
     historical_in_words,
+    nothing_observed_in_words,
     per_1000,
     read_out_in_words,
     table,
@@ -38,15 +40,12 @@ from trialsim.studies.observed import (
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = [
+    "DISCLAIMER",
     "demo_screen",
     "observed_table",
     "power_table",
     "simulation_screen",
 ]
-
-DISCLAIMER = (
-    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
-)
 
 
 def simulation_screen(
@@ -62,6 +61,8 @@ def simulation_screen(
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
+    if resolved.template.nothing_observed:
+        parts.append(wrapped(nothing_observed_in_words(resolved.template)))
     if pools:
         parts.append(
             "\n".join(

@@ -13,8 +13,10 @@ from trialsim.studies.size.monitoring import Seen, Verdict
 from trialsim.studies.size.of_one_arm import OneArmSize
 from trialsim.studies.size.operating_grid import OperatingGrid
 from trialsim.studies.size.planned import LookRow, PlannedSize
+from trialsim.studies.size.prior import AS_ADJUSTED
 from trialsim.studies.size.question import SizeQuestion
 from trialsim.studies.size.reestimation import Reestimated, TrueEffect
+from trialsim.studies.size.screening import screened_for
 from trialsim.studies.size.searched import SearchedSize
 from trialsim.trial import Measure, Row, StudyResult
 
@@ -58,6 +60,8 @@ def _searched(planned: SearchedSize, result: StudyResult) -> str:
 def _by_formula(planned: PlannedSize, result: StudyResult, seed: int, program: str) -> str:
     simulated: Characteristic = result.figure_data["simulated"]
     parts = [_head(planned), _sizes(planned, simulated)]
+    if planned.screened:
+        parts.append(wrapped(planned.screened.in_words))
     if "naive" in result.texts:
         parts.append(wrapped(result.texts["naive"]))
     if planned.look_rows:
@@ -105,6 +109,9 @@ def _one_arm(planned: OneArmSize, result: StudyResult, seed: int, program: str) 
         rows.append(("found without effect, today", *chances))
     if planned.request.loss:
         rows.append(("to enter, with loss", *(f"{planned.randomised(d.n):,}" for d, _ in found)))
+    screened = [screened_for(planned.resolved, planned.randomised(d.n)) for d, _ in found]
+    if any(screened):
+        rows.append(("screened to enrol these", *(f"{s.n:,}" if s else "-" for s in screened)))
     rules = "\n".join(f"{d.name}: {d.rule}" for d, _ in found)
     parts = [_head(planned), f"{table(names, rows)}\n\n{rules}"]
     if planned.request.total is not None:
@@ -123,6 +130,8 @@ def _head(planned: SizeQuestion) -> str:
     template, protocol = planned.resolved.template, planned.protocol
     status = planned.status.upper() if planned.status in ("document", "unverified") else ""
     known = f" ({status or planned.status}, {planned.truth.source or 'no source'})"
+    if planned.scenario.title == AS_ADJUSTED:
+        known = f" ({AS_ADJUSTED})"
     effect = f"planned for: {planned.truth.label}{known}, {planned.arms_in_words}"
     if planned.outcome is None and not isinstance(planned, OneArmSize):
         control, treated = planned.risks
@@ -146,6 +155,8 @@ def _sizes(planned: PlannedSize, simulated: Characteristic) -> str:
     if planned.loss:
         lost = f"randomised, {100 * planned.loss:.4g}% without outcome"
         rows.append((lost, f"{planned.total_with_loss:,}"))
+    if planned.screened:
+        rows.append(("screened to enrol these", f"{planned.screened.n:,}"))
     if planned.events is not None:
         rows.append(("events expected at the end", f"{planned.events:.1f}"))
     rows.append(("power of that size, same method", f"{100 * planned.power_achieved:.2f} %"))

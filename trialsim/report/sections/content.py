@@ -27,9 +27,10 @@ from trialsim.report.parts.single_arm import (
 )
 from trialsim.report.parts.subgroups import about_subgroups, subgroup_tables
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.text import endpoint_in_words
+from trialsim.report.text import DISCLAIMER, endpoint_in_words, nothing_observed_in_words
 
 __all__ = [
+    "DISCLAIMER",
     "Block",
     "Drawing",
     "Grid",
@@ -40,9 +41,6 @@ __all__ = [
     "sections_of",
 ]
 
-DISCLAIMER = (
-    "A simulation under stated assumptions. Not evidence about a patient, not treatment advice."
-)
 _MEASURES = {
     "power": "Power",
     "type_i_error": "Type I error",
@@ -134,7 +132,17 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     fits = [run for run in runs if run.document["command"] == "calibrate"]
     all_runs = runs
     # each has a section of its own
-    own = ("size", "calibrate", "followup", "bias", "synthesise", "reconcile", "explain")
+    own = (
+        "size",
+        "optimise",
+        "calibrate",
+        "followup",
+        "bias",
+        "synthesise",
+        "reconcile",
+        "explain",
+        "forecast",
+    )
     runs = [r for r in runs if r.document["command"] not in (*own, "evidence adjust")]
     apart = [*([_sample_size(sizes)] if sizes else []), *([_calibration(fits)] if fits else [])]
     if not runs:
@@ -731,6 +739,8 @@ def _observed(runs: Sequence[FinishedRun]) -> Iterator[Block]:
         elif rows:
             yield data
         yield from (Paragraph(text) for text in run.document["texts"].values())
+        if run.resolved.template.nothing_observed and not run.document["observed"]:
+            yield Paragraph(nothing_observed_in_words(run.resolved.template))
 
 
 def _alt_text(svg: str) -> str:
@@ -787,7 +797,8 @@ def _ademp_of(run: FinishedRun) -> Grid:
         corrected = "ratios on the log scale; 0.5 added to the four cells where one is 0."
         seen = primary.read_out.in_words(protocol.therapy)
     observed = document["observed"]
-    trials = {row["evidence"] for row in observed if row["measure"] in ("risk", "arm_mean")}
+    estimates = [row for row in observed if row["measure"] == "estimate"]
+    trials = {row["evidence"] for row in estimates if row.get("analysis") != "pooled"}
     n_scenarios = len(_by_scenario(run))
     population = _population(protocol)
     rows = (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from html import unescape
 from typing import Any
 
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.sections.content import Block, Grid, Paragraph, Section
+from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
 
 __all__ = ["explanation_section"]
 
@@ -14,11 +15,11 @@ __all__ = ["explanation_section"]
 def explanation_section(runs: Sequence[FinishedRun]) -> Section | None:
     """Return the section; None where no run explains a disagreement."""
     found = [run for run in runs if run.document["command"] == "explain"]
-    every = [block for run in found for block in _of_run(run)]
+    every = [block for number, run in enumerate(found) for block in _of_run(run, number)]
     return Section("explained", "Why two trials disagree", tuple(every)) if every else None
 
 
-def _of_run(run: FinishedRun) -> Iterator[Block]:
+def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     rows, texts = run.document["rows"], run.document["texts"]
     one, other = run.document["arguments"]["ids"]
     for subject in ("gap", "chance"):
@@ -35,7 +36,12 @@ def _of_run(run: FinishedRun) -> Iterator[Block]:
     yield Grid("What the records say", ("", one, other), lines)
     shown = tuple(_line(row, apart) for row in parts if not row["same"])
     header = ("Difference", "Source", "Part of the gap (central 95%)", "So far apart")
-    yield Grid("What each difference can carry", header, shown)
+    grid = Grid("What each difference can carry", header, shown)
+    if drawing := run.svgs.get("explained"):
+        words = unescape(drawing.partition("</desc>")[0].rpartition(">")[2])
+        yield Drawing(f"explained-{number}", drawing, words, grid)
+    else:
+        yield grid
     yield Paragraph(
         "Part of the gap: of the logarithm of the ratio; below 0 it hides some of it. So far "
         "apart: share of simulated pairs with that difference and otherwise one effect. +- is one "

@@ -25,7 +25,7 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     file = document["arguments"]["conflict"]
     yield Paragraph(f"{file['title']}. Seed {document['seed']}.")
     texts = document["texts"]
-    for key in ("verdict", "documents", "parts"):
+    for key in ("template", "verdict", "choices", "documents", "parts"):
         if key in texts:
             yield Paragraph(texts[key])
     for told in reconciliation_tables(file, document["rows"], document.get("observed", ())):
@@ -38,6 +38,8 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             yield grid
         if told.below:
             yield Paragraph(told.below)
-    for key in ("no-data", "alike", "note"):
+    for key in ("no-data", "alike", "matrix", "note"):
         if key in texts:
             yield Paragraph(texts[key])
+    for line in texts.get("priors", "").splitlines():
+        yield Paragraph(f"Prior: {line}")

@@ -123,6 +123,12 @@ class Adjustment:
     direction: float
 
     @property
+    def without_events(self) -> tuple[str, ...]:
+        """Studies that say nothing of a ratio: nobody, or everybody, had the event."""
+        kept = {study.study.study for study in self.studies}
+        return tuple(study.study for study in self.trials.studies if study.study not in kept)
+
+    @property
     def used(self) -> tuple[BiasPrior, ...]:
         """The priors of flaws that some study has."""
         return tuple(p for p in self.priors if any(p.flaw in s.flaws for s in self.studies))

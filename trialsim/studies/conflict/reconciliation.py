@@ -6,7 +6,7 @@ Explanations, records and priors come from a file; nothing here knows what is co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import combinations
@@ -62,6 +62,7 @@ __all__ = [
     "ShiftPrior",
     "Which",
     "plan_reconciliation",
+    "reweighted",
     "unmodelled_because",
 ]
 
@@ -178,12 +179,15 @@ class Reconciled:
     ----------
     entered, contrasts : tuple of Entered
         By record, and by contrast.
+    known : dict
+        Log marginal likelihoods that need not be computed again.
     """
 
     plan: Reconciling
     entered: tuple[Entered, ...]
     contrasts: tuple[Entered, ...]
     which: Which
+    known: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def direction(self) -> float:
@@ -219,7 +223,12 @@ class Reconciled:
     def log_marginals(self) -> Floats:
         """Of each modelled explanation."""
         data = (self.records, self.splits, self.y[None, :], self.c[None, :])
-        return np.array([log_marginal(m, *data)[0] for m in self.plan.models.values()])
+        return np.array(
+            [
+                self.known[name] if name in self.known else log_marginal(model, *data)[0]
+                for name, model in self.plan.models.items()
+            ]
+        )
 
     @cached_property
     def weights(self) -> dict[str, float]:
@@ -240,9 +249,14 @@ class Reconciled:
 
     @property
     def best(self) -> str | None:
-        """The explanation whose weight is above `CLEAR`; None: cannot tell."""
+        """The explanation that records bring above `CLEAR`; None: cannot tell.
+
+        One without data, or above it beforehand, is there by its prior alone.
+        """
         name = max(self.weights, key=lambda n: self.weights[n])
-        return name if self.weights[name] > CLEAR and self.plan.file.has_records else None
+        by_records = self.plan.file.has_data(self.plan.explanations[name])
+        by_records = by_records and self.plan.prior[name] <= CLEAR < self.weights[name]
+        return name if by_records and self.plan.file.has_records else None
 
     def effect(self, names: Sequence[str]) -> Averaged:
         """Return the effect in sound trials under explanations, averaged by their weights."""
@@ -395,6 +409,10 @@ class Reconciling:
             own.sd.value if isinstance(own, Varying) else 0.0,
         )
 
+    def publication_odds(self, own: Filtering) -> float:
+        """Return the log odds ratio of being published, significant to not, as published."""
+        return self._bias(own.odds_ratio.evidence, own.odds_ratio.estimate).mean
+
     def shifts(self, own: Explanation) -> dict[str, ShiftPrior]:
         """Return what an explanation shifts, by level."""
         if not isinstance(own, Shift):
@@ -479,7 +497,7 @@ class Reconciling:
     def generator(self, seed: int, item: str) -> np.random.Generator:
         """Return random numbers of their own for one item."""
         streams = Streams(seed, f"reconcile {self.file.id}")
-        return streams.generator(Decision.CALIBRATION, 0, item)
+        return streams.generator(Decision.RECONCILIATION, 0, item)
 
     def records(self, which: Which) -> Reconciled:
         """Return what the records say, all of them or some."""
@@ -570,6 +588,9 @@ def plan_reconciliation(
             remedy = "Write for example --prior chance=0.5."
             rule = "must be ID=WEIGHT with a weight between 0 and 1"
             problems.append(Problem(rule, remedy, "--prior", f"'{word}'"))
+        elif name in said:
+            remedy = "State each explanation once."
+            problems.append(Problem("states a weight twice", remedy, "--prior", f"'{word}'"))
         else:
             said[name] = weight
     total, rest = sum(said.values()), sum(w for n, w in prior.items() if n not in said)
@@ -578,12 +599,14 @@ def plan_reconciliation(
         problems.append(Problem("leaves no weight for the others", remedy, "--prior", f"{total:g}"))
     if problems:
         raise RequestError(problems)
-    left = 1 - total
-    return Reconciling(
-        file,
-        evidence,
-        {n: said[n] if n in said else w * left / rest for n, w in prior.items()},
-    )
+    return Reconciling(file, evidence, reweighted(prior, said))
+
+
+def reweighted(prior: Mapping[str, float], said: Mapping[str, float]) -> dict[str, float]:
+    """Return weights of which some are said anew; the others keep their proportions."""
+    left = 1 - sum(said.values())
+    rest = sum(weight for name, weight in prior.items() if name not in said)
+    return {n: said[n] if n in said else w * left / rest for n, w in prior.items()}
 
 
 def unmodelled_because(own: Explanation, file: Reconciliation) -> str:

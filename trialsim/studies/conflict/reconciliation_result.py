@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import exp, sqrt
 
+import numpy as np
+
 from trialsim.studies.conflict.reconciled_records import Entered
 from trialsim.studies.conflict.reconciliation import (
     ALIKE,
@@ -18,11 +20,11 @@ from trialsim.studies.conflict.reconciliation import (
     Which,
     unmodelled_because,
 )
+from trialsim.studies.conflict.sensitivity import Sensitivity, sensitivity
 from trialsim.trial import Finding, Measure, Row, StudyResult
 
-__all__ = ["ASSUMED_AT", "reconciliation_result"]
+__all__ = ["reconciliation_result"]
 
-ASSUMED_AT = (0.5, 2.0)
 _Z95 = 1.959963984540054
 
 
@@ -39,21 +41,22 @@ def reconciliation_result(plan: Reconciling, n: int, draws: int, seed: int) -> S
     every = {which: plan.records(which) for which in plan.sets}
     main = every[Which.ALL]
     reference = main.reference(n, seed) if plan.file.has_records else None
-    rows = [*_weight_rows(plan, every), *_effect_rows(every)]
-    if plan.file.has_records:
-        rows += _assumed_rows(plan)
+    otherwise = sensitivity(plan, every)
+    rows = [*_weight_rows(plan, every), *_effect_rows(every), *_otherwise_rows(otherwise)]
     pairs: list[Pair] = []
+    first: list[Row] = []
     if reference is not None:
         pairs = list(main.pairs(reference))
-        rows += [*_gap_rows(main, reference), *_told_rows(pairs, reference)]
+        first = list(_first_rows(main, reference))
+        rows += [*_gap_rows(main, reference), *_told_rows(pairs, reference), *first]
     if plan.file.candidates and len(plan.models) > 1:
         found = [main.information(c, draws, seed) for c in plan.file.candidates]
         rows += _candidate_rows(found, draws)
     return StudyResult(
         rows=tuple(rows),
         observed=tuple(_entered_rows(every)),
-        findings=(Finding(plan.file.id, main.best or "cannot tell", _verdict(every)),),
-        texts=dict(_texts(plan, every, pairs)),
+        findings=(Finding(plan.file.id, otherwise.best or "cannot tell", _verdict(otherwise)),),
+        texts=dict(_texts(plan, every, otherwise, pairs, first)),
         n_replicates=n,
     )
 
@@ -79,17 +82,41 @@ def _weight_rows(plan: Reconciling, every: Mapping[Which, Reconciled]) -> Iterat
             )
 
 
-def _assumed_rows(plan: Reconciling) -> Iterator[Row]:
-    """Yield the largest weight with each assumed standard deviation at half and double."""
-    for factor in ASSUMED_AT:
-        for name, other in plan.with_assumed(factor):
-            weights = other.records(Which.ALL).weights
-            top = max(weights, key=lambda n: weights[n])
+def _otherwise_rows(found: Sensitivity) -> Iterator[Row]:
+    """Yield every weight with a choice made otherwise, and in how many another one leads."""
+    for other in (*found.declared, *found.assumed):
+        for name, weight in other.weights.items():
             yield Row(
-                measure=Measure.LARGEST_WEIGHT,
-                value=weights[top],
-                analysis=top,
-                set_by=f"{name} x {factor:g}",
+                measure=Measure.WEIGHT_OTHERWISE,
+                value=weight,
+                analysis=name,
+                set_by=other.title,
+                source=f"chosen {other.chosen} the weights were seen" if other.chosen else None,
+                why="no data: the weight put in" if name in other.without_data else None,
+            )
+    if found.every:
+        yield Row(
+            measure=Measure.LEAD_CHANGES,
+            value=len(found.changes),
+            analysis=found.lead,
+            source=f"of {len(found.every)} choices",
+        )
+
+
+def _first_rows(main: Reconciled, reference: Reference) -> Iterator[Row]:
+    """Yield the confusion matrix: which explanation comes first, by the one drawn from."""
+    names = list(main.plan.models)
+    prior = np.array([main.plan.prior[name] for name in names])
+    matrix = reference.confusion(prior / prior.sum())
+    for drawn, shares in zip(names, matrix.tolist(), strict=True):
+        for name, share in zip(names, shares, strict=True):
+            yield Row(
+                measure=Measure.COMES_FIRST,
+                value=share,
+                analysis=drawn,
+                set_by=name,
+                mcse=sqrt(share * (1 - share) / reference.n),
+                n_replicates=reference.n,
             )
 
 
@@ -188,23 +215,75 @@ def _entered_row(name: str, own: Entered, which: Which, measure: Measure = Measu
     )
 
 
-def _verdict(every: Mapping[Which, Reconciled]) -> str:
-    main = every[Which.ALL]
+def _verdict(found: Sensitivity) -> str:
+    main = found.main
     if not main.plan.file.has_records:
         return "Cannot tell: there is nothing to compare, and every weight is the one put in."
     top = max(main.weights, key=lambda name: main.weights[name])
     title = main.plan.explanations[top].title
     said = f"'{title}' has the largest weight, {main.weights[top]:.2f}"
+    if not main.plan.file.has_data(main.plan.explanations[top]):
+        return f"Cannot tell: {said}, which is the one put in: no record speaks about it."
+    if main.weights[top] > CLEAR and main.best is None:
+        return f"Cannot tell: {said}, but had {main.plan.prior[top]:.2f} before any record."
     if main.best is None:
         return f"Cannot tell: no explanation has a weight above {CLEAR:g}; {said}."
-    return f"It fits: {said}, above {CLEAR:g}."
+    if found.best is None:
+        k, n = len(found.doubts), len(found.every)
+        return (
+            f"Cannot tell: {said}, above {CLEAR:g}, but not above it in {k} of {n} other ways to "
+            "choose."
+        )
+    return f"It fits: {said}, above {CLEAR:g}, and whichever way the choices are made."
+
+
+def _on_choices(found: Sensitivity) -> str:
+    """Say in how many ways to choose another explanation leads, and what was chosen when."""
+    k, n = len(found.changes), len(found.every)
+    said = f"The lead changes in {k} of {n} other ways to choose"
+    if found.changes:
+        leads = (f"{o.title}: {o.lead} {o.weights[o.lead]:.2f}" for o in found.changes)
+        said += f" ({'; '.join(leads)})"
+    after = [other.title for other in found.declared if other.chosen == "after"]
+    if after:
+        said += (
+            f". Against choices made after weights had been seen: {'; '.join(after)}. A lead that "
+            "rests on such a choice is no finding"
+        )
+    return f"{said}."
+
+
+def _on_matrix(main: Reconciled, first: Sequence[Row]) -> str:
+    """Say which explanations their own literatures do not bring out."""
+    lost = []
+    for name in main.plan.models:
+        shares = {r.set_by: r for r in first if r.analysis == name}
+        own = shares[name]
+        others = [r for r in shares.values() if r is not own and (r.value or 0) >= (own.value or 0)]
+        if others:
+            most = ", ".join(f"{r.set_by} {r.value:.0%} +-{r.mcse:.1%}" for r in others)
+            lost.append(f"{name} (itself {own.value:.0%} +-{own.mcse:.1%}; {most})")
+    n = first[0].n_replicates
+    if not lost:
+        return f"Drawn from any explanation, it comes first most often ({n:,} literatures each)."
+    return (
+        "Not brought out by literatures of its own, in which another explanation comes first at "
+        f"least as often: {'; '.join(lost)}; {n:,} literatures like this one drawn from each. "
+        "A small weight of such an explanation says little against it."
+    )
 
 
 def _texts(
-    plan: Reconciling, every: Mapping[Which, Reconciled], pairs: Sequence[Pair]
+    plan: Reconciling,
+    every: Mapping[Which, Reconciled],
+    otherwise: Sensitivity,
+    pairs: Sequence[Pair],
+    first: Sequence[Row],
 ) -> Iterator[tuple[str, str]]:
     file = plan.file
-    yield "verdict", _verdict(every)
+    yield "verdict", _verdict(otherwise)
+    if otherwise.every:
+        yield "choices", _on_choices(otherwise)
     main, other = every[Which.ALL], every.get(Which.NO_DOCUMENTS)
     if other is not None:
         yield "documents", _on_documents(main, other)
@@ -225,6 +304,8 @@ def _texts(
             f"{CLEAR:g} of their weight in at most {share} of literatures drawn from either):"
         )
         yield "alike", f"{begin} {'; '.join(alike)}."
+    if first:
+        yield "matrix", _on_matrix(main, first)
     if file.note:
         yield "note", file.note
 

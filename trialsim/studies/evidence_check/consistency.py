@@ -36,6 +36,7 @@ __all__ = [
     "cut_counts_behind",
     "effect_of_counts",
     "hazard_ratio_of_counts",
+    "is_as_written",
     "largest_sd",
     "mantel_haenszel",
     "p_of_interval",
@@ -123,21 +124,30 @@ def reach(function: Callable[..., float], *numbers: Written) -> Reach:
 def agreement(stated: Written, found: Reach) -> Verdict:
     """Say whether a stated number is what others give.
 
-    Consistent: it is what they give as written, rounded as it is. Rounding: it is that of some
-    numbers which round to those written (or it was cut instead of rounded). Otherwise they
-    cannot all be right together.
+    Consistent: some numbers that round to those written give it, rounded as it is. Rounding: none
+    do, but it is what they give if it was cut and not rounded. Otherwise they cannot all be right
+    together.
     """
     slack = _EDGE * max(1.0, abs(stated.value))
-    if abs(found.at - stated.value) <= stated.half_unit + slack:
+    if found.low <= stated.high + slack and found.high >= stated.low - slack:
         return Verdict.CONSISTENT
     beyond = (found.at - stated.value) * (1 if stated.value >= 0 else -1)
     cut = 0 <= beyond < 2 * stated.half_unit and found.at * stated.value >= 0
-    overlap = found.low <= stated.high + slack and found.high >= stated.low - slack
-    return Verdict.ROUNDING if overlap or cut else Verdict.IMPOSSIBLE
+    return Verdict.ROUNDING if cut else Verdict.IMPOSSIBLE
+
+
+def is_as_written(stated: Written, found: Reach) -> bool:
+    """Whether a stated number is what others give as they are written, none of them moved."""
+    slack = _EDGE * max(1.0, abs(stated.value))
+    return abs(found.at - stated.value) <= stated.half_unit + slack
 
 
 def below(limit: float, found: Reach) -> Verdict:
-    """Say whether a P value stated as below a limit is what other numbers give."""
+    """Say whether a P value stated as below a limit is what other numbers give.
+
+    A limit is crossed or not: one that is kept only by numbers moved within their rounding is
+    `rounding`, which between two numbers would be no discrepancy.
+    """
     if found.at < limit:
         return Verdict.CONSISTENT
     return Verdict.ROUNDING if found.low < limit else Verdict.IMPOSSIBLE

@@ -235,7 +235,7 @@ def _chi_square(printed: Printed, check: ChiSquareOf) -> Finding:
     verdict = agreement(stated, Reach(found.at, found.at, found.at))
     said = f"{counts_in_words(table)} give chi-square {found.at:.4g}; stated {stated.value:g}"
     if verdict is Verdict.IMPOSSIBLE and agreement(stated, found) is not verdict:
-        verdict = Verdict.ROUNDING
+        verdict = agreement(stated, found)
         said += f"; percentages to one decimal give {found.low:.4g} to {found.high:.4g}"
     numbers = {"chi_square": found.at, "low": found.low, "high": found.high}
     return Finding(name, about, verdict, said, numbers)

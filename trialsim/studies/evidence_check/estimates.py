@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import log
 
 from trialsim.protocol.checks import Verdict
@@ -13,6 +14,7 @@ from trialsim.studies.evidence_check.consistency import (
     Written,
     agreement,
     centre_of_interval,
+    is_as_written,
     p_of_interval,
     reach,
 )
@@ -22,6 +24,7 @@ from trialsim.studies.evidence_check.printed import Printed, PrintedEffect, word
 
 __all__ = ["bias_estimates", "interval_and_p", "is_ratio", "said_twice"]
 
+_BOTH_MOVED = "; both the estimate and its P value fit only within the rounding"
 _OF_COUNTS = (EffectMeasure.ODDS_RATIO, EffectMeasure.RISK_RATIO, EffectMeasure.RISK_DIFFERENCE)
 
 
@@ -33,7 +36,11 @@ def is_ratio(measure: EffectMeasure) -> bool:
 def interval_and_p(
     printed: PrintedEffect, about: str, table: Table | None = None
 ) -> Iterator[Finding]:
-    """Hold an estimate against its interval, and its P value against counts or the interval."""
+    """Hold an estimate against its interval, and its P value against counts or the interval.
+
+    One of the two that fits the interval only within rounding is no discrepancy. Where both do, a
+    reader stumbles twice over one line: `rounding`.
+    """
     effect, ratio = printed.effect, is_ratio(printed.effect.measure)
     of_counts = None
     if table and printed.p and effect.measure in _OF_COUNTS:
@@ -43,15 +50,17 @@ def interval_and_p(
     if printed.ci is None:
         return
     low, high = printed.ci
-    yield from _symmetry(printed.value, low, high, about, ratio, worded(effect.status))
-    if printed.p is None or (ratio and min(low.low, printed.value.low) <= 0):
+    middle = list(_symmetry(printed.value, low, high, about, ratio, worded(effect.status)))
+    no_logarithm = ratio and min(low.low, printed.value.low) <= 0
+    # a P value of counts need not be that of a large-sample interval
+    by_counts = of_counts is not None and of_counts.verdict is Verdict.CONSISTENT
+    if printed.p is None or no_logarithm or by_counts:
+        yield from middle
         return
-    if of_counts and of_counts.verdict is Verdict.CONSISTENT:
-        return  # a P value of counts need not be that of a large-sample interval
     found = reach(lambda v, a, b: p_of_interval(v, a, b, ratio=ratio), printed.value, low, high)
     if printed.value.low <= (1.0 if ratio else 0.0) <= printed.value.high:
         found = Reach(found.at, found.low, 1.0)
-    yield Finding(
+    of_p = Finding(
         "P value v interval",
         about,
         agreement(printed.p, found),
@@ -59,6 +68,17 @@ def interval_and_p(
         f"{worded(effect.status)} {effect.p:g}",
         {"p": found.at, "p_low": found.low, "p_high": found.high},
     )
+    centres = [Reach(f.numbers["centre"], f.numbers["low"], f.numbers["high"]) for f in middle]
+    as_written = is_as_written(printed.p, found) or any(
+        is_as_written(printed.value, centre) for centre in centres
+    )
+    yield from (f if as_written else _both_moved(f) for f in (*middle, of_p))
+
+
+def _both_moved(found: Finding) -> Finding:
+    if found.verdict is not Verdict.CONSISTENT:
+        return found
+    return replace(found, verdict=Verdict.ROUNDING, detail=f"{found.detail}{_BOTH_MOVED}")
 
 
 def said_twice(effects: list[PrintedEffect], about: str) -> Iterator[Finding]:

@@ -366,7 +366,9 @@ def _late_lifetimes(planned: PlannedFollowUp, lag: Time | None) -> Iterator[Trut
             control.times([(start, 1.0), (inf, ratio)]) if start else control.times([(inf, ratio)])
         )
         lifetimes = Lifetimes("", (1.0,), (control,), (treated,))
-        yield replace(truth, lifetimes=lifetimes, enrolment=Enrolment(even=Duration(1.0, "d")))
+        yield replace(
+            truth, lifetimes=lifetimes, enrolment=Enrolment(even=Duration(1.0, "d")), sites=None
+        )
 
 
 def _found(

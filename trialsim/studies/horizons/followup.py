@@ -32,6 +32,7 @@ from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.site_enrolment import stated_sites
 from trialsim.sizing.proportions import n_per_arm_pooled
 from trialsim.studies.estimands import estimand_rows, estimand_value
 from trialsim.studies.power import power_rows
@@ -362,11 +363,10 @@ class PlannedFollowUp:
         template, months = self.resolved.template, self.months(horizon, n_total)
         if template.cost is None or months is None:
             return None
-        therapy = template.protocol.therapy
-        days = [visit.at.days_after_entry(therapy) for visit in template.protocol.visits]
-        before = sum(day < horizon.day - _SAME_DAY for day in days)
+        visits = template.protocol.visits_by(horizon.day)
         screened = template.nature.screened_per_patient
-        return template.cost.total(n_total, before + 1, months, screened)
+        sites = stated_sites(template) or 1
+        return template.cost.total(n_total, visits, months, screened, sites)
 
     @property
     def assumed(self) -> list[str]:

@@ -22,9 +22,15 @@ def without_adjustment(planned: PlannedSize) -> str:
     other = plan_size(planned.resolved, request)
     assert isinstance(other, PlannedSize)
     low, high = (exp(said.adjusted.inv_cdf(q)) for q in (0.025, 0.975))
+    adjusted, published = (
+        f"{each.total:,} patients"
+        if each.request.total is None
+        else f"a power of {100 * each.power_achieved:.1f}%"
+        for each in (planned, other)
+    )
     return (
         f"Planned for what {', '.join(said.sources)} say together, adjusted for bias: odds ratio "
         f"{exp(said.adjusted.mean):.2f} (95% of the next trial's {low:.2f} to {high:.2f}), "
-        f"{planned.total:,} patients. As published, without the adjustment: "
-        f"{exp(said.naive.mean):.2f}, {other.total:,} patients."
+        f"{adjusted}. As published, without the adjustment: {exp(said.naive.mean):.2f}, "
+        f"{published}."
     )

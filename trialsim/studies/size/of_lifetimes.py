@@ -14,6 +14,7 @@ from trialsim.errors import Problem
 from trialsim.protocol.design import Trigger
 from trialsim.protocol.resolved import event_course
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.survival import EventCourse
 from trialsim.sizing.survival import (
     SurvivalMethod,
     TimeToEvent,
@@ -57,7 +58,7 @@ class LifetimesSized(SizedKind):
         assert truth.lifetimes is not None
         proportional = truth.lifetimes.constant_ratio is not None
         method = SurvivalMethod.SCHOENFELD if proportional else SurvivalMethod.AVERAGE_HAZARD_RATIO
-        course = event_course(scenario, self.question.resolved.template)
+        course = self._course_of(scenario)
         return TimeToEvent(course, self.question.cut_day, method, self.question.hypothesis)
 
     def conventions(self) -> tuple[str, ...]:
@@ -66,9 +67,13 @@ class LifetimesSized(SizedKind):
         said = survival_conventions(design, self.question.level)
         return (*said, self.question.allocation.convention)
 
+    def _course_of(self, scenario: Scenario) -> EventCourse:
+        resolved = self.question.resolved
+        return event_course(scenario, resolved.template, resolved.evidence)
+
     def information(self, total: int) -> float:
         """Return the events expected at the last look."""
-        course = event_course(self.question.scenario, self.question.resolved.template)
+        course = self._course_of(self.question.scenario)
         n1, n0 = self.question.arms_of(total)
         return replace(course, n_treated=n1, n_control=n0).by(self.question.cut_day)
 

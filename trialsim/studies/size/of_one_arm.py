@@ -29,6 +29,7 @@ from trialsim.sizing.single_arm import (
 )
 from trialsim.streams import Decision, Streams, block_width
 from trialsim.studies.size.question import SizeQuestion
+from trialsim.studies.size.screening import screened_for, screening_rows
 from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["OneArm", "OneArmRow", "OneArmSize", "SimulatedArm", "known_risk"]
@@ -348,6 +349,9 @@ class OneArmSize(SizeQuestion):
             yield replace(simulated.power.row(here), measure=Measure.POWER_SIMULATED)
             yield simulated.type_1_error.row(here)
             yield simulated.expected_n.row(here)
+            yield from screening_rows(
+                screened_for(self.resolved, self.randomised(design.n)), replace(here, scale=None)
+            )
         if self.request.total is not None:
             n = self.request.total
             power, words = self.arm.power_of(n), f"single stage of {n:,}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from trialsim.characteristics import Characteristic
 from trialsim.sizing.fixed import Margin
-from trialsim.studies.size.prior import prior_in_words, prior_sources
+from trialsim.studies.conflict.adjustment import next_trial
+from trialsim.studies.size.prior import AS_ADJUSTED, prior_in_words, prior_sources
 
 if TYPE_CHECKING:
     from trialsim.studies.size.planned import PlannedSize
@@ -31,6 +32,7 @@ def justification(planned: PlannedSize, simulated: Characteristic) -> str:
         f"{planned.total_with_loss:,} are randomised."
         if planned.loss
         else "",
+        planned.screened.in_words if planned.screened else "",
         _simulated(planned, simulated),
         _believed(planned),
         f"Important difference: {request.important or 'not given'}.",
@@ -51,6 +53,8 @@ def _what(planned: PlannedSize) -> str:
     target = f" (target {100 * request.power:g}%)" if request.total is None else ""
     source = planned.truth.source
     known = f"{source}; {planned.status}" if source else "assumed"
+    if planned.scenario.title == AS_ADJUSTED:
+        known = AS_ADJUSTED
     looks = ""
     if planned.looks:
         fractions = ", ".join(f"{100 * t:.0f}%" for t in planned.looks.information)
@@ -98,6 +102,8 @@ def realistic_difference(planned: PlannedSize) -> str:
         return f"{effect} ({source}; {status})"
     if source and status != "assumed":
         return f"not given; {effect} ({source}; {status}) is planned for"
+    if planned.scenario.title == AS_ADJUSTED:
+        return f"not given; {effect}, {AS_ADJUSTED}, is planned for"
     return f"not given; {effect} is assumed"
 
 
@@ -115,7 +121,11 @@ def _references(planned: PlannedSize) -> Iterator[str]:
 
 
 def _assumptions(planned: PlannedSize) -> Iterator[tuple[str, str]]:
-    yield "effect", planned.truth.source
+    if planned.scenario.title == AS_ADJUSTED:
+        for record in next_trial(planned.resolved).sources:
+            yield "effect", record
+    else:
+        yield "effect", planned.truth.source
     yield from planned.kind.assumptions()
     if planned.loss:
         yield f"{100 * planned.loss:.4g}% without outcome", ""

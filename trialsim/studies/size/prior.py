@@ -13,10 +13,20 @@ from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.studies.conflict.adjustment import NextTrial, next_trial
 from trialsim.studies.size.question import SizeRequest
 
-__all__ = ["ADJUSTED", "accepted_adjustment", "pooled_prior", "prior_in_words", "prior_sources"]
+__all__ = [
+    "ADJUSTED",
+    "AS_ADJUSTED",
+    "accepted_adjustment",
+    "pooled_prior",
+    "prior_in_words",
+    "prior_sources",
+]
 
 ADJUSTED = "adjusted"
 """Instead of a record: the trials observed, less the bias of trials like them."""
+
+AS_ADJUSTED = "of the trials observed, adjusted for bias"
+"""Title of a scenario with their effect."""
 
 _WEAK = ("document", "unverified")
 

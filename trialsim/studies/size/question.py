@@ -201,7 +201,7 @@ class SizeQuestion:
     @cached_property
     def cut_day(self) -> float:
         """Expected day of the last look, of the template's own design with a time to an event."""
-        course = event_course(self.scenario, self.resolved.template)
+        course = event_course(self.scenario, self.resolved.template, self.resolved.evidence)
         return expected_day(self.plan.looks[-1].at, course)
 
     @property

@@ -36,7 +36,7 @@ from trialsim.sizing.sequential import (
     bounds_from_words,
     spending_from_words,
 )
-from trialsim.studies.size.prior import ADJUSTED, accepted_adjustment
+from trialsim.studies.size.prior import ADJUSTED, AS_ADJUSTED, accepted_adjustment
 from trialsim.studies.size.question import SizeRequest
 from trialsim.studies.size.reestimation import SizeRule
 
@@ -222,6 +222,7 @@ def _scenario(resolved: ResolvedTemplate, words: SizeWords) -> tuple[Scenario | 
         said = accepted_adjustment(resolved, words.accept_claim)
         ratios = [f"{exp(belief.mean):.4g}" for belief in (said.adjusted, said.naive)]
         scenario, _ = _stated(resolved, f"OR {ratios[0]}", words.control_risk)
+        scenario = scenario.model_copy(update={"title": AS_ADJUSTED})
         return scenario, [f"read as odds ratio {ratios[0]}, adjusted for bias; naive {ratios[1]}"]
     return _stated(resolved, words.effect, words.control_risk)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trialsim.characteristics import Characteristic
 from trialsim.studies.size.prior import prior_in_words
 from trialsim.studies.size.reestimation import Reestimated
+from trialsim.studies.size.screening import screening_rows
 from trialsim.trial import Measure, Row
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def size_rows(planned: PlannedSize, blank: Row, simulated: Characteristic) -> It
         analysis="randomised, loss allowed for",
         unit="patients",
     )
+    yield from screening_rows(planned.screened, blank)
     if planned.events is not None:
         yield replace(blank, measure=Measure.EVENTS, value=planned.events, unit="events")
     yield replace(

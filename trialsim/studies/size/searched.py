@@ -9,6 +9,7 @@ from trialsim.engine.run import kernel_for
 from trialsim.protocol.design import Protocol
 from trialsim.studies.size.by_simulation import size_by_simulation
 from trialsim.studies.size.question import SizeQuestion
+from trialsim.studies.size.screening import screened_for, screening_rows
 from trialsim.trial import AnalysisPlan, Measure, StudyResult
 
 __all__ = ["SearchedSize"]
@@ -64,6 +65,8 @@ class SearchedSize(SizeQuestion):
                 n_failed=found.n_failed,
             ),
         ]
+        screened = screened_for(self.resolved, found.total)
+        rows += screening_rows(screened, replace(blank, level=None))
         told = (
             f"{found.total:,} patients ({found.n_treated:,} + {found.n_control:,}; 95% interval "
             f"{low:,.0f} to {high:,.0f} before rounding) have "
@@ -73,6 +76,7 @@ class SearchedSize(SizeQuestion):
             f"{self.with_test}. The search took {found.replicates_searched:,} trials. "
             f"Conventions: {'; '.join(conventions)}."
         )
+        told += f" {screened.in_words}" if screened else ""
         return StudyResult(
             rows=tuple(rows),
             texts={"paragraph": told, "elsewhere": ""},

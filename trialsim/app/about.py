@@ -1,0 +1,58 @@
+"""What a page must know of a protocol to draw its form, read in a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trialsim.errors import Problem, TrialsimError
+
+__all__ = ["About", "about_template"]
+
+
+@dataclass(frozen=True)
+class About:
+    """A protocol in the words a form needs.
+
+    Attributes
+    ----------
+    scenarios : tuple of (id, title, status)
+    variants : tuple of (id, title)
+    observed : tuple of str
+        Ids of the published results it is held against.
+    kind : str
+        Of the primary endpoint: ``binary``, ``time-to-event``, ...
+    problems : tuple of Problem
+        Why it cannot be read; all else is then empty.
+    """
+
+    id: str = ""
+    title: str = ""
+    kind: str = ""
+    n_total: int | None = None
+    arms: tuple[str, ...] = ()
+    scenarios: tuple[tuple[str, str, str], ...] = ()
+    variants: tuple[tuple[str, str], ...] = ()
+    observed: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def about_template(name: str) -> About:
+    """Read a protocol, shipped or a file."""
+    from trialsim.protocol.load import load_template
+
+    try:
+        resolved = load_template(name)
+    except TrialsimError as error:
+        return About(problems=error.problems)
+    template = resolved.template
+    protocol = template.protocol
+    return About(
+        template.id,
+        template.title,
+        str(protocol.primary.kind),
+        protocol.n_total,
+        tuple(arm.id for arm in protocol.arms),
+        tuple((s.id, s.title or s.id, resolved.status_of(s)) for s in template.scenarios),
+        tuple((v.id, v.title) for v in template.variants),
+        tuple(dict.fromkeys(o.evidence for o in template.observed)),
+    )

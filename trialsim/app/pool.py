@@ -1,0 +1,247 @@
+"""Warm processes that compute, one job each: bounded, watched, and ended when nobody waits.
+
+A job that is cancelled ends with its process, and another takes its place.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+import sys
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from trialsim.app import worker
+
+__all__ = ["BusyError", "CancelledError", "FailedError", "Job", "Pool", "TooLongError"]
+
+
+ABANDONED_SECONDS = 20.0
+
+
+class BusyError(Exception):
+    """So many jobs wait that another is refused."""
+
+
+class CancelledError(Exception):
+    """Somebody cancelled the job."""
+
+
+class TooLongError(Exception):
+    """The job took longer than the page allows."""
+
+
+class FailedError(Exception):
+    """The job's process ended, or a mistake of ours ended it."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One thing to compute, and how far it is."""
+
+    what: str
+    order: Any
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    outcome: Future[Any] = field(default_factory=Future)
+    tabs: set[str] = field(default_factory=set)
+    long: bool = True
+    awaited: int = 0  # requests that wait for it right now
+    last_asked: float = field(default_factory=time.monotonic)
+    started: float | None = None
+    share_done: float = 0.0
+    cancelled: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has an answer, or will never have one."""
+        return self.outcome.done()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody has asked for it for a while: the page was left."""
+        return not self.awaited and time.monotonic() - self.last_asked > ABANDONED_SECONDS
+
+    def asked(self) -> None:
+        """Note that somebody still wants it."""
+        self.last_asked = time.monotonic()
+
+
+@dataclass
+class _Process:
+    """A process at work, or waiting for it."""
+
+    job: Job | None = None
+    process: Any = None
+    pipe: Any = None
+
+
+class Pool:
+    """So many processes, a queue of bounded length, a bounded time for each job.
+
+    Parameters
+    ----------
+    processes : int
+    most_waiting : int
+        Jobs in the queue; the next one is refused.
+    seconds : float
+        A job may take.
+    """
+
+    def __init__(self, processes: int = 3, most_waiting: int = 60, seconds: float = 300) -> None:
+        self.most_waiting, self.seconds = most_waiting, seconds
+        if sys.platform == "linux":  # another process is there at once, its memory shared
+            self._context: Any = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload([f"{__package__}.warm"])
+        else:  # libraries of macOS do not outlive a fork
+            self._context = multiprocessing.get_context("spawn")
+        self._waiting: deque[Job] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._ready = threading.Event()
+        self._at_work = [_Process() for _ in range(processes)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(own,), daemon=True) for own in self._at_work
+        ]
+
+    def start(self) -> None:
+        """Start the processes; `wait_until_ready` says when the first can compute."""
+        for thread in self._threads:
+            thread.start()
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait for the first process; whether it is there."""
+        return self._ready.wait(seconds)
+
+    def submit(self, what: str, order: Any, tab: str = "", *, long: bool = True) -> Job:
+        """Put a job into the queue.
+
+        Parameters
+        ----------
+        what : str
+            "answer" for an order of the command line, or the dotted name of a function of one
+            argument.
+        order : object
+            Travels to the process.
+        tab : str
+            Who waits for it.
+        long : bool
+            It may take more than a second; one process is kept for those that do not.
+
+        Raises
+        ------
+        BusyError
+            If too many wait.
+        """
+        job = Job(what, order, tabs={tab}, long=long)
+        with self._wake:
+            if len(self._waiting) >= self.most_waiting or self._closed:
+                raise BusyError
+            self._waiting.append(job)
+            self._wake.notify()
+        return job
+
+    def leave(self, job: Job, tab: str) -> None:
+        """Say that a tab no longer waits; a job that nobody waits for is cancelled."""
+        job.tabs.discard(tab)
+        running = job.started is not None and time.monotonic() - job.started < 1
+        if not job.tabs and not running:  # what has just begun is nearly done
+            self.cancel(job)
+
+    def cancel(self, job: Job) -> None:
+        """End a job, whether it waits or is at work."""
+        with self._wake:
+            if job.is_over:
+                return
+            job.cancelled = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+                job.outcome.set_exception(CancelledError())
+                return
+            for own in self._at_work:
+                if own.job is job and (process := own.process):
+                    process.terminate()
+
+    def close(self) -> None:
+        """End all processes."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+            for job in self._waiting:
+                job.outcome.set_exception(CancelledError())
+            self._waiting.clear()
+        for own in self._at_work:
+            if process := own.process:
+                process.terminate()
+
+    def _run(self, own: _Process) -> None:
+        while not self._closed:
+            alive = own.process is not None and own.process.is_alive()
+            if not alive and not self._started(own):
+                continue
+            with self._wake:
+                while (job := self._next()) is None and not self._closed:
+                    self._wake.wait()
+                if job is None:
+                    break
+                own.job = job
+                job.started = time.monotonic()
+            error, found = self._computed(own, job)
+            with self._wake:
+                own.job = None
+                self._wake.notify()  # a long one may begin now
+            if error:
+                job.outcome.set_exception(error)
+            else:
+                job.outcome.set_result(found)
+
+    def _next(self) -> Job | None:
+        """Return the first job that may begin, and take it out of the queue."""
+        long = sum(own.job is not None and own.job.long for own in self._at_work)
+        full = long >= max(1, len(self._at_work) - 1)
+        for job in [job for job in self._waiting if job.is_abandoned]:
+            self._waiting.remove(job)
+            job.outcome.set_exception(CancelledError())
+        found = next((job for job in self._waiting if not (job.long and full)), None)
+        if found:
+            self._waiting.remove(found)
+        return found
+
+    def _started(self, own: _Process) -> bool:
+        ours, theirs = self._context.Pipe()
+        own.process = self._context.Process(target=worker.serve, args=(theirs,), daemon=True)
+        try:
+            own.process.start()
+            theirs.close()
+            own.pipe = ours
+            ours.recv()  # ready
+        except (EOFError, OSError):
+            time.sleep(0.2)
+            own.process = None
+            return False
+        self._ready.set()
+        return True
+
+    def _computed(self, own: _Process, job: Job) -> tuple[Exception | None, Any]:
+        until, process = time.monotonic() + self.seconds, own.process
+        try:
+            own.pipe.send((job.what, job.order))
+            while not job.is_abandoned and time.monotonic() < until:
+                if not own.pipe.poll(1.0):
+                    continue
+                match own.pipe.recv():
+                    case ("progress", done, total):
+                        job.share_done = done / total if total else 0.0
+                    case ("done", found, trouble):
+                        return (FailedError(trouble), None) if trouble else (None, found)
+        except (EOFError, OSError):
+            own.process = None
+            process.join(1)
+            return (CancelledError() if job.cancelled else FailedError("its process ended")), None
+        own.process = None
+        process.terminate()
+        process.join(1)
+        return (CancelledError() if job.is_abandoned else TooLongError()), None

@@ -1,0 +1,67 @@
+"""What a room is, for the pages that serve them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trialsim.app.about import About
+from trialsim.app.state import State
+from trialsim.app.worker import Answer, Want
+
+__all__ = ["Choices", "Room", "no_choices", "no_more"]
+
+Choices = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def no_choices(about: About | None) -> Choices:
+    """All choices are fixed."""
+    del about
+    return {}
+
+
+def no_more(state: Any) -> Mapping[str, tuple[str, ...]]:
+    """One command says it all."""
+    del state
+    return {}
+
+
+@dataclass(frozen=True)
+class Room:
+    """One room: its state, its command, its page.
+
+    Attributes
+    ----------
+    slug : str
+        In the address, and of its template: ``size`` -> ``/size``, ``templates/size.html.j2``.
+    title, question : str
+        In the navigation, and above the form.
+    state : type of State
+    view : callable
+        (state, answer, about, more) -> what the template shows. `answer` is None while it is
+        computed, where there are problems, and for a room without a command; `more` holds the
+        answers of further commands by name.
+    choices : callable
+        (about) -> options of the fields whose choices depend on the template.
+    more : callable
+        (state) -> further commands that the page needs, by name.
+    want : Want
+        `SERIES` where `view` reads the numbers of figures; `FIGURES` where a run is so long that
+        its figures are better drawn in the same go; else `NUMBERS`.
+    long : bool
+        Whether its command often takes more than a second: such jobs leave one process free.
+    precomputed : tuple of State
+        What the file without a server holds of it; without any, its default.
+    """
+
+    slug: str
+    title: str
+    question: str
+    state: type[State]
+    view: Callable[[Any, Answer | None, About | None, Mapping[str, Answer]], Mapping[str, object]]
+    choices: Callable[[About | None], Choices] = no_choices
+    more: Callable[[Any], Mapping[str, tuple[str, ...]]] = no_more
+    want: Want = Want.SERIES
+    long: bool = False
+    precomputed: tuple[State, ...] = ()

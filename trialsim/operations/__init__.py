@@ -1,0 +1,1 @@
+"""How a trial is carried out in calendar time: sites, patients, supply and those who watch."""

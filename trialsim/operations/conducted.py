@@ -1,0 +1,130 @@
+"""What one simulated trial's conduct became: counts, times, exposure, and its log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.operations.event_log import Entry
+from trialsim.operations.supply import Ledger
+
+__all__ = ["ArmCounts", "ConductedTrial", "LookHeld", "Outcomes"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What becomes of patients in order of randomisation, under either arm.
+
+    Attributes
+    ----------
+    event_days : (list of float, list of float)
+        Days from randomisation to the outcome event in the experimental and the control arm;
+        infinity for never.
+    fatal : bool
+        Whether it ends doses and visits.
+    """
+
+    event_days: tuple[list[float], list[float]]
+    fatal: bool = False
+
+
+@dataclass
+class ArmCounts:
+    """What became of the patients of one arm, and of their doses."""
+
+    randomised: int = 0
+    started: int = 0  # had at least one dose
+    left: int = 0
+    died: int = 0
+    stopped: int = 0  # the drug, follow-up goes on
+    discharged: int = 0  # with doses to come
+    followed: int = 0
+    read_out: int = 0
+    not_seen: int = 0  # missed the visit that reads the outcome
+    doses_planned: int = 0
+    doses_taken: int = 0
+    amount: float = 0.0  # taken
+    not_taken: dict[str, int] = field(default_factory=dict)
+    doses_left_in_kits: int = 0
+
+
+@dataclass(frozen=True)
+class LookHeld:
+    """A look, the day it was held on, and who was where.
+
+    Attributes
+    ----------
+    in_pipeline : int
+        Randomised, not yet read out.
+    in_treatment : int
+        Of these, with doses to come.
+    """
+
+    day: float
+    randomised: int
+    settled: int
+    events: int
+    in_pipeline: int
+    in_treatment: int
+
+
+@dataclass(frozen=True)
+class ConductedTrial:
+    """What one simulated trial took and became.
+
+    Attributes
+    ----------
+    full : bool
+        Whether all patients planned were enrolled within a hundred years, or the last look came
+        before.
+    openings : list of float
+        Day on which each site opened, in order of sites; infinity for never.
+    enrolled : ndarray, shape (n,)
+        Day of randomisation since the first invitation, in order.
+    in_first_arm : ndarray of bool, shape (n,)
+        Whether each was assigned to the experimental arm.
+    exposure, exposure_alive : ndarray, shape (n,)
+        Share of the planned doses taken, 1 where none is planned; and of those planned before
+        death.
+    last_visit, locked : float
+        Days of the last patient's last visit, and on which the last data were entered.
+    stock : list of (day, kits at sites, kits in depots)
+        As it changed; only where a log is kept.
+    stock_out_days : ndarray, shape (n_stock_outs,)
+        Days on which a dose was due and there was no kit.
+    """
+
+    full: bool
+    openings: list[float]
+    enrolled: Floats
+    in_first_arm: NDArray[np.bool_]
+    exposure: Floats
+    exposure_alive: Floats
+    screened: int
+    screening_failed: int
+    screening_withdrawn: int
+    turned_away: int  # of those withdrawn: the trial had filled while they were screened
+    arms: tuple[ArmCounts, ArmCounts]
+    looks: tuple[LookHeld, ...]
+    visits_held: int
+    last_visit: float
+    locked: float
+    ledger: Ledger | None
+    stock_out_days: Floats
+    stock: list[tuple[float, int, int]]
+    log: list[Entry]
+
+    @property
+    def stock_outs(self) -> int:
+        """Doses for which there was no kit when they were due."""
+        return len(self.stock_out_days)
+
+    @property
+    def sites_opened(self) -> int:
+        """How many ever opened before the trial was full."""
+        return sum(day < inf for day in self.openings)

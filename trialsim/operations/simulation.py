@@ -1,0 +1,274 @@
+"""One trial run on paper with SimPy: sites, patients, pharmacy and monitoring board."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+from simpy import Environment
+
+from trialsim.operations.board import Board
+from trialsim.operations.conducted import ArmCounts, ConductedTrial, Outcomes
+from trialsim.operations.doses import DoseCourse
+from trialsim.operations.draws import (
+    PatientLuck,
+    SiteLuck,
+    arrival_days,
+    opening_days,
+    patients_of,
+    site_rates,
+)
+from trialsim.operations.event_log import KITS_MOVED, Entry, What
+from trialsim.operations.pathway import Pathway
+from trialsim.operations.plan import LONGEST_DAYS, ConductPlan
+from trialsim.operations.randomisation import Allocator
+from trialsim.operations.supply import Pharmacy
+from trialsim.streams import Streams
+
+__all__ = ["TrialInTime", "conduct_trial"]
+
+Process = Generator[Any, Any, None]
+
+
+class TrialInTime:
+    """A trial as it goes on; `environment` may be stepped to watch it.
+
+    Parameters
+    ----------
+    plan : ConductPlan
+    streams : Streams
+    run : int
+        Which simulated trial, from 0.
+    outcomes : Outcomes or None
+        What becomes of patients; None for no outcome event.
+    keep_log : bool
+    """
+
+    def __init__(
+        self,
+        plan: ConductPlan,
+        streams: Streams,
+        run: int,
+        outcomes: Outcomes | None = None,
+        *,
+        keep_log: bool = False,
+    ) -> None:
+        self.plan, self.environment = plan, Environment()
+        self._outcomes, self._keep_log = outcomes, keep_log
+        self._streams, self._run = streams, run
+        self.log: list[Entry] = []
+        self.stock: list[tuple[float, int, int]] = []
+        self.screened = self.failed = self.withdrawn = self.in_screening = 0
+        self.turned_away = self.visits_held = 0
+        self.stock_out_days: list[float] = []
+        self.arms = (ArmCounts(), ArmCounts())
+        self.in_first_arm: list[bool] = []
+        self._enrolled: list[float] = []
+        self._doses: list[DoseCourse] = []
+        self._n_ended = self._n_data_awaited = 0
+        self._last_visit = self._locked = nan
+        self._full, self._over = self.environment.event(), self.environment.event()
+        self._allocator = Allocator(plan.allocation, streams, run)
+        event_driven = plan.read_out is None
+        self.board = Board(
+            self.environment,
+            plan.looks,
+            plan.lag_days if event_driven else 0.0,
+            self._over,
+            lambda what, look: self.note(-1, -1, what, look),
+        )
+        self.pharmacy: Pharmacy | None = None
+        self._open_pharmacy()
+        self._openings = [inf] * plan.sites.n_sites
+        luck = SiteLuck(
+            opening_days(plan, streams, run),
+            tuple(r / plan.sites.passing for r in site_rates(plan, streams, run)),
+        )
+        for site in range(plan.sites.n_sites):
+            self.environment.process(self._site(site, luck))
+        self.environment.process(self._meetings(event_driven=event_driven))
+        self.environment.process(self._patience())
+
+    def _open_pharmacy(self) -> None:
+        plan = self.plan
+        arms = tuple(arm.id for arm in plan.arms if arm.dose_days)
+        if plan.supply is None or not arms:
+            return
+        n, note = plan.sites.n_sites, self._note_kits
+        self.pharmacy = Pharmacy(
+            self.environment, plan.supply, arms, n, self._streams, self._run, note
+        )
+        self.pharmacy.take_in(plan.supply.at_start)
+
+    # -- what others tell ------------------------------------------------------------------------
+
+    def note(self, site: int, patient: int, what: What, detail: str = "", number: int = 1) -> None:
+        """Write an event down, where a log is kept; site and patient from 0, -1 for none."""
+        if self._keep_log:
+            day = self.environment.now
+            self.log.append(Entry(day, site + 1, patient + 1, what, detail, number))
+            if what in KITS_MOVED and self.pharmacy:
+                ledger = self.pharmacy.ledger
+                self.stock.append((day, ledger.at_sites, ledger.in_depots))
+
+    def _note_kits(self, what: What, site: int, arm: str, number: int) -> None:
+        self.note(site, -1, what, arm, number)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come."""
+        return self._over.triggered
+
+    @property
+    def n_randomised(self) -> int:
+        """Patients randomised so far."""
+        return len(self._enrolled)
+
+    def outcome_of(self, patient: int) -> tuple[float, float]:
+        """Return days from randomisation to a patient's outcome event, and to death."""
+        if self._outcomes is None:
+            return inf, inf
+        event = self._outcomes.event_days[not self.in_first_arm[patient]][patient]
+        return event, event if self._outcomes.fatal else inf
+
+    def data_awaited(self) -> None:
+        """Count data that are to be entered."""
+        self._n_data_awaited += 1
+
+    def data_entered(self) -> None:
+        """Count them as entered."""
+        self._n_data_awaited -= 1
+        self._locked = self.environment.now
+        self._check_over()
+
+    def patient_ended(self) -> None:
+        """Count a patient whose follow-up is over."""
+        self._n_ended += 1
+        self._last_visit = self.environment.now
+        self._check_over()
+
+    def _check_over(self) -> None:
+        done = self._full.triggered and self._n_ended == self.n_randomised
+        if done and not self._n_data_awaited and not self.over:
+            self._over.succeed()
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def _patience(self) -> Process:
+        """End a trial that does not fill."""
+        yield self._full | self.environment.timeout(LONGEST_DAYS)
+        if not self._full.triggered:
+            self._over.succeed()
+
+    def _meetings(self, *, event_driven: bool) -> Process:
+        """Let the board meet; the last look ends a trial that waits for events."""
+        yield from self.board.meetings()
+        if event_driven and not self.over:
+            self._last_visit = self._locked = self.environment.now
+            self._over.succeed()
+
+    def _site(self, site: int, luck: SiteLuck) -> Process:
+        env, opens = self.environment, luck.opens[site]
+        if opens == inf:
+            self.note(site, -1, What.SITE_FAILED)
+            return
+        yield env.timeout(opens)
+        if self._full.triggered:
+            return
+        self._openings[site] = opens
+        self.note(site, -1, What.SITE_OPENED)
+        if self.pharmacy:
+            self.pharmacy.open(site)
+        plan, streams, run = self.plan, self._streams, self._run
+        patients = patients_of(plan, streams, run, site)
+        arrivals = arrival_days(plan, streams, run, site, opens, luck.screens_per_day[site])
+        for number, day in enumerate(arrivals):
+            if day > LONGEST_DAYS:
+                return
+            yield env.timeout(day - env.now)
+            if self._full.triggered:
+                return
+            env.process(self._patient(site, number, next(patients)))
+
+    def _patient(self, site: int, number: int, luck: PatientLuck) -> Process:
+        self.screened += 1
+        self.in_screening += 1
+        self.note(site, number, What.SCREENED)
+        if luck.screening_days:
+            yield self.environment.timeout(luck.screening_days)
+        self.in_screening -= 1
+        if luck.fails:
+            self.failed += 1
+            self.note(site, number, What.SCREENING_FAILED)
+        elif luck.withdraws or self._full.triggered:
+            self.withdrawn += 1
+            self.turned_away += not luck.withdraws
+            why = "" if luck.withdraws else "the trial is full"
+            self.note(site, number, What.SCREENING_WITHDRAWN, why)
+        else:
+            pathway = Pathway(self, site, number, self._randomise(site, number, luck), luck)
+            self._doses.append(pathway.doses)
+            yield from pathway.followed()
+
+    def _randomise(self, site: int, number: int, luck: PatientLuck) -> int:
+        """Assign a patient; return their number in order of randomisation, from 0."""
+        where = (site,) if self.plan.allocation.by_site else ()
+        first = self._allocator.assign("-".join(str(level) for level in (*where, *luck.strata)))
+        self._enrolled.append(self.environment.now)
+        self.in_first_arm.append(first)
+        self.arms[not first].randomised += 1
+        self.note(site, number, What.RANDOMISED, self.plan.arms[not first].id)
+        if self.n_randomised == self.plan.n_patients:
+            self.note(-1, -1, What.ENROLMENT_COMPLETE)
+            self._full.succeed()
+        self.board.randomised()
+        return self.n_randomised - 1
+
+    # -- the whole -------------------------------------------------------------------------------
+
+    def conducted(self) -> ConductedTrial:
+        """Run the trial to its end."""
+        env = self.environment
+        env.run(until=self._over)
+        while len(self.board.looks) < len(self.plan.looks) and env.peek() < inf:
+            env.step()  # looks held because there is no more to come
+        for course in self._doses:
+            course.close()
+        return ConductedTrial(
+            self._full.triggered or env.now < LONGEST_DAYS,
+            self._openings,
+            np.array(self._enrolled),
+            np.array(self.in_first_arm, dtype=bool),
+            np.array([course.exposure for course in self._doses]),
+            np.array([course.exposure_alive for course in self._doses]),
+            self.screened,
+            self.failed,
+            self.withdrawn,
+            self.turned_away,
+            self.arms,
+            tuple(self.board.looks),
+            self.visits_held,
+            self._last_visit,
+            self._locked,
+            self.pharmacy.ledger if self.pharmacy else None,
+            np.array(self.stock_out_days),
+            self.stock,
+            self.log,
+        )
+
+
+def conduct_trial(
+    plan: ConductPlan,
+    streams: Streams,
+    run: int,
+    outcomes: Outcomes | None = None,
+    *,
+    keep_log: bool = False,
+) -> ConductedTrial:
+    """Simulate one trial's conduct, event by event.
+
+    The same plan, seed and run give the same log, whatever ran before or beside it.
+    """
+    return TrialInTime(plan, streams, run, outcomes, keep_log=keep_log).conducted()

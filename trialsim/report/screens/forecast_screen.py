@@ -1,0 +1,251 @@
+"""What ``trialsim forecast`` prints: how long, whom, which drug, what money."""
+
+from __future__ import annotations
+
+from trialsim.report.screens.screen import DISCLAIMER
+from trialsim.report.text import calendar_sentences, table, wrapped
+from trialsim.studies.operations.forecast import (
+    AS_TAKEN,
+    EVERY_DOSE,
+    MILESTONES,
+    PlannedForecast,
+)
+from trialsim.trial import Measure, Row, StudyResult
+
+__all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
+
+_MIDDLE = "middle 90%"
+
+
+def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) -> str:
+    """Return the whole screen."""
+    template = planned.resolved.template
+    heading = [
+        f"{template.id.upper()}   {template.title}",
+        f"{template.protocol.n_total:,} patients at {planned.plan.sites.n_sites} sites; "
+        f"{result.n_replicates:,} simulated trials, event by event, seed {seed}; outcomes as in "
+        f"{planned.scenario.id}",
+        *map(str, planned.resolved.settings),
+    ]
+    parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
+    parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
+    parts += [_looks(result), _consort(result)]
+    parts += [_doses(result), _kits(result), _costs(planned, result)]
+    parts.append(wrapped(_basis(planned)))
+    parts.append(wrapped(DISCLAIMER))
+    return "\n\n".join(part for part in parts if part)
+
+
+def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
+    """Return what a report says besides tables: the answer, and what it rests on."""
+    texts = {"answer": _answer(result), "basis": _basis(planned)}
+    observed = " ".join(calendar_sentences(result))
+    return {**texts, "observed times": observed} if observed else texts
+
+
+def number_with_error(row: Row, digits: int | None = None) -> str:
+    """Return a mean with its Monte Carlo standard error: "56.2 +-0.1"."""
+    if row.value is None:
+        return "-"
+    digits = _digits(row) if digits is None else digits
+    error = f" +-{row.mcse:,.{digits}f}" if row.mcse else ""
+    return f"{row.value:,.{digits}f}{error}"
+
+
+def _digits(row: Row) -> int:
+    assert row.value is not None
+    return 0 if abs(row.value) >= 1000 else 1
+
+
+def _range(row: Row, digits: int | None = None) -> str:
+    if row.value is None:
+        return row.why or "-"
+    digits = _digits(row) if digits is None else digits
+    return f"{row.lower:,.{digits}f} to {row.upper:,.{digits}f}"
+
+
+def _of(result: StudyResult, measure: Measure, **about: object) -> list[Row]:
+    return [
+        row
+        for row in result.rows
+        if row.measure is measure and all(getattr(row, k) == v for k, v in about.items())
+    ]
+
+
+def _answer(result: StudyResult) -> str:
+    """Return the answer in a sentence or two."""
+    (lock,) = _of(result, Measure.MILESTONE_MONTHS, milestone="database lock")
+    (full,) = _of(result, Measure.MILESTONE_MONTHS, milestone="all enrolled")
+    text = (
+        f"From the first invitation to the database lock it takes {lock.value:.1f} months "
+        f"(9 in 10 trials: {_range(lock)})"
+    )
+    text += f", of which enrolment {full.value:.1f}." if full.value is not None else "."
+    (never,) = _of(result, Measure.NOT_ENROLLED)
+    if never.value:
+        text += (
+            f" {100 * never.value:.1f}% of trials never enrol everybody; they are left out of "
+            "every other number."
+        )
+    if stock_outs := _of(result, Measure.STOCK_OUTS):
+        text += f" {stock_outs[0].value:,.1f} doses find no kit."
+    if totals := _of(result, Measure.COST, category="total"):
+        (total,) = totals
+        text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
+    return text + _power(result) + _placed(result)
+
+
+def _power(result: StudyResult) -> str:
+    """Return what doses not taken do to power, in a sentence."""
+    powers = {row.analysis: row for row in _of(result, Measure.POWER)}
+    if not powers:
+        return ""
+    (lost,) = _of(result, Measure.POWER_LOST)
+    full, taken = powers[EVERY_DOSE], powers[AS_TAKEN]
+    return (
+        f" Under {full.scenario} power is {_share(full)} {EVERY_DOSE}, and {_share(taken)} "
+        f"{AS_TAKEN} ({_share(lost)} less)."
+    )
+
+
+def _placed(result: StudyResult) -> str:
+    """Return where an observed time lies among the simulated, in a sentence."""
+    rows = _of(result, Measure.PERCENTILE, milestone="all enrolled")
+    if not rows:
+        return ""
+    return f" {_share(rows[0])} of trials enrol faster than the one {rows[0].analysis}."
+
+
+def _calendar(result: StudyResult) -> str:
+    rows = []
+    for name in MILESTONES:
+        (row,) = _of(result, Measure.MILESTONE_MONTHS, milestone=name)
+        rows.append((name, number_with_error(row, 2), _range(row)))
+    return "Months since the first invitation\n" + table(("milestone", "mean", _MIDDLE), rows)
+
+
+def _looks(result: StudyResult) -> str:
+    looks = sorted({row.look for row in result.rows if row.look})
+    rows = []
+    for look in looks:
+        (when,) = _of(result, Measure.MILESTONE_MONTHS, look=look)
+        counts = {row.category: row for row in _of(result, Measure.PATIENTS, look=look)}
+        cells = [number_with_error(row) for row in counts.values()]
+        rows.append((str(look), number_with_error(when, 2), *cells))
+    header = ("look", "month", "randomised", "read out", "in the pipeline", "of these in treatment")
+    return "Looks by the monitoring board\n" + table(header, rows, folding=(4, 5))
+
+
+def _consort(result: StudyResult) -> str:
+    rows = _of(result, Measure.PATIENTS, look=None)
+    whole = [(r.category or "", number_with_error(r), _range(r)) for r in rows if r.arm is None]
+    arms = list(dict.fromkeys(row.arm for row in rows if row.arm))
+    names = dict.fromkeys(row.category or "" for row in rows if row.arm)
+    by_arm = {(row.category, row.arm): row for row in rows if row.arm}
+    cells = [
+        (
+            name,
+            *(
+                number_with_error(by_arm[name, arm]) if (name, arm) in by_arm else "-"
+                for arm in arms
+            ),
+        )
+        for name in names
+    ]
+    first = table(("patients", "mean", _MIDDLE), whole)
+    return f"Who passes (CONSORT)\n{first}\n\n{table(('by arm', *map(str, arms)), cells)}"
+
+
+def _doses(result: StudyResult) -> str:
+    rows = _of(result, Measure.DOSES)
+    if not rows:
+        return ""
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    names = dict.fromkeys(row.category or "" for row in rows)
+    by_arm = {(row.category, row.arm): row for row in rows}
+    cells: list[tuple[str, ...]] = [
+        (
+            name,
+            *(
+                number_with_error(by_arm[name, arm]) if (name, arm) in by_arm else "0"
+                for arm in arms
+            ),
+        )
+        for name in names
+    ]
+    used = {row.arm: row for row in _of(result, Measure.DRUG_USED)}
+    if used:
+        amounts = (
+            f"{number_with_error(used[a])} {used[a].unit}" if a in used else "-" for a in arms
+        )
+        cells.append(("drug given", *amounts))
+    exposure = {row.arm: row for row in _of(result, Measure.EXPOSURE)}
+    shares = (_share(exposure[arm]) for arm in arms)
+    cells.append(("exposure: taken, of the planned", *shares))
+    return "Doses\n" + table(("", *map(str, arms)), cells)
+
+
+def _share(row: Row) -> str:
+    assert row.value is not None
+    error = f" +-{100 * row.mcse:.2f}" if row.mcse else ""
+    return f"{100 * row.value:.2f}%{error}"
+
+
+def _kits(result: StudyResult) -> str:
+    rows = _of(result, Measure.KITS)
+    if not rows:
+        return ""
+    cells = [(r.category or "", number_with_error(r), _range(r)) for r in rows]
+    (outs,) = _of(result, Measure.STOCK_OUTS)
+    cells.append(("doses due without a kit", number_with_error(outs), _range(outs)))
+    return "Kits, of all arms\n" + table(("", "mean", _MIDDLE), cells)
+
+
+def _costs(planned: PlannedForecast, result: StudyResult) -> str:
+    rows = _of(result, Measure.COST)
+    cells = [
+        (r.category or "", number_with_error(r, 0), _range(r, 0))
+        for r in rows
+        if r.value or r.category == "total"
+    ]
+    if not cells:
+        return ""
+    return f"Cost, {planned.money}\n" + table(("category", "mean", _MIDDLE), cells)
+
+
+def _basis(planned: PlannedForecast) -> str:
+    """Return what the numbers rest on."""
+    sourced = [f"{s} ({s.source})" for s in planned.stated if s.source and not s.at_rest]
+    assumed = [str(s) for s in planned.stated if not s.source and not s.at_rest]
+    left_out = [s.what for s in planned.stated if s.at_rest]
+    text = (
+        "+- is one Monte Carlo standard error. The middle 90% are the simulated trials between the "
+        "5th and the 95th percentile."
+    )
+    for label, items in (("Stated", sourced), ("Assumed", assumed)):
+        if items:
+            text += f" {label}: {'; '.join(items)}."
+    if left_out:
+        text += f" Not in the file, and left out: {', '.join(left_out)}."
+    cost = planned.resolved.template.cost
+    if cost is None:
+        return f"{text} No price is stated ('cost:'), so no cost is given."
+    return text + _prices(planned)
+
+
+def _prices(planned: PlannedForecast) -> str:
+    cost = planned.resolved.template.cost
+    assert cost is not None
+    prices = {
+        name: getattr(cost, name)
+        for name in ("start_up", "screening", "per_patient", "per_visit", "per_dose",
+                     "per_month", "per_site_month", "per_look")
+    }  # fmt: skip
+    free = [name for name, price in prices.items() if not price.value]
+    assumed = [name for name, price in prices.items() if price.value and not price.source]
+    text = f" Prices in {planned.money}."
+    if assumed:
+        text += f" Assumed prices: {', '.join(assumed)}."
+    if free:
+        text += f" Not stated, and so 0: {', '.join(free)}."
+    return text

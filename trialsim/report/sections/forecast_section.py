@@ -1,0 +1,86 @@
+"""The section of a report on a trial run on paper: months, patients, doses, kits and money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import unescape
+from typing import Any
+
+from trialsim.report.run_reader import FinishedRun
+from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
+
+__all__ = ["forecast_section"]
+
+_Row = Mapping[str, Any]
+_HEADER = ("", "Mean", "Monte Carlo error", "Middle 90% of trials")
+_TABLES = (
+    ("milestones", "Months since the first invitation of a site", ("milestone_months",)),
+    ("consort", "Patients, mean over simulated trials", ("patients",)),
+    ("supply", "Doses, drug and kits", ("doses", "drug_used", "exposure", "kits", "stock_outs")),
+    ("cost", "Cost", ("cost",)),
+)
+
+
+def forecast_section(runs: Sequence[FinishedRun]) -> Section | None:
+    """Return the section; None where no run is a forecast."""
+    found = [
+        run
+        for run in runs
+        if run.document["command"] == "forecast"
+        and "enrolled_sha256" not in run.document["arguments"]
+    ]
+    blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
+    return Section("forecast", "The trial on paper", tuple(blocks)) if blocks else None
+
+
+def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
+    rows, texts = run.document["rows"], run.document["texts"]
+    yield Paragraph(texts["answer"])
+    for figure, caption, measures in _TABLES:
+        own = [row for row in rows if row["measure"] in measures]
+        if not own:
+            continue
+        grid = Grid(caption, _HEADER, tuple(map(_line, own)))
+        yield from _drawn(run, figure, number, grid)
+        if figure == "milestones":
+            yield from _drawn(run, "recruitment", number, grid, without="")
+            if observed := texts.get("observed times"):
+                yield Paragraph(observed)
+    yield Paragraph(texts["basis"])
+    yield Paragraph(
+        f"{rows[0]['n_replicates']:,} simulated trials, event by event, seed "
+        f"{run.document['seed']}. Repeat with: trialsim forecast {run.document['protocol']}"
+    )
+
+
+def _drawn(
+    run: FinishedRun, name: str, number: int, grid: Grid, without: str | None = None
+) -> Iterator[Block]:
+    """Yield a figure over its table, or the table alone."""
+    if drawing := run.svgs.get(name):
+        words = unescape(drawing.partition("</desc>")[0].rpartition(">")[2])
+        yield Drawing(f"{name}-{number}", drawing, words, grid)
+    elif without is None:
+        yield grid
+
+
+def _line(row: _Row) -> tuple[str, ...]:
+    name = row.get("category") or row.get("milestone") or row["measure"].replace("_", " ")
+    if row.get("look") and row.get("category"):
+        name += f", look {row['look']}"
+    if row.get("arm"):
+        name += f", {row['arm']}"
+    if row["measure"] == "doses":
+        name = f"doses {name}"
+    if row["measure"] == "kits":
+        name = f"kits {name}"
+    if row["value"] is None:
+        return name, "-", "-", row.get("why", "-")
+    share = row["measure"] == "exposure"
+    numbers = [row["value"], row.get("mcse") or 0.0, row.get("lower"), row.get("upper")]
+    digits = 0 if abs(row["value"]) >= 1000 else 2
+    value, error, low, high = (
+        "-" if x is None else f"{100 * x:.2f}%" if share else f"{x:,.{digits}f}" for x in numbers
+    )
+    unit = f" {row['unit']}" if row.get("unit") and row["measure"] == "drug_used" else ""
+    return name, value + unit, error, f"{low} to {high}"

@@ -1,0 +1,1 @@
+"""Whether a trial can be done: sites, calendar, supply and cost, and the design that buys most."""

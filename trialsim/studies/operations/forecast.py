@@ -1,0 +1,380 @@
+"""How long a trial takes, whom it passes on the way, what drug and money it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialsim.characteristics import Characteristic, mean, mid_percentile, proportion
+from trialsim.engine.conduct_runs import conduct_trials
+from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of, power_by_exposure
+from trialsim.engine.run import Progress
+from trialsim.errors import Problem, RequestError, SimulationError
+from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
+from trialsim.operations.conducted import ConductedTrial
+from trialsim.operations.enrolment import accrual_of
+from trialsim.operations.event_log import Entry
+from trialsim.operations.money import CATEGORIES, costs_of
+from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.site_enrolment import sites_of
+from trialsim.streams import Streams
+from trialsim.studies.estimands import plans_of
+from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
+from trialsim.studies.operations.observed_calendar import observed_calendar_rows
+from trialsim.trial import Measure, Row, StudyResult
+
+__all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
+
+EVERY_DOSE, AS_TAKEN = "as if every dose were taken", "with the doses taken"
+LEVEL = 0.9  # of the interval that holds the middle simulated trials
+MILESTONES = (
+    "first site open",
+    "first patient randomised",
+    "25% enrolled",
+    "50% enrolled",
+    "75% enrolled",
+    "all enrolled",
+    "last visit",
+    "database lock",
+)
+_MOST_PER_MONTH = 10_000
+_GRID = 80  # days on which the recruitment fan is drawn
+_FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast's result, and the log of its first trial."""
+
+    result: StudyResult
+    log: list[Entry]
+
+
+@dataclass(frozen=True)
+class PlannedForecast:
+    """What is to be simulated, decided."""
+
+    resolved: ResolvedTemplate
+    plan: ConductPlan
+    scenario: Scenario
+    observed_months: float | None = None
+
+    @cached_property
+    def stated(self) -> tuple[Stated, ...]:
+        """Every number the forecast rests on, and where it comes from."""
+        return stated_of(self.resolved, self.plan.sites.per_day * DAYS_PER_MONTH)
+
+    @property
+    def money(self) -> str | None:
+        """Unit of costs; None where no price is stated."""
+        cost = self.resolved.template.cost
+        return f"{cost.currency} of {cost.year}" if cost else None
+
+    def forecast(
+        self,
+        *,
+        runs: int,
+        seed: int,
+        workers: int = 1,
+        on_progress: Progress | None = None,
+    ) -> Forecast:
+        """Simulate so many trials, event by event.
+
+        Raises
+        ------
+        SimulationError
+            If no trial enrols everybody, or processes die again and again.
+        """
+        trials = conduct_trials(
+            self.plan,
+            n_runs=runs,
+            seed=seed,
+            outcomes=self.outcomes,
+            workers=workers,
+            on_progress=on_progress,
+        )
+        return Forecast(self._result(trials, seed), trials[0].log)
+
+    @cached_property
+    def truth(self) -> Truth:
+        """What the scenario says of outcomes."""
+        return self.resolved.truth(self.scenario)
+
+    @property
+    def outcomes(self) -> OutcomeDays | None:
+        """When outcome events come; None where the endpoint is no event."""
+        return outcome_days_of(self.resolved.template.protocol, self.truth)
+
+    def _result(self, trials: Sequence[ConductedTrial], seed: int) -> StudyResult:
+        full = [trial for trial in trials if trial.full]
+        if not full:
+            raise SimulationError(
+                Problem(
+                    f"is full in none of {len(trials)} simulated trials",
+                    "Plan more sites, or let fewer of them fail (activation.failing).",
+                    "enrolment",
+                )
+            )
+        rows = [
+            *_milestones(self.plan, full),
+            *_looks(full),
+            *self._patients(full),
+            *self._doses(full),
+            *_kits(full),
+            *self._costs(full),
+            *self._powers(full, seed),
+            *self._placed(full),
+            *observed_calendar_rows(self.resolved),
+        ]
+        never = proportion(Measure.NOT_ENROLLED, np.array([not t.full for t in trials]))
+        rows.append(never.row(Row(measure=Measure.NOT_ENROLLED, value=None)))
+        failed = len(trials) - len(full)
+        rows = [replace(row, n_failed=failed) if failed else row for row in rows]
+        return StudyResult(
+            tuple(rows),
+            figure_data=self._figure_data(trials, full),
+            n_replicates=len(trials),
+        )
+
+    def _patients(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        whole: dict[str, Callable[[ConductedTrial], float]] = {
+            "sites opened": lambda t: t.sites_opened,
+            "screened": lambda t: t.screened,
+            "screening failed": lambda t: t.screening_failed,
+            "withdrawn in screening": lambda t: t.screening_withdrawn,
+            "randomised": lambda t: len(t.enrolled),
+        }
+        for name, count in whole.items():
+            yield _row(Measure.PATIENTS, [count(t) for t in trials], category=name)
+        names = ("randomised", "started", "stopped", "discharged", "left", "died", "followed")
+        words = ("randomised", "had a dose", "stopped the drug", "discharged during treatment",
+                 "left the trial", "died", "followed to the end")  # fmt: skip
+        for index, arm in enumerate(self._arms):
+            for name, category in zip(names, words, strict=True):
+                values = [getattr(t.arms[index], name) for t in trials]
+                if name in ("started", "stopped", "discharged") and not arm.dose_days:
+                    continue
+                if name == "followed" and self.plan.read_out is None:
+                    continue  # until the last look
+                yield _row(Measure.PATIENTS, values, category=category, arm=arm.id)
+            if self.plan.read_out is not None:
+                for category, name in (("read out", "read_out"), ("not seen", "not_seen")):
+                    values = [getattr(t.arms[index], name) for t in trials]
+                    yield _row(Measure.PATIENTS, values, category=category, arm=arm.id)
+
+    @property
+    def _arms(self) -> tuple[Any, ...]:
+        return self.plan.arms[: 1 if self.plan.allocation.single_arm else 2]
+
+    def _doses(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        for index, arm in enumerate(self._arms):
+            if not arm.dose_days:
+                continue
+            own = [trial.arms[index] for trial in trials]
+            yield _row(
+                Measure.DOSES, [c.doses_planned for c in own], category="planned", arm=arm.id
+            )
+            yield _row(Measure.DOSES, [c.doses_taken for c in own], category="taken", arm=arm.id)
+            reasons = sorted({why for counts in own for why in counts.not_taken})
+            for why in reasons:
+                values = [c.not_taken.get(why, 0) for c in own]
+                yield _row(Measure.DOSES, values, category=f"not taken: {why}", arm=arm.id)
+            if self.plan.supply:
+                values = [c.doses_left_in_kits for c in own]
+                yield _row(Measure.DOSES, values, category="left in opened kits", arm=arm.id)
+            if arm.unit:
+                amounts = [c.amount for c in own]
+                yield _row(Measure.DRUG_USED, amounts, arm=arm.id, unit=arm.unit)
+            shares = [
+                float(t.exposure[t.in_first_arm == (index == 0)].mean())
+                for t in trials
+                if (t.in_first_arm == (index == 0)).any()
+            ]
+            yield _row(Measure.EXPOSURE, shares, arm=arm.id)
+        if self.plan.supply:
+            yield _row(Measure.STOCK_OUTS, [t.stock_outs for t in trials])
+
+    def _costs(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        cost, supply = self.resolved.template.cost, self.plan.supply
+        if cost is None:
+            return
+        found = [costs_of(trial, cost, supply.doses_per_kit if supply else 0) for trial in trials]
+        for category in CATEGORIES:
+            values = [each[category] for each in found]
+            yield _row(Measure.COST, values, category=category, unit=self.money)
+        totals = [sum(each.values()) for each in found]
+        yield _row(Measure.COST, totals, category="total", unit=self.money, headline=True)
+
+    def _powers(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
+        """Yield power as if every dose were taken, and with what was, where the scenario asks."""
+        if not self.scenario.exposure:
+            return
+        plan = replace(plans_of(self.resolved)[0], looks=())
+        found = power_by_exposure(trials, self.truth, plan, Streams(seed))
+        about: dict[str, Any] = {"scenario": self.scenario.id, "endpoint": plan.endpoint}
+        for values, analysis in (
+            (found.without, EVERY_DOSE),
+            (found.with_exposure, AS_TAKEN),
+        ):
+            yield mean(Measure.POWER, values).row(
+                Row(measure=Measure.POWER, value=None, analysis=analysis, **about)
+            )
+        lost = mean(Measure.POWER_LOST, found.without - found.with_exposure)
+        yield lost.row(Row(measure=Measure.POWER_LOST, value=None, **about))
+
+    def _placed(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        """Yield where an enrolment that really took so long lies among the simulated."""
+        if self.observed_months is None:
+            return
+        months = np.array([float(t.enrolled[-1]) for t in trials]) / DAYS_PER_MONTH
+        placed = mid_percentile(months, self.observed_months)
+        yield placed.row(
+            Row(
+                measure=Measure.PERCENTILE,
+                value=None,
+                milestone="all enrolled",
+                analysis=f"observed: {self.observed_months:g} months",
+            )
+        )
+
+    def _figure_data(
+        self, trials: Sequence[ConductedTrial], full: Sequence[ConductedTrial]
+    ) -> dict[str, Any]:
+        last = max(float(trial.enrolled[-1]) for trial in full)
+        days = np.linspace(0, last, _GRID + 1)
+        counts = np.array([np.searchsorted(t.enrolled, days, "right") for t in trials])
+        return {
+            "fan": {
+                "months": (days / DAYS_PER_MONTH).tolist(),
+                "shares": _FAN,
+                "enrolled": np.quantile(counts, _FAN, axis=0).tolist(),
+                "plan": [
+                    min(self.plan.sites.expected_enrolled(d), self.plan.n_patients) for d in days
+                ],
+            },
+            "stock": [(day / DAYS_PER_MONTH, *kits) for day, *kits in trials[0].stock],
+            "stock_outs": (trials[0].stock_out_days / DAYS_PER_MONTH).tolist(),
+        }
+
+
+def plan_forecast(
+    resolved: ResolvedTemplate, scenario: str | None = None, observed_months: float | None = None
+) -> PlannedForecast:
+    """Decide what to simulate.
+
+    Parameters
+    ----------
+    resolved : ResolvedTemplate
+    scenario : str, optional
+        What becomes of patients; left out, the first with an effect.
+    observed_months : float, optional
+        How long a trial like it took to enrol, to be placed among the simulated.
+
+    Raises
+    ------
+    DesignError
+        Where enrolment cannot be expected to end.
+    RequestError
+        For an unknown scenario.
+    """
+    chosen = resolved.scenarios([scenario] if scenario else ())
+    own = next((s for s in chosen if not resolved.truth(s).is_null), chosen[0])
+    per_day = None
+    enrolment = resolved.template.nature.enrolment
+    if enrolment and not states_rate(resolved.template):
+        per_day = rate_to_enrol_in(resolved, enrolment.last_day / DAYS_PER_MONTH) / DAYS_PER_MONTH
+    plan = plan_conduct(resolved.template, per_day)
+    return PlannedForecast(resolved, plan, own, observed_months)
+
+
+def rate_to_enrol_in(resolved: ResolvedTemplate, months: float) -> float:
+    """Return the patients per open site and month with which enrolment takes so long on average.
+
+    From the first invitation, given when sites open, how they differ, pauses and screening.
+
+    Raises
+    ------
+    RequestError
+        Where no rate does.
+    """
+    sites = sites_of(resolved.template)
+    n, days = resolved.template.protocol.n_total, months * DAYS_PER_MONTH
+    remedy, given = "Give it more time, or open sites sooner.", f"{months:g} months"
+    try:
+        rate = rate_for_mean_time(n, days, accrual_of(sites)) * DAYS_PER_MONTH
+    except UnreachableTimeError as error:
+        raise RequestError(Problem(str(error), remedy, "--enrol-in", given)) from None
+    if rate > _MOST_PER_MONTH:
+        rule = f"asks more than {_MOST_PER_MONTH:,} patients a month of every open site"
+        raise RequestError(Problem(rule, remedy, "--enrol-in", given))
+    return rate
+
+
+def _row(measure: Measure, values: Sequence[float], **about: Any) -> Row:
+    """Return the mean over trials that have it, and the interval that holds the middle 90%."""
+    array = np.asarray(values, dtype=float)
+    array = array[np.isfinite(array)]
+    if not len(array):
+        why = "the last look comes before, in every trial"
+        return Row(measure=measure, value=None, why=why, **about)
+    low, high = np.quantile(array, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    found: Characteristic = mean(measure, array)
+    row = found.row(Row(measure=measure, value=None, **about))
+    return replace(row, lower=float(low), upper=float(high), level=LEVEL)
+
+
+def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+    n = plan.n_patients
+    at = [int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0)]
+    days = np.array(
+        [(min(t.openings), t.enrolled[0], *_nth(t, at), t.last_visit, t.locked) for t in trials]
+    )
+    for name, column in zip(MILESTONES, (days / DAYS_PER_MONTH).T, strict=True):
+        head = True if name == "database lock" else None
+        yield _row(Measure.MILESTONE_MONTHS, column, milestone=name, unit="months", headline=head)
+    duration = (days[:, -1] - days[:, 1]) / DAYS_PER_MONTH
+    yield _row(Measure.DURATION_MONTHS, duration, unit="months")
+
+
+def _nth(trial: ConductedTrial, at: Sequence[int]) -> list[float]:
+    """Return when these patients entered; NaN where the last look came before."""
+    return [float(trial.enrolled[i]) if i < len(trial.enrolled) else nan for i in at]
+
+
+def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+    for index in range(len(trials[0].looks)):
+        held = [trial.looks[index] for trial in trials]
+        months = [look.day / DAYS_PER_MONTH for look in held]
+        number = index + 1
+        yield _row(
+            Measure.MILESTONE_MONTHS, months, milestone=f"look {number}", look=number, unit="months"
+        )
+        for name, category in (
+            ("randomised", "randomised by the look"),
+            ("settled", "read out by the look"),
+            ("in_pipeline", "in the pipeline"),
+            ("in_treatment", "in the pipeline, in treatment"),
+        ):
+            values = [getattr(look, name) for look in held]
+            yield _row(Measure.PATIENTS, values, category=category, look=number)
+
+
+def _kits(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+    if trials[0].ledger is None:
+        return
+    names = ("made", "dispensed", "damaged", "expired", "in_transit", "in_depots", "at_sites")
+    words = ("made", "dispensed", "damaged", "expired", "on their way at the end",
+             "in depots at the end", "at sites at the end")  # fmt: skip
+    for name, category in zip(names, words, strict=True):
+        values = [getattr(trial.ledger, name) for trial in trials]
+        yield _row(Measure.KITS, values, category=category)

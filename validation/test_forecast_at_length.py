@@ -1,0 +1,133 @@
+"""Trials run on paper, held against closed forms, the shortcut, and what TESTS and ETASS took."""
+
+from __future__ import annotations
+
+from math import sqrt
+from time import process_time
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from trialsim.engine.conduct_runs import conduct_trials
+from trialsim.operations.enrolment import accrual_of, draw_conduct
+from trialsim.operations.plan import ConductPlan, plan_conduct
+from trialsim.operations.simulation import conduct_trial
+from trialsim.protocol.load import load_template
+from trialsim.protocol.quantities import DAYS_PER_UNIT
+from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.streams import Streams
+from trialsim.studies.operations.forecast import plan_forecast, rate_to_enrol_in
+from trialsim.trial import Measure
+
+MONTH = DAYS_PER_UNIT["mo"]
+N_TRIALS = 2_000
+# quartiles 0.43 and 2.79 patients per centre-month (walters-2017) have the ratio of a gamma
+# distribution of this shape; its median is then that published, 0.92
+WALTERS = "{per_site_month: 1.4954, shape: 0.77219}"
+
+WORLDS = {
+    "at once": "{recruitment: {per_site_month: 1.5}, withdrawal: {share: 0.1, by: 28 d}}",
+    "unlike sites, opening late": (
+        "{activation: {takes: {mean: 3 mo, cv: 0.6}, failing: 0.1}, recruitment: {per_site_month: "
+        "1.5, shape: 1.2, ramp_up: 4 mo}, screening: {takes: {mean: 9 d, cv: 1}, withdrawn: 0.1}, "
+        "withdrawal: {share: 0.15, by: 28 d}}"
+    ),
+}
+
+
+def _resolved(*settings: str) -> ResolvedTemplate:
+    return load_template("sepsis", settings=settings)
+
+
+def _small(world: str) -> ConductPlan:
+    """A trial of 120 patients at 8 sites, with one dose and no supply."""
+    regimen = "{drug: thymalfasin, dose: 1.6 mg, every: 12 h, for: 12 h}"
+    return plan_conduct(
+        _resolved(
+            "protocol.sample_size={total: 120}",
+            f"protocol.arms.thymalfasin.regimen={regimen}",
+            f"protocol.arms.placebo.regimen={regimen}",
+            "protocol.operations={sites: {planned: 8, invited_over: 5 mo}}",
+            "nature.screening_failures=0.3",
+            f"nature.operations={world}",
+        ).template
+    )
+
+
+@pytest.mark.parametrize("world", list(WORLDS))
+def test_reference_event_by_event_agrees_with_the_shortcut(world):
+    plan = _small(WORLDS[world])
+    trials = conduct_trials(plan, n_runs=N_TRIALS, seed=21, workers=2)
+    assert all(trial.full for trial in trials)
+    shortcut = draw_conduct(plan.sites, plan.n_patients, Streams(22), 0, N_TRIALS)
+    last = [float(trial.enrolled[-1]) for trial in trials]
+    fiftieth = [float(trial.enrolled[49]) for trial in trials]
+    lost = [float(sum(arm.left for arm in trial.arms)) for trial in trials]
+    for one, other in (
+        (np.array(fiftieth), shortcut.entry[49]),
+        (np.array(last), shortcut.entry[-1]),
+        (np.array(lost), shortcut.lost(28.0).astype(float)),
+    ):
+        assert ks_2samp(one, other).pvalue > 1e-4
+        error = sqrt((one.var(ddof=1) + other.var(ddof=1)) / N_TRIALS)
+        assert abs(one.mean() - other.mean()) < 4 * error
+
+
+def test_reference_screened_agree_with_the_shortcut():
+    plan = _small(WORLDS["unlike sites, opening late"])
+    trials = conduct_trials(plan, n_runs=N_TRIALS, seed=23, workers=2)
+    shortcut = draw_conduct(plan.sites, plan.n_patients, Streams(24), 0, N_TRIALS)
+    one = np.array([float(trial.screened) for trial in trials])
+    other = shortcut.screened.astype(float)
+    error = sqrt((one.var(ddof=1) + other.var(ddof=1)) / N_TRIALS)
+    assert abs(one.mean() - other.mean()) < 4 * error
+
+
+def test_analytic_the_solved_rate_gives_the_time_tests_took():
+    rate = rate_to_enrol_in(_resolved(), 51.8)
+    assert rate == pytest.approx(1.2218, abs=2e-4)  # as the file has it
+    planned = plan_forecast(_resolved())
+    found = planned.forecast(runs=400, seed=3, workers=2).result.rows
+    full = next(row for row in found if row.milestone == "all enrolled")
+    assert abs(full.value - 51.8) < 4 * full.mcse
+
+
+@pytest.mark.parametrize(
+    ("total", "sites", "months", "recruitment"),
+    [
+        (1106, 22, 51.8, "{per_site_month: 0.92}"),
+        (1106, 22, 51.8, WALTERS),
+        (361, 6, 31.3, "{per_site_month: 0.92}"),
+        (361, 6, 31.3, WALTERS),
+    ],
+)
+def test_analytic_percentiles_of_observed_times_under_published_rates(
+    total, sites, months, recruitment
+):
+    from trialsim.kernels.recruitment import probability_enrolled
+
+    regimen = "{drug: thymalfasin, dose: 1.6 mg, every: 12 h, for: 12 h}"
+    resolved = _resolved(
+        f"protocol.sample_size={{total: {total}}}",
+        f"protocol.arms.thymalfasin.regimen={regimen}",
+        f"protocol.arms.placebo.regimen={regimen}",
+        f"protocol.operations={{sites: {{planned: {sites}}}}}",
+        f"nature.operations={{recruitment: {recruitment}}}",
+    )
+    planned = plan_forecast(resolved, observed_months=months)
+    rows = planned.forecast(runs=400, seed=4, workers=2).result.rows
+    row = next(row for row in rows if row.measure is Measure.PERCENTILE)
+    exact = probability_enrolled(np.array([months * MONTH]), total, accrual_of(planned.plan.sites))
+    print(f"{total} at {sites} sites in {months} months, {recruitment}: {row.value} +- {row.mcse}")
+    error = max(row.mcse, sqrt(exact[0] * (1 - exact[0]) / 400))
+    assert abs(row.value - exact[0]) < 4 * error + 1e-9
+
+
+def test_property_a_trial_of_the_size_of_tests_takes_little_time():
+    plan = plan_conduct(_resolved().template)
+    conduct_trial(plan, Streams(1), 0)  # what is imported and compiled on first use
+    started = process_time()
+    trial = conduct_trial(plan, Streams(1), 1, keep_log=True)
+    assert process_time() - started < 0.6
+    assert sum(arm.doses_planned for arm in trial.arms) == 14 * 1106
