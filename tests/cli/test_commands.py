@@ -36,9 +36,8 @@ def test_property_help_lists_exactly_the_commands_that_exist(trialsim, tmp_path)
     listed = re.findall(r"^    (\w+)\s+\w", text, flags=re.M)
     assert listed == [
         "demo", "list", "show", "new", "check", "simulate", "size", "followup", "optimise",
-        "calibrate", "bias",
-        "synthesise", "reconcile", "explain", "forecast", "replay", "export", "report", "evidence",
-        "app",
+        "calibrate", "bias", "synthesise", "reconcile", "explain", "forecast", "replay", "export",
+        "report", "evidence", "app",
     ]  # fmt: skip
 
 
