@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from trialsim import ProtocolError, load_template
+from trialsim.cli import main
 from trialsim.kernels.recruitment import rate_posterior
 from trialsim.protocol.enrolled_sites import read_enrolled
 from trialsim.studies.operations.enrolled import ADDED_SITES, plan_enrolled
@@ -148,3 +149,17 @@ def test_reference_observed_times_stand_among_those_of_walters_rates():
     drawn = np.random.default_rng(2).gamma(361, 1, 20_000) / luck.sum(axis=0)
     share = (drawn <= 361 / (6 * 1.92)).mean()
     assert abs(rows["etass-2013", QUARTILES] - share) < 4 * 0.5 / np.sqrt(20_000)
+
+
+def test_regression_the_command_answers_with_figure_and_report_and_refuses_other_options(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["forecast", "sepsis", "--enrolled", str(table(tmp_path, SITES)), "--runs", "100"]
+    assert main([*words, "--out", "run"]) == 0
+    assert "What adding sites does, invited now" in capsys.readouterr().out
+    assert (tmp_path / "run" / "figures" / "enrolled.svg").is_file()
+    assert main(["report", "run", "--out", "r.html", "--markdown", "r.md"]) == 0
+    assert "## The trial under way" in (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert main([*words, "--sites", "30"]) == 2
+    assert "--sites has no meaning beside --enrolled" in capsys.readouterr().err
