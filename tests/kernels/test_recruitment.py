@@ -25,6 +25,7 @@ from trialsim.kernels.recruitment import (
     fit_rates,
     invitation_days,
     mean_time_to,
+    mean_times_to,
     posterior_rates,
     prepare_arrivals,
     probability_enrolled,
@@ -221,3 +222,12 @@ def test_regression_sites_that_never_open_enrol_nobody():
     assert probability_enrolled(np.array([1e6]), 5, Accrual(np.zeros(1), 1.0, failing=0.25))[
         0
     ] == pytest.approx(0.75)
+
+
+def test_property_times_to_several_numbers_are_those_of_each():
+    counts = [50, 45]
+    together = mean_times_to(counts, STAGED)
+    for n, own in zip(counts, together, strict=True):
+        assert own == pytest.approx(mean_time_to(n, STAGED), rel=2e-3)
+    alike = Accrual(np.zeros(6), 0.06, 1.3)
+    assert mean_times_to([361], alike) == [mean_time_to(361, alike)]

@@ -258,6 +258,41 @@ def test_property_a_file_of_ones_own_is_checked_figure_by_figure(own_file):
     assert checked.abstract_only
 
 
+def test_property_an_estimate_halfway_to_its_limit_is_no_exact_interval(own_file):
+    own_file.write_text(FILE.replace("value: 0.31, ci", "value: 0.50, ci"))
+    evidence = evidence_with([own_file])
+    findings = check_record(evidence.records["my-trial-2020"], evidence).findings
+    [found] = [f for f in findings if f.check == INTERVAL]
+    assert found.verdict is IMPOSSIBLE
+    assert "off by 50% of half the width" in found.detail
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.04, UNTESTABLE), (0.4, IMPOSSIBLE)])
+def test_property_an_interaction_far_from_its_parts_is_no_other_model(p, verdict):
+    evidence = shipped_evidence()
+    record = evidence.records["tests-2025"]
+    stated = [
+        result.model_copy(
+            update={
+                "tests": tuple(
+                    test.model_copy(update={"p": p})
+                    if test.name == "interaction with diabetes"
+                    else test
+                    for test in result.tests
+                )
+            }
+        )
+        for result in record.results
+    ]
+    other = record.model_copy(update={"results": tuple(stated)})
+    [found] = [
+        f
+        for f in check_record(other, evidence).findings
+        if f.check == "difference between parts" and "diabetes" in f.detail
+    ]
+    assert found.verdict is verdict
+
+
 def run(capsys, *words):
     code = main(list(words))
     out = capsys.readouterr()

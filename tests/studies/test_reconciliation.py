@@ -13,6 +13,7 @@ from scipy import integrate, stats
 from conftest import ROOT
 from trialsim.cli import main
 from trialsim.errors import ProtocolError, RequestError
+from trialsim.figures.reconciliation import reconciliation_figure
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
 from trialsim.studies.conflict.reconciliation import (
@@ -36,6 +37,11 @@ def planned(name="sepsis", priors=()):
 @pytest.fixture(scope="module")
 def sepsis():
     return planned().records(Which.ALL)
+
+
+@pytest.fixture(scope="module")
+def result(sepsis):
+    return reconciliation_result(sepsis.plan, 50, 500, 1)
 
 
 def changed(tmp_path, *pairs):
@@ -114,16 +120,6 @@ def test_property_records_that_bring_a_weight_above_the_rule_fit():
     found = planned(priors=["single-centre=0.7"]).records(Which.ALL)
     assert found.weights["single-centre"] > CLEAR
     assert found.best == "single-centre"
-
-
-def test_regression_what_age_as_planned_would_give_is_as_noted(sepsis):
-    plan = sepsis.plan
-    ages, *others = plan.file.contrasts
-    other = plan.file.model_copy(
-        update={"contrasts": (ages.model_copy(update={"because": "planned"}), *others)}
-    )
-    weights = replace(plan, file=other).records(Which.ALL).weights
-    assert f"would have {weights['patient-mix']:.2f}." in plan.explanations["patient-mix"].note
 
 
 def test_property_weights_follow_the_prior_by_bayes(sepsis):
@@ -359,8 +355,7 @@ def test_analytic_a_planned_split_into_halves_has_four_times_the_variance_of_the
     assert ahead.records.variances == pytest.approx([half / 2])
 
 
-def test_property_the_result_says_all_of_it(sepsis):
-    result = reconciliation_result(sepsis.plan, 50, 500, 1)
+def test_property_the_result_says_all_of_it(sepsis, result):
     weights = [r for r in result.rows if r.measure == "posterior_weight"]
     assert len(weights) == 8 * 4
     assert all(
@@ -391,7 +386,7 @@ def test_property_the_result_says_all_of_it(sepsis):
     assert "quality v single-centre" in result.texts["alike"]
 
 
-def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis):
+def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis, result):
     """By patients (0.52, 0.6, 0.8) size leads; so do the patients, were the subgroups planned."""
     plan = sepsis.plan
     found = sensitivity(plan, {which: plan.records(which) for which in plan.sets})
@@ -405,10 +400,21 @@ def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis):
         "parts of trials as if planned": "patient-mix",
     }
     assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 3
-    said = reconciliation_result(plan, 50, 500, 1).texts
+    said = result.texts
     assert f"The lead changes in 2 of {len(found.every)} other ways to choose" in said["choices"]
     assert "after weights had been seen: size in patients" in said["choices"]
     assert "filter (itself " in said["matrix"]
+
+
+def test_property_the_figure_has_a_dot_for_every_other_choice(sepsis, result):
+    plan = sepsis.plan
+    figure, words = reconciliation_figure(plan, result)
+    (axes,) = figure.axes
+    dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "."]
+    assert [len(x) for x in dots] == [len(plan.file.alternatives) + 2 * 3] * 6
+    size = next(i for i, name in enumerate(plan.models) if name == "size")
+    assert max(dots[size]) == pytest.approx(0.56, abs=0.005)
+    assert "0.56 otherwise" in words
 
 
 def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
@@ -420,6 +426,9 @@ def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
         prior = reweighted(plan.prior, one.weights)
         fresh = replace(plan, file=file, prior=prior).records(Which.ALL)
         assert by_title[one.title].weights == pytest.approx(fresh.weights, abs=1e-12)
+    assert by_title["age planned, diabetes not"].weights["patient-mix"] == pytest.approx(
+        0.09, abs=0.005
+    )
     assert "dose" not in by_title["the small trials gave it once daily"].without_data
     assert "dose" in by_title["half of the weight on chance beforehand"].without_data
 

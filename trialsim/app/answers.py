@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +22,7 @@ _ORDER = tuple(Want)
 _WRITING = {"--out", "--export", "--evidence", "--docx", "--markdown", "--figures", "--cluster"}
 _NAMING = {"--conduct", "--literature", "--conflict"}  # an id, or a file
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+QUICK_SECONDS = 1.0
 MAX_KEPT_BYTES = 64_000_000
 
 
@@ -42,6 +45,7 @@ class Answers:
         self._under_way: dict[Any, Job] = {}
         self._of_tab: dict[str, Job] = {}
         self._bytes = 0
+        self._quick = {("size", "sepsis"), ("check", ""), ("evidence", "")}
 
     def job(
         self,
@@ -50,7 +54,7 @@ class Answers:
         want: Want,
         tab: str = "",
         *,
-        long: bool = False,
+        long: bool = False,  # it always may be
     ) -> Job:
         """Return the job that answers a command, begun if need be.
 
@@ -77,7 +81,11 @@ class Answers:
             key = (named, version, dearer)
             if found := self._known(key):
                 return found
-        return self._begun((named, version, want), "answer", order, tab, long=long)
+        pace = (words[0], template)
+        slow = long or pace not in self._quick
+        job = self._begun((named, version, want), "answer", order, tab, long=slow)
+        job.outcome.add_done_callback(lambda _: self._paced(pace, job))
+        return job
 
     def about(self, template: str) -> Job:
         """Return the job that reads a protocol for its form.
@@ -89,7 +97,7 @@ class Answers:
         word, _ = self.files.word(template)
         key = ("about", word, self.files.version(template))
         known = self._known(key)
-        return known or self._begun(key, "trialsim.app.about.about_template", word, "")
+        return known or self._begun(key, "trialsim.app.about.about_template", word, "", long=False)
 
     def _known(self, key: Any) -> Job | None:
         if kept := self._kept.get(key):
@@ -98,7 +106,10 @@ class Answers:
             job.outcome.set_result(kept.found)
             return job
         under_way = self._under_way.get(key)
-        return under_way if under_way and not under_way.cancelled else None
+        if under_way is None or under_way.cancelled:
+            return None
+        under_way.asked()
+        return under_way
 
     def _begun(self, key: Any, what: str, order: Any, tab: str, *, long: bool = False) -> Job:
         job = self.pool.submit(what, order, tab, long=long)
@@ -107,8 +118,21 @@ class Answers:
         while len(self.jobs) > 500:
             self.jobs.popitem(last=False)
         loop = asyncio.get_running_loop()
-        job.outcome.add_done_callback(lambda _: loop.call_soon_threadsafe(self._over, key, job))
+
+        def over(_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the page is being ended
+                loop.call_soon_threadsafe(self._over, key, job)
+
+        job.outcome.add_done_callback(over)
         return job
+
+    def _paced(self, pace: tuple[str, str], job: Job) -> None:
+        """Remember whether a command on a protocol is quick."""
+        took = time.monotonic() - job.started if job.started else 0.0
+        if took < QUICK_SECONDS and job.outcome.exception() is None:
+            self._quick.add(pace)
+        else:
+            self._quick.discard(pace)
 
     def _over(self, key: Any, job: Job) -> None:
         if self._under_way.get(key) is job:

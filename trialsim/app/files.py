@@ -54,6 +54,10 @@ class Files:
                 shutil.rmtree(oldest.parent, ignore_errors=True)
         return called
 
+    def uploaded(self) -> tuple[str, ...]:
+        """Return what uploads are called in addresses, the newest last."""
+        return tuple(self._uploads)
+
     def shown(self, name: str) -> str:
         """Return what an upload's owner calls it."""
         return self._uploads[name].name if name in self._uploads else name

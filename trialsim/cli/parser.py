@@ -16,6 +16,7 @@ from trialsim.errors import Problem, RequestError, did_you_mean
 __all__ = ["UsageError", "command_line", "parse", "program_name"]
 
 
+_OTHERWISE_SPELT = {"optimize": "optimise", "synthesize": "synthesise"}
 _SIGNED_LISTS = ("--observed", "--futility", "--information", "--looks", "--ratio")
 
 
@@ -79,6 +80,7 @@ class _Commands:
         "simulate": "power, bias, ... under every scenario, against observed effects",
         "size": "how many patients: by formula, exact, with looks, and simulated again",
         "followup": "compare follow-up durations: the same patients read out at several times",
+        "optimise": "the design that buys most: power, calendar, cost, patients in the worse arm",
         "calibrate": "fit a scenario's hazards to published results, and say what stays open",
         "bias": "what flaws of conduct do to an effect, from truth to publication",
         "synthesise": "simulate a literature of published trials, and pool it by stratum",
@@ -355,6 +357,50 @@ def _followup(followup: argparse.ArgumentParser) -> None:
     _run(followup)
 
 
+def _optimise(optimise: argparse.ArgumentParser) -> None:
+    _common(optimise, template=True)
+    optimise.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="DECISION=VALUES",
+        help='size=800:2000:100, sites=15,22,30, "looks=1,3 obf", ratio=1:1,2:1, '
+        '"follow-up=28 d,90 d" or variant=ID,ID; may be repeated',
+    )
+    optimise.add_argument(
+        "--constraint",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        dest="constraints",
+        help='what must hold: "power >= 0.8 under or-082", "months <= 48", "cost <= 6e6", '
+        '"patients <= 1500"; may be repeated',
+    )
+    optimise.add_argument(
+        "--under",
+        action="append",
+        default=[],
+        metavar="SCENARIO",
+        help="what a design must do well under: the worst counts; may be repeated",
+    )
+    optimise.add_argument(
+        "--choose",
+        metavar="WORD",
+        help="cost, months, patients, power, worse-arm: what is best among those that meet every "
+        "constraint (default cost, or patients without prices); or knee",
+    )
+    optimise.add_argument(
+        "--write", type=Path, metavar="FILE", help="the chosen design as a new protocol file"
+    )
+    optimise.add_argument(
+        "--accept-claim", action="store_true", help="plan for a number only a document states"
+    )
+    optimise.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    _run(optimise)
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -516,6 +562,9 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
     forecast.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
     )
+    forecast.add_argument(
+        "--log", type=_whole, default=1, metavar="K", help="whose events are written (default 1)"
+    )
     forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     forecast.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
@@ -597,6 +646,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         If they are not a command.
     """
     parser = command_line()
+    words = [_OTHERWISE_SPELT.get(word, word) for word in words[:1]] + list(words[1:])
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:
         listed = f"The commands are {', '.join(_Commands.names)}."
         raise UsageError(
@@ -695,6 +745,7 @@ def command_line() -> argparse.ArgumentParser:
 
     _size(commands.add("size"))
     _followup(commands.add("followup"))
+    _optimise(commands.add("optimise"))
     _calibrate(commands.add("calibrate"))
     _bias(commands.add("bias"))
     _synthesise(commands.add("synthesise"))
@@ -773,5 +824,11 @@ def command_line() -> argparse.ArgumentParser:
     page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
     page.add_argument("--no-browser", action="store_true", help="only say where it is")
     page.add_argument("--big", action="store_true", help="large letters, for a projector")
+    page.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="instead: lessons and rooms as one file, a new .html, that needs no server",
+    )
 
     return parser

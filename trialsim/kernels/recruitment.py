@@ -12,6 +12,7 @@ Rates are those of patients enrolled, per day and open site. All times are days.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
@@ -35,6 +36,7 @@ __all__ = [
     "gamma_times",
     "invitation_days",
     "mean_time_to",
+    "mean_times_to",
     "posterior_rates",
     "prepare_arrivals",
     "probability_enrolled",
@@ -48,6 +50,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ACTIVATION_NODES, _SCREENING_NODES = 100, 16  # quantiles an expectation rests on
+_ALIKE = 1.5  # numbers of patients whose times are integrated on the same days
 _NEGLIGIBLE, _RARE = 1e-12, 1e-6  # probabilities that so few sites open
 _SHAPES, _SHAPE_POINTS, _MEAN_POINTS = (0.2, 50.0), 25, 21
 _UNLIKELY = 1e-6  # next to the likeliest point
@@ -335,6 +338,22 @@ def mean_time_to(n: int, accrual: Accrual) -> float:
         return closed_form_time(n, accrual.n_sites, accrual.per_day, accrual.shape)[0]
     curve = _curve(accrual, _grid(accrual, _scale(n, accrual)))
     return _moments(n, curve, accrual.per_day, accrual.shape)[0]
+
+
+def mean_times_to(counts: Sequence[int], accrual: Accrual) -> list[float]:
+    """Return `mean_time_to` of several numbers of patients: those of a size share a curve."""
+    found = dict.fromkeys(counts, inf)
+    if accrual.opens_at_once or not _has_moment(1, accrual):
+        return [mean_time_to(n, accrual) for n in counts]
+    rest = sorted(found)
+    while rest:
+        largest = rest[-1]
+        alike = [n for n in rest if n >= largest / _ALIKE]
+        curve = _curve(accrual, _grid(accrual, _scale(largest, accrual)))
+        for n in alike:
+            found[n] = _moments(n, curve, accrual.per_day, accrual.shape)[0]
+        rest = rest[: -len(alike)]
+    return [found[n] for n in counts]
 
 
 def time_sd(n: int, accrual: Accrual) -> float:

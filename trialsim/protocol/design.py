@@ -405,6 +405,14 @@ class Protocol(Frozen):
         read = {(e.read_out.days_after_entry(self.therapy), 0.0) for e in self.simulated}
         return tuple(sorted(stated or read))
 
+    def visits_by(self, day: float) -> int:
+        """Return how many visits a patient has by a read-out: all planned before it, and it.
+
+        18 months, and 12 after 26 weeks of therapy, are 0.6 days apart and the same visit.
+        """
+        days = (visit.at.days_after_entry(self.therapy) for visit in self.visits)
+        return sum(own < day - 1.0 for own in days) + 1
+
     @property
     def n_total(self) -> int:
         """Patients in all arms."""

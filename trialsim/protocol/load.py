@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -63,6 +63,7 @@ from trialsim.protocol.rules.template import (
 from trialsim.protocol.template import Template
 
 __all__ = [
+    "TemplateFile",
     "check_file",
     "conflicts_of",
     "evidence_with",
@@ -108,6 +109,71 @@ def load_template(
         For an unknown id, variant or setting.
     """
     return _resolve(read_file(_path_of(name)), evidence_with(evidence_files), variant, settings)
+
+
+@dataclass(frozen=True)
+class TemplateFile:
+    """A protocol file that is to be changed: its text, and what it says.
+
+    Attributes
+    ----------
+    name : str
+        As it was asked for.
+    text : str
+    settings : tuple of str
+        ``PATH=VALUE`` changes, made to the file and to every variant of it.
+    evidence_files : tuple of Path
+    variant : str
+        Id of the variant it is read with; empty for none.
+    """
+
+    name: str
+    text: str
+    settings: tuple[str, ...] = ()
+    evidence_files: tuple[Path, ...] = ()
+    variant: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        settings: Sequence[str] = (),
+        evidence_files: Sequence[Path] = (),
+        variant: str = "",
+    ) -> TemplateFile:
+        """Read a shipped template by id, or a file by path (ProtocolError, RequestError)."""
+        path = _path_of(name)
+        read_file(path)  # refuses what is no such file
+        text = path.read_text(encoding="utf-8-sig")
+        return cls(name, text, tuple(settings), tuple(evidence_files), variant)
+
+    def tree(self, variant: str = "") -> dict[str, Any]:
+        """Return the file as plain data: its variant, another one, then the settings merged in."""
+        root = read_text(self.text, Path(self.name).name)
+        for name in (self.variant, variant):
+            root = merge(root, _patch_of(root, name)) if name else root
+        for setting in self.settings:
+            root, _ = _set(root, setting)
+        found = plain(root)
+        assert isinstance(found, dict)  # it has been loaded before
+        return found
+
+    def resolved(self, tree: dict[str, Any], variant: str = "") -> ResolvedTemplate:
+        """Load plain data as the file it would make (ProtocolError)."""
+        root = read_text(json.dumps(tree, ensure_ascii=False), Path(self.name).name)
+        loaded = _resolve(root, evidence_with(self.evidence_files))
+        return replace(loaded, variant=variant or self.variant)
+
+    def broken_variants(self, tree: dict[str, Any]) -> tuple[str, ...]:
+        """Return the ids of the variants that cannot be merged into plain data."""
+        root = read_text(json.dumps(tree, ensure_ascii=False), Path(self.name).name)
+        found, evidence = [], evidence_with(self.evidence_files)
+        for variant in tree.get("variants", ()):
+            try:
+                _validated(merge(root, _patch_of(root, variant["id"])), evidence)
+            except ProtocolError:
+                found.append(variant["id"])
+        return tuple(found)
 
 
 def _resolve(

@@ -225,6 +225,8 @@ class Alternative(Frozen):
         Each instead of the one of the same id.
     covariates : dict
         Record -> covariates that are added or replaced.
+    contrasts : dict
+        Contrast -> why it was reported.
     """
 
     id: Id
@@ -235,11 +237,13 @@ class Alternative(Frozen):
     effect_sd: Spread | None = None
     explanations: Annotated[tuple[Explanation, ...], Field(max_length=12)] = ()
     covariates: dict[Id, dict[Id, Id]] = Field(default_factory=dict)
+    contrasts: dict[Id, Literal["planned", "significant"]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if not (self.weights or self.effect_sd or self.explanations or self.covariates):
-            remedy = "State weights, effect_sd, explanations or covariates that are other ones."
+        stated = (self.weights, self.effect_sd, self.explanations, self.covariates, self.contrasts)
+        if not any(stated):
+            remedy = "State weights, effect_sd, explanations, covariates or contrasts."
             raise broken("changes nothing", remedy)
         if sum(self.weights.values()) >= 1:
             total = sum(self.weights.values())
@@ -295,9 +299,11 @@ class Reconciliation(Frozen):
         own = [each.id for each in self.explanations]
         named = {*one.weights, *(each.id for each in one.explanations)}
         records = [record.id for record in self.records]
+        contrasts = [contrast.id for contrast in self.contrasts]
         for strange, what, known in (
             (sorted(named - set(own)), "explanation", own),
             (sorted(set(one.covariates) - set(records)), "record", records),
+            (sorted(set(one.contrasts) - set(contrasts)), "contrast", contrasts),
         ):
             if strange:
                 rule = f"has the alternative '{one.id}' with no {what} '{strange[0]}'"
@@ -319,9 +325,18 @@ class Reconciliation(Frozen):
             )
             for record in self.records
         )
-        effect_sd = one.effect_sd or self.effect_sd
-        changed = {"explanations": explanations, "records": records, "effect_sd": effect_sd}
-        return self.model_copy(update=changed)
+        contrasts = tuple(
+            each.model_copy(update={"because": one.contrasts.get(each.id, each.because)})
+            for each in self.contrasts
+        )
+        return self.model_copy(
+            update={
+                "explanations": explanations,
+                "records": records,
+                "contrasts": contrasts,
+                "effect_sd": one.effect_sd or self.effect_sd,
+            }
+        )
 
     def _has_levels(self, own: Explanation) -> None:
         if not isinstance(own, Shift | Filtering) or self.missing(own) or not self.records:

@@ -154,7 +154,8 @@ class Lifetime(OneOf):
     """When the event comes: by its median, a hazard, survival at a time, or hazards in pieces.
 
     `shape` makes a Weibull distribution of the first three; `cure_fraction` never has the event.
-    Median and survival are those of all patients, the cured among them.
+    Median and survival are those of all patients, the cured among them. `source` is a record that
+    states the median, or the share that survives.
     """
 
     model_config = one_of(
@@ -171,6 +172,7 @@ class Lifetime(OneOf):
     pieces: Annotated[tuple[HazardPiece, ...], Field(min_length=1, max_length=50)] | None = None
     shape: Annotated[Number, Field(gt=0, le=_MAX_SHAPE)] | None = None
     cure_fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    source: Id | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -388,6 +390,27 @@ class Enrolment(OneOf):
                 return start + (end - start) * (share - reached) / own
             start, reached = end, reached + own
         return start
+
+    def sped_up(self, speed: float) -> Enrolment:
+        """Return an enrolment in which every day comes so many times sooner."""
+
+        def sooner(duration: Duration) -> Duration:
+            return Duration(duration.amount / speed, duration.unit)
+
+        if speed == 1:
+            return self
+        changed: dict[str, Any] = {}
+        if self.uniform:
+            changed["uniform"] = sooner(self.uniform)
+        if self.even:
+            changed["even"] = sooner(self.even)
+        if self.given:
+            changed["given"] = tuple(sooner(day) for day in self.given)
+        if self.piecewise:
+            changed["piecewise"] = tuple(
+                piece.model_copy(update={"until": sooner(piece.until)}) for piece in self.piecewise
+            )
+        return self.model_copy(update=changed)
 
 
 class Dropout(Frozen):

@@ -14,6 +14,7 @@ from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import BinaryEndpoint, Level
 from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.modifiers import ObservedSubgroups
+from trialsim.protocol.optimisation import Optimise
 from trialsim.protocol.outcomes import AnyOutcome
 from trialsim.protocol.published_survival import ObservedMeasure
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
@@ -150,6 +151,7 @@ class Template(Frozen):
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=100)]
     conduct: Annotated[ConductProfile, lenient_words(ConductProfile)] = ConductProfile.RIGOROUS
     cost: Cost | None = None
+    optimise: Optimise | None = None
     qc: SecondEncoding | None = None
     observed: Annotated[tuple[ObservedReference, ...], Field(max_length=100)] = ()
     nothing_observed: Text | None = None  # why there is no published trial to hold it against

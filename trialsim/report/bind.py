@@ -21,6 +21,7 @@ from trialsim.report.sections.estimand_section import estimand_section
 from trialsim.report.sections.explanation_section import explanation_section
 from trialsim.report.sections.followup_section import followup_section
 from trialsim.report.sections.forecast_section import forecast_section
+from trialsim.report.sections.optimise_section import optimise_section
 from trialsim.report.sections.published_synthesis_section import published_synthesis_section
 from trialsim.report.sections.reconciliation_section import reconciliation_section
 from trialsim.report.sections.synthesis_section import synthesis_section
@@ -48,6 +49,7 @@ _BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], .
     adjustment_section,
     reconciliation_section,
     explanation_section,
+    optimise_section,
 )  # the last one comes first
 
 

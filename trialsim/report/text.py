@@ -121,8 +121,8 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 
 def nothing_observed_in_words(template: Template) -> str:
     """Say why no published trial is held against the simulated ones."""
-    why = template.nothing_observed or "The file names none under 'observed'."
-    return f"What was really seen: no published trial to hold this against. {why}"
+    reason = template.nothing_observed
+    return f"What was really seen: no published trial to hold this against. {reason}"
 
 
 def endpoint_in_words(protocol: Protocol) -> str:

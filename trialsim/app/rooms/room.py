@@ -51,6 +51,8 @@ class Room:
         its figures are better drawn in the same go; else `NUMBERS`.
     long : bool
         Whether its command often takes more than a second: such jobs leave one process free.
+    precomputed : tuple of State
+        What the file without a server holds of it; without any, its default.
     """
 
     slug: str
@@ -62,3 +64,4 @@ class Room:
     more: Callable[[Any], Mapping[str, tuple[str, ...]]] = no_more
     want: Want = Want.SERIES
     long: bool = False
+    precomputed: tuple[State, ...] = ()

@@ -44,6 +44,8 @@
     answer.innerHTML = text;
     const job = answer.querySelector("[data-job]");
     answer.setAttribute("aria-busy", job ? "true" : "false");
+    const told = answer.querySelector(".headline, .problems h2, .job h2");
+    document.getElementById("said").textContent = told ? told.textContent.trim() : "";
     document.dispatchEvent(new CustomEvent("answered"));
     follow();
   }

@@ -256,7 +256,9 @@ def _priors(plan: Reconciling) -> Iterator[str]:
         elif own.kind == "filter":
             source = f"{own.odds_ratio.evidence} {own.odds_ratio.estimate}"
             spread = f"SD between literatures {own.between} ({own.between.note or 'assumed'})"
-            yield _item(f"{own.id}: odds ratio of being published, {source}, {spread}")
+            odds = f"odds ratio of being published {exp(plan.publication_odds(own)):.2f}"
+            share = f"of significant trials published: {own.published} ({own.published.source})"
+            yield _item(f"{own.id}: {odds}, {source}, {spread}; {share}")
         elif own.kind == "varying":
             said = own.sd.source or own.sd.note or "assumed"
             yield _item(f"{own.id}: SD between populations half-normal, scale {own.sd} ({said})")

@@ -134,6 +134,7 @@ def sections_of(runs: Sequence[FinishedRun], forest: Drawing | None) -> list[Sec
     # each has a section of its own
     own = (
         "size",
+        "optimise",
         "calibrate",
         "followup",
         "bias",

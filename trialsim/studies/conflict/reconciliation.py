@@ -409,6 +409,10 @@ class Reconciling:
             own.sd.value if isinstance(own, Varying) else 0.0,
         )
 
+    def publication_odds(self, own: Filtering) -> float:
+        """Return the log odds ratio of being published, significant to not, as published."""
+        return self._bias(own.odds_ratio.evidence, own.odds_ratio.estimate).mean
+
     def shifts(self, own: Explanation) -> dict[str, ShiftPrior]:
         """Return what an explanation shifts, by level."""
         if not isinstance(own, Shift):

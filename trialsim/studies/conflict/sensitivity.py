@@ -133,7 +133,7 @@ def _otherwise(main: Reconciled, title: str, other: Reconciling, chosen: str = "
 
 def _untouched(plan: Reconciling, other: Reconciling) -> Iterator[str]:
     """Yield the explanations that are the same of two plans, with the same records."""
-    if plan.file.effect_sd != other.file.effect_sd:
+    if plan.file.effect_sd != other.file.effect_sd or plan.file.contrasts != other.file.contrasts:
         return
     for name, own in plan.explanations.items():
         levels = [

@@ -363,12 +363,10 @@ class PlannedFollowUp:
         template, months = self.resolved.template, self.months(horizon, n_total)
         if template.cost is None or months is None:
             return None
-        therapy = template.protocol.therapy
-        days = [visit.at.days_after_entry(therapy) for visit in template.protocol.visits]
-        before = sum(day < horizon.day - _SAME_DAY for day in days)
+        visits = template.protocol.visits_by(horizon.day)
         screened = template.nature.screened_per_patient
         sites = stated_sites(template) or 1
-        return template.cost.total(n_total, before + 1, months, screened, sites)
+        return template.cost.total(n_total, visits, months, screened, sites)
 
     @property
     def assumed(self) -> list[str]:

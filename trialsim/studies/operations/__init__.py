@@ -1,1 +1,1 @@
-"""Whether and when a trial can be carried out, and what it takes."""
+"""Whether a trial can be done: sites, calendar, supply and cost, and the design that buys most."""

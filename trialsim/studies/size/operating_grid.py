@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import exp, inf
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +39,10 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration
+from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Truth, odds_ratio_between, risk_at_odds_ratio
-from trialsim.protocol.survival import Enrolment, EventCourse, HazardCurve
+from trialsim.protocol.survival import EventCourse, HazardCurve
 from trialsim.studies.power import theta_on_course
 from trialsim.trial import AnalysisPlan, Kernel, LookResults, Measure, Row
 
@@ -360,7 +359,7 @@ def _at_hazards(protocol: Protocol, truth: Truth, multiple: float, speed: float)
     return replace(
         truth,
         lifetimes=lifetimes,
-        enrolment=_sped_up(truth.enrolment, speed),
+        enrolment=truth.enrolment.sped_up(speed) if truth.enrolment else None,
         sites=truth.sites and replace(truth.sites, per_day=speed * truth.sites.per_day),
         control_risk=control,
         treated_risk=treated,
@@ -379,28 +378,6 @@ def _without_effect(protocol: Protocol, truth: Truth) -> Truth:
 
 def _horizon(protocol: Protocol) -> float:
     return protocol.primary.read_out.days_after_entry(protocol.therapy)
-
-
-def _sped_up(enrolment: Enrolment, speed: float) -> Enrolment:
-    """Return an enrolment in which every day comes sooner."""
-
-    def sooner(duration: Duration) -> Duration:
-        return Duration(duration.amount / speed, duration.unit)
-
-    if speed == 1:
-        return enrolment
-    changed: dict[str, Any] = {}
-    if enrolment.uniform:
-        changed["uniform"] = sooner(enrolment.uniform)
-    if enrolment.even:
-        changed["even"] = sooner(enrolment.even)
-    if enrolment.given:
-        changed["given"] = tuple(sooner(day) for day in enrolment.given)
-    if enrolment.piecewise:
-        changed["piecewise"] = tuple(
-            piece.model_copy(update={"until": sooner(piece.until)}) for piece in enrolment.piecewise
-        )
-    return enrolment.model_copy(update=changed)
 
 
 def _blank(protocol: Protocol, plan: AnalysisPlan, point: GridPoint, truth: Truth) -> Row:

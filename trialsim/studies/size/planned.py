@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, exp, isclose, sqrt
+from math import ceil, exp, sqrt
 from statistics import NormalDist
 
 from trialsim.characteristics import Characteristic
@@ -16,9 +16,10 @@ from trialsim.kernels.proportions import Scale
 from trialsim.protocol.cautions import Caution, assumption, cautions_about, unlike_formula
 from trialsim.protocol.design import MAX_PATIENTS, Protocol
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.scenario import Truth
 from trialsim.sizing.fixed import MOST_PATIENTS
 from trialsim.sizing.with_looks import WithLooks
+from trialsim.studies.size.claims import accepted_status, first_solid
 from trialsim.studies.size.kind import PowerTable, SizedKind, not_simulated, whole_units
 from trialsim.studies.size.kinds import WithoutFormula, kind_of
 from trialsim.studies.size.monitoring import Seen, seen_so_far
@@ -28,7 +29,6 @@ from trialsim.studies.size.paragraph import justification
 from trialsim.studies.size.prior import pooled_prior
 from trialsim.studies.size.question import SizeQuestion, SizeRequest
 from trialsim.studies.size.reestimation import Reestimated, Reestimation, reestimated
-from trialsim.studies.size.request import effect_example
 from trialsim.studies.size.rows import (
     belief_rows,
     reestimated_rows,
@@ -42,7 +42,6 @@ from trialsim.trial import Kernel, Row, StudyResult
 
 __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
 
-_WEAK = ("document", "unverified")
 _PRIOR_POINTS = 201
 _ODDS_MULTIPLES = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the planned control risk's odds (assumed)
 
@@ -115,14 +114,9 @@ def plan_size(
         rule = "changes the effect at the read-out, which 'size' does not plan for yet"
         remedy = "Try sizes with 'simulate --set protocol.sample_size.total=N'."
         raise RequestError(Problem(rule, remedy, "nature.intercurrent_events"))
-    scenario = request.scenario or _first_solid(resolved)
-    status = "assumed" if _is_own(resolved, scenario) else resolved.status_of(scenario)
+    scenario = request.scenario or first_solid(resolved)
     truth = resolved.truth(scenario)
-    status = _claimed(resolved, scenario) or status
-    if status in _WEAK and not request.accept_claim:
-        rule = f"plans for {truth.label}, which only a document states or nobody verified"
-        remedy = "Add --accept-claim to plan for it all the same; it is then shown with its status."
-        raise RequestError(Problem(rule, remedy, "--scenario", scenario.id))
+    status = accepted_status(resolved, scenario, accept_claim=request.accept_claim)
     question = SizeQuestion(resolved, request, scenario, truth, status)
     if (known := known_risk(question)) is not None:
         one_arm = OneArmSize(resolved, request, scenario, truth, status, known)
@@ -139,34 +133,6 @@ def plan_size(
         return SearchedSize(resolved, request, scenario, kind.simulated_truth, status, start)
     planned.seen  # noqa: B018 (what was observed is refused before any work)
     return planned
-
-
-def _is_own(resolved: ResolvedTemplate, scenario: Scenario) -> bool:
-    return all(scenario.id != own.id for own in resolved.template.scenarios)
-
-
-def _claimed(resolved: ResolvedTemplate, scenario: Scenario) -> str | None:
-    """Return the status of an effect set by hand that only a weak source states; else None."""
-    stated = scenario.effect
-    if stated is None:
-        return None
-    same = (
-        resolved.status_of(own)
-        for own in resolved.template.scenarios
-        if own.effect
-        and own.effect.quantity == stated.quantity
-        and isclose(own.effect.number.value, stated.number.value)
-    )
-    return next((status for status in same if status in _WEAK), None)
-
-
-def _first_solid(resolved: ResolvedTemplate) -> Scenario:
-    for scenario in resolved.template.scenarios:
-        if not resolved.truth(scenario).is_null and resolved.status_of(scenario) not in _WEAK:
-            return scenario
-    rule = "has no scenario with an effect to plan for"
-    remedy = f'State one: --effect "{effect_example(resolved.template.protocol.primary)}".'
-    raise RequestError(Problem(rule, remedy, "--scenario"))
 
 
 def _check(question: SizeQuestion, kind: SizedKind | WithoutFormula) -> None:

@@ -8,6 +8,7 @@ from math import ceil
 
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.site_enrolment import stated_sites
 from trialsim.trial import Measure, Row
 
 __all__ = ["Screened", "screened_for", "screening_rows"]
@@ -66,9 +67,8 @@ def screened_for(resolved: ResolvedTemplate, enrolled: int) -> Screened | None:
         if months is not None:
             protocol = resolved.template.protocol
             day = protocol.primary.read_out.days_after_entry(protocol.therapy)
-            days = [visit.at.days_after_entry(protocol.therapy) for visit in protocol.visits]
-            visits = sum(own < day - 0.5 for own in days) + 1
-            trial = cost.total(enrolled, visits, months, n / enrolled)
+            visits, sites = protocol.visits_by(day), stated_sites(resolved.template) or 1
+            trial = cost.total(enrolled, visits, months, n / enrolled, sites)
     unit = f"{cost.currency} of {cost.year}" if cost else ""
     return Screened(n, enrolled, nature.screening_failures, unit, screening, trial)
 
