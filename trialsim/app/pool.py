@@ -85,13 +85,14 @@ class Pool:
     Parameters
     ----------
     processes : int
+        Two stay under 400 MB with all rooms used; one is then for what is quick.
     most_waiting : int
         Jobs in the queue; the next one is refused.
     seconds : float
         A job may take.
     """
 
-    def __init__(self, processes: int = 3, most_waiting: int = 60, seconds: float = 300) -> None:
+    def __init__(self, processes: int = 2, most_waiting: int = 60, seconds: float = 300) -> None:
         self.most_waiting, self.seconds = most_waiting, seconds
         if sys.platform == "linux":  # another process is there at once, its memory shared
             self._context: Any = multiprocessing.get_context("forkserver")
