@@ -13,7 +13,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from trialsim.app.worker import Panel
+from trialsim.app.worker import Line, Panel
 
 __all__ = ["line_chart", "ticks"]
 
@@ -32,6 +32,11 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+def _across(line: Line) -> bool:
+    """Whether it is a rule across the axes."""
+    return len(line.x) == 2 and (line.x[0] == line.x[1] or line.y[0] == line.y[1])
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     steps = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10)
     found = [t for t in steps if low <= t <= high]
@@ -47,24 +52,28 @@ def line_chart(
     height: int = 300,
     y_percent: bool = False,
     y_range: tuple[float, float] | None = None,
+    rule_at: float | None = None,
 ) -> Markup:
     """Return one panel as an ``<svg>`` element.
 
     Parameters
     ----------
     panel : Panel
-        Of an answer's figure. A line of two points is a rule across its axes, and left out; a line
-        of one point is a mark.
+        Of an answer's figure. A level or upright line of two points is a rule across its axes, and
+        left out; a line of one point is a mark.
     title : str
         What it shows, for a screen reader.
     names : sequence of str
         Of the lines, where they have no label of their own.
     y_percent : bool
         Shares shown in percent.
+    rule_at : float, optional
+        On the x axis: an upright line there.
     """
     lines = [line for line in panel.lines if len(line.x) == len(line.y)]
-    xs = [x for line in lines for x in line.x if math.isfinite(x) and len(line.x) != 2]
-    ys = [y for line in lines for y in line.y if math.isfinite(y) and len(line.x) != 2]
+    shown = [line for line in lines if not _across(line)]
+    xs = [x for line in shown for x in line.x if math.isfinite(x)]
+    ys = [y for line in shown for y in line.y if math.isfinite(y)]
     if not xs or not ys:
         return Markup("")
     low, high = min(xs), max(xs)
@@ -102,11 +111,16 @@ def line_chart(
     for area in panel.areas:
         corners = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in area if not log or x > 0)
         parts.append(f'<polygon class="area" points="{corners}"/>')
+    if rule_at is not None:
+        x = across(rule_at)
+        parts.append(
+            f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
+        )
     for number, line in enumerate(lines):
         points = [
             (across(x), down(y))
             for x, y in zip(line.x, line.y, strict=True)
-            if math.isfinite(x) and math.isfinite(y) and (not log or x > 0) and len(line.x) != 2
+            if math.isfinite(x) and math.isfinite(y) and (not log or x > 0) and line in shown
         ]
         colour = f"s{number % 6}"
         name = line.label or (names[number] if number < len(names) else "")

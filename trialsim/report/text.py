@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from trialsim.protocol.historical import HistoricalValue
     from trialsim.protocol.quantities import Duration
     from trialsim.protocol.template import Template
+    from trialsim.trial import StudyResult
 
 __all__ = [
     "DISCLAIMER",
     "WIDTH",
+    "calendar_sentences",
     "caution_lines",
     "endpoint_in_words",
     "historical_in_words",
@@ -119,8 +121,8 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 
 def nothing_observed_in_words(template: Template) -> str:
     """Say why no published trial is held against the simulated ones."""
-    why = template.nothing_observed or "The file names none under 'observed'."
-    return f"What was really seen: no published trial to hold this against. {why}"
+    reason = template.nothing_observed
+    return f"What was really seen: no published trial to hold this against. {reason}"
 
 
 def endpoint_in_words(protocol: Protocol) -> str:
@@ -178,3 +180,13 @@ def historical_in_words(value: HistoricalValue | None) -> str:
     seen = f"seen in {value.n:,} patients" if value.n else "taken as known"
     name = value.stated.replace("_", " ")
     return f"{name} {value.number} ({value.number.source or 'assumed'}), {seen}"
+
+
+def calendar_sentences(result: StudyResult) -> list[str]:
+    """Return where observed trials' months stand among those that rates of others would give."""
+    return [
+        f"{row.evidence} took {row.why}. Its time is at percentile {100 * (row.value or 0):.3g} of "
+        "those."
+        for row in result.rows
+        if row.measure == "percentile" and row.evidence and row.category == "months to enrol"
+    ]

@@ -66,7 +66,8 @@ def observed_calendar_rows(resolved: ResolvedTemplate) -> Iterator[Row]:
             evidence=quantity.id,
             source=_RATES,
             analysis="closed form",
-            category=f"months to enrol {quantity.n:,} patients at {centres} centres",
-            why=f"{months:.1f} months, against a mean of {mean:.1f}: {SPREAD_NOTE}",
+            category="months to enrol",
+            why=f"{months:.1f} months to enrol {quantity.n:,} patients at {centres} centres, "
+            f"against a mean of {mean:.1f} with {SPREAD_NOTE}",
         )
         yield about
