@@ -56,6 +56,8 @@ SIMULATING = ("simulate", "followup", "bias", "synthesise", "size", "calibrate",
 def reduced(words: list[str]) -> list[str]:
     """Ask a command for few trials, where it simulates any."""
     few = words[0] in SIMULATING and not {"--observed", "--precision", "--class"} & {*words}
+    if words[0] == "forecast":
+        return [*words, "--runs", "4"]
     return [*words, "--replicates", "500"] if few else words
 
 

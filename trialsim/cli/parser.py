@@ -562,6 +562,9 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
     forecast.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
     )
+    forecast.add_argument(
+        "--log", type=_whole, default=1, metavar="K", help="whose events are written (default 1)"
+    )
     forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     forecast.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
