@@ -17,7 +17,7 @@ from trialsim.studies.size.question import SizeRequest
 __all__ = [
     "ADJUSTED",
     "AS_ADJUSTED",
-    "Belief",
+    "EffectBelief",
     "accepted_adjustment",
     "pooled_prior",
     "prior_in_words",
@@ -30,13 +30,13 @@ ADJUSTED = "adjusted"
 AS_ADJUSTED = "of the trials observed, adjusted for bias"
 """Title of a scenario with their effect."""
 
-Belief = NormalDist | NextEffect
+EffectBelief = NormalDist | NextEffect
 """What is believed of a log ratio."""
 
 _WEAK = ("document", "unverified")
 
 
-def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> Belief:
+def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> EffectBelief:
     """Return what published records say together: inverse-variance weights of log ratios.
 
     One record is taken as it is; several as estimates of one effect (assumed). For trials adjusted
