@@ -67,8 +67,10 @@ def recorded_sha256(path: Path) -> str:
 
 
 def lessons_folder() -> Path:
-    """Return where the lessons' pages lie in a checkout; an installed package has none."""
-    return Path(__file__).parents[2] / "examples" / "lessons" / "sheets"
+    """Return where the lessons' pages lie."""
+    from trialsim.protocol.places import lessons_folder as folder
+
+    return folder() / "sheets"
 
 
 def _sheets() -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from trialsim.app.about import About
 from trialsim.app.lab_charts import Step, Trial, funnel, waterfall
+from trialsim.app.rooms.lessons import LESSONS, Lesson, titles
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, Number, State, Switch, entered
 from trialsim.app.worker import Answer, Want
@@ -212,8 +213,20 @@ class BiasState(State):
             words += ["--seed", str(self.seed)]
         return words
 
+    @property
+    def lesson(self) -> Lesson | None:
+        """Return the lesson that the address names in place of a protocol."""
+        return LESSONS.get(self.template)
+
+    @property
+    def lessons(self) -> Sequence[tuple[str, str]]:
+        """Return ids and titles of all lessons."""
+        return titles()
+
     def words(self) -> tuple[str, ...]:
-        """Return the command: what the flaws do on average."""
+        """Return the command: what the flaws do on average, or that of a lesson."""
+        if self.lesson:
+            return self.lesson.first
         own = ["--total", str(self.total)] if self.total is not None else []
         words = ("bias", self.template, *self._about_truth(), *own)
         return (*words, "--replicates", str(self.trials))
@@ -234,7 +247,9 @@ def choices(about: About | None) -> Choices:
 
 
 def more(state: BiasState) -> Mapping[str, tuple[str, ...]]:
-    """Return the commands of the funnel's trials."""
+    """Return the commands of the funnel's trials, or the further ones of a lesson."""
+    if state.lesson:
+        return state.lesson.further
     return {str(size): state.class_of(size) for size in SIZES}
 
 
@@ -244,6 +259,8 @@ def view(
     """Return what the template shows."""
     if answer is None or about is None:
         return {}
+    if state.lesson:
+        return _of_lesson(state.lesson, answer, more)
     rows = answer.document["rows"]
     scenario = _scenario(state, rows)
     own = [row for row in rows if row["scenario"] == scenario]
@@ -266,6 +283,27 @@ def view(
         "trials": trials,
         "n_published": sum(t.published for t in trials),
         "commands": [state.class_of(size) for size in SIZES],
+    }
+
+
+def _of_lesson(lesson: Lesson, answer: Answer, more: Mapping[str, Answer]) -> Mapping[str, object]:
+    """Return what the template shows of a lesson."""
+    documents = {next(iter(lesson.commands)): answer.document}
+    documents |= {name: found.document for name, found in more.items()}
+    shown: dict[str, object] = {
+        "answered": lesson.answers(documents),
+        "commands": list(lesson.commands.values()),
+    }
+    if not lesson.classroom:
+        return shown
+    document = documents[lesson.classroom]
+    trials = list(_of_class(document))
+    truth = math.log(lesson.true_ratio)
+    return {
+        **shown,
+        "funnel": funnel(trials, truth, _funnel_told(trials)),
+        "trials": trials,
+        "n_published": sum(t.published for t in trials),
     }
 
 
@@ -319,26 +357,30 @@ def _funnel_told(trials: Sequence[Trial]) -> str:
 
 def _trials(more: Mapping[str, Answer]) -> Iterator[Trial]:
     """Yield the trials in the order they appear: one of each size in turn."""
-    of_size = [list(_of_class(int(size), found.document)) for size, found in more.items()]
+    of_size = [list(_of_class(found.document)) for found in more.values()]
     for together in zip(*of_size, strict=False):
         yield from together
 
 
-def _of_class(size: int, document: Mapping[str, Any]) -> Iterator[Trial]:
+def _of_class(document: Mapping[str, Any]) -> Iterator[Trial]:
     found: dict[str, dict[str, Any]] = {}
     reported = "rigorous"
     for row in document["rows"]:
         who = row.get("analysis", "")
         if not who.startswith("student "):
             continue
-        own = found.setdefault(who, {})
-        if row["measure"] == "estimate":
+        own = found.setdefault(who, {"patients": 0})
+        if row["measure"] == "n_patients" and row["conduct"] == "rigorous":
+            own["patients"] += row["value"]
+        elif row["measure"] == "estimate":
             own[row["conduct"]] = _pair(row)
             reported = row["conduct"]
         elif row["measure"] == "published":
             own["published"] = bool(row["value"])
     for number, own in enumerate(found.values(), 1):
-        yield Trial(number, size, own["rigorous"], own[reported], own.get("published", True))
+        yield Trial(
+            number, own["patients"], own["rigorous"], own[reported], own.get("published", True)
+        )
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -60,6 +60,22 @@
   document.addEventListener("change", event => {
     if (event.target.name === "show" && box()) box().dataset.show = event.target.value;
   });
+  // Guesses stay in this browser.
+  function guesses() {
+    for (const field of document.querySelectorAll("[data-guess]")) {
+      const kept = sessionStorage.getItem(`guess-${field.dataset.guess}`);
+      if (kept && !field.value) field.value = kept;
+      const beside = document.querySelector(`[data-guessed="${field.dataset.guess}"]`);
+      if (beside) beside.textContent = field.value || "-";
+    }
+  }
+  document.addEventListener("input", event => {
+    if (!event.target.dataset.guess) return;
+    sessionStorage.setItem(`guess-${event.target.dataset.guess}`, event.target.value);
+    guesses();
+  });
+  document.addEventListener("answered", guesses);
+  guesses();
   document.addEventListener("answered", ready);
   ready();
 })();
