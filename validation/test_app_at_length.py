@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -36,16 +39,46 @@ def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path
     tab = visitor().tab
     tab.goto(f"{own.address}/size")
     expect(tab.locator("#n-total")).to_have_text("4,602")
+    tab.goto(f"{own.address}/size?template=chb-combination")  # a long job is under way
+    expect(tab.get_by_role("progressbar")).to_be_visible()
+    tab.goto(f"{own.address}/size")
+    expect(tab.locator("#n-total")).to_have_text("4,602")
+    below = descendants(own.process.pid)
+    assert below
     own.process.kill()
     own.process.wait(20)
     tab.locator("[data-slides=f-power]").press("ArrowRight")
     expect(tab.get_by_text("The program no longer answers")).to_be_visible()
     ended(own)
+    until = time.monotonic() + 30
+    while any(at_work(pid) for pid in below):
+        assert time.monotonic() < until  # none of its processes outlives it
+        time.sleep(0.2)
     again = started(tmp_path, own.host.split(":")[1])
     tab.get_by_role("button", name="Calculate").click()
     expect(tab.locator("#n-total")).to_have_text("4,722")
     expect(tab.get_by_text("The program no longer answers")).to_be_hidden()
     ended(again)
+
+
+def descendants(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")  # each thread has its own
+    own = [int(child) for task in tasks for child in task.read_text().split()]
+    return own + [further for child in own for further in descendants(child)]
+
+
+def at_work(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_property_of_twenty_users_none_is_lost(page):
+    with ThreadPoolExecutor(20) as users:
+        totals = range(400, 1200, 20)
+        texts = list(users.map(lambda n: shown(page, "size", {"total": str(n)}), totals))
+    assert [number(text, "n-total") for text in texts] == list(totals)
 
 
 @pytest.mark.parametrize("template", [t for t in template_paths() if t != "chb-combination"])

@@ -165,5 +165,5 @@ def _body(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    SHIPPED.unlink(missing_ok=True)
-    print(export(SHIPPED), f"{SHIPPED.stat().st_size / 1e6:.1f} MB")
+    SHIPPED.write_text(asyncio.run(computed()), encoding="utf-8", newline="\n")
+    print(SHIPPED.name, f"{SHIPPED.stat().st_size / 1e6:.1f} MB")

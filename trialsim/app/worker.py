@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -258,6 +260,7 @@ def serve(pipe: Connection) -> None:
     """Answer orders from a pipe until it closes; progress goes the same way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the server's
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _bounded_memory()
     import_module("trialsim.app.warm")  # there already where this process was forked
     try:
@@ -277,6 +280,13 @@ def _served(pipe: Connection, what: str, order: Any) -> tuple[Any, str]:
         return getattr(import_module(module), name)(order), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
+
+
+def _end_with_parent() -> None:
+    """End a job whose server was killed: nobody could end it any more."""
+    if server := multiprocessing.parent_process():
+        server.join()
+        os._exit(1)
 
 
 def _bounded_memory() -> None:
