@@ -59,7 +59,9 @@ class Files:
         return tuple(self._uploads)
 
     def shown(self, name: str) -> str:
-        """Return what an upload's owner calls it."""
+        """Return what an upload's owner calls it, and a lesson its folder."""
+        if is_lesson(name):
+            return lesson_paths()[name].name
         return self._uploads[name].name if name in self._uploads else name
 
     def word(self, name: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ each size, so that every trial is there as planned and as reported.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ FIRST_TRUTH = {"sepsis": "or-082"}  # of `bias` all; a lab begins with one
 SIZES = (60, 150, 400, 1_000)  # patients a trial of the funnel: assumed
 EACH = 25  # trials of each size
 _Z95 = 1.959963984540054
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ class BiasState(State):
         words = ["--conduct", PROFILE]
         if self.truth:
             words += ["--scenario", self.truth]
-        if self.odds_ratio is not None:
+        if self.odds_ratio is not None and _ID.fullmatch(self.truth):
             where = f"scenarios.{self.truth}.effect.odds_ratio"
             words += ["--set", f"{where}={self.odds_ratio:.10g}"]
         for dial in DIALS:
@@ -391,6 +393,19 @@ def _pair(row: Mapping[str, Any]) -> tuple[float, float]:
     return math.log(row["value"]), wide
 
 
+def _grid() -> Iterator[BiasState]:
+    """Yield the file without a server: three flaws off and on, and one twice as strong."""
+    for foreseen in (True, False):
+        for exclusion in (0.17, 0.3, 0.0):
+            for publication in (True, False):
+                yield BiasState(
+                    foreseen_allocation_on=foreseen,
+                    exclusion=exclusion or 0.17,
+                    exclusion_on=exclusion > 0,
+                    publication_on=publication,
+                )
+
+
 QUESTION = "What do flaws of conduct do to an effect?"
 ROOM = Room(
     "bias-lab",
@@ -402,4 +417,5 @@ ROOM = Room(
     more,
     want=Want.NUMBERS,
     long=True,
+    precomputed=tuple(_grid()),
 )
