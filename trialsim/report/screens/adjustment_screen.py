@@ -158,10 +158,10 @@ def adjustment_rows(found: Adjustment) -> tuple[dict[str, Any], ...]:
     for name, priors in (("naive", ()), ("adjusted", found.used)):
         belief = found.next_effect(priors)
         value, low, high = (belief.inv_cdf(p) for p in (0.5, 0.025, 0.975))
-        about = {"which": name, "tau_scale": TAU_SCALE, "tau_median": belief.tau}
+        drawn = {"which": name, "tau_scale": TAU_SCALE, "tau_median": belief.tau}
         ratios = {"value": exp(value), "lower": exp(low), "upper": exp(high)}
         logs = {"log_value": value, "log_error": belief.stdev}
-        rows.append({"measure": "next trial", **about, **ratios, **logs})
+        rows.append({"measure": "next trial", **drawn, **ratios, **logs})
     for name, *ends in found.tornado():
         for end, pool in zip(("first", "second"), ends, strict=True):
             rows.append({"measure": "assumption", "which": name, "end": end, **_numbers(pool)})
