@@ -28,6 +28,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/cost_curve.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/adding_an_endpoint.py
+	$(BIN)/python benchmarks/app_speed.py
 
 # The same designs in rpact and Mediana, where R and they are installed.
 bench-peers: .venv/dev

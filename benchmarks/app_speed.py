@@ -122,6 +122,9 @@ def megabytes(pid: int) -> float:
 
 def main() -> int:
     """Measure and print; say what misses its bound."""
+    if not (shutil.which("chromium") and Path("/proc").is_dir()):
+        print("needs Linux and Chromium")
+        return 0
     with served() as (address, pid, ready), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         first = first_room(browser, address)

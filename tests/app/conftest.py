@@ -111,7 +111,7 @@ def visitor(chromium: Any) -> Iterator[Callable[..., Visitor]]:
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its driver must not be there while others parse Python
 def chromium() -> Iterator[Any]:
     path = shutil.which("chromium")
     needs("browser", path)

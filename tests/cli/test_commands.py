@@ -179,7 +179,7 @@ def test_property_figures_carry_their_alternative_text_and_escape_it(trialsim, t
         (["evidence", "show", "tests-2024"], "Did you mean 'tests-2025'?"),
         (["show", "nowhere.yaml"], "nowhere.yaml: does not exist"),
         (["check", "nowhere.yaml", "elsewhere.yaml"], "elsewhere.yaml: does not exist"),
-        (["forecast", "sepsis"], "is not a command"),
+        (["predict", "sepsis"], "is not a command"),
     ],
 )
 def test_regression_a_users_mistake_is_exit_2_with_a_remedy_and_no_traceback(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from math import sqrt
 from types import SimpleNamespace
@@ -147,6 +148,11 @@ def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypa
     lines = log.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "day,site,patient,what,detail,number"
     assert sum(",randomised," in line for line in lines) == 120
+    (table,) = (tmp_path / "run" / "results").glob("forecast-trials-*.csv")
+    with table.open(encoding="utf-8") as stream:
+        trials = list(csv.DictReader(stream))
+    assert [trial["trial"] for trial in trials] == ["1", "2"]
+    assert {trial["randomised"] for trial in trials} == {"120"}
     document = json.loads((tmp_path / "run" / "results" / "forecast.json").read_text())
     assert document["command"] == "forecast"
     assert {"power", "power_lost", "percentile"} <= {r["measure"] for r in document["rows"]}
