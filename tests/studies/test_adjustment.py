@@ -63,7 +63,7 @@ def test_analytic_the_next_trial_of_sepsis_is_that_of_adaptive_quadrature(sepsis
     v = np.array([study.variance for study in found.studies])
     bias, error = log(0.92), log(1.04 / 0.80) / (2 * Z95)
     for priors, taken, added in (((), 0.0, 0.0), (found.used, bias, error**2)):
-        own, wide = y - [taken, 0], v + [added, 0]
+        own, wide = y - [taken, 0], [*v, added, 0]
 
         def joint(tau, own=own, wide=wide):
             w = 1 / (wide + tau**2)
