@@ -13,12 +13,13 @@ from app.conftest import chromium as chromium
 from app.conftest import ended, started
 from app.conftest import page as page
 from app.conftest import visitor as visitor
-from app.test_in_browser import expect
+from app.test_in_browser import expect, serious
 from app.test_rooms import number, shown
 from trialsim.app import offline
 from trialsim.app.pool import Pool, TooLongError
+from trialsim.app.rooms.lessons import LESSONS
 from trialsim.app.worker import Order
-from trialsim.protocol.places import template_paths
+from trialsim.protocol.places import lessons_folder, template_paths
 
 
 def test_regression_a_job_that_takes_too_long_is_ended():
@@ -117,3 +118,28 @@ def test_property_a_quick_answer_waits_for_no_long_one():
             assert job.outcome.exception(30)
     finally:
         pool.close()
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_regression_a_lesson_is_answered_as_on_its_sheet_and_the_guess_stays(page, visitor, lesson):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/bias-lab?template={lesson}")
+    sent = []
+    tab.on("request", lambda request: sent.append(f"{request.url} {request.post_data or ''}"))
+    tab.locator("#g-1").fill("guess-4711")
+    tab.locator("#lesson-answers summary").first.click()
+    told = tab.locator("#lesson-answers table").inner_text()
+    assert "guess-4711" in told
+    folder = lessons_folder() / "sheets"
+    sheet = (folder / f"{LESSONS[lesson].folder}-teacher.html").read_text(encoding="utf-8")
+    numbers = re.findall(r"[0-9.]+(?:%| of 1,000)? \N{PLUS-MINUS SIGN} [0-9.]+", told)
+    assert len(numbers) > 3
+    for found in numbers:
+        plain = re.sub("%| of 1,000", "", found)
+        assert plain in sheet, f"{plain} is not on the sheet"
+    tab.reload()
+    expect(tab.locator("#g-1")).to_have_value("guess-4711")
+    assert serious(tab) == []
+    assert not any("4711" in request for request in sent)
+    seen.leaves_nothing_to_complain_of(page.address)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trialsim.app.about import About
-from trialsim.app.files import Files
+from trialsim.app.files import Files, is_lesson
 from trialsim.app.pool import LONG_SECONDS, Job, Pool
 from trialsim.app.worker import Answer, Order, Want
 from trialsim.errors import Problem, RequestError
@@ -71,10 +71,10 @@ class Answers:
         BusyError
             If too many jobs wait.
         """
-        _refuse_files(words)
-        word, folder = self.files.word(template) if template else ("", "")
+        if not is_lesson(template):  # the commands of a lesson are ours, word for word
+            _refuse_files(words)
+        named, folder = self.files.named(words, template)
         version = self.files.version(template) if template else ""
-        named = tuple(word if w == template else w for w in words) if template else words
         order = Order(named, want, folder)
         for dearer in _ORDER[_ORDER.index(want) :]:
             key = (named, version, dearer)
