@@ -21,7 +21,7 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 validate: .venv/dev
-	TRIALSIM_EXAMPLES=500 TRIALSIM_MOMENTS=10 $(BIN)/python -m pytest -n auto --dist worksteal tests validation
+	PYTHONPATH=tests TRIALSIM_EXAMPLES=500 TRIALSIM_MOMENTS=10 $(BIN)/python -m pytest -p reference_numbers -n auto --dist worksteal tests validation
 
 bench: .venv/dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-group-by=group

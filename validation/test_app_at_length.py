@@ -99,6 +99,27 @@ def test_regression_the_shipped_file_is_what_would_be_computed_now(tmp_path):
     assert visible[0] == visible[1]
 
 
+def test_property_a_quick_answer_waits_for_no_long_one():
+    pool = Pool(processes=2)
+    pool.start()
+    try:
+        long = [
+            pool.submit("answer", Order(("size", "chb-combination", "--seed", s))) for s in "12"
+        ]
+        assert pool.wait_until_ready(30)
+        began = time.monotonic()
+        quick = pool.submit("answer", Order(("size", "sepsis")))
+        assert quick.outcome.result(60).document["rows"][0]["value"] == 4602
+        assert time.monotonic() - began < 30
+        assert not any(job.is_over for job in long)
+        assert sum(job.started is not None for job in long) == 1  # the other went back
+        for job in long:
+            pool.cancel(job)
+            assert job.outcome.exception(30)
+    finally:
+        pool.close()
+
+
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_regression_a_lesson_is_answered_as_on_its_sheet_and_the_guess_stays(page, visitor, lesson):
     seen = visitor()

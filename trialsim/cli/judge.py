@@ -358,7 +358,7 @@ def reconcile(options: argparse.Namespace) -> None:
         _conflicts(options)
         return
     from trialsim.engine.run import check_request
-    from trialsim.figures.reconciliation import reconciliation_figure
+    from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
     from trialsim.protocol.load import conflicts_of, load_reconciliation
     from trialsim.report.screens.reconciliation_screen import (
         priors_in_words,
@@ -388,7 +388,10 @@ def reconcile(options: argparse.Namespace) -> None:
     shown = reconciliation_screen(planned, result, others[1:])
 
     def figures() -> Figures:
-        return {"weights": reconciliation_figure(planned, result)}
+        drawn = {"weights": reconciliation_figure(planned, result)}
+        if planned.file.gap and planned.file.has_records:
+            drawn["checks"] = predictive_check_figure(planned, result)
+        return drawn
 
     hand_over(options, document, shown, folder, figures, started)
 

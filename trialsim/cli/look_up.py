@@ -240,17 +240,21 @@ def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
 
 
 def _assumed(resolved: ResolvedTemplate) -> list[str]:
+    from trialsim.protocol.further_times import FurtherLifetime
     from trialsim.protocol.outcomes import FurtherRisk
 
     template = resolved.template
     risk = template.nature.control_risk
     found = [f"control risk {risk}"] if risk and risk.source is None else []
-    found += [f"control arm of {template.protocol.primary.id}"] if template.nature.survival else []
+    survival = template.nature.survival
+    if survival and not resolved.status_of_lifetime(survival):
+        found.append(f"control arm of {template.protocol.primary.id}")
     found += [name for name in ("enrolment", "dropout") if getattr(template.nature, name)]
     found += [
         f"control arm of {name}"
         for name, own in template.nature.outcomes.items()
         if not (isinstance(own, FurtherRisk) and own.risk.source)
+        if not (isinstance(own, FurtherLifetime) and own.source)
     ]
     found += [f"hazards of {event.id}" for event in template.nature.intercurrent_events]
     found += [

@@ -88,6 +88,7 @@ class _Commands:
         "explain": "why two published trials disagree: what differs, and what it can carry",
         "forecast": "the trial on paper: sites, patients, doses, kits, looks, months and money",
         "replay": "one trial of a run, in words and patient by patient",
+        "export": "trials of a run as tables for a statistics program, patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
         "app": "the local web page: the same answers in a browser, offline",
@@ -547,7 +548,16 @@ def _reconcile(reconcile: argparse.ArgumentParser) -> None:
 def _forecast(forecast: argparse.ArgumentParser) -> None:
     _common(forecast, template=True)
     forecast.add_argument(
-        "--runs", type=_whole, default=200, metavar="N", help="simulated trials (default 200)"
+        "--runs",
+        type=_whole,
+        metavar="N",
+        help="simulated trials (default 200; 4000 with --enrolled)",
+    )
+    forecast.add_argument(
+        "--enrolled",
+        type=Path,
+        metavar="FILE",
+        help="CSV table (site, opened, enrolled, as_of) of a trial under way: when it will be full",
     )
     forecast.add_argument(
         "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
@@ -566,9 +576,32 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
     forecast.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
     )
+    forecast.add_argument(
+        "--log", type=_whole, default=1, metavar="K", help="whose events are written (default 1)"
+    )
     forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     forecast.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
+def _export(export: argparse.ArgumentParser) -> None:
+    _common(
+        export, template=True, what="RUN|TEMPLATE", help_="a run's folder, 'last', or a protocol"
+    )
+    export.add_argument("--scenario", metavar="ID", help="under which truth (needed where several)")
+    export.add_argument(
+        "--replicate",
+        type=_whole,
+        nargs="+",
+        default=[1],
+        metavar="K",
+        help="which trials, from 1 (default 1)",
+    )
+    export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
     )
 
 
@@ -758,6 +791,8 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
     )
+
+    _export(commands.add("export"))
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")

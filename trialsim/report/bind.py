@@ -16,6 +16,7 @@ from trialsim.report.sections.bias_calibration_section import bias_calibration_s
 from trialsim.report.sections.bias_section import bias_section
 from trialsim.report.sections.class_section import class_section
 from trialsim.report.sections.content import Drawing, Grid, Section, sections_of
+from trialsim.report.sections.enrolled_section import enrolled_section
 from trialsim.report.sections.estimand_section import estimand_section
 from trialsim.report.sections.explanation_section import explanation_section
 from trialsim.report.sections.followup_section import followup_section
@@ -39,6 +40,7 @@ def report_title(runs: Sequence[FinishedRun]) -> str:
 _BEHIND_THE_SYNOPSIS: tuple[Callable[[Sequence[FinishedRun]], Section | None], ...] = (
     followup_section,
     forecast_section,
+    enrolled_section,
     bias_calibration_section,
     bias_section,
     synthesis_section,

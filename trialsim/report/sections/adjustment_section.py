@@ -56,7 +56,7 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
 def _about(row: dict[str, Any]) -> str:
     if row["measure"] == "study":
         return f"{row['study']} ({', '.join(row['flaws']) or 'no flaw counted'})"
-    return f"{row['measure']}, {row.get('analysis', '')}"
+    return ", ".join(word for word in (row["measure"], row.get("analysis")) if word)
 
 
 def _interval(row: dict[str, Any]) -> str:

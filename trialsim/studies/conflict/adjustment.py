@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.errors import Problem, RequestError, did_you_mean
-from trialsim.kernels.bias_adjustment import AdjustedPool, adjusted_pool, bias_moments
+from trialsim.kernels.bias_adjustment import (
+    AdjustedPool,
+    NextEffect,
+    adjusted_pool,
+    bias_moments,
+    next_effect,
+)
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Better, Summary
@@ -27,6 +32,7 @@ from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
 from trialsim.studies.literature.published_synthesis import pool_studies
 
 __all__ = [
+    "TAU_SCALE",
     "Adjustment",
     "BiasPrior",
     "FlawedStudy",
@@ -36,7 +42,12 @@ __all__ = [
     "prior_of",
 ]
 
+TAU_SCALE = 0.5
+"""Scale of the half-normal prior of the standard deviation of true log odds ratios between trials:
+assumed. With it 95% of the standard deviations are below 0.98."""
+
 _Z95 = 1.959963984540054
+_Floats = NDArray[np.float64]
 _PER_OUTCOME = "{outcomes}"
 
 # The flaw, and where its bias is published: the first that is recorded for these outcomes.
@@ -140,18 +151,30 @@ class Adjustment:
 
         `tau2` as in `adjusted_pool`; `only` pools one study alone.
         """
+        y, v, *biases = self._arrays(priors, only)
+        return adjusted_pool(y, v, *biases, tau2=tau2)
+
+    def next_effect(self, priors: Sequence[BiasPrior], tau_scale: float = TAU_SCALE) -> NextEffect:
+        """Return what the studies say of the true effect of a further one, without flaws."""
+        y, v, *biases = self._arrays(priors)
+        return next_effect(y, v, *biases, tau_scale=tau_scale)
+
+    def _arrays(
+        self, priors: Sequence[BiasPrior], only: int | None = None
+    ) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats]:
+        """Return estimates and variances, then mean, variance and shared covariance of biases."""
         studies = [s for i, s in enumerate(self.studies) if only in (None, i)]
         y, v = (np.array([getattr(s, key) for s in studies]) for key in ("estimate", "variance"))
-        if not priors:
-            return adjusted_pool(y, v, np.zeros(len(y)), np.zeros(len(y)), tau2=tau2)
-        flawed: NDArray[np.bool_] = np.array([[p.flaw in s.flaws for p in priors] for s in studies])
-        mean, variance, shared = bias_moments(
+        flawed = np.array(
+            [[p.flaw in s.flaws for p in priors] for s in studies], dtype=bool
+        ).reshape(len(studies), len(priors))
+        moments = bias_moments(
             flawed,
             np.array([self.direction * p.mean for p in priors]),
             np.array([p.variance for p in priors]),
             np.array([p.kappa for p in priors]),
         )
-        return adjusted_pool(y, v, mean, variance, shared, tau2=tau2)
+        return y, v, *moments
 
     def tornado(self) -> Iterator[tuple[str, AdjustedPool, AdjustedPool]]:
         """Yield the pooled effect (tau2 0) with each assumption at its two ends.
@@ -232,28 +255,33 @@ class NextTrial(NamedTuple):
 
     Attributes
     ----------
-    adjusted, naive : NormalDist
-        With the error of the mean effect and the variance between trials.
+    planned, published : float
+        Random-effects mean by REML, adjusted for bias and as it is published.
+    adjusted, naive : NextEffect
+        Its true effect, with the error of the mean and an unknown spread between trials.
     sources : tuple of str
         Ids of the trials, then of the records their bias is taken from.
     weak : tuple of str
         Estimates of bias among them that only a document states or nobody verified.
     """
 
-    adjusted: NormalDist
-    naive: NormalDist
+    planned: float
+    published: float
+    adjusted: NextEffect
+    naive: NextEffect
     sources: tuple[str, ...]
     weak: tuple[str, ...]
 
 
 def next_trial(resolved: ResolvedTemplate) -> NextTrial:
-    """Return what the trials that `observed:` names say of a further one, by REML."""
+    """Return what the trials that `observed:` names say of a further one."""
     found = plan_adjustment(resolved, recorded_trials(resolved))
-    adjusted, naive = found.pool(found.used), found.pool(())
     sources = (*(s.study.study for s in found.studies), *(p.record for p in found.used))
     return NextTrial(
-        NormalDist(adjusted.estimate, adjusted.predictive_error),
-        NormalDist(naive.estimate, naive.predictive_error),
+        found.pool(found.used).estimate,
+        found.pool(()).estimate,
+        found.next_effect(found.used),
+        found.next_effect(()),
         tuple(dict.fromkeys(sources)),
         tuple(
             f"{p.record}, {p.estimate.id} ({p.estimate.status})"

@@ -286,10 +286,11 @@ class Reconciled:
     @property
     def gap(self) -> float | None:
         """Log ratio of the ratios of the two sides, each pooled by inverse variance."""
-        loadings = self._gap_loadings()
+        loadings = self.gap_loadings()
         return None if loadings is None else float(loadings @ self.y)
 
-    def _gap_loadings(self) -> Floats | None:
+    def gap_loadings(self) -> Floats | None:
+        """Return what the gap takes of each log ratio; None without two sides."""
         if self.plan.file.gap is None:
             return None
         found = np.zeros(len(self.entered))
@@ -303,7 +304,7 @@ class Reconciled:
     def reference(self, n: int, seed: int) -> Reference:
         """Return `n` literatures like this one from each modelled explanation."""
         drawn, gaps = [], []
-        loadings = self._gap_loadings()
+        loadings = self.gap_loadings()
         for name, model in self.plan.models.items():
             rng = self.plan.generator(seed, name)
             y, c = draw_records(model, self.records, self.splits, n, rng)
