@@ -16,7 +16,7 @@ from trialsim.errors import ProtocolError, RequestError
 from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
-from trialsim.report.screens.reconciliation_screen import reconciliation_tables
+from trialsim.report.screens.reconciliation_screen import priors_in_words, reconciliation_tables
 from trialsim.studies.conflict.predictive_check import predictive_checks
 from trialsim.studies.conflict.reconciliation import (
     CLEAR,
@@ -470,7 +470,7 @@ def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis, result):
         "half of the weight on the patients": "patient-mix",
         "parts of trials as if planned": "patient-mix",
     }
-    assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 3
+    assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 2 + 3
     said = result.texts
     assert f"The lead changes in 3 of {len(found.every)} other ways to choose" in said["choices"]
     assert "after weights had been seen: size in patients" in said["choices"]
@@ -482,7 +482,7 @@ def test_property_the_figure_has_a_dot_for_every_other_choice(sepsis, result):
     figure, words = reconciliation_figure(plan, result)
     (axes,) = figure.axes
     dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "."]
-    assert [len(x) for x in dots] == [len(plan.file.alternatives) + 2 * 3] * 6
+    assert [len(x) for x in dots] == [len(plan.file.alternatives) + 2 * 3 + 2] * 6
     size = next(i for i, name in enumerate(plan.models) if name == "size")
     assert max(dots[size]) == pytest.approx(0.54, abs=0.005)
     assert "0.54 otherwise" in words
@@ -502,6 +502,32 @@ def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
     assert chosen.weights["patient-mix"] == pytest.approx(0.02, abs=0.005)
     assert "dose" not in by_title["the small trials gave it once daily"].without_data
     assert "dose" in by_title["half of the weight on chance beforehand"].without_data
+
+
+def test_analytic_a_published_tau2_that_is_not_used_is_among_the_choices(sepsis):
+    """Of abraha-2015, 0.13: by hand as variance of the shift, or of each of six trials."""
+    found = sensitivity(sepsis.plan, {Which.ALL: sepsis})
+    by_title = {other.title: other for other in found.assumed}
+    y = np.array([e.value for e in sepsis.entered])
+    v = np.array([e.error**2 for e in sepsis.entered])
+    lower = np.array([0, 0, 1, 0])
+    shift = sepsis.plan.shifts(sepsis.plan.explanations["quality"])["lower"]
+    for letter, phi2, kappa2 in (("phi", 0.13, 0.0), ("kappa", 0.0, 0.13)):
+        other = by_title[f"quality: tau2 0.13 of abraha-2015 as {letter} squared"]
+        density = [
+            stats.multivariate_normal(
+                lower * shift.mean * kept,
+                np.full((4, 4), 0.35**2)
+                + np.diag(v + kept * lower * (shift.between + kappa2) / 6)
+                + kept * (shift.variance + phi2) * np.outer(lower, lower),
+            ).pdf(y)
+            for kept in (1, 0)
+        ]
+        odds = other.weights["quality"] / other.weights["chance"]
+        assert odds == pytest.approx(density[0] / density[1], rel=1e-6)
+        assert abs(other.weights["single-centre"] - sepsis.weights["single-centre"]) < 0.005
+    words = priors_in_words(sepsis.plan)
+    assert "abraha-2015 publishes a tau2 of 0.13, between what is not said" in words
 
 
 def test_property_cannot_tell_is_not_overruled_by_one_convention():

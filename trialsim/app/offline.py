@@ -46,13 +46,17 @@ def _dependencies() -> Iterator[list[str]]:
     from trialsim.cli.parser import parse
     from trialsim.protocol.places import conduct_paths, evidence_paths
 
+    known: dict[tuple[str, ...], str] = {}
     for room, state in states():
         for words in (state.words(), *room.more(state).values()):
             if not words:
                 continue
             options = parse(words)
             if hasattr(options, "settings"):
-                told = [load(options).sha256]
+                named = (options.template, options.variant or "", *options.settings)
+                if named not in known:
+                    known[named] = load(options).sha256
+                told = [known[named]]
             else:
                 told = [sha256(path.read_bytes()).hexdigest() for path in evidence_paths()]
             if profile := conduct_paths().get(getattr(options, "conduct", None) or ""):

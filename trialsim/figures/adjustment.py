@@ -146,7 +146,8 @@ def tornado_figure(found: Adjustment) -> tuple[Figure, str]:
         tornado_panel(axes, found)
         axes.set_xlabel(
             "adjusted odds ratio; dotted: all as published\n"
-            "mean bias at the ends of its 95% interval; kappa at 0 and doubled; flaw left out"
+            "mean bias at the ends of its 95% interval; kappa at 0 and doubled; flaw left out;\n"
+            "another published estimate of it"
         )
         figure.suptitle(textwrap.fill(title, 88), x=0.01, ha="left", fontsize=11)
     each = "; ".join(f"{name} {one:.3f} and {two:.3f}" for name, one, two in bars)

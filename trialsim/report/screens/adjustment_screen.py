@@ -36,6 +36,7 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
     assumed = sorted({f"{p.assumed} of {p.flaw}" for p in found.used if p.assumed})
     if assumed:
         yield wrapped(f"Not published and taken as 0 (assumed): {'; '.join(assumed)}.")
+    yield from (wrapped(text) for text in _on_published_tau2(found))
     yield "\nStudies: odds ratio (95% CI), and less its own bias"
     rows = [_study_cells(found, i, study) for i, study in enumerate(found.studies)]
     yield table(("study", "as published", "adjusted", "flaws counted"), rows, folding=(3,))
@@ -57,8 +58,18 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
         yield table(("assumption", "at one end", "at the other"), cells)
         yield wrapped(
             "A mean bias at the ends of its 95% interval (with phi); kappa at 0 and doubled; a "
-            "flaw taken as harmless, and as it is."
+            "flaw taken as harmless, and as it is; another published estimate of it, and as it is."
         )
+
+
+def _on_published_tau2(found: Adjustment) -> Iterator[str]:
+    for prior in found.used:
+        if prior.tau2 is not None:
+            yield (
+                f"{prior.record} publishes a tau2 of {prior.tau2:g} for {prior.flaw}, without "
+                "saying between what: not used; what it would change is below, read as phi "
+                "squared and as kappa squared."
+            )
 
 
 def _prior_cells(prior: BiasPrior) -> tuple[str, ...]:
@@ -136,7 +147,7 @@ def adjustment_texts(found: Adjustment) -> dict[str, str]:
         told.append(f"{flaw}: ratio of odds ratios {ratio}, kappa {kappa}, phi {phi} ({source})")
     counted = "; ".join(told) or "no flaw is known of any study, so that adjusted is naive"
     texts = {"biases": f"{found.trials.name}, {found.outcomes} outcomes. Counted: {counted}."}
-    unsaid = " ".join(" ".join(_unsaid(found)).split())
+    unsaid = " ".join(" ".join([*_on_published_tau2(found), *_unsaid(found)]).split())
     return {**texts, "unsaid": unsaid} if unsaid else texts
 
 
@@ -158,10 +169,10 @@ def adjustment_rows(found: Adjustment) -> tuple[dict[str, Any], ...]:
     for name, priors in (("naive", ()), ("adjusted", found.used)):
         belief = found.next_effect(priors)
         value, low, high = (belief.inv_cdf(p) for p in (0.5, 0.025, 0.975))
-        drawn = {"which": name, "tau_scale": TAU_SCALE, "tau_median": belief.tau}
+        spread = {"tau_scale": TAU_SCALE, "tau_median": belief.tau}
         ratios = {"value": exp(value), "lower": exp(low), "upper": exp(high)}
         logs = {"log_value": value, "log_error": belief.stdev}
-        rows.append({"measure": "next trial", **drawn, **ratios, **logs})
+        rows.append({"measure": "next trial", "which": name, **spread, **ratios, **logs})
     for name, *ends in found.tornado():
         for end, pool in zip(("first", "second"), ends, strict=True):
             rows.append({"measure": "assumption", "which": name, "end": end, **_numbers(pool)})

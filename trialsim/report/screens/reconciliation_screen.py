@@ -282,6 +282,11 @@ def _priors(plan: Reconciling) -> Iterator[str]:
                 words = _shift_in_words(prior, size)
                 if silent := plan.taken_as_0(size):
                     words += f"; kappa or phi not published by {', '.join(silent)}: 0, assumed"
+                for source, tau2 in plan.unread_tau2(size):
+                    words += (
+                        f" ({source} publishes a tau2 of {tau2:g}, between what is not said: "
+                        "among the other choices)"
+                    )
                 yield _item(f"{own.id}, {level}: {words}")
         elif own.kind == "filter":
             source = f"{own.odds_ratio.evidence} {own.odds_ratio.estimate}"

@@ -49,7 +49,8 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         yield _drawn(run, "tornado", number, grid)
     yield Paragraph(
         "A mean bias is moved to the ends of its 95% interval, with phi; kappa to 0 and doubled; a "
-        "flaw is taken as harmless, and as it is. Nothing is simulated."
+        "flaw is taken as harmless, and as it is; from another published estimate, and as it is. "
+        "Nothing is simulated."
     )
 
 
