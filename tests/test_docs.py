@@ -113,7 +113,7 @@ def run_quickly(words, shown, others, trialsim, folder):
         return
     words = words[1:]
     if words[0] in SIMULATING and "--class" not in words:
-        words = [*words, "--replicates", "200"]
+        words = [*words, "--replicates", "500" if words[0] == "bias" else "200"]
         at = words.index("--out") if "--out" in words else None
         if at is None:
             words = [*words, "--json"]
