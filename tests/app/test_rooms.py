@@ -55,6 +55,14 @@ STATES = [
         {"assurance": "assurance"},
     ),
     ("size", {"template": "nsclc-adjuvant"}, "size nsclc-adjuvant", {"n-total": "n_total"}),
+    (
+        "bias-lab",
+        {"exclusion": "30", "publication_on": "0", "odds_ratio": "0.7", "trials": "200"},
+        "bias sepsis --conduct bias-lab --scenario or-082 "
+        "--set scenarios.or-082.effect.odds_ratio=0.7 --flaw exclusion=0.3 --flaw publication=0 "
+        "--replicates 200",
+        {"sound": "estimate_mean"},
+    ),
 ]
 
 

@@ -102,8 +102,11 @@ def test_property_a_difference_carries_as_much_whichever_trial_is_named_first(ev
     assert len(carried[0]) > 6
     for source, one in carried[0].items():
         other = carried[1][source]
-        assert abs(one.part - other.part) < 4 * sqrt(one.part_mcse**2 + other.part_mcse**2)
+        assert one.part == pytest.approx(other.part, abs=1e-9)  # the same pairs are drawn
         assert log(one.ratio) * log(other.ratio) < 0
+        assert one.as_large == other.as_large
+    assert said[0].gap.as_large == said[1].gap.as_large
+    assert said[0].settling.power == said[1].settling.power
 
 
 def test_property_a_gap_counts_from_the_published_one_on_either_way():
@@ -122,7 +125,10 @@ def test_analytic_a_flaw_carries_its_published_ratio_of_the_gap(sepsis):
         sd = sqrt((log(high / low) / (2 * z)) ** 2 + spread**2) / abs(gap)
         assert found.part_mcse == pytest.approx(sd / sqrt(10_000), rel=0.03)
         assert (found.part_upper - found.part_lower) / (2 * z) == pytest.approx(sd, rel=0.05)
-    (left_out,) = carried(sepsis, "left out after randomisation")
+    left_out, wider = carried(sepsis, "left out after randomisation")
+    sd = sqrt((log(0.96 / 0.71) / (2 * z)) ** 2 + 0.13) / abs(gap)  # Abraha's tau2, as phi squared
+    assert (wider.part_upper - wider.part_lower) / (2 * z) == pytest.approx(sd, rel=0.05)
+    assert "its tau2 of 0.13, between what is not said" in wider.source
     # the second trial has it, so that it hides some of the gap
     assert abs(left_out.part + log(0.83) / gap) <= 4 * left_out.part_mcse
     both = sepsis.together

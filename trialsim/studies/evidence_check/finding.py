@@ -10,6 +10,7 @@ from trialsim.studies.evidence_check.consistency import Estimate, Reach, Table
 
 __all__ = [
     "FACTOR",
+    "IMPLAUSIBLE",
     "OFF_CENTRE",
     "CheckedRecord",
     "Finding",
@@ -23,6 +24,9 @@ __all__ = [
 FACTOR = 2.0
 """How far, as a ratio, a P value may lie from what a simple test gives before a log-rank,
 stratified or adjusted test can no longer be what it came from: assumed."""
+
+IMPLAUSIBLE = "implausible effect size"
+"""The check that finds one: arithmetic cannot refute it, so its verdict is "cannot be tested"."""
 
 OFF_CENTRE = 0.25
 """How far off the middle of its interval, in half widths, an estimate may lie where the interval
@@ -64,6 +68,11 @@ class CheckedRecord:
     def verdict(self) -> Verdict:
         """The gravest of what could be tested."""
         return Verdict.of_all(tuple(finding.verdict for finding in self.findings))
+
+    @property
+    def implausible(self) -> tuple[Finding, ...]:
+        """Effects of an implausible size, which leave the verdict as it is."""
+        return tuple(finding for finding in self.findings if finding.check == IMPLAUSIBLE)
 
     @property
     def abstract_only(self) -> bool:

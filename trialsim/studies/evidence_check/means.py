@@ -19,7 +19,7 @@ from trialsim.studies.evidence_check.consistency import (
     t_of_means,
     t_quantile,
 )
-from trialsim.studies.evidence_check.finding import FACTOR, Finding, within
+from trialsim.studies.evidence_check.finding import FACTOR, IMPLAUSIBLE, Finding, within
 from trialsim.studies.evidence_check.printed import Path, Printed, PrintedEffect, worded
 
 __all__ = ["baseline", "difference_of_arms", "implausible", "means_and_sds"]
@@ -112,7 +112,7 @@ def _size_of_difference(
         said = f"{d:.1f} standard deviations{implausible(d)}; were the SDs standard errors, "
         numbers = {"d": d, "d_if_se": as_errors}
         said += f"{as_errors:.2f}"
-        yield Finding("size of a difference", about, Verdict.UNTESTABLE, said, numbers)
+        yield Finding(IMPLAUSIBLE, about, Verdict.UNTESTABLE, said, numbers)
 
 
 def implausible(d: float) -> str:
