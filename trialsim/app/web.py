@@ -155,7 +155,7 @@ class Pages:
                 visit.problems += (trouble,)
             elif isinstance(found, About):
                 visit.about = without_files(found, shown) if found.problems else found
-            elif found.problems:
+            elif found.problems and name not in visit.room.may_refuse:
                 visit.problems += tuple(p for p in found.problems if p not in visit.problems)
             elif name:
                 visit.more[name] = found
@@ -184,7 +184,12 @@ class Pages:
             "ready": ready,
             "big": visit.big,
             "saved": saved,
-            "command": self._command(state),
+            "command": self._command(state.words()),
+            "further": [
+                self._command(words)
+                for name, words in room.more(state).items()
+                if ready and name in visit.more and visit.more[name].document
+            ],
             "program": self.program,
             "facts": [_facts(a.document) for a in answers],
             "warnings": _once(w for a in answers for w in a.document.get("warnings", ())),
@@ -208,8 +213,8 @@ class Pages:
         uploaded = self.files.uploaded()
         return [*names, *((name, f"{self.files.shown(name)} (uploaded)") for name in uploaded)]
 
-    def _command(self, state: Any) -> str:
-        words = [self.files.shown(word) for word in state.words()]
+    def _command(self, asked: tuple[str, ...]) -> str:
+        words = [self.files.shown(word) for word in asked]
         return f"{self.program} {shlex.join(words)}" if words else ""
 
     # -- files of a room -----------------------------------------------------------------------

@@ -810,6 +810,9 @@ def command_line() -> argparse.ArgumentParser:
     evidence.add_argument(
         "--condition", metavar="WORD", help="only these: sepsis, hepatitis-b, ..."
     )
+    evidence.add_argument(
+        "--template", metavar="TEMPLATE", help="only those that a protocol is held against or cites"
+    )
     evidence.add_argument("--kind", metavar="WORD", help="only these: trial, pool, ...")
     evidence.add_argument("--status", metavar="WORD", help="only records with such a number")
     evidence.add_argument(

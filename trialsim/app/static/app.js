@@ -46,6 +46,10 @@
     answer.setAttribute("aria-busy", job ? "true" : "false");
     const told = answer.querySelector(".headline, .problems h2, .job h2");
     document.getElementById("said").textContent = told ? told.textContent.trim() : "";
+    for (const rest of answer.querySelectorAll("[data-rest]")) {
+      const slider = document.querySelector(`[data-slides="${rest.dataset.rest}"]`);
+      if (slider && !document.getElementById(rest.dataset.rest).value) slider.value = rest.dataset.value;
+    }
     document.dispatchEvent(new CustomEvent("answered"));
     follow();
   }

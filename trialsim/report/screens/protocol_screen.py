@@ -8,6 +8,7 @@ from typing import Any
 
 from trialsim.protocol.cautions import cautions_about
 from trialsim.protocol.endpoints import ContinuousEndpoint, Endpoint, TimeToEventEndpoint
+from trialsim.protocol.evidence import EvidenceRecord
 from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -31,7 +32,7 @@ from trialsim.report.text import (
 )
 from trialsim.studies.operations.assumptions import stated_of
 
-__all__ = ["sources_of", "template_lines"]
+__all__ = ["records_of", "sources_of", "template_lines"]
 
 
 def template_lines(resolved: ResolvedTemplate, program: str) -> str:
@@ -145,6 +146,14 @@ def sources_of(resolved: ResolvedTemplate) -> tuple[str, ...]:
         {key: own for key, own in resolved.document.items() if key not in ("evidence", "conflicts")}
     )
     return tuple(dict.fromkeys([*found, *resolved.template.about]))
+
+
+def records_of(resolved: ResolvedTemplate) -> dict[str, EvidenceRecord]:
+    """Return the records a protocol is held against, then the others it cites."""
+    observed = [each.evidence for each in resolved.template.observed]
+    names = dict.fromkeys([*observed, *sources_of(resolved)])
+    known = resolved.evidence.records
+    return {name: known[name] for name in names if name in known}
 
 
 def _second_encoding(qc: SecondEncoding) -> Iterator[str]:
