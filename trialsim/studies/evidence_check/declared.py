@@ -39,7 +39,13 @@ from trialsim.studies.evidence_check.counts import (
     fitting,
     usual_tests,
 )
-from trialsim.studies.evidence_check.finding import FACTOR, IMPLAUSIBLE, Finding, counts_in_words, within
+from trialsim.studies.evidence_check.finding import (
+    FACTOR,
+    IMPLAUSIBLE,
+    Finding,
+    counts_in_words,
+    within,
+)
 from trialsim.studies.evidence_check.means import implausible
 from trialsim.studies.evidence_check.parts import parts_of_whole
 from trialsim.studies.evidence_check.printed import Path, Printed, table_of

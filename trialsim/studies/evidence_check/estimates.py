@@ -19,7 +19,7 @@ from trialsim.studies.evidence_check.consistency import (
     reach,
 )
 from trialsim.studies.evidence_check.counts import UNNAMED, p_of_counts
-from trialsim.studies.evidence_check.finding import p_equals, OFF_CENTRE, Finding, within
+from trialsim.studies.evidence_check.finding import OFF_CENTRE, Finding, p_equals, within
 from trialsim.studies.evidence_check.printed import Printed, PrintedEffect, worded
 
 __all__ = ["bias_estimates", "derived_p", "interval_and_p", "is_ratio", "said_twice"]

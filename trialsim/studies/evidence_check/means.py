@@ -19,7 +19,7 @@ from trialsim.studies.evidence_check.consistency import (
     t_of_means,
     t_quantile,
 )
-from trialsim.studies.evidence_check.finding import p_equals, IMPLAUSIBLE, FACTOR, Finding, within
+from trialsim.studies.evidence_check.finding import FACTOR, IMPLAUSIBLE, Finding, p_equals, within
 from trialsim.studies.evidence_check.printed import Path, Printed, PrintedEffect, worded
 
 __all__ = ["baseline", "difference_of_arms", "implausible", "means_and_sds"]

@@ -18,11 +18,11 @@ from trialsim.studies.evidence_check.consistency import (
 )
 from trialsim.studies.evidence_check.estimates import is_ratio
 from trialsim.studies.evidence_check.finding import (
-    p_equals,
     FACTOR,
     OFF_CENTRE,
     Finding,
     interval_in_words,
+    p_equals,
     p_in_words,
     within,
 )
