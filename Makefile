@@ -21,13 +21,14 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 validate: .venv/dev
-	TRIALSIM_EXAMPLES=500 TRIALSIM_MOMENTS=10 $(BIN)/python -m pytest -n auto --dist worksteal tests validation
+	PYTHONPATH=tests TRIALSIM_EXAMPLES=500 TRIALSIM_MOMENTS=10 $(BIN)/python -m pytest -p reference_numbers -n auto --dist worksteal tests validation
 
 bench: .venv/dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-group-by=group
 	$(BIN)/python benchmarks/cost_curve.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/adding_an_endpoint.py
+	$(BIN)/python benchmarks/app_speed.py
 
 # The same designs in rpact and Mediana, where R and they are installed.
 bench-peers: .venv/dev
@@ -36,6 +37,10 @@ bench-peers: .venv/dev
 # Everything in docs/ and protocols/schema/ that a command makes, then the site in site/.
 docs: .venv/dev
 	$(BIN)/python docs/build.py
+
+# Lessons and rooms in one file, as `trialsim app --export` hands it on.
+precompute: .venv/dev
+	$(BIN)/python -m trialsim.app.offline
 
 .venv/demo: pyproject.toml requirements/demo.txt
 	@echo "trialsim: setting up in .venv (about 370 MB, 1 to 2 minutes); nothing is written outside this folder."
@@ -50,4 +55,4 @@ docs: .venv/dev
 clean:
 	rm -rf .venv build dist site
 
-.PHONY: help demo test lint validate bench bench-peers docs clean
+.PHONY: help demo test lint validate bench bench-peers docs precompute clean

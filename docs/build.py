@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from notebook import write_notebook
 from telling import printed, retold, told_pages
 
 from trialsim.protocol.catalogue import schema_paths
@@ -53,6 +54,7 @@ def build_pages() -> None:
     """Write the pages whose commands a reader repeats, and their figures."""
     for page in told_pages():
         page.write_text(retold(page, printed), encoding="utf-8")
+    write_notebook(ROOT / "examples" / "python.md")
 
 
 def build_lessons() -> None:

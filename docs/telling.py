@@ -1,12 +1,16 @@
 """A page's commands, and what it shows of their output.
 
 A console block holds commands (``$ ...``) and what each printed. Where a line ``...`` stands, only
-the paragraphs that begin as those shown are kept, in their order. A figure names, in a comment
+the paragraphs that begin like those shown are kept, in their order. A figure names, in a comment
 behind it, the file that a command of the page drew: ``![...](x.svg)<!-- run/figures/x.svg -->``.
+Python blocks without a file's name are cells; an ``output`` block has what the last one printed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import re
 import shlex
 import shutil
@@ -24,6 +28,7 @@ Run = Callable[[list[str], str], str]  # the words of a command and a folder -> 
 FENCE = re.compile(r"```(\w+)(?: (\S+))?\n(.*?)```", flags=re.DOTALL)
 FIGURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)<!-- (\S+) -->")
 LEFT_OUT = "..."
+_RUN = re.compile(r"^```(console\n\$ |python$)", flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,21 @@ def shown_of(said: str, shown: str) -> str:
 
 
 def _nearest(paragraphs: list[str], wanted: str) -> int:
-    """Return which paragraph begins most like `wanted`, the first of several."""
-    alike = [_same(paragraph, wanted) for paragraph in paragraphs]
+    """Return in which paragraph one of the first lines begins most like `wanted`."""
+    heads = [paragraph.splitlines()[:4] for paragraph in paragraphs]
+    alike = [max(_same(line, wanted) for line in lines) for lines in heads]
     best = max(alike, default=0)
     if best < min(len(wanted), 8):
         raise ValueError(f"no paragraph begins like '{wanted}'")
     return alike.index(best)
+
+
+def _told(command: str, shown: str, once: Callable[[str], str]) -> str:
+    said = once(command)
+    try:
+        return f"$ {command}\n{shown_of(said, shown)}"
+    except ValueError as error:
+        raise ValueError(f"{command}: {error}, in:\n{said}") from None
 
 
 def _same(text: str, other: str) -> int:
@@ -88,22 +102,27 @@ def retold(page: Path, run: Run, *, draw: bool = True) -> str:
     """Return a page as its own commands tell it now; with `draw`, put its figures beside it.
 
     Blocks that name a file are written, blocks of a console are run, one after another in an empty
-    folder; what a command prints replaces what stood under it.
+    folder; what a command prints replaces what stood under it. A command that stands twice is run
+    once, and may show other paragraphs.
     """
     text = page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
+        cells, printed_last = Cells(Path(folder)), ""
+        once = functools.cache(lambda command: run(shlex.split(command), folder))
 
         def again(found: re.Match[str]) -> str:
+            nonlocal printed_last
             block = Block(found[1], found[2] or "", found[3])
             if block.name:
                 (Path(folder) / block.name).write_text(block.text, encoding="utf-8")
-            if block.language != "console":
-                return found[0]
-            told = "".join(
-                f"$ {command}\n{shown_of(run(shlex.split(command), folder), shown)}"
-                for command, shown in commands(block.text)
-            )
-            return f"```console\n{told}```"
+            elif block.language == "python":
+                printed_last = cells.run(block.text)
+            elif block.language == "output":
+                return f"```output\n{printed_last}```"
+            elif block.language == "console":
+                told = [_told(*each, once) for each in commands(block.text)]
+                return f"```console\n{''.join(told)}```"
+            return found[0]
 
         told = FENCE.sub(again, text)
         for target, drawn in FIGURE.findall(text) if draw else ():
@@ -112,10 +131,25 @@ def retold(page: Path, run: Run, *, draw: bool = True) -> str:
     return told
 
 
+class Cells:
+    """The Python blocks of a page, run one after another like cells of a notebook."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[str, object] = {"__name__": "__main__"}
+
+    def run(self, text: str) -> str:
+        """Run one block in the page's folder; return what it printed."""
+        said = io.StringIO()
+        with contextlib.chdir(self._folder), contextlib.redirect_stdout(said):
+            exec(compile(text, "cell", "exec"), self._names)
+        return said.getvalue()
+
+
 def told_pages() -> list[Path]:
-    """Return the pages that show what commands print."""
+    """Return the pages with commands or Python to be run."""
     found = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
-    return sorted(p for p in found if "```console\n$ " in p.read_text(encoding="utf-8"))
+    return sorted(p for p in found if _RUN.search(p.read_text(encoding="utf-8")))
 
 
 def printed(words: list[str], folder: str) -> str:

@@ -39,7 +39,7 @@ def needs(what: str, present: object) -> None:
         return
     if what in os.environ.get("TRIALSIM_REQUIRE", "").split(","):
         pytest.fail(f"{what} is required here, and absent")
-    pytest.skip(f"{what} is absent")
+    pytest.skip(f"{what} is absent", allow_module_level=True)
 
 
 @pytest.fixture(scope="session")

@@ -194,6 +194,14 @@ def test_analytic_a_scenario_that_repeats_a_trial_has_its_risks(name):
         assert truth.control_risk == pytest.approx(control, abs=within)
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_property_it_names_published_trials_or_says_why_there_is_none(name):
+    variants = (load_template(name, variant=v.id) for v in loaded(name).template.variants)
+    for resolved in (loaded(name), *variants):
+        template = resolved.template
+        assert bool(template.observed) != bool(template.nothing_observed), resolved.variant
+
+
 def test_property_some_template_repeats_a_trial():
     assert any(list(repeated(name)) for name in TEMPLATES)
 

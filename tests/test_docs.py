@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 
 import pytest
 import telling
+import yaml
+from notebook import notebook
 
 from conftest import ROOT
+from trialsim.cli.parser import UsageError, parse
+from trialsim.errors import Problem
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -51,15 +56,20 @@ SIMULATING = ("simulate", "followup", "bias", "synthesise", "size", "calibrate",
 def reduced(words: list[str]) -> list[str]:
     """Ask a command for few trials, where it simulates any."""
     few = words[0] in SIMULATING and not {"--observed", "--precision", "--class"} & {*words}
+    if words[0] == "forecast":
+        return [*words, "--runs", "4"]
     return [*words, "--replicates", "500"] if few else words
 
 
 IN_FULL = ("docs/contribute/a-template.md", "docs/your-own-protocol.md")  # above
 TOLD = {page.relative_to(ROOT).as_posix(): page for page in telling.told_pages()}
+TABLE = re.findall(r"\| `trialsim ([^`]+)` \|", README)
+ELSEWHERE = {f"trialsim {command}" for command in TABLE}  # run below
 
 
 @pytest.mark.parametrize("name", sorted({*TOLD} - {*IN_FULL}))
-def test_property_every_command_of_a_page_runs_and_prints_what_is_shown(name, trialsim, tmp_path):
+def test_property_every_command_of_a_page_runs(name, trialsim, tmp_path):
+    """With few trials; what pages show of them in full is tested in validation/."""
     run_page(TOLD[name].read_text(encoding="utf-8"), trialsim, tmp_path)
 
 
@@ -74,34 +84,120 @@ def test_property_every_command_of_a_page_the_program_tells_runs(trialsim, tmp_p
 
 
 def run_page(text, trialsim, folder):
-    """Do what a page says, block by block; hold its excerpts against what is printed."""
+    """Do what a page says, block by block."""
+    cells, done = telling.Cells(folder), {*ELSEWHERE}
+    consoles = [block.text for block in telling.blocks(text) if block.language == "console"]
+    asked = [command for console in consoles for command, _ in telling.commands(console)]
     for block in telling.blocks(text):
         if block.name:
             (folder / block.name).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            cells.run(re.sub(r"replicates=[0-9_]+", "replicates=200", block.text))
         for command, shown in telling.commands(block.text) if block.language == "console" else ():
-            run_as_shown(shlex.split(command), shown, trialsim, folder)
-    for _, drawn in telling.FIGURE.findall(text):
-        assert (folder / drawn).stat().st_size > 1000
+            if command not in done:
+                done.add(command)
+                others = " ".join(other for other in asked if other != command)
+                run_quickly(shlex.split(command), shown, others, trialsim, folder)
+    for target, drawn in telling.FIGURE.findall(text):
+        made_here = f"--out {drawn.partition('/')[0]}" in " ".join(asked)
+        assert made_here or (folder / drawn).exists(), f"{target}: no command here draws it"
 
 
-def run_as_shown(words, shown, trialsim, folder):
-    """Run one command with few trials: it answers, or refuses in the words shown."""
+def run_quickly(words, shown, others, trialsim, folder):
+    """Run one command with few trials, drawing nothing that is not read again.
+
+    It answers, or refuses in the words shown.
+    """
     if words[0] != "trialsim":
         assert telling.printed(words, str(folder)) == shown
         return
-    done = trialsim(*reduced(words[1:]), cwd=folder)
+    words = words[1:]
+    if words[0] in SIMULATING and "--class" not in words:
+        words = [*words, "--replicates", "500" if words[0] == "bias" else "200"]
+        at = words.index("--out") if "--out" in words else None
+        if at is None:
+            words = [*words, "--json"]
+        elif f" {words[at + 1]}" not in others:
+            words = [*words[:at], *words[at + 2 :], "--json"]
+    done = trialsim(*words, cwd=folder)
     if done.returncode == 2:
-        assert done.stderr.strip() == shown.strip()
-        return
-    assert done.returncode == 0, done.stderr
-    telling.shown_of(done.stdout, shown)  # each paragraph shown is still there
+        refusal = done.stderr if "--json" not in words else as_told(done.stdout)
+        assert refusal.strip() == shown.strip()
+    else:
+        assert done.returncode == 0, done.stderr + done.stdout[-500:]
 
 
-@pytest.mark.parametrize("words", re.findall(r"\| `trialsim ([^`]+)` \|", README))
+def as_told(document: str) -> str:
+    """Return the errors of a JSON document in the words of a terminal."""
+    return "\n".join(str(Problem(**error)) for error in json.loads(document)["errors"])
+
+
+PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+PLACEHOLDERS = ("COMMAND", "...")
+
+
+def test_property_every_command_named_in_a_sentence_is_one_the_program_takes():
+    for page in PAGES:
+        text = telling.FENCE.sub("", page.read_text(encoding="utf-8"))
+        for command in re.findall(r"(?<!`)`(trialsim [a-z][^`]*)`(?!`)", text):
+            words = shlex.split(command.replace("\\|", "|"))
+            if {*PLACEHOLDERS} & {*words}:
+                continue
+            if wrong := refused(["1" if word in ("N", "S", "i") else word for word in words[1:]]):
+                raise AssertionError(f"{page.name}: {command}: {wrong}")
+
+
+def refused(words: list[str]) -> str:
+    """Return what is wrong with a command; it may be named without what it is about."""
+    try:
+        parse(words)
+    except UsageError as error:
+        return "" if "arguments are required" in str(error) else str(error)
+    return ""
+
+
+def test_property_every_test_that_a_page_names_exists():
+    for page in PAGES:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+        for file, test in named:
+            text = (ROOT / file).read_text(encoding="utf-8")
+            assert f"def {test}(" in text or not test, f"{page.name}: {file}::{test}"
+
+
+def test_property_every_method_of_the_statistics_has_a_test():
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    methods = re.findall(r"(?ms)^\*\*.+?(?=^\*\*|^## |\Z)", text)
+    assert len(methods) > 40
+    assert len([part for part in methods if "$$" in part]) >= 15
+    for part in methods:
+        assert "::test_" in part, part[:80]
+
+
+def test_property_blocks_that_are_files_are_right_and_others_are_yaml():
+    for page in PAGES:
+        for block in telling.blocks(page.read_text(encoding="utf-8")):
+            if block.language == "yaml":
+                yaml.safe_load(block.text)
+
+
+def test_regression_the_notebook_is_its_page_with_the_outputs_shown_there():
+    page = ROOT / "examples" / "python.md"
+    made = json.loads(page.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    assert made == notebook(page), "run: make docs"
+    code = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    assert all(cell["outputs"] for cell in code)
+    assert {"image/svg+xml"} == {*code[-1]["outputs"][0]["data"]}
+    assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+    assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
+
+
+@pytest.mark.parametrize("words", TABLE)
 def test_property_every_command_in_the_readmes_table_runs(words, trialsim, tmp_path):
     (tmp_path / "my-trial.yaml").write_bytes(
         (ROOT / "tests" / "protocols" / "valid" / "ten-lines.yaml").read_bytes()
     )
+    (tmp_path / "enrolled.csv").write_bytes((ROOT / "examples" / "enrolled.csv").read_bytes())
     done = trialsim(*reduced(shlex.split(words)), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

@@ -76,6 +76,8 @@ class Candidates:
         In standard deviations; None where it plays no part.
     covariates : mapping of str to ndarray of float, shape (n_patients, n_reps)
         Those that play a part, in standard deviations, by their id; severity is not among them.
+    strata_sizes : tuple of int
+        Levels of every factor that stratifies; the last one runs fastest in `strata`.
     """
 
     strata: NDArray[np.int64]
@@ -85,6 +87,7 @@ class Candidates:
     levels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     severity: Floats | None = None
     covariates: Mapping[str, Floats] = field(default_factory=dict)
+    strata_sizes: tuple[int, ...] = ()
 
     def covariate(self, name: str) -> Floats:
         """Return severity or another covariate that was drawn."""

@@ -165,7 +165,7 @@ def test_property_show_says_every_note_at_a_number_of_a_scenario():
 
 def test_regression_a_control_that_only_a_document_states_is_marked_where_it_is_shown():
     lung = template_lines(load_template("nsclc-adjuvant"), "x")
-    assert "pfs: median 14.6 mo (DOCUMENT: document 004 alone" in lung
+    assert "pfs: median 14.6 mo (document-004-cancer, DOCUMENT; document 004" in lung
     liver = template_lines(load_template("hbv-aclf"), "x")
     assert "meld-change: mean -1.2 (document 002 only), sd 6 (assumed)" in liver
 

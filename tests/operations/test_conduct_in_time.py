@@ -192,7 +192,7 @@ def test_regression_no_site_a_negative_rate_and_empty_stock_are_refused(setting,
 
 def test_regression_a_demand_that_cannot_be_met_states_the_time_it_would_take():
     words = "would take 502 years to enrol 1,106 patients"
-    with pytest.raises(ProtocolError, match=words):
+    with pytest.raises(DesignError, match=words):
         simple_plan(1106, 1, 0.1836)
     settings = [
         "nature.operations={recruitment: {per_site_month: 0.0001}}",

@@ -171,3 +171,20 @@ def test_regression_what_a_record_lacks_is_said_with_a_remedy(old, new, message,
     path.write_text(text.replace(old, new))
     with pytest.raises(ProtocolError, match=message):
         load_template(str(path))
+
+
+CITED = "nature.survival={median: %s, source: medians-2020}"
+
+
+def test_property_a_median_that_is_cited_has_the_status_of_its_record():
+    resolved = load_template(str(FILE), settings=[CITED % "12 mo"])
+    assert resolved.status_of_lifetime(resolved.template.nature.survival) == "published"
+    nsclc = load_template("nsclc-adjuvant")
+    assert nsclc.status_of_lifetime(nsclc.template.nature.survival) == "document"
+    by_id = {s.id: nsclc.status_of(s) for s in nsclc.template.scenarios}
+    assert (by_id["as-observed"], by_id["as-in-document"]) == ("published", "assumed")
+
+
+def test_regression_a_median_its_record_does_not_state_is_refused():
+    with pytest.raises(ProtocolError, match="states no such median"):
+        load_template(str(FILE), settings=[CITED % "13 mo"])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trialsim.app.about import About
-from trialsim.app.files import Files
-from trialsim.app.pool import Job, Pool
+from trialsim.app.files import Files, is_lesson
+from trialsim.app.pool import LONG_SECONDS, Job, Pool
 from trialsim.app.worker import Answer, Order, Want
 from trialsim.errors import Problem, RequestError
 
@@ -42,6 +44,7 @@ class Answers:
         self._under_way: dict[Any, Job] = {}
         self._of_tab: dict[str, Job] = {}
         self._bytes = 0
+        self._slow: set[tuple[str, str]] = set()
 
     def job(
         self,
@@ -68,16 +71,20 @@ class Answers:
         BusyError
             If too many jobs wait.
         """
-        _refuse_files(words)
-        word, folder = self.files.word(template) if template else ("", "")
+        if not is_lesson(template):  # the commands of a lesson are ours, word for word
+            _refuse_files(words)
+        named, folder = self.files.named(words, template)
         version = self.files.version(template) if template else ""
-        named = tuple(word if w == template else w for w in words) if template else words
         order = Order(named, want, folder)
         for dearer in _ORDER[_ORDER.index(want) :]:
             key = (named, version, dearer)
             if found := self._known(key):
                 return found
-        return self._begun((named, version, want), "answer", order, tab, long=long)
+        pace = (words[0], template)
+        slow = long or pace in self._slow
+        job = self._begun((named, version, want), "answer", order, tab, long=slow)
+        job.outcome.add_done_callback(lambda _: self._paced(pace, job))
+        return job
 
     def about(self, template: str) -> Job:
         """Return the job that reads a protocol for its form.
@@ -98,7 +105,10 @@ class Answers:
             job.outcome.set_result(kept.found)
             return job
         under_way = self._under_way.get(key)
-        return under_way if under_way and not under_way.cancelled else None
+        if under_way is None or under_way.cancelled:
+            return None
+        under_way.asked()
+        return under_way
 
     def _begun(self, key: Any, what: str, order: Any, tab: str, *, long: bool = False) -> Job:
         job = self.pool.submit(what, order, tab, long=long)
@@ -107,8 +117,18 @@ class Answers:
         while len(self.jobs) > 500:
             self.jobs.popitem(last=False)
         loop = asyncio.get_running_loop()
-        job.outcome.add_done_callback(lambda _: loop.call_soon_threadsafe(self._over, key, job))
+
+        def over(_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the page is being ended
+                loop.call_soon_threadsafe(self._over, key, job)
+
+        job.outcome.add_done_callback(over)
         return job
+
+    def _paced(self, pace: tuple[str, str], job: Job) -> None:
+        """Remember whether a command on a protocol is a long one."""
+        took = time.monotonic() - job.started if job.started else 0.0
+        (self._slow.add if took > LONG_SECONDS else self._slow.discard)(pace)
 
     def _over(self, key: Any, job: Job) -> None:
         if self._under_way.get(key) is job:

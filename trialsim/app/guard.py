@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,17 +24,14 @@ CONTENT_SECURITY_POLICY = (
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # none elsewhere; with none at all our forms have no Origin
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+_TOO_LARGE = "The file is larger than 1 MB."
 MAX_ADDRESS_BYTES = 4_096
 MAX_BODY_BYTES = 1_100_000  # a file of 1 MB and what a form puts around it
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 class Guard:
@@ -64,7 +62,7 @@ class Guard:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > MAX_BODY_BYTES:
-                raise _TooLargeError
+                raise HTTPException(413, _TOO_LARGE)
             return message
 
         async def with_headers(message: Message) -> None:
@@ -79,11 +77,7 @@ class Guard:
             status, words = refused
             await PlainTextResponse(f"{words}\n", status)(scope, receive, with_headers)
             return
-        try:
-            await self._app(scope, bounded, with_headers)
-        except _TooLargeError:
-            answer = PlainTextResponse("The file is larger than 1 MB.\n", 413)
-            await answer(scope, receive, with_headers)
+        await self._app(scope, bounded, with_headers)
 
     def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host, method = headers.get("host", ""), scope["method"]
@@ -92,7 +86,7 @@ class Guard:
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
             return 414, "The address is too long."
         if _length(headers) > MAX_BODY_BYTES:
-            return 413, "The file is larger than 1 MB."
+            return 413, _TOO_LARGE
         site = headers.get("sec-fetch-site", "none")
         if method in ("GET", "HEAD"):
             clicked = headers.get("sec-fetch-dest") == "document"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import secrets
+import sys
 import threading
 import time
 from collections import deque
@@ -17,6 +18,10 @@ from typing import Any
 from trialsim.app import worker
 
 __all__ = ["BusyError", "CancelledError", "FailedError", "Job", "Pool", "TooLongError"]
+
+
+ABANDONED_SECONDS = 20.0
+LONG_SECONDS = 2.0  # a job that takes longer is a long one
 
 
 class BusyError(Exception):
@@ -35,6 +40,10 @@ class FailedError(Exception):
     """The job's process ended, or a mistake of ours ended it."""
 
 
+class _BackError(Exception):
+    """The job goes back to the queue."""
+
+
 @dataclass(eq=False)
 class Job:
     """One thing to compute, and how far it is."""
@@ -44,7 +53,9 @@ class Job:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     outcome: Future[Any] = field(default_factory=Future)
     tabs: set[str] = field(default_factory=set)
-    long: bool = False
+    long: bool = False  # known to be, or found out
+    awaited: int = 0  # requests that wait for it right now
+    last_asked: float = field(default_factory=time.monotonic)
     started: float | None = None
     share_done: float = 0.0
     cancelled: bool = False
@@ -53,6 +64,15 @@ class Job:
     def is_over(self) -> bool:
         """Whether it has an answer, or will never have one."""
         return self.outcome.done()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody has asked for it for a while: the page was left."""
+        return not self.awaited and time.monotonic() - self.last_asked > ABANDONED_SECONDS
+
+    def asked(self) -> None:
+        """Note that somebody still wants it."""
+        self.last_asked = time.monotonic()
 
 
 @dataclass
@@ -70,6 +90,7 @@ class Pool:
     Parameters
     ----------
     processes : int
+        Two stay under 400 MB with all rooms used; one is then for what is quick.
     most_waiting : int
         Jobs in the queue; the next one is refused.
     seconds : float
@@ -78,12 +99,11 @@ class Pool:
 
     def __init__(self, processes: int = 2, most_waiting: int = 60, seconds: float = 300) -> None:
         self.most_waiting, self.seconds = most_waiting, seconds
-        methods = multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context(
-            "forkserver" if "forkserver" in methods else "spawn"
-        )
-        if "forkserver" in methods:  # another process is there at once, its memory shared
+        if sys.platform == "linux":  # another process is there at once, its memory shared
+            self._context: Any = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload([f"{__package__}.warm"])
+        else:  # libraries of macOS do not outlive a fork
+            self._context = multiprocessing.get_context("spawn")
         self._waiting: deque[Job] = deque()
         self._wake = threading.Condition()
         self._closed = False
@@ -115,7 +135,8 @@ class Pool:
         tab : str
             Who waits for it.
         long : bool
-            It may take more than a second; one process is kept for those that do not.
+            It takes some time; one process is kept for those that do not. One that turns out to
+            be long, and holds the last process, goes back to the queue.
 
         Raises
         ------
@@ -148,17 +169,20 @@ class Pool:
                 job.outcome.set_exception(CancelledError())
                 return
             for own in self._at_work:
-                if own.job is job:
-                    own.process.terminate()
+                if own.job is job and (process := own.process):
+                    process.terminate()
 
     def close(self) -> None:
         """End all processes."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
-            for own in self._at_work:
-                if own.process is not None:
-                    own.process.terminate()
+            for job in self._waiting:
+                job.outcome.set_exception(CancelledError())
+            self._waiting.clear()
+        for own in self._at_work:
+            if process := own.process:
+                process.terminate()
 
     def _run(self, own: _Process) -> None:
         while not self._closed:
@@ -173,6 +197,9 @@ class Pool:
                 own.job = job
                 job.started = time.monotonic()
             error, found = self._computed(own, job)
+            if isinstance(error, _BackError):
+                self._back(own, job)
+                continue
             with self._wake:
                 own.job = None
                 self._wake.notify()  # a long one may begin now
@@ -181,10 +208,33 @@ class Pool:
             else:
                 job.outcome.set_result(found)
 
+    def _back(self, own: _Process, job: Job) -> None:
+        """Put a job that turned out to be long at the head of the queue."""
+        with self._wake:
+            own.job = job.started = None
+            self._waiting.appendleft(job)
+            self._wake.notify()
+
+    def _is_too_many(self, job: Job) -> bool:
+        """Whether a job turns out to be long, and leaves no process for those that are not."""
+        if job.long or job.started is None or time.monotonic() - job.started < LONG_SECONDS:
+            return False
+        with self._wake:
+            job.long = True
+            return sum(own.job is not None and own.job.long for own in self._at_work) > self._most
+
+    @property
+    def _most(self) -> int:
+        """Long jobs that may be at work together."""
+        return max(1, len(self._at_work) - 1)
+
     def _next(self) -> Job | None:
         """Return the first job that may begin, and take it out of the queue."""
         long = sum(own.job is not None and own.job.long for own in self._at_work)
-        full = long >= max(1, len(self._at_work) - 1)
+        full = long >= self._most
+        for job in [job for job in self._waiting if job.is_abandoned]:
+            self._waiting.remove(job)
+            job.outcome.set_exception(CancelledError())
         found = next((job for job in self._waiting if not (job.long and full)), None)
         if found:
             self._waiting.remove(found)
@@ -206,20 +256,26 @@ class Pool:
         return True
 
     def _computed(self, own: _Process, job: Job) -> tuple[Exception | None, Any]:
-        until = time.monotonic() + self.seconds
+        until, process = time.monotonic() + self.seconds, own.process
         try:
             own.pipe.send((job.what, job.order))
-            while own.pipe.poll(max(0.0, until - time.monotonic())):
+            while not job.is_abandoned and time.monotonic() < until:
+                if not own.pipe.poll(0.5):
+                    if self._is_too_many(job):
+                        break
+                    continue
                 match own.pipe.recv():
                     case ("progress", done, total):
                         job.share_done = done / total if total else 0.0
                     case ("done", found, trouble):
                         return (FailedError(trouble), None) if trouble else (None, found)
         except (EOFError, OSError):
-            own.process.join(1)
             own.process = None
+            process.join(1)
             return (CancelledError() if job.cancelled else FailedError("its process ended")), None
-        own.process.terminate()
-        own.process.join(1)
         own.process = None
-        return TooLongError(), None
+        process.terminate()
+        process.join(1)
+        if job.is_abandoned:
+            return CancelledError(), None
+        return (TooLongError() if time.monotonic() >= until else _BackError()), None

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ def run(options: argparse.Namespace) -> None:
         rule = f"needs {', '.join(absent)}, which is not installed"
         remedy = "Install what the page needs: pip install 'trialsim[app]'."
         raise RequestError(Problem(rule, remedy, "app"))
+    if options.export is not None:
+        from trialsim.app.offline import export
+
+        print(f"wrote {export(options.export)}", file=sys.stderr)
+        return
     import uvicorn
 
     from trialsim.app.pool import Pool
@@ -47,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     port = door.getsockname()[1]
     names = (LOOPBACK, "localhost")
     hosts = frozenset(f"{name}:{port}" for name in names) | ({*names} if port == 80 else set())
-    pool = Pool(processes=2)
+    pool = Pool()
     app = make_app(hosts=hosts, pool=pool, big=options.big, program=program_name())
     config = uvicorn.Config(
         app,
@@ -62,7 +68,8 @@ def run(options: argparse.Namespace) -> None:
     threading.Thread(target=_welcome, args=(pool, address, options), daemon=True).start()
     server = uvicorn.Server(config)
     try:
-        asyncio.run(server.serve(sockets=[door]))
+        with suppress(KeyboardInterrupt):  # the way it is ended
+            asyncio.run(server.serve(sockets=[door]))
     finally:
         pool.close()
     print("stopped", file=sys.stderr)

@@ -8,6 +8,7 @@ options of the command that gives the same answer.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
@@ -16,6 +17,8 @@ from urllib.parse import urlencode
 from trialsim.errors import Problem
 
 __all__ = ["Choice", "Entry", "Number", "Read", "State", "Switch", "Text", "entered"]
+
+_GROUPED = re.compile(r"[-+]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")  # 1,106 but never 0,5
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,17 @@ class Number:
 
     def read(self, text: str) -> float | int:
         """Return the number; ValueError says in words what is wrong."""
+        plain = text.strip()
+        if _GROUPED.fullmatch(plain):
+            plain = plain.replace(",", "")
         try:
-            value = float(text.replace(",", "").strip())
+            value = float(plain)
         except ValueError:
             raise ValueError("is not a number") from None
         if self.percent:
             value = round(value / 100, 12)
         if not math.isfinite(value) or not self.low <= value <= self.high:
-            low, high = self.shown(self.low), self.shown(self.high)
-            raise ValueError(f"must be from {low} to {high}{self._unit}")
+            raise ValueError(f"must be from {self.bounds}")
         if self.whole:
             if value != int(value):
                 raise ValueError("must be a whole number")
@@ -70,12 +75,14 @@ class Number:
         return value
 
     @property
-    def _unit(self) -> str:
-        return f" {self.unit}" if self.unit else ""
+    def bounds(self) -> str:
+        """Return from where to where, in words: "50 to 99 %"."""
+        low, high = (100 * v if self.percent else v for v in (self.low, self.high))
+        return f"{low:,.10g} to {high:,.10g}{f' {self.unit}' if self.unit else ''}"
 
     def remedy(self) -> str:
         """Return what to do about a value that cannot be read."""
-        return f"Enter a number from {self.shown(self.low)} to {self.shown(self.high)}{self._unit}."
+        return f"Enter a number from {self.bounds}, with a point before decimals."
 
     def shown(self, value: Any) -> str:
         """Return a value as it is entered."""

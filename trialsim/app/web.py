@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ from trialsim.app.worker import Answer, Drawn, Want
 from trialsim.errors import Problem, RequestError
 from trialsim.report.text import DISCLAIMER
 
-__all__ = ["make_app"]
+__all__ = ["Pages", "Visit", "environment", "make_app", "static_text"]
 
 PATIENCE_SECONDS = 0.8  # then the page is shown without its answer, and fetches it
 _TYPES = {
@@ -47,7 +48,8 @@ _TYPES = {
     "csv": "text/csv; charset=utf-8",
     "json": "application/json; charset=utf-8",
 }
-_STATIC = {"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8"}
+_SCRIPT = "text/javascript; charset=utf-8"
+_STATIC = {"app.css": "text/css; charset=utf-8", "app.js": _SCRIPT, "funnel.js": _SCRIPT}
 
 
 @dataclass
@@ -101,8 +103,7 @@ class Pages:
         tab = request.headers.get("x-tab", "")[:40]
         visit = await self.visited(room, request, tab=tab)
         text = self.shown(visit, layout="bare.html.j2" if part else "base.html.j2")
-        status = 200 if not visit.problems else 422
-        answer = Response(text, status, media_type="text/html")
+        answer = Response(text, media_type="text/html")  # of problems, too: it is a whole page
         answer.headers["x-address"] = visit.address()
         return answer
 
@@ -112,6 +113,10 @@ class Pages:
         visit = Visit(room, room.state.read(query), self._is_big(request))
         visit.held = query.get("held") == "1"
         visit.problems = visit.read.problems
+        return await self.answered(visit, PATIENCE_SECONDS, tab)
+
+    async def answered(self, visit: Visit, seconds: float | None, tab: str = "") -> Visit:
+        """Find the answer of a visit, waiting for it so long, or (None) as long as it takes."""
         try:
             wanted = self._wanted(visit, tab)
         except RequestError as error:
@@ -120,9 +125,7 @@ class Pages:
         except BusyError:
             visit.problems += (_BUSY,)
             return visit
-        if wanted:
-            waits = [asyncio.wrap_future(_shielded(job)) for job in wanted.values()]
-            await asyncio.wait(waits, timeout=PATIENCE_SECONDS)
+        await _wait_for(wanted, seconds)
         self._take(visit, wanted)
         return visit
 
@@ -152,7 +155,7 @@ class Pages:
                 visit.problems += (trouble,)
             elif isinstance(found, About):
                 visit.about = without_files(found, shown) if found.problems else found
-            elif found.problems:
+            elif found.problems and name not in visit.room.may_refuse:
                 visit.problems += tuple(p for p in found.problems if p not in visit.problems)
             elif name:
                 visit.more[name] = found
@@ -181,10 +184,16 @@ class Pages:
             "ready": ready,
             "big": visit.big,
             "saved": saved,
-            "command": self._command(state),
+            "program": self.program,
+            "command": self._command(state.words()),
+            "further": [
+                self._command(words)
+                for name, words in room.more(state).items()
+                if ready and name in visit.more and visit.more[name].document
+            ],
             "facts": [_facts(a.document) for a in answers],
-            "warnings": [w for a in answers for w in a.document.get("warnings", ())],
-            "figures": answer.figures if answer else {},
+            "warnings": _once(w for a in answers for w in a.document.get("warnings", ())),
+            "figures": {name: drawn for a in answers for name, drawn in a.figures.items()},
             "share_done": _share(visit.jobs),
             "jobs": ",".join(job.id for job in visit.jobs),
         }
@@ -193,21 +202,19 @@ class Pages:
     def _choices(self, visit: Visit) -> dict[str, list[tuple[str, str]]]:
         found = {name: list(given) for name, given in visit.room.choices(visit.about).items()}
         if visit.state.takes_template and "template" not in found:
-            found["template"] = self._templates(visit)
+            found["template"] = self._templates()
         return found
 
-    def _templates(self, visit: Visit) -> list[tuple[str, str]]:
+    def _templates(self) -> list[tuple[str, str]]:
         from trialsim.protocol.places import template_paths
 
         names = [(name, name) for name in template_paths()]
         names += [(name, f"{name} (this folder)") for name in self.files.local()]
-        given = visit.state.template
-        if given.startswith("upload-"):
-            names.append((given, f"{self.files.shown(given)} (uploaded)"))
-        return names
+        uploaded = self.files.uploaded()
+        return [*names, *((name, f"{self.files.shown(name)} (uploaded)") for name in uploaded)]
 
-    def _command(self, state: Any) -> str:
-        words = [self.files.shown(word) for word in state.words()]
+    def _command(self, asked: tuple[str, ...]) -> str:
+        words = [self.files.shown(word) for word in asked]
         return f"{self.program} {shlex.join(words)}" if words else ""
 
     # -- files of a room -----------------------------------------------------------------------
@@ -275,7 +282,7 @@ class Pages:
             return PlainTextResponse(f"{error}\n", 422)
         except BusyError:
             return PlainTextResponse(f"{_BUSY}\n", 503)
-        await asyncio.wait([asyncio.wrap_future(_shielded(job)) for job in wanted.values()])
+        await _wait_for(wanted)
         self._take(visit, wanted)
         if visit.problems:
             return PlainTextResponse("".join(f"{p}\n" for p in visit.problems), 422)
@@ -286,6 +293,8 @@ class Pages:
     async def job(self, request: Request) -> Response:
         """Say how far jobs are."""
         jobs = self._jobs(request)
+        for job in jobs:
+            job.asked()
         over = all(job.is_over for job in jobs)
         return JSONResponse({"over": over, "share_done": _share(jobs), "known": bool(jobs)})
 
@@ -318,19 +327,19 @@ class Pages:
             remedy = "A protocol file is at most 1 MB."
             visit.problems = (Problem("is too large", remedy, "File", f"{len(content):,} bytes"),)
         if visit.problems:
-            return Response(self.shown(visit), 422, media_type="text/html")
+            return Response(self.shown(visit), media_type="text/html")
         called = self.files.keep(name, content)
         visit.read = room.state.read({"template": called})
         try:
             checked = self.answers.job(("check", called), called, Want.NUMBERS)
-            await asyncio.wait([asyncio.wrap_future(_shielded(checked))])
+            await _wait_for({"": checked})
         except BusyError:
             visit.problems = (_BUSY,)
-            return Response(self.shown(visit), 503, media_type="text/html")
+            return Response(self.shown(visit), media_type="text/html")
         found, trouble = _outcome(checked)
         visit.problems = (trouble,) if trouble else found.problems or _not_a_protocol(found)
         if visit.problems:
-            return Response(self.shown(visit), 422, media_type="text/html")
+            return Response(self.shown(visit), media_type="text/html")
         query = urlencode({"template": called, **({"big": "1"} if big else {})})
         return RedirectResponse(f"/{room.slug}?{query}", 303)
 
@@ -352,8 +361,8 @@ class Pages:
         }
         given |= {"saved": False, **context}
         if given["saved"]:
-            given["css"] = _static("app.css")
-        text: str = _environment().get_template(template).render(given)
+            given["css"] = static_text("app.css")
+        text: str = environment().get_template(template).render(given)
         return text
 
 
@@ -375,6 +384,21 @@ def _outcome(job: Job) -> tuple[Any, Problem | None]:
     except FailedError as error:
         remedy = "Run the command below in a terminal to see more."
         return None, Problem("ended without an answer", remedy, "The calculation", str(error))
+
+
+async def _wait_for(wanted: Mapping[str, Job], seconds: float | None = None) -> None:
+    """Wait until jobs are over, or so long; while somebody waits a job is not abandoned."""
+    jobs = list(wanted.values())
+    for job in jobs:
+        job.awaited += 1
+    try:
+        if jobs:
+            futures = [asyncio.wrap_future(_shielded(job)) for job in jobs]
+            await asyncio.wait(futures, timeout=seconds)
+    finally:
+        for job in jobs:
+            job.awaited -= 1
+            job.asked()
 
 
 def _shielded(job: Job) -> Future[Any]:
@@ -406,6 +430,11 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _once(warnings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what several commands warn of, each once."""
+    return list({w["text"]: w for w in warnings}.values())
+
+
 def _is_a_chance(row: Mapping[str, Any]) -> bool:
     return any(w in row["measure"] for w in ("power", "error", "probability", "verdict"))
 
@@ -431,7 +460,8 @@ def _download(content: bytes, kind: str, name: str) -> Response:
 
 
 @lru_cache(maxsize=4)
-def _static(name: str) -> str:
+def static_text(name: str) -> str:
+    """Return a file that is served as it stands."""
     return (packaged("trialsim.app") / "static" / name).read_text(encoding="utf-8")
 
 
@@ -439,7 +469,7 @@ async def _static_file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _STATIC:
         return PlainTextResponse("There is no such file.\n", 404)
-    return Response(_static(name), headers={"content-type": _STATIC[name]})
+    return Response(static_text(name), headers={"content-type": _STATIC[name]})
 
 
 async def _alive(_: Request) -> Response:
@@ -447,7 +477,8 @@ async def _alive(_: Request) -> Response:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Any:
+def environment() -> Any:
+    """Return what renders the page's templates."""
     from base64 import b64encode
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -460,6 +491,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}%"
+    environment.filters["exp"] = math.exp
     environment.filters["grouped"] = lambda number: f"{number:,.0f}"
     environment.filters["as_data"] = lambda svg: (
         "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
@@ -519,7 +551,15 @@ def make_app(
             Route(f"/{slug}", _in_room(pages.room, slug)),
             Route(f"/upload/{slug}", _in_room(pages.upload, slug), methods=["POST"]),
         ]
-    return Guard(Starlette(routes=routes, lifespan=lifespan), hosts)
+    handlers = {500: _mistake_of_ours}
+    return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), hosts)
+
+
+def _mistake_of_ours(request: Request, error: Exception) -> Response:
+    """Say that it is a mistake of ours; the terminal shows which."""
+    del error
+    words = "A mistake of this program ended the page. The terminal shows more; the command line"
+    return PlainTextResponse(f"{words} gives the same answers. Asked: {request.url.path}\n", 500)
 
 
 def _in_room(page: Any, slug: str) -> Any:

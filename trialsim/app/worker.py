@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from trialsim.errors import Problem, TrialsimError
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from trialsim.cli.answer import HandedOver
 
 __all__ = ["Answer", "Drawn", "Line", "Order", "Panel", "Want", "serve"]
+
+
+MAX_BYTES = 3 << 30  # of one process
 
 
 class Want(StrEnum):
@@ -75,6 +81,7 @@ class Panel:
     title: str
     lines: tuple[Line, ...]
     log_x: bool = False
+    areas: tuple[tuple[tuple[float, float], ...], ...] = ()  # corners of what is shaded
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,7 @@ def _drawn(figure: Figure, name: str, alt_text: str, *, files: bool) -> Drawn:
 
 def _panels(figure: Figure) -> tuple[Panel, ...]:
     """Read the numbers off a figure, before it is drawn."""
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_hex
 
     panels = []
@@ -207,8 +215,20 @@ def _panels(figure: Figure) -> tuple[Panel, ...]:
                 )
             )
         title = axes.get_title() or axes.get_title(loc="left")
-        shape = (axes.get_xlabel(), axes.get_ylabel(), title, tuple(lines))
-        panels.append(Panel(*shape, log_x=axes.get_xscale() == "log"))
+        shaded = [c for c in axes.collections if isinstance(c, PolyCollection)]
+        areas: list[Any] = [
+            path.vertices for collection in shaded for path in collection.get_paths()
+        ]
+        panels.append(
+            Panel(
+                axes.get_xlabel(),
+                axes.get_ylabel(),
+                title,
+                tuple(lines),
+                log_x=axes.get_xscale() == "log",
+                areas=tuple(tuple((float(x), float(y)) for x, y in a) for a in areas),
+            )
+        )
     return tuple(panels)
 
 
@@ -240,7 +260,9 @@ def serve(pipe: Connection) -> None:
     """Answer orders from a pipe until it closes; progress goes the same way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the server's
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-    import_heavy()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _bounded_memory()
+    import_module("trialsim.app.warm")  # there already where this process was forked
     try:
         pipe.send(("ready",))
         while True:
@@ -258,6 +280,23 @@ def _served(pipe: Connection, what: str, order: Any) -> tuple[Any, str]:
         return getattr(import_module(module), name)(order), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
+
+
+def _end_with_parent() -> None:
+    """End a job whose server was killed: nobody could end it any more."""
+    if server := multiprocessing.parent_process():
+        server.join()
+        os._exit(1)
+
+
+def _bounded_memory() -> None:
+    """Let one job's memory end that job and not the machine, where the system can."""
+    if find_spec("resource"):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        bound = MAX_BYTES if most == resource.RLIM_INFINITY else min(MAX_BYTES, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, most))
 
 
 def import_heavy() -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from trialsim.cli.design import calibrate, followup, size
-from trialsim.cli.hand_on import replay, report
+from trialsim.cli.hand_on import export, replay, report
 from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
 from trialsim.cli.operate import optimise
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "explain": explain,
     "forecast": forecast,
     "replay": replay,
+    "export": export,
     "report": report,
     "demo": demo,
     "app": page,

@@ -1,18 +1,17 @@
-"""Commands that hand on what was run: `replay`, `report`."""
+"""Commands that hand on what was run: `replay`, `export`, `report`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from trialsim import __version__
 from trialsim.cli.answer import arguments_of, flaws_of, load, say
 from trialsim.errors import Problem, RequestError
 from trialsim.report.document import Document
 
-if TYPE_CHECKING:
-    pass
+_MOST_EXPORTED = 1_000  # trials
 
 
 def replay(options: argparse.Namespace) -> None:
@@ -60,6 +59,48 @@ def replay(options: argparse.Namespace) -> None:
         print(f"\nall {len(trial.patients['patient']):,} patients: add --out FILE.csv")
 
 
+def export(options: argparse.Namespace) -> None:
+    """Write trials of a run as tables, patient by patient."""
+    from trialsim.report.export_directory import NOT_ADAM, write_export
+    from trialsim.report.parts.exported_tables import exported_tables
+    from trialsim.report.run_reader import newest_run, planned_run
+    from trialsim.report.text import wrapped
+    from trialsim.studies.simulation import plan_simulation
+
+    folder = newest_run() if options.template == "last" else Path(options.template)
+    seed, stored = 1 if options.seed is None else options.seed, None
+    if (folder / "record.json").is_file():
+        _refuse_changes_of_a_run(options)
+        plan, stored, seed = planned_run(folder)
+    else:
+        plan = plan_simulation(load(options))
+    scenario = options.scenario or plan.only_scenario()
+    replicates = list(dict.fromkeys(options.replicate))
+    if len(replicates) > _MOST_EXPORTED:
+        rule = f"names more than {_MOST_EXPORTED:,} trials"
+        raise RequestError(Problem(rule, "Name fewer.", "--replicate", f"{len(replicates):,}"))
+    trials = [plan.replay(scenario, seed, number, stored) for number in replicates]
+    tables = exported_tables(plan.resolved, plan.jobs[0].plans, trials)
+    which = ", ".join(map(str, replicates))
+    about = (
+        f"Trial {which} of scenario {scenario}, seed {seed}, of the protocol "
+        f"'{plan.resolved.template.id}' (SHA-256 {plan.resolved.sha256}); written by trialsim "
+        f"{__version__}."
+    )
+    written = write_export(options.out, plan.resolved, tables, about, parquet=options.parquet)
+    if options.json:
+        rows = tuple({"file": str(path)} for path in written)
+        arguments = arguments_of(options, scenario=[scenario], replicate=replicates)
+        template, sha256_ = plan.resolved.template.id, plan.resolved.sha256
+        print(Document("export", arguments, template, sha256_, seed, rows=rows).to_json())
+        return
+    for table in tables:
+        print(f"{table.name:8}{len(table.rows):>9,} rows   {table.title}")
+    print(f"\n{wrapped(NOT_ADAM)}")
+    for path in written:
+        say(f"wrote {path}")
+
+
 def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     """Show a trial before and after its flaws; False where it is one without flaws."""
     from trialsim.report.parts.flawed_trial import (
@@ -72,7 +113,8 @@ def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     from trialsim.report.text import wrapped
     from trialsim.studies.conduct.bias import flaw_from_words, plan_bias
 
-    asked = bool(options.conduct or options.only or options.strength is not None)
+    named = options.conduct or options.flaws or options.only
+    asked = bool(named or options.strength is not None)
     only = flaw_from_words(options.only) if options.only else None
     seed = 1 if options.seed is None else options.seed
     if (folder / "record.json").is_file():
@@ -117,11 +159,11 @@ def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:
     """Refuse options that would make it another run (RequestError)."""
     for name, given in (
         ("--seed", options.seed is not None),
-        ("--total", options.total is not None),
+        ("--total", getattr(options, "total", None) is not None),
         ("--set", bool(options.settings)),
         ("--variant", bool(options.variant)),
-        ("--kernel", options.kernel is not None),
-        ("--strength", options.strength is not None),
+        ("--kernel", getattr(options, "kernel", None) is not None),
+        ("--strength", getattr(options, "strength", None) is not None),
         ("--evidence", bool(options.evidence_files)),
     ):
         if given:

@@ -47,6 +47,7 @@ def bias(options: argparse.Namespace) -> None:
         plan_bias,
         strengths_from_words,
         what_can_act,
+        with_strengths,
     )
 
     started = time.monotonic()
@@ -68,10 +69,12 @@ def bias(options: argparse.Namespace) -> None:
     profile = load_conduct(options.conduct or "poor", resolved.evidence)
     if not (options.conduct or only):
         profile = what_can_act(resolved, profile)
+    profile = with_strengths(profile, options.flaws)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = run_folder(resolved, options)
     result = simulated(planned, [planned.job], options)
     given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
+    given["flaw"] = options.flaws
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
     trial = planned.first_trial(options.seed)
@@ -99,6 +102,9 @@ def _bias_calibration(
     from trialsim.studies.conduct.bias_calibration import plan_bias_calibration
 
     started = time.monotonic()
+    if options.flaws:
+        rule = "cannot stand beside --calibrate, which turns the whole dial"
+        raise RequestError(Problem(rule, "Leave it out.", "--flaw", ", ".join(options.flaws)))
     if not options.calibrate:
         rule, remedy = "needs --calibrate", "It says which published ratios are meant."
         raise RequestError(Problem(rule, remedy, "--outcomes", options.outcomes))
@@ -248,6 +254,7 @@ def _students_command(options: argparse.Namespace, scenario: str) -> str:
     settings = options.settings[:-1] if options.total is not None else options.settings
     for name, values in (("--set", settings), ("--evidence", options.evidence_files)):
         words += [word for value in values for word in (name, str(value))]
+    words += [word for flaw in options.flaws for word in ("--flaw", flaw)]
     for name in ("total", "conduct", "only", "strength"):
         value = getattr(options, name)
         words += [f"--{name}", f"{value:g}" if name == "strength" else str(value)] if value else []
@@ -261,6 +268,7 @@ def _refuse_without_class(options: argparse.Namespace) -> None:
         for name, value in (
             ("total", options.total),
             ("conduct", options.conduct),
+            ("flaw", ", ".join(options.flaws) or None),
             ("only", options.only),
             ("strength", options.strength),
             ("scenario", ", ".join(options.scenarios) or None),

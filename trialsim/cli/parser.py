@@ -88,6 +88,7 @@ class _Commands:
         "explain": "why two published trials disagree: what differs, and what it can carry",
         "forecast": "the trial on paper: sites, patients, doses, kits, looks, months and money",
         "replay": "one trial of a run, in words and patient by patient",
+        "export": "trials of a run as tables for a statistics program, patient by patient",
         "report": "one HTML file to hand on: synopsis, assumptions, results, conflicts, ADEMP",
         "evidence": "published results, and where sources disagree",
         "app": "the local web page: the same answers in a browser, offline",
@@ -400,6 +401,18 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
     _run(optimise)
 
 
+def _flaws(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--flaw",
+        action="append",
+        default=[],
+        metavar="FLAW=S",
+        dest="flaws",
+        help="this flaw of the profile at another strength, from 0 (off) to 1: exclusion=0.2; "
+        "may be repeated",
+    )
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -407,6 +420,7 @@ def _bias(bias: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="a profile, or a file (default: of 'poor', what can act here)",
     )
+    _flaws(bias)
     bias.add_argument("--total", type=_whole, metavar="N", help="so many patients instead")
     bias.add_argument("--only", metavar="FLAW", help="one flaw of the profile, as a dial")
     bias.add_argument(
@@ -480,6 +494,7 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     classroom.add_argument(
         "--conduct", metavar="PROFILE", help="flaws of this profile or file (default none)"
     )
+    _flaws(classroom)
     classroom.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
     classroom.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
@@ -533,7 +548,16 @@ def _reconcile(reconcile: argparse.ArgumentParser) -> None:
 def _forecast(forecast: argparse.ArgumentParser) -> None:
     _common(forecast, template=True)
     forecast.add_argument(
-        "--runs", type=_whole, default=200, metavar="N", help="simulated trials (default 200)"
+        "--runs",
+        type=_whole,
+        metavar="N",
+        help="simulated trials (default 200; 4000 with --enrolled)",
+    )
+    forecast.add_argument(
+        "--enrolled",
+        type=Path,
+        metavar="FILE",
+        help="CSV table (site, opened, enrolled, as_of) of a trial under way: when it will be full",
     )
     forecast.add_argument(
         "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
@@ -552,9 +576,32 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
     forecast.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
     )
+    forecast.add_argument(
+        "--log", type=_whole, default=1, metavar="K", help="whose events are written (default 1)"
+    )
     forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     forecast.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default trialsim-runs/...)"
+    )
+
+
+def _export(export: argparse.ArgumentParser) -> None:
+    _common(
+        export, template=True, what="RUN|TEMPLATE", help_="a run's folder, 'last', or a protocol"
+    )
+    export.add_argument("--scenario", metavar="ID", help="under which truth (needed where several)")
+    export.add_argument(
+        "--replicate",
+        type=_whole,
+        nargs="+",
+        default=[1],
+        metavar="K",
+        help="which trials, from 1 (default 1)",
+    )
+    export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
     )
 
 
@@ -739,10 +786,13 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
     )
+    _flaws(replay)
     replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
     replay.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
     )
+
+    _export(commands.add("export"))
 
     report = commands.add("report")
     report.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or 'last' (default)")
@@ -759,6 +809,9 @@ def command_line() -> argparse.ArgumentParser:
     evidence.add_argument("id", nargs="?", metavar="ID", help=what)
     evidence.add_argument(
         "--condition", metavar="WORD", help="only these: sepsis, hepatitis-b, ..."
+    )
+    evidence.add_argument(
+        "--template", metavar="TEMPLATE", help="only those that a protocol is held against or cites"
     )
     evidence.add_argument("--kind", metavar="WORD", help="only these: trial, pool, ...")
     evidence.add_argument("--status", metavar="WORD", help="only records with such a number")
@@ -789,5 +842,11 @@ def command_line() -> argparse.ArgumentParser:
     page.add_argument("--port", type=_whole, default=8765, metavar="N", help="default 8765")
     page.add_argument("--no-browser", action="store_true", help="only say where it is")
     page.add_argument("--big", action="store_true", help="large letters, for a projector")
+    page.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="instead: lessons and rooms as one file, a new .html, that needs no server",
+    )
 
     return parser

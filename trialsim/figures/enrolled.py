@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
-from trialsim.studies.operations.enrolled import PlannedEnrolled
 from trialsim.trial import StudyResult
 
 if TYPE_CHECKING:
@@ -40,16 +39,15 @@ def fan_panel(axes: Axes, fan: dict[str, Any]) -> Axes:
     return axes
 
 
-def enrolled_figure(planned: PlannedEnrolled, result: StudyResult) -> tuple[Figure, str]:
+def enrolled_figure(result: StudyResult) -> tuple[Figure, str]:
     """Return the figure and its alternative text."""
     fan = result.figure_data["fan"]
     with house_style():
         figure = new_figure(7.0, 4.2)
         fan_panel(figure.add_subplot(), fan)
-    low, high = fan["enrolled"][0][-1], fan["months"][-1]
     words = (
         f"Patients enrolled by month. {fan['seen'][1]:,} of {fan['planned']:,} are enrolled at "
-        f"month {fan['seen'][0]:.1f}; 95% of the futures have everybody by month {high:.1f}, when "
-        f"one in twenty still has at most {low:,.0f}. The dashed line is what the plan expects."
+        f"month {fan['seen'][0]:.1f}; 95% of the futures have everybody by month "
+        f"{fan['months'][-1]:.1f}. The dashed line is what the plan expects."
     )
     return figure, words

@@ -283,6 +283,8 @@ def _treated_among(protocol: Protocol, read: Sequence[int], luck: Floats, more: 
                 own = hypergeometric(luck[:, k], left, protocol.n_total - done, n - done)
             case AllocationMethod.PERMUTED_BLOCKS:
                 own = _blocked(protocol, before, done, n, luck[:, k], more[:, k])
+            case AllocationMethod.MINIMISATION:
+                raise AssertionError("it is by factors, which counts do not have")
             case _ as never:
                 assert_never(never)
         before, done = before + own, n

@@ -64,6 +64,7 @@ def draw_candidates(
     strata, n_strata = np.zeros(shape, dtype=np.int64), 1
     score: NDArray[np.float64] | float = 0.0
     kept: dict[str, NDArray[np.int64]] = {}
+    sizes: tuple[int, ...] = ()
     for factor in factors:
         stratifies = factor.id in protocol.allocation.stratify_by
         log_odds_ratios = np.log(factor.odds_ratios)
@@ -77,6 +78,7 @@ def draw_candidates(
         if stratifies:
             strata = strata * len(factor.shares) + levels
             n_strata *= len(factor.shares)
+            sizes += (len(factor.shares),)
         if factor.id in levels_of:
             kept[factor.id] = levels
         if log_odds_ratios.any():
@@ -89,7 +91,7 @@ def draw_candidates(
     severity = drawn.pop(SEVERITY, None)
     if entry is None:
         entry = entries(enrolment, shape, streams, block)
-    return Candidates(strata, n_strata, score, entry, kept, severity, drawn)
+    return Candidates(strata, n_strata, score, entry, kept, severity, drawn, sizes)
 
 
 def _normal(
@@ -155,5 +157,8 @@ def assign(
                 protocol.ratio,
                 protocol.block_sizes,
             )
+        case AllocationMethod.MINIMISATION:
+            levels = np.unravel_index(candidates.strata, candidates.strata_sizes)
+            return allocation.minimisation(uniforms, levels)
         case _:
             assert_never(method)

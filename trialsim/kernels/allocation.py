@@ -10,10 +10,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["block_openings", "permuted_blocks", "random_allocation_rule", "simple"]
+__all__ = [
+    "BIASED_COIN",
+    "block_openings",
+    "minimisation",
+    "permuted_blocks",
+    "random_allocation_rule",
+    "simple",
+]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+
+BIASED_COIN = 0.8  # assumed: how often minimisation follows its preference
 
 
 def simple(uniforms: Floats, ratio: tuple[int, int]) -> Bools:
@@ -103,6 +112,43 @@ def permuted_blocks(
         treated[patient] = to_treated
         left[at] = left_here - 1
         left_treated[at] = left_treated_here - to_treated
+    return treated
+
+
+def minimisation(uniforms: Floats, levels: tuple[NDArray[np.integer], ...]) -> Bools:
+    """Assign 1:1 so that arms stay alike in every factor, each patient by a biased coin.
+
+    The arm is preferred whose choice leaves the smaller sum, over factors, of the difference
+    between arms in the patient's own level; it is taken with probability `BIASED_COIN`, and either
+    with 1/2 where both leave as much.
+
+    Parameters
+    ----------
+    uniforms : ndarray, shape (n_patients, n_reps)
+    levels : tuple of ndarray of int, each shape (n_patients, n_reps)
+        One per factor, from 0.
+
+    Returns
+    -------
+    treated : ndarray of bool, shape (n_patients, n_reps)
+
+    References
+    ----------
+    Pocock and Simon (1975), Biometrics 31:103-115, with the range as measure of imbalance.
+    """
+    n_patients, n_reps = uniforms.shape
+    ahead = [np.zeros((int(own.max()) + 1) * n_reps, dtype=np.int64) for own in levels]
+    replicate = np.arange(n_reps)
+    treated = np.empty((n_patients, n_reps), dtype=bool)
+    for patient in range(n_patients):
+        at = [own[patient].astype(np.int64) * n_reps + replicate for own in levels]
+        excess = np.zeros(n_reps, dtype=np.int64)
+        for own, where in zip(ahead, at, strict=True):
+            excess += np.sign(own[where])  # |d + 1| - |d - 1| is twice this
+        share = np.where(excess > 0, 1 - BIASED_COIN, np.where(excess < 0, BIASED_COIN, 0.5))
+        treated[patient] = uniforms[patient] < share
+        for own, where in zip(ahead, at, strict=True):
+            own[where] += np.where(treated[patient], 1, -1)
     return treated
 
 

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betainc, gammaincc, gammaincinv, gammaln, xlogy
 
 __all__ = [
@@ -394,6 +393,8 @@ def rate_for_mean_time(n: int, days: float, accrual: Accrual) -> float:
     UnreachableTimeError
         Where activation, pauses and screening alone take longer, or no mean exists.
     """
+    from scipy.optimize import brentq  # a fifth of a second, which workers never need
+
     if not _has_moment(1, accrual):
         k = accrual.shape * accrual.n_sites
         raise UnreachableTimeError(
@@ -442,6 +443,8 @@ def fit_rates(counts: Ints, exposures: Floats, shape: float | None = None) -> Ra
     ----------
     Anisimov and Fedorov (2007), section 4.1.
     """
+    from scipy.optimize import brentq, minimize_scalar
+
     known = exposures > 0
     k, e = counts[known].astype(float), exposures[known]
     poisson = float(k.sum() / e.sum())
@@ -569,7 +572,9 @@ def rate_posterior(counts: Ints, exposures: Floats) -> RatePosterior:
     known = exposures > 0
     k, e = counts[known].astype(float), exposures[known]
     points = []
-    for log_shape in np.linspace(np.log(_SHAPES[0]), np.log(_SHAPES[1]), _SHAPE_POINTS):
+    ends = np.log(_SHAPES)
+    width = (ends[1] - ends[0]) / _SHAPE_POINTS
+    for log_shape in ends[0] + width * (np.arange(_SHAPE_POINTS) + 0.5):
         shape = float(np.exp(log_shape))
         best = fit_rates(counts, exposures, shape).per_day
         mean = best * e

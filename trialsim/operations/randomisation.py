@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
+from trialsim.kernels.allocation import BIASED_COIN
 from trialsim.operations.plan import AllocationPlan
 from trialsim.protocol.design import AllocationMethod
 from trialsim.streams import Decision, Streams
@@ -25,6 +27,18 @@ class Allocator:
         self._streams, self._run = streams, run
         self._lists: dict[str, Iterator[bool]] = {}
         self._one = self._chosen()
+        self._luck = self._uniforms("all")  # of minimisation
+        self._ahead: Counter[tuple[int, str]] = Counter()  # treated less control, by level
+
+    def _minimised(self, stratum: str) -> bool:
+        """Return the arm by a biased coin that keeps every level balanced (Pocock and Simon)."""
+        levels = list(enumerate(stratum.split("-")))
+        ahead = sum((d > 0) - (d < 0) for d in (self._ahead[level] for level in levels))
+        share = 1 - BIASED_COIN if ahead > 0 else BIASED_COIN if ahead < 0 else 0.5
+        treated = next(self._luck) < share
+        for level in levels:
+            self._ahead[level] += 1 if treated else -1
+        return treated
 
     def _uniforms(self, name: str) -> Iterator[float]:
         generator = self._streams.generator(Decision.ALLOCATION_LIST, self._run, name)
@@ -45,6 +59,8 @@ class Allocator:
 
     def assign(self, stratum: str) -> bool:
         """Return whether the next patient of a stratum is in the experimental arm."""
+        if self._plan.method is AllocationMethod.MINIMISATION and not self._plan.single_arm:
+            return self._minimised(stratum)
         name = "" if self._one else stratum
         if name not in self._lists:
             if self._one:

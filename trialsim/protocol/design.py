@@ -72,6 +72,7 @@ class AllocationMethod(StrEnum):
     SIMPLE = "simple"
     PERMUTED_BLOCKS = "permuted-blocks"
     RANDOM_ALLOCATION_RULE = "random-allocation-rule"
+    MINIMISATION = "minimisation"
 
 
 class Blinded(StrEnum):
@@ -222,6 +223,8 @@ class Allocation(Frozen):
 
     Left out, the ratio is 1:1 in permuted blocks of four allocation units (assumed); with
     ``sample_size: {per_arm: ...}`` the arm sizes are fixed and the random allocation rule is used.
+    `minimisation` (Pocock and Simon 1975) balances every factor of `stratify_by` by a coin that
+    falls as preferred with probability 0.8 (assumed).
     """
 
     ratio: dict[Id, Annotated[Whole, Field(ge=1, le=20)]] | None = None

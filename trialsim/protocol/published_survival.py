@@ -17,7 +17,15 @@ from trialsim.protocol.endpoints import (
     Summary,
     SurvivalSummary,
 )
-from trialsim.protocol.evidence import ArmResult, EffectEstimate, EffectMeasure, Trial, TrialResult
+from trialsim.protocol.evidence import (
+    ArmResult,
+    EffectEstimate,
+    EffectMeasure,
+    EvidenceRecord,
+    Status,
+    Trial,
+    TrialResult,
+)
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, Rate, Ratio
 from trialsim.protocol.survival import (
     AnyLifetime,
@@ -37,10 +45,13 @@ __all__ = [
     "at_own_control_arm",
     "median_of",
     "published_lifetimes",
+    "status_of_lifetime",
     "survival_as_seen",
 ]
 
 _Z95 = 1.959963984540054
+_SAME_DAY = 0.5
+_ROUNDED = 1e-3  # relative
 _MOST = 1e6  # by which hazards may be multiplied or divided
 
 
@@ -196,6 +207,36 @@ def _median(arm: ArmResult, unit: str | None) -> float | None:
     if unit not in DAYS_PER_UNIT or arm.value is None or arm.value <= 0:
         return None
     return arm.value * DAYS_PER_UNIT[unit]
+
+
+def status_of_lifetime(lifetime: Lifetime, record: EvidenceRecord) -> Status | None:
+    """Return the status of the number of a record that a lifetime cites; None if it has none.
+
+    A median is an arm's value, or another number of the record, in a unit of time; a share that
+    survives is one less an arm's risk by that time, or the risk of being free of the event.
+    """
+    found: list[tuple[float, Status]] = []
+    arms = [
+        (result, arm)
+        for result in (record.results if isinstance(record, Trial) else ())
+        for arm in (result.experimental, result.control)
+        if arm
+    ]
+    if lifetime.median is not None:
+        wanted = lifetime.median.days
+        found += [(m, arm.status) for r, arm in arms if (m := _median(arm, r.unit))]
+        numbers = ((q, DAYS_PER_UNIT.get(q.unit)) for q in record.quantities)
+        found += [(q.value * days, q.status) for q, days in numbers if days and q.value]
+    elif lifetime.survives is not None:
+        wanted, day = lifetime.survives.share, lifetime.survives.at.days
+        for result, arm in arms:
+            by_then = result.at and abs(result.at.days_after_entry(None) - day) < _SAME_DAY
+            if by_then and arm.risk is not None:
+                found += [(arm.risk, arm.status), (1 - arm.risk, arm.status)]
+    else:
+        return None
+    near = (status for value, status in found if abs(value - wanted) <= _ROUNDED * wanted)
+    return next(near, None)
 
 
 def at_own_control_arm(lifetimes: Lifetimes, point: tuple[float, float]) -> Lifetimes:

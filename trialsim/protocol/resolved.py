@@ -42,6 +42,7 @@ from trialsim.protocol.pool import Dosing, EffectorPool, SeenUnder, dosing_of
 from trialsim.protocol.published_survival import (
     SilentReportError,
     published_lifetimes,
+    status_of_lifetime,
     survival_as_seen,
 )
 from trialsim.protocol.quantities import Duration
@@ -62,6 +63,7 @@ from trialsim.protocol.scenario import (
 from trialsim.protocol.single_arm import comparisons, concurrent_risk, departed
 from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
 from trialsim.protocol.survival import (
+    AnyLifetime,
     EventCourse,
     HazardCurve,
     ImpossibleLifetimeError,
@@ -515,7 +517,7 @@ class ResolvedTemplate:
         if scenario.survival:
             ratio = scenario.survival.number
             if ratio is None:
-                return "assumed" if scenario.survival.treated else "-"
+                return self._status_of_lifetimes(scenario.survival)
             stated = ratio.source and self.evidence.stated_as(
                 ratio.source, "hazard_ratio", ratio.value
             )
@@ -532,6 +534,25 @@ class ResolvedTemplate:
             control = scenario.control_risk or self.template.nature.control_risk
             return found if control and control.source else "assumed"
         return found
+
+    def _status_of_lifetimes(self, stated: SurvivalScenario) -> str:
+        """Return the weaker status of two arms that state themselves; "-" without a treated one."""
+        if stated.treated is None:
+            return "-"
+        arms = (stated.treated, stated.control or self.template.nature.survival)
+        found = [self.status_of_lifetime(arm) for arm in arms]
+        known = [status for status in found if status]
+        if len(known) < len(arms):
+            return "assumed"
+        return max(known, key=list(Status).index).value
+
+    def status_of_lifetime(self, stated: AnyLifetime | None) -> Status | None:
+        """Return the status of the number a lifetime cites; None where it cites none."""
+        source = stated.source if isinstance(stated, Lifetime) else None
+        record = self.evidence.records.get(source or "")
+        if record is None or not isinstance(stated, Lifetime):
+            return None
+        return status_of_lifetime(stated, record)
 
     def status_of_outcome(self, scenario: Scenario, endpoint: str) -> str:
         """Return how far the effect on an endpoint under ``outcomes:`` can be relied on."""
@@ -724,6 +745,8 @@ class ResolvedTemplate:
         if scenario.survival or scenario.as_observed:
             stated = survival_of(scenario, self.template, self.evidence)
         source = (stated.number.source or "") if stated and stated.number else ""
+        if stated and isinstance(stated.treated, Lifetime):
+            source = stated.treated.source or ""
         return Truth(
             scenario.id,
             stated.label if stated else "no effect",

@@ -154,7 +154,8 @@ class Lifetime(OneOf):
     """When the event comes: by its median, a hazard, survival at a time, or hazards in pieces.
 
     `shape` makes a Weibull distribution of the first three; `cure_fraction` never has the event.
-    Median and survival are those of all patients, the cured among them.
+    Median and survival are those of all patients, the cured among them. `source` is a record that
+    states the median, or the share that survives.
     """
 
     model_config = one_of(
@@ -171,6 +172,7 @@ class Lifetime(OneOf):
     pieces: Annotated[tuple[HazardPiece, ...], Field(min_length=1, max_length=50)] | None = None
     shape: Annotated[Number, Field(gt=0, le=_MAX_SHAPE)] | None = None
     cure_fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    source: Id | None = None
     note: Text | None = None
 
     @model_validator(mode="after")

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from trialsim.protocol.historical import HistoricalValue
     from trialsim.protocol.quantities import Duration
     from trialsim.protocol.template import Template
+    from trialsim.trial import StudyResult
 
 __all__ = [
     "DISCLAIMER",
     "WIDTH",
+    "calendar_sentences",
     "caution_lines",
     "endpoint_in_words",
     "historical_in_words",
@@ -119,8 +121,8 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 
 def nothing_observed_in_words(template: Template) -> str:
     """Say why no published trial is held against the simulated ones."""
-    why = template.nothing_observed or "The file names none under 'observed'."
-    return f"What was really seen: no published trial to hold this against. {why}"
+    reason = template.nothing_observed
+    return f"What was really seen: no published trial to hold this against. {reason}"
 
 
 def endpoint_in_words(protocol: Protocol) -> str:
@@ -178,3 +180,22 @@ def historical_in_words(value: HistoricalValue | None) -> str:
     seen = f"seen in {value.n:,} patients" if value.n else "taken as known"
     name = value.stated.replace("_", " ")
     return f"{name} {value.number} ({value.number.source or 'assumed'}), {seen}"
+
+
+def calendar_sentences(result: StudyResult) -> list[str]:
+    """Return where observed trials' months stand among those that rates of others would give."""
+    told: dict[str, list[str]] = {}
+    notes: list[str] = []
+    for row in result.rows:
+        if row.measure != "percentile" or row.source is None:
+            continue
+        mean, _, note = (row.why or "").partition("; ")
+        percent = 100 * (row.value or 0)
+        told.setdefault(f"{row.evidence} took {row.category}", []).append(
+            f"percentile {percent:.3g} ({row.analysis}; {mean})"
+        )
+        notes.append(note)
+    if not told:
+        return []
+    found = [f"{took}: {' or '.join(places)}." for took, places in told.items()]
+    return [f"{' '.join(found)} Percentiles are among trials with {notes[0]}."]

@@ -31,7 +31,7 @@ from trialsim.protocol.outcomes import CompetingTruth, LifetimeTruth, OutcomeTru
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
-from trialsim.protocol.survival import EventCourse
+from trialsim.protocol.survival import EventCourse, Lifetime
 from trialsim.sizing.proportions import n_per_arm_pooled
 from trialsim.sizing.survival import (
     expected_day,
@@ -271,6 +271,10 @@ def _control_source(
     if truth.comparisons and risk is None and protocol.primary.id not in (nature.historical or {}):
         historical = protocol.historical_value(protocol.primary.id)
         risk = historical.risk if historical else None
+    if truth.lifetimes and (lifetime := _control_lifetime(resolved, scenario)):
+        known = resolved.status_of_lifetime(lifetime)
+        if known and lifetime.source:
+            return lifetime.source, known.value
     if truth.lifetimes or (truth.comparisons and risk is None):
         return None, "assumed"  # of a single arm: the historical risk moved to today
     if truth.courses:
@@ -281,6 +285,12 @@ def _control_source(
         risk.source, "control_risk", risk.value, day
     )
     return risk.source, stated.status.value if stated else "assumed"
+
+
+def _control_lifetime(resolved: ResolvedTemplate, scenario: Scenario) -> Lifetime | None:
+    own = scenario.survival.control if scenario.survival else None
+    stated = own or resolved.template.nature.survival
+    return stated if isinstance(stated, Lifetime) else None
 
 
 def theta_of(

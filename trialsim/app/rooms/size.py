@@ -25,6 +25,11 @@ _BOUNDS = (
     ("ldpocock", "Lan-DeMets spending, Pocock like"),
 )
 _SPENDING = ("ldof", "ldpocock")
+_TESTS = (
+    ("", "as in the protocol"),
+    ("{sides: 1, alpha: 0.025}", "one-sided, 2.5%"),
+    ("{sides: 2, alpha: 0.05}", "two-sided, 5%"),
+)
 _FUTILITY = (("", "none"), ("0", "stop where z is below 0"), ("0.5", "stop where z is below 0.5"))
 
 
@@ -98,6 +103,15 @@ class SizeState(State):
         ),
         "",
     )
+    test: str = entered(Choice("Test", _TESTS), "")
+    prior: str = entered(
+        Choice(
+            "Assurance over",
+            option="--prior",
+            hint="Power averaged over what a published result says of the effect.",
+        ),
+        "",
+    )
     looks: str = entered(
         Text(
             "Interim looks at",
@@ -108,7 +122,9 @@ class SizeState(State):
         "",
     )
     bounds: str = entered(Choice("Stopping for efficacy", _BOUNDS), "")
-    futility: str = entered(Choice("Stopping for futility", _FUTILITY), "")
+    futility: str = entered(
+        Choice("Stopping for futility", _FUTILITY, hint="Of a one-sided test."), ""
+    )
     accept_claim: bool = entered(
         Switch("Plan for a number that only a document states", "--accept-claim"), False
     )
@@ -116,6 +132,8 @@ class SizeState(State):
     def words(self) -> tuple[str, ...]:
         """Return the command; bounds need looks, and futility repeats at each but the last."""
         words = list(super().words())
+        if self.test:
+            words += ["--set", f"protocol.test={self.test}"]
         if self.looks or self.bounds or self.futility:
             looks = self.looks or "0.5,1"
             words.append(f"--looks={looks}")
@@ -128,10 +146,14 @@ class SizeState(State):
 
 
 def choices(about: About | None) -> Choices:
-    """Return the scenarios of the protocol."""
+    """Return the scenarios of the protocol, and the results it is held against."""
     listed = about.scenarios if about else ()
-    first = [("", "the protocol's own choice")]
-    return {"scenario": [*first, *((id_, f"{title} ({status})") for id_, title, status in listed)]}
+    named = ((id_, f"{title} ({status})") for id_, title, status in listed)
+    records = ((id_, id_) for id_ in (about.observed if about else ()))
+    return {
+        "scenario": [("", "the protocol's own choice"), *named],
+        "prior": [("", "none"), *records],
+    }
 
 
 def _row(rows: Sequence[Mapping[str, Any]], measure: str, **given: str) -> Mapping[str, Any] | None:
@@ -189,6 +211,36 @@ def _otherwise(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]
             yield words, row["value"]
 
 
+_LOOK_COLUMNS = (
+    ("information", "Read out", "{:,.0f}"),
+    ("z_efficacy", "z, efficacy", "{:.4f}"),
+    ("z_futility", "z, futility", "{:.4f}"),
+    ("p_nominal", "P, one-sided", "{:.5f}"),
+    ("alpha_cumulative", "Alpha spent", "{:.4f}"),
+    ("power_achieved", "Power", "{:.1%}"),
+    ("stop_probability no effect", "Stops, no effect", "{:.1%}"),
+    ("stop_probability effect", "Stops, effect", "{:.1%}"),
+)
+
+
+def looks_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of looks; both empty without looks."""
+    found: dict[int, dict[str, float | None]] = {}
+    for row in rows:
+        if "look" in row:
+            name = f"{row['measure']} {row.get('analysis', '')}".strip()
+            found.setdefault(row["look"], {})[name] = row["value"]
+    shown = [c for c in _LOOK_COLUMNS if any(c[0] in values for values in found.values())]
+    lines = [
+        [
+            str(look),
+            *("-" if (v := values.get(name)) is None else how.format(v) for name, _, how in shown),
+        ]
+        for look, values in sorted(found.items())
+    ]
+    return ["Look", *(title for _, title, _ in shown)] if lines else [], lines
+
+
 def view(
     state: SizeState, answer: Answer | None, about: About | None, more: Mapping[str, Answer]
 ) -> Mapping[str, object]:
@@ -199,7 +251,11 @@ def view(
     rows: Sequence[Mapping[str, Any]] = answer.document["rows"]
     headline = next((r for r in rows if r.get("headline")), rows[0])
     truths, matrix = beliefs(rows)
+    header, lines = looks_table(rows)
     return {
+        "looks_header": header,
+        "looks_lines": lines,
+        "assurance": _row(rows, "assurance"),
         "headline": headline,
         "n_total": _row(rows, "n_total"),
         "per_arm": [r for r in rows if r["measure"] == "n_per_arm" and "analysis" not in r],
@@ -222,9 +278,25 @@ def _charts(answer: Answer) -> Iterator[tuple[Markup, str]]:
     captions = ("Power against size", "Power of this size against the true effect")
     drawn = answer.figures.get("power")
     for panel, caption in zip(drawn.panels if drawn else (), captions, strict=False):
+        caption += " (shaded: the prior)" if panel.areas else ""
         title = f"{caption}: {drawn.alt_text}" if drawn else caption
         names = (caption, "the design")
         yield line_chart(panel, title, names=names, y_percent=True), caption
 
 
-ROOM = Room("size", "Size", "How many patients does it need?", SizeState, view, choices)
+_PRECOMPUTED = (
+    *(SizeState(power=power / 100) for power in (80, 60, 70, 90, 95)),
+    *(SizeState(scenario=scenario) for scenario in ("or-073", "etass-planning")),
+    *(SizeState(total=total) for total in (361, 1_106)),
+    SizeState(looks="0.5,1", bounds="ldof"),
+    *(SizeState(template=template) for template in ("chronic-hepatitis-b", "hbv-aclf")),
+)
+ROOM = Room(
+    "size",
+    "Size",
+    "How many patients does it need?",
+    SizeState,
+    view,
+    choices,
+    precomputed=_PRECOMPUTED,
+)

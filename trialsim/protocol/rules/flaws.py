@@ -85,7 +85,13 @@ def _decides_early(protocol: Protocol) -> bool:
 
 def _of_allocation(protocol: Protocol, conduct: Conduct) -> Iterator[Problem]:
     flaw = conduct.foreseen_allocation
-    if not (flaw and flaw.acts) or flaw.list is AllocationListKind.PROTOCOL:
+    if not (flaw and flaw.acts):
+        return
+    minimised = protocol.allocation_method is AllocationMethod.MINIMISATION
+    if minimised and flaw.list is AllocationListKind.PROTOCOL:
+        rule = "foresees a list, and minimisation has none"
+        yield Problem(rule, "State `list: blocks-of-4`, or permuted blocks.")
+    if flaw.list is AllocationListKind.PROTOCOL:
         return
     if protocol.ratio != (1, 1):
         rule = f"has a list of two equal arms, and this trial allocates {_ratio(protocol)}"

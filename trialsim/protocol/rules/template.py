@@ -38,6 +38,7 @@ from trialsim.protocol.outcomes import (
     correlation_matrix,
 )
 from trialsim.protocol.pool import dosing_of
+from trialsim.protocol.published_survival import status_of_lifetime
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration
 from trialsim.protocol.resolved import (
     ImpossiblePieceError,
@@ -57,7 +58,7 @@ from trialsim.protocol.rules.sites import site_rules
 from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
 from trialsim.protocol.single_arm import concurrent_risk
 from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
-from trialsim.protocol.survival import ImpossibleLifetimeError, SurvivalScenario
+from trialsim.protocol.survival import ImpossibleLifetimeError, Lifetime, SurvivalScenario
 from trialsim.protocol.template import Template
 
 __all__ = ["Broken", "broken_references", "broken_rules", "conflict_rules", "evidence_rules"]
@@ -241,6 +242,11 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         yield from _number_is_in_its_source(
             template.nature.control_risk, "control_risk", ("nature", "control_risk"), evidence
         )
+    at: Location = ("nature", "survival", "source")
+    yield from _lifetime_is_in_its_source(template.nature.survival, at, evidence)
+    for name, own in template.nature.outcomes.items():
+        at = ("nature", "outcomes", name, "source")
+        yield from _lifetime_is_in_its_source(own, at, evidence)
     yield from _unlike_patients(template.nature)
     yield from _later_risks(template, evidence)
     yield from (Broken(*found) for found in observed_rules(template, evidence))
@@ -381,7 +387,17 @@ def _method(protocol: Protocol) -> Iterator[Broken]:
             f"must be a multiple of {unit}, the sum of the ratio, for fixed arm sizes",
             f"Use {below} or {below + unit}.",
         )
-    for name, given in (("block_sizes", stated.block_sizes), ("stratify_by", stated.stratify_by)):
+    minimised = method is AllocationMethod.MINIMISATION
+    if minimised and not stated.stratify_by:
+        rule = "must name the factors that 'minimisation' balances"
+        yield Broken((*here, "stratify_by"), rule, "Add stratify_by: [site].")
+    if minimised and (unit != 2 or protocol.sample_size.per_arm):
+        rule = "is for 1:1, with the total alone stated"
+        yield Broken((*here, "method"), rule, "Use 'permuted-blocks', or state the total, 1:1.")
+    for name, given in (
+        ("block_sizes", stated.block_sizes),
+        ("stratify_by", stated.stratify_by if not minimised else ()),
+    ):
         if given and method is not AllocationMethod.PERMUTED_BLOCKS:
             yield Broken(
                 (*here, name),
@@ -464,9 +480,24 @@ def _lifetimes(
     for index, ratio in enumerate(stated.hazard_ratios or ()):
         at = (*here, "survival", "hazard_ratios", index, "ratio")
         yield from _number_is_in_its_source(ratio.ratio, "hazard_ratio", at, evidence)
+    for name in ("control", "treated"):
+        at = (*here, "survival", name, "source")
+        yield from _lifetime_is_in_its_source(getattr(stated, name), at, evidence)
     if stated.hazard_ratio:
         at = (*here, "survival", "hazard_ratio")
         yield from _number_is_in_its_source(stated.hazard_ratio, "hazard_ratio", at, evidence)
+
+
+def _lifetime_is_in_its_source(
+    stated: object, at: Location, evidence: Evidence
+) -> Iterator[Broken]:
+    source = stated.source if isinstance(stated, Lifetime) else None
+    record = evidence.records.get(source or "")
+    if record is None or not isinstance(stated, Lifetime) or status_of_lifetime(stated, record):
+        return  # assumed, or an unknown source, which is reported as such, or rightly cited
+    rule = f"cites {source}, which states no such median or share that survives"
+    remedy = "Write the number the source states, or drop 'source' and it is shown as assumed."
+    yield Broken(at, rule, remedy)
 
 
 def _lifetimes_as_seen(
@@ -755,8 +786,8 @@ def _event_looks(
         if look.at.information is not None and final.at.events is None:
             rule = "is a share of the last look's events, but that look is not set off by events"
             yield Broken((*here, index, "at"), rule, "Write the last look as {events: 250}.")
-    enrolment = enrolment_of(template)
-    if enrolment is None or any(_impossible(s, template, evidence) for s in template.scenarios):
+    enrolment, scenarios = enrolment_of(template), template.scenarios
+    if enrolment is None or any(_impossible(s, template, evidence) for s in scenarios):
         return  # reported already
     if primary.followed_for:
         end = enrolment.last_day + primary.followed_for.days

@@ -11,12 +11,12 @@ from pydantic import BaseModel
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.safety import safety_endpoints
-from trialsim.protocol.survival import HazardPiece, Survives
+from trialsim.protocol.survival import HazardPiece, Lifetime, Survives
 from trialsim.report.text import wrapped
 
 __all__ = ["control_arm_in_words", "control_arm_lines", "scenario_note_lines"]
 
-_ELSEWHERE = ("correlation", "note", "imbalance_seen", "lost_per_visit", "lost_per_year")
+_ELSEWHERE = ("correlation", "note", "source", "imbalance_seen", "lost_per_visit", "lost_per_year")
 
 _ASSUMED = "assumed"
 
@@ -99,7 +99,7 @@ def _numbers(
     model: BaseModel, resolved: ResolvedTemplate, path: str, before: str
 ) -> Iterator[tuple[str, str]]:
     """Yield each number in words, and where it comes from."""
-    own = getattr(model, "note", None)
+    own = _why_lifetime(model, resolved) or getattr(model, "note", None)
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if name in _ELSEWHERE or value is None or value == field.default:
@@ -113,6 +113,15 @@ def _numbers(
             yield from _numbers(value, resolved, f"{path}.{name}", f"{words} ")
         else:
             yield f"{words} {_shown(value)}", _why(value, name, resolved) or own or _ASSUMED
+
+
+def _why_lifetime(model: BaseModel, resolved: ResolvedTemplate) -> str:
+    """Return the source of a lifetime with its status where that is weak, and its note."""
+    if not isinstance(model, Lifetime) or model.source is None:
+        return ""
+    status = resolved.status_of_lifetime(model)
+    weak = f", {status.value.upper()}" if status and status.is_weak else ""
+    return f"{model.source}{weak}" + (f"; {model.note}" if model.note else "")
 
 
 def _pieces(pieces: Sequence[HazardPiece]) -> str:

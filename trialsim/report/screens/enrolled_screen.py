@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from trialsim.report.screens.screen import DISCLAIMER
-from trialsim.report.text import table, wrapped
+from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.enrolled import PlannedEnrolled
 from trialsim.trial import Measure, Row, StudyResult
 
-__all__ = ["calendar_sentence", "enrolled_screen"]
+__all__ = ["enrolled_screen", "enrolled_texts"]
 
 _MIDDLE = "9 in 10"
 
@@ -26,19 +26,19 @@ def enrolled_screen(planned: PlannedEnrolled, result: StudyResult, seed: int) ->
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(planned, result))]
     parts += [_added_sites(planned, result), _rates(planned, result)]
-    parts += [wrapped(calendar_sentence(row)) for row in result.rows if _is_calendar(row)]
-    basis = f"{result.texts['rests on']} +- is one Monte Carlo standard error."
-    return "\n\n".join([*parts, wrapped(basis), wrapped(DISCLAIMER)])
+    parts += map(wrapped, calendar_sentences(result))
+    return "\n\n".join([*parts, wrapped(_basis(result)), wrapped(DISCLAIMER)])
 
 
-def _is_calendar(row: Row) -> bool:
-    return row.measure is Measure.PERCENTILE
+def enrolled_texts(planned: PlannedEnrolled, result: StudyResult) -> dict[str, str]:
+    """Return what a report says besides tables: the answer, and what it rests on."""
+    texts = {"answer": _answer(planned, result), "basis": _basis(result)}
+    observed = " ".join(calendar_sentences(result))
+    return {**texts, "observed times": observed} if observed else texts
 
 
-def calendar_sentence(row: Row) -> str:
-    """Return where an observed trial's months stand among those its rates would give."""
-    assert row.value is not None  # of every such row
-    return f"{row.evidence} took its {row.category} at percentile {100 * row.value:.3g}: {row.why}."
+def _basis(result: StudyResult) -> str:
+    return f"{result.texts['rests on']} +- is one Monte Carlo standard error."
 
 
 def _of(result: StudyResult, measure: Measure) -> list[Row]:
@@ -84,15 +84,15 @@ def _added_sites(planned: PlannedEnrolled, result: StudyResult) -> str:
         gain = saved.get(row.category)
         rows.append(
             (
-                row.category or "",
+                (row.category or "").partition(" ")[0],
                 _day(planned, row.value),
                 f"{_day(planned, row.lower)} to {_day(planned, row.upper)}",
                 f"{gain.value:.1f} +-{gain.mcse:.2f}" if gain else "-",
                 _percent(on_time[row.category]),
             )
         )
-    header = ("sites", "all enrolled", _MIDDLE, "months saved", "full by plan")
-    return "What adding sites now does\n" + table(header, rows)
+    header = ("added", "all enrolled", _MIDDLE, "months saved", "full by plan")
+    return "What adding sites does, invited now\n" + table(header, rows)
 
 
 def _rates(planned: PlannedEnrolled, result: StudyResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trialsim.report.screens.screen import DISCLAIMER
-from trialsim.report.text import table, wrapped
+from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.forecast import (
     AS_TAKEN,
     EVERY_DOSE,
@@ -14,6 +14,7 @@ from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
+_FEW = 0.01  # of the planned doses
 _MIDDLE = "middle 90%"
 
 
@@ -28,7 +29,8 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
         *map(str, planned.resolved.settings),
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
-    parts += [_calendar(result), _looks(result), _consort(result)]
+    parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
+    parts += [_looks(result), _consort(result)]
     parts += [_doses(result), _kits(result), _costs(planned, result)]
     parts.append(wrapped(_basis(planned)))
     parts.append(wrapped(DISCLAIMER))
@@ -37,7 +39,9 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
 
 def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
     """Return what a report says besides tables: the answer, and what it rests on."""
-    return {"answer": _answer(result), "basis": _basis(planned)}
+    texts = {"answer": _answer(result), "basis": _basis(planned)}
+    observed = " ".join(calendar_sentences(result))
+    return {**texts, "observed times": observed} if observed else texts
 
 
 def number_with_error(row: Row, digits: int | None = None) -> str:
@@ -85,11 +89,20 @@ def _answer(result: StudyResult) -> str:
             "every other number."
         )
     if stock_outs := _of(result, Measure.STOCK_OUTS):
-        text += f" {stock_outs[0].value:,.1f} doses find no kit."
+        text += f" {stock_outs[0].value:,.1f} doses find no kit{_short_of_kits(result)}."
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
         text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
     return text + _power(result) + _placed(result)
+
+
+def _short_of_kits(result: StudyResult) -> str:
+    """Return what would help where more doses than a few find no kit."""
+    (outs,) = _of(result, Measure.STOCK_OUTS)
+    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
+    if (outs.value or 0.0) <= _FEW * planned:
+        return ""
+    return ", more than 1% of those planned: raise 'kits_at_start', 'produced' or 'reorder_at'"
 
 
 def _power(result: StudyResult) -> str:
@@ -107,7 +120,7 @@ def _power(result: StudyResult) -> str:
 
 def _placed(result: StudyResult) -> str:
     """Return where an observed time lies among the simulated, in a sentence."""
-    rows = _of(result, Measure.PERCENTILE)
+    rows = _of(result, Measure.PERCENTILE, milestone="all enrolled")
     if not rows:
         return ""
     return f" {_share(rows[0])} of trials enrol faster than the one {rows[0].analysis}."

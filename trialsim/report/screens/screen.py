@@ -61,7 +61,7 @@ def simulation_screen(
     if any(placed for _, placed in trials):
         parts.append(observed_table(trials))
     parts += [wrapped(text) for text in result.texts.values()]
-    if not (trials or pools):
+    if resolved.template.nothing_observed:
         parts.append(wrapped(nothing_observed_in_words(resolved.template)))
     if pools:
         parts.append(

@@ -23,7 +23,12 @@ _TABLES = (
 
 def forecast_section(runs: Sequence[FinishedRun]) -> Section | None:
     """Return the section; None where no run is a forecast."""
-    found = [run for run in runs if run.document["command"] == "forecast"]
+    found = [
+        run
+        for run in runs
+        if run.document["command"] == "forecast"
+        and "enrolled_sha256" not in run.document["arguments"]
+    ]
     blocks = [block for number, run in enumerate(found) for block in _of_run(run, number)]
     return Section("forecast", "The trial on paper", tuple(blocks)) if blocks else None
 
@@ -38,7 +43,11 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         grid = Grid(caption, _HEADER, tuple(map(_line, own)))
         yield from _drawn(run, figure, number, grid)
         if figure == "milestones":
-            yield from _drawn(run, "recruitment", number, grid, without="")
+            enrolling = [row for row in own if "enrolled" in (row.get("milestone") or "")]
+            fan = Grid("Enrolment, months", _HEADER, tuple(map(_line, enrolling)))
+            yield from _drawn(run, "recruitment", number, fan, without="")
+            if observed := texts.get("observed times"):
+                yield Paragraph(observed)
     yield Paragraph(texts["basis"])
     yield Paragraph(
         f"{rows[0]['n_replicates']:,} simulated trials, event by event, seed "

@@ -1,0 +1,185 @@
+"""What a stranger's page, file or address can do: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+import httpx
+import pytest
+
+from app.conftest import HOSTILE_TITLE
+from app.test_rooms import shown, uploaded
+from trialsim.app.answers import Answers
+from trialsim.app.files import Files
+from trialsim.app.guard import CONTENT_SECURITY_POLICY
+from trialsim.app.pool import BusyError, Pool
+from trialsim.app.rooms import ROOMS
+from trialsim.app.web import make_app
+from trialsim.app.worker import Want
+from trialsim.errors import RequestError
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8765", "127.0.0.1", "127.0.0.1.evil.example", ""]
+)
+def test_property_another_host_is_refused(page, host):
+    found = httpx.get(f"{page.address}/size", headers={"host": host})
+    assert found.status_code in (400, 421)  # 400: the server itself, without any Host
+    assert "trialsim" not in found.text
+
+
+def test_regression_localhost_is_our_own_name(page):
+    port = page.host.split(":")[1]
+    assert httpx.get(page.address, headers={"host": f"localhost:{port}"}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "https://127.0.0.1"])
+@pytest.mark.parametrize("path", ["/upload/size", "/jobs/abc/cancel"])
+def test_property_another_origin_sends_nothing(page, origin, path):
+    headers = {"origin": origin} if origin else {}
+    files = {"file": ("a.yaml", b"id: a\n")}
+    found = httpx.post(f"{page.address}{path}", files=files, headers=headers)
+    assert found.status_code == 403
+
+
+def test_property_another_page_may_link_here_but_load_nothing(page):
+    cross = {"sec-fetch-site": "cross-site"}
+    for kind in ("image", "script", "iframe", "empty"):
+        found = httpx.get(f"{page.address}/size", headers={**cross, "sec-fetch-dest": kind})
+        assert found.status_code == 403
+    clicked = {**cross, "sec-fetch-dest": "document"}
+    assert httpx.get(f"{page.address}/size", headers=clicked).status_code == 200
+
+
+def test_property_every_answer_carries_the_policy_and_no_page_needs_more(page):
+    paths = ["/", "/nothing", "/static/app.js", "/alive", *(f"/{slug}" for slug in ROOMS)]
+    for path in paths:
+        found = httpx.get(f"{page.address}{path}", timeout=60)
+        assert found.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+        assert found.headers["x-content-type-options"] == "nosniff"
+        assert found.headers["referrer-policy"] == "same-origin"
+        if path != "/static/app.js":
+            assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son\w+=", found.text)
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+    assert "http" not in CONTENT_SECURITY_POLICY
+
+
+def test_property_a_large_upload_is_refused_whether_it_says_so_or_not(page):
+    large = b"x" * 1_200_000
+    assert uploaded(page, "a.yaml", large).status_code == 413
+
+    def in_pieces():
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.yaml"\r\n\r\n'
+        for _ in range(12):
+            yield large[:100_000]
+        yield b"\r\n--b--\r\n"
+
+    headers = {"origin": page.address, "content-type": "multipart/form-data; boundary=b"}
+    found = httpx.post(f"{page.address}/upload/size", content=in_pieces(), headers=headers)
+    assert found.status_code == 413
+
+
+def test_property_a_long_address_is_refused(page):
+    assert httpx.get(f"{page.address}/size?effect={'x' * 5000}").status_code == 414
+
+
+def test_regression_an_alias_bomb_is_refused_at_once(page):
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n"
+        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    started = time.monotonic()
+    text = uploaded(page, "bomb.yaml", bomb.encode()).text
+    assert "aliases" in text or "alias" in text
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00\x00", b"[" * 20_000, b"a: b: c", b"", b"\x00\x01"]
+)
+def test_regression_a_broken_file_is_a_problem_in_words(page, content):
+    found = uploaded(page, "broken.yaml", content)
+    assert found.status_code == 200
+    assert "There is a problem" in found.text or "problems" in found.text
+    assert "Traceback" not in found.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../outside0/secret.yaml",
+        "link.yaml",
+        "notes.txt",
+        "./../working0/../outside0/secret.yaml",
+        "--out=x.yaml",
+        "upload-0123456789abcdef",
+        "a\x00.yaml",
+    ],
+)
+def test_property_no_file_outside_the_folder_is_read(page, name):
+    text = shown(page, "size", {"template": name})
+    assert "is not a template" in text or "is no longer here" in text
+    assert "n-total" not in text
+    assert "root:" not in text
+
+
+def test_regression_the_test_of_files_can_fail(page):
+    assert "n-total" in shown(page, "size", {"template": "hostile.yaml"})
+
+
+@pytest.mark.parametrize("path", ["/static/../web.py", "/static/%2e%2e%2fweb.py", "/static//etc"])
+def test_property_only_listed_files_are_served(page, path):
+    assert httpx.get(f"{page.address}{path}").status_code == 404
+
+
+def test_property_a_hostile_title_is_text(page):
+    for path in ("/size", "/save/size"):
+        text = httpx.get(f"{page.address}{path}?template=hostile.yaml", timeout=60).text
+        assert HOSTILE_TITLE not in text
+        assert "&lt;script&gt;alert(1)" in text
+    text = shown(page, "size", {"effect": "<b>x</b>"})
+    assert "<b>x</b>" not in text
+
+
+def test_property_words_cannot_become_options(page):
+    before = sorted(page.folder.iterdir())
+    for state in ({"effect": "--out=written"}, {"scenario": "--out=written"}, {"looks": "--out"}):
+        assert "problem" in shown(page, "size", state)
+    assert sorted(page.folder.iterdir()) == before
+
+
+def test_property_words_that_name_files_are_refused(tmp_path):
+    answers = Answers(Pool(), Files(tmp_path))
+    for words in (
+        ("size", "sepsis", "--out", "x"),
+        ("size", "sepsis", "--out=x"),
+        ("bias", "sepsis", "--conduct", "/etc/passwd"),
+        ("bias", "sepsis", "--conduct=../poor.yaml"),
+        ("synthesise", "sepsis", "--literature", "x.csv"),
+        ("size", "sepsis", "--evidence", "x.yaml"),
+    ):
+        with pytest.raises(RequestError):
+            answers.job(words, "sepsis", Want.NUMBERS)
+
+
+def test_property_too_many_jobs_are_refused(tmp_path):
+    pool = Pool(most_waiting=2)  # not started: jobs wait
+    for _ in range(2):
+        pool.submit("answer", None)
+    with pytest.raises(BusyError):
+        pool.submit("answer", None)
+
+
+def test_regression_a_full_queue_is_said_in_words(tmp_path):
+    app = make_app(hosts=frozenset({"here"}), working=tmp_path, pool=Pool(most_waiting=0))
+
+    async def visit():
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            assert "too many calculations" in (await client.get("/size")).text
+            assert (await client.get("/save/size")).status_code == 503
+
+    asyncio.run(visit())

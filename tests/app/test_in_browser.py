@@ -1,0 +1,195 @@
+"""The page in a real browser: main path, keyboard, uploads, jobs, a killed program, two tabs."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from app.test_rooms import WRONG, number
+from conftest import ROOT, needs
+from trialsim.app.rooms import ROOMS
+
+needs("browser", find_spec("playwright"))
+expect = import_module("playwright.sync_api").expect
+expect.set_options(timeout=60_000)
+
+
+def pictured(tab, name):
+    """Keep a picture where the environment asks for pictures."""
+    if folder := os.environ.get("TRIALSIM_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tab.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+def serious(tab):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(tab).response["violations"]
+    return [f"{v['id']}: {v['help']}" for v in found if v["impact"] in ("serious", "critical")]
+
+
+def slid(tab, key, name="f-power"):
+    """Move a slider by a key; wait for its answer."""
+    with tab.expect_response(lambda reply: "part=answer" in reply.url):
+        tab.locator(f"[data-slides={name}]").press(key)
+
+
+def test_regression_size_main_path(page, visitor):
+    seen = visitor(permissions=["clipboard-read", "clipboard-write"])
+    tab = seen.tab
+    tab.goto(f"{page.address}/")
+    tab.get_by_role("link", name="How many patients").click()
+    expect(tab.locator("#n-total")).to_have_text("4,602")
+    assert serious(tab) == []
+    slid(tab, "ArrowRight")
+    expect(tab.locator("#n-total")).to_have_text("4,722")
+    expect(tab).to_have_url(f"{page.address}/size?power=81")
+    assert tab.locator("#f-power").input_value() == "81"
+    tab.get_by_role("button", name="Copy command").click()
+    expect(tab.get_by_role("button", name="Copied")).to_be_visible()
+    assert tab.evaluate("navigator.clipboard.readText()").endswith("size sepsis --power 0.81")
+    tab.reload()
+    expect(tab.locator("#n-total")).to_have_text("4,722")  # the address keeps the state
+    pictured(tab, "size")
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_size_by_keyboard_alone(page, visitor):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/size")
+    tab.keyboard.press("Tab")
+    expect(tab.locator(".skip")).to_be_focused()
+    tab.keyboard.press("Enter")
+    for _ in range(20):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.id") == "f-total":
+            break
+    outline = tab.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    assert outline == "3px"  # where one is can be seen
+    with tab.expect_response(lambda reply: "part=answer" in reply.url):
+        tab.keyboard.type("1106")
+        tab.keyboard.press("Enter")
+    expect(tab.locator("#n-total")).to_have_text("1,106")
+    expect(tab).to_have_url(f"{page.address}/size?total=1106")
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
+@pytest.mark.parametrize("slug", ROOMS)
+def test_property_every_room_fits_a_phone_in_the_dark(page, visitor, slug):
+    seen = visitor(viewport={"width": 360, "height": 740}, color_scheme="dark")
+    seen.tab.goto(f"{page.address}/{slug}")
+    assert seen.tab.evaluate("document.documentElement.scrollWidth") <= 360
+    assert serious(seen.tab) == []
+    pictured(seen.tab, f"{slug}-phone")
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_property_big_letters_stay_big(page, visitor):
+    tab = visitor().tab
+    tab.goto(f"{page.address}/size?big=1")
+    assert tab.evaluate("getComputedStyle(document.documentElement).fontSize") == "24px"
+    slid(tab, "ArrowLeft")
+    expect(tab).to_have_url(f"{page.address}/size?power=79&big=1")
+    assert "big=1" in tab.get_by_role("link", name="Evidence").get_attribute("href")
+
+
+def test_regression_an_upload_with_errors_says_where(page, visitor, tmp_path):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/size")
+    tab.get_by_label("Or a protocol of your own").set_input_files(WRONG)
+    tab.get_by_role("button", name="Check and use it").click()
+    expect(tab.get_by_role("alert", name="Problems")).to_contain_text(f"{WRONG.name}:")
+    tab.get_by_label("Or a protocol of your own").set_input_files(
+        ROOT / "protocols" / "hbv-aclf.yaml"
+    )
+    tab.get_by_role("button", name="Check and use it").click()
+    expect(tab.locator("#n-total")).to_have_text("650")
+    expect(tab.locator("#command")).to_contain_text("size hbv-aclf.yaml")
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_a_cancelled_job_is_over(page, visitor):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/size?template=chb-combination")
+    expect(tab.get_by_role("progressbar")).to_be_visible()
+    expect(tab.locator("#answer")).to_have_attribute("aria-busy", "true")
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.get_by_role("heading", name="Cancelled")).to_be_visible()
+    tab.wait_for_timeout(700)  # it does not begin again by itself
+    expect(tab.get_by_role("heading", name="Cancelled")).to_be_visible()
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_two_tabs_do_not_disturb_one_another(page, visitor):
+    one, other = visitor(), visitor()
+    one.tab.goto(f"{page.address}/size?power=90")
+    other.tab.goto(f"{page.address}/size?power=70")
+    slid(one.tab, "ArrowRight")
+    slid(other.tab, "ArrowRight")
+    expect(one.tab).to_have_url(f"{page.address}/size?power=91")
+    expect(other.tab).to_have_url(f"{page.address}/size?power=71")
+    shown = [re.sub(r"\D", "", seen.tab.inner_text("#n-total")) for seen in (one, other)]
+    assert int(shown[0]) > int(shown[1])
+    for seen in (one, other):
+        seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_without_javascript_the_form_asks(page, visitor):
+    seen = visitor(java_script_enabled=False)
+    seen.tab.goto(f"{page.address}/size")
+    expect(seen.tab.locator("#n-total")).to_have_text("4,602")
+    seen.tab.get_by_label("Power aimed at (%)", exact=True).fill("90")
+    seen.tab.get_by_role("button", name="Calculate").click()
+    expect(seen.tab.locator("#power")).to_have_text("90.0%")
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_a_saved_page_opens_from_the_disk(page, visitor, tmp_path):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/size")
+    with tab.expect_download() as got:
+        tab.get_by_role("link", name="Save this page").click()
+    file = tmp_path / "saved.html"
+    got.value.save_as(file)
+    wanted = number(tab.content(), "n-total")
+    tab.goto(file.as_uri())
+    assert number(tab.content(), "n-total") == wanted
+    assert tab.locator("img.drawn").evaluate("image => image.naturalWidth") > 100
+    assert seen.complaints == []
+
+
+def test_regression_bias_lab_main_path_by_keyboard(page, visitor):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/bias-lab?trials=200")
+    before = tab.locator("#published").inner_text()
+    tab.get_by_label("Bad outcomes left out", exact=True).press("Space")
+    expect(tab.locator("#published")).not_to_have_text(before)
+    expect(tab).to_have_url(f"{page.address}/bias-lab?trials=200&exclusion_on=0")
+    expect(tab.locator("#command")).to_contain_text("--flaw exclusion=0")
+    assert serious(tab) == []
+    shown = tab.locator(".funnel .trial:visible")
+    expect(shown).to_have_count(100)
+    tab.get_by_role("button", name="Reset").press("Enter")
+    expect(shown).to_have_count(0)
+    tab.get_by_role("button", name="Step").press("Enter")
+    expect(shown).to_have_count(1)
+    play = tab.locator("[data-do=play]")
+    play.press("Space")
+    expect(play).to_have_text("Pause")
+    expect(shown).to_have_count(3)
+    play.press("Space")
+    expect(play).to_have_text("Go on")
+    tab.get_by_label("before", exact=True).check()
+    expect(tab.locator(".funnel .after:visible")).to_have_count(0)
+    pictured(tab, "bias-lab")
+    seen.leaves_nothing_to_complain_of(page.address)

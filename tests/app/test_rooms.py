@@ -1,0 +1,240 @@
+"""What the page says is what the command line says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+from html import unescape
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from conftest import CORPUS, ROOT
+from trialsim.app.charts import line_chart, ticks
+from trialsim.app.rooms import ROOMS
+from trialsim.app.rooms.size import SizeState, beliefs
+from trialsim.app.worker import Line, Panel
+
+WRONG = CORPUS / "invalid" / "two-mistakes.yaml"
+# room, state as in the address, words of the command line, ids on the page -> measure of the row
+STATES = [
+    ("size", {}, "size sepsis", {"n-total": "n_total", "power": "power_achieved"}),
+    (
+        "size",
+        {"power": "90", "scenario": "or-073", "dropout": "5", "ratio": "2:1"},
+        "size sepsis --scenario or-073 --power 0.9 --dropout 0.05 --ratio 2:1",
+        {"n-total": "n_total", "power": "power_achieved", "simulated": "power_simulated"},
+    ),
+    (
+        "size",
+        {"total": "1106", "effect": "OR 0.70", "control_risk": "30"},
+        "size sepsis '--effect=OR 0.70' --control-risk 0.3 --total 1106",
+        {"power": "power_achieved", "simulated": "power_simulated"},
+    ),
+    (
+        "size",
+        {"looks": "0.5,0.75,1", "bounds": "ldof"},
+        "size sepsis --looks=0.5,0.75,1 --spending ldof",
+        {"n-total": "n_total", "power": "power_achieved"},
+    ),
+    (
+        "size",
+        {"test": "{sides: 1, alpha: 0.025}", "futility": "0", "bounds": "obf", "looks": "0.5,1"},
+        "size sepsis --set 'protocol.test={sides: 1, alpha: 0.025}' --looks=0.5,1 --bounds obf "
+        "--futility=0",
+        {"n-total": "n_total", "power": "power_achieved"},
+    ),
+    (
+        "size",
+        {"prior": "gu-2025-higher-quality"},
+        "size sepsis --prior gu-2025-higher-quality",
+        {"assurance": "assurance"},
+    ),
+    ("size", {"template": "nsclc-adjuvant"}, "size nsclc-adjuvant", {"n-total": "n_total"}),
+    (
+        "bias-lab",
+        {"exclusion": "30", "publication_on": "0", "odds_ratio": "0.7", "trials": "200"},
+        "bias sepsis --conduct bias-lab --scenario or-082 "
+        "--set scenarios.or-082.effect.odds_ratio=0.7 --flaw exclusion=0.3 --flaw publication=0 "
+        "--replicates 200",
+        {"sound": "estimate_mean"},
+    ),
+]
+
+
+def shown(page, room, state, *, patience=60.0):
+    """Return a room's page once its answer is there, as a browser without JavaScript gets it."""
+    import time
+
+    until = time.monotonic() + patience
+    while True:
+        found = httpx.get(f"{page.address}/{room}?{urlencode(state)}", timeout=60)
+        assert found.status_code == 200
+        if "data-job" not in found.text:
+            return found.text
+        assert 'http-equiv="refresh"' in found.text  # it comes by itself
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def number(text, name):
+    found = re.search(rf'id="{name}" data-value="([^"]+)"', text)
+    assert found, f"{name} is not on the page"
+    return float(found[1])
+
+
+@pytest.mark.parametrize(("room", "state", "words", "ids"), STATES, ids=[s[2] for s in STATES])
+def test_property_the_page_says_what_the_command_line_says(
+    page, trialsim, tmp_path, room, state, words, ids
+):
+    text = shown(page, room, state)
+    printed = trialsim(*shlex.split(words), "--json", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    rows = json.loads(printed.stdout)["rows"]
+    for name, measure in ids.items():
+        of_measure = [row for row in rows if row["measure"] == measure]
+        assert number(text, name) == of_measure[0]["value"]
+    command = re.search(r'<code id="command">(.*?)</code>', text)[1]
+    assert shlex.split(unescape(command))[3:] == shlex.split(words)  # python -m trialsim ...
+    document = httpx.get(f"{page.address}/data/{room}.json?{urlencode(state)}", timeout=60)
+    assert document.text == printed.stdout
+
+
+def test_property_an_answer_says_replicates_seed_and_error(page):
+    text = shown(page, "size", {})
+    assert "10,000 simulated trials, seed 1" in text
+    assert "(MCSE) of a chance at most 0.4 points" in text
+
+
+def test_property_every_room_answers_without_javascript(page):
+    for slug, room in ROOMS.items():
+        text = httpx.get(f"{page.address}/{slug}", timeout=60).text
+        assert room.question in unescape(text)
+        assert 'method="get"' in text
+
+
+def test_regression_figures_come_as_svg_png_and_csv(page):
+    get = lambda kind: httpx.get(f"{page.address}/figure/size/power.{kind}?power=85", timeout=60)  # noqa: E731
+    svg, png, table = (get(kind) for kind in ("svg", "png", "csv"))
+    assert svg.text.startswith("<?xml")
+    assert 'role="img"' in svg.text
+    assert png.content.startswith(b"\x89PNG")
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    assert rows[0]["x_axis"] == "patients analysed, in all"
+    design = [row for row in rows if row["line"] == "2"]
+    n = httpx.get(f"{page.address}/data/size.json?power=85", timeout=60).json()["rows"][0]["value"]
+    assert float(design[0]["x"]) == n
+    assert httpx.get(f"{page.address}/figure/size/nothing.svg").status_code == 404
+
+
+def test_regression_a_saved_page_needs_nothing(page):
+    saved = httpx.get(f"{page.address}/save/size?power=85", timeout=60)
+    assert "attachment" in saved.headers["content-disposition"]
+    assert number(saved.text, "n-total") == number(shown(page, "size", {"power": "85"}), "n-total")
+    assert not re.search(r"<script|<link|<form|src=\"(?!data:)|href=\"(?!#)|url\(", saved.text)
+    assert "data:image/svg+xml;base64," in saved.text
+    assert "size sepsis --power 0.85" in saved.text
+
+
+def test_regression_an_upload_with_errors_shows_what_check_says(page, trialsim, tmp_path):
+    file = WRONG
+    printed = trialsim("check", str(file), "--json", cwd=tmp_path)
+    errors = json.loads(printed.stdout)["errors"]
+    text = uploaded(page, file.name, file.read_bytes()).text
+    rows = re.findall(r"<tr><td>(.*?)</td></tr>", text)
+    assert len(rows) == len(errors) > 1
+    for row, error in zip(rows, errors, strict=True):
+        where, field, rule, value, remedy = (unescape(cell) for cell in row.split("</td><td>"))
+        line = f":{error['line']}" if error["line"] else ""
+        assert where == f"{file.name if error['file'] else ''}{line}"
+        assert (field, rule, value) == (error["field"], error["rule"], error["value"])
+        assert remedy == error["remedy"]
+
+
+def uploaded(page, name, content, room="size", **more):
+    headers = {"origin": page.address, **more}
+    return httpx.post(
+        f"{page.address}/upload/{room}",
+        files={"file": (name, content)},
+        headers=headers,
+        timeout=60,
+    )
+
+
+def test_regression_an_upload_is_sized_under_its_own_name(page):
+    content = (ROOT / "protocols" / "sepsis.yaml").read_bytes()
+    sent = uploaded(page, "../../My trial.yaml", content)
+    assert sent.status_code == 303
+    text = httpx.get(f"{page.address}{sent.headers['location']}", timeout=60).text
+    assert "size My_trial.yaml" in text
+    assert str(page.folder.parent) not in text
+    assert "trialsim-app-" not in text  # where it lies is nobody's business
+    assert number(text, "n-total") == number(shown(page, "size", {}), "n-total")
+
+
+def test_regression_a_profile_is_no_protocol(page):
+    content = (ROOT / "protocols" / "conduct" / "poor.yaml").read_bytes()
+    assert "is right, but is a" in uploaded(page, "poor.yaml", content).text
+
+
+def test_property_everything_wrong_with_an_address_is_said_at_once(page):
+    text = shown(page, "size", {"power": "200", "total": "some", "ratio": "7:1"})
+    assert "must be from 50 to 99 %" in text
+    assert "is not a number" in text
+    assert "is not one of the choices" in text
+    assert 'value="200"' in text  # what was typed is still there
+    assert "is not a scenario" in shown(page, "size", {"scenario": "or-999"})
+
+
+def test_property_a_state_and_its_address_say_the_same():
+    for state in (
+        SizeState(),
+        SizeState(power=0.93, total=400, looks="0.5,1", bounds="obf", accept_claim=True),
+        SizeState(template="x.yaml", effect="RD -0.05", dropout=0.125),
+    ):
+        query = dict(httpx.QueryParams(state.query()))
+        assert SizeState.read(query).state == state
+        assert SizeState.read(query).problems == ()
+
+
+def test_property_a_decimal_comma_is_not_read_as_a_thousand():
+    assert SizeState.read({"total": "1,106"}).state.total == 1106
+    (problem,) = SizeState.read({"dropout": "0,5"}).problems
+    assert problem.rule == "is not a number"
+    assert "with a point" in problem.remedy
+
+
+def test_property_futility_repeats_at_each_look_but_the_last():
+    words = SizeState(looks="0.3,0.6,1", futility="0").words()
+    assert words[-2:] == ("--looks=0.3,0.6,1", "--futility=0,0")
+
+
+def test_analytic_ticks_are_round_and_inside():
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert ticks(1150, 9200) == [2000, 4000, 6000, 8000]
+    assert ticks(3, 3) == [3]
+
+
+def test_property_a_chart_escapes_its_words_and_has_no_style():
+    line = Line("<b>", (1.0, 2.0, 3.0), (0.1, 0.5, 0.9), "#000000", points=False)
+    chart = str(line_chart(Panel("<x>", "", "", (line,)), "<script>", y_percent=True))
+    assert "<script>" not in chart
+    assert "<b>" not in chart
+    assert "<x>" not in chart
+    assert "style=" not in chart
+    assert chart.count("<polyline") == 1
+
+
+def test_property_beliefs_are_read_off_the_rows():
+    rows = [
+        {"measure": "n_total", "analysis": "if planned for", "scenario": "a", "value": 10},
+        {"measure": "power_achieved", "analysis": "sized for a, truth a", "value": 0.8},
+        {"measure": "power_achieved", "analysis": "sized for a, truth b", "value": 0.3},
+    ]
+    truths, matrix = beliefs(rows)
+    assert truths == ("a", "b")
+    assert matrix[0].powers == (0.8, 0.3)

@@ -1,0 +1,187 @@
+"""`trialsim forecast`: its numbers, its words, its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from math import sqrt
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from scipy.stats import binom
+
+from trialsim.analyse.binary import analyse_counts
+from trialsim.cli import main
+from trialsim.engine.outcome_days import outcome_days_of, power_by_exposure
+from trialsim.figures.forecast import forecast_figures
+from trialsim.operations.event_log import What, counted_again
+from trialsim.protocol.load import load_template
+from trialsim.streams import Streams
+from trialsim.studies.estimands import plans_of
+from trialsim.studies.operations.forecast import plan_forecast, rate_to_enrol_in
+from trialsim.trial import Measure
+
+HEPATITIS = "chronic-hepatitis-b"
+
+
+@pytest.fixture(scope="module")
+def forecast():
+    return plan_forecast(load_template(HEPATITIS)).forecast(runs=6, seed=5)
+
+
+def row(forecast, measure, **about):
+    (found,) = (
+        r
+        for r in forecast.result.rows
+        if r.measure is measure and all(getattr(r, k) == v for k, v in about.items())
+    )
+    return found
+
+
+def test_analytic_costs_are_prices_times_what_was_counted(forecast):
+    def costs(category):
+        return row(forecast, Measure.COST, category=category).value
+
+    taken = row(forecast, Measure.DOSES, category="taken", arm="thymalfasin").value
+    opened = row(forecast, Measure.DOSES, category="left in opened kits", arm="thymalfasin").value
+    kits = {r.category: r.value for r in forecast.result.rows if r.measure is Measure.KITS}
+    wasted = 8 * (kits["made"] - kits["dispensed"])
+    assert costs("start-up") == 8 * 5000
+    assert costs("patients") == 64 * 3000
+    assert costs("looks") == 8000
+    assert costs("doses") == pytest.approx(30 * (taken + opened + wasted))
+    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock").value
+    first = row(forecast, Measure.MILESTONE_MONTHS, milestone="first patient randomised").value
+    assert costs("coordination") == pytest.approx(6000 * (lock - first))
+    parts = [r for r in forecast.result.rows if r.measure is Measure.COST]
+    assert parts[-1].category == "total"
+    assert parts[-1].value == pytest.approx(sum(r.value for r in parts[:-1]))
+
+
+def test_property_every_mean_has_its_error_and_its_trials(forecast):
+    for each in forecast.result.rows:
+        assert each.n_replicates == 6
+        assert each.mcse is not None or each.value is None
+    kits = {r.category: r.value for r in forecast.result.rows if r.measure is Measure.KITS}
+    assert kits.pop("made") == pytest.approx(sum(kits.values()))
+    assert counted_again(forecast.log)[What.RANDOMISED] == 64
+
+
+def test_property_milestones_come_one_after_another(forecast):
+    names = ("first site open", "first patient randomised", "25% enrolled", "50% enrolled",
+             "75% enrolled", "all enrolled", "look 1", "last visit", "database lock")  # fmt: skip
+    months = [row(forecast, Measure.MILESTONE_MONTHS, milestone=name).value for name in names]
+    assert months == sorted(months)
+
+
+def test_property_figures_tell_their_numbers_in_words(forecast):
+    figures = forecast_figures(forecast.result)
+    assert list(figures) == ["recruitment", "milestones", "consort", "supply", "cost"]
+    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock").value
+    assert f"{lock:.1f} months" in figures["milestones"][1]
+    assert "64.0" in figures["consort"][1]
+    total = row(forecast, Measure.COST, category="total").value
+    assert f"{total:,.0f}" in figures["cost"][1]
+
+
+def test_analytic_a_risk_by_a_day_comes_as_often_by_then():
+    resolved = load_template("sepsis")
+    truth = resolved.truth(resolved.scenarios(["or-041"])[0])
+    model = outcome_days_of(resolved.template.protocol, truth)
+    assert model.fatal
+    n = 20_000
+    found = model.drawn(n, Streams(6), 0)
+    for days, risk in zip(found.event_days, (truth.treated_risk, truth.control_risk), strict=True):
+        share = (np.array(days) <= 28).mean()
+        assert abs(share - risk) < 4 * sqrt(risk * (1 - risk) / n)
+    assert all(t >= c for t, c in zip(*found.event_days, strict=True))  # the same luck
+
+
+def test_analytic_power_at_half_the_doses_is_that_of_half_the_log_effect():
+    resolved = load_template("sepsis")
+    truth = resolved.truth(resolved.scenarios(["or-041"])[0])
+    plan = plans_of(resolved)[0]
+    n, n_trials = 60, 80
+    treated = np.arange(2 * n) < n
+    trial = SimpleNamespace(in_first_arm=treated, exposure_alive=np.full(2 * n, 0.5))
+    found = power_by_exposure([trial] * n_trials, truth, plan, Streams(2))
+    halved = expit((logit(truth.treated_risk) + logit(truth.control_risk)) / 2)
+    x = np.arange(n + 1)
+    one, other = (a.ravel() for a in np.meshgrid(x, x))
+    sizes = np.full(len(one), n)
+    rejected = analyse_counts(one, sizes, other, sizes, plan).rejected[:, 0]
+    weights = binom.pmf(other, n, truth.control_risk)
+    for risk, seen in ((truth.treated_risk, found.without), (halved, found.with_exposure)):
+        exact = float((rejected * weights * binom.pmf(one, n, risk)).sum())
+        assert abs(seen.mean() - exact) < 4 * seen.std(ddof=1) / sqrt(n_trials)
+    assert found.risk == pytest.approx(halved)
+
+
+def test_analytic_a_rate_is_solved_from_the_time_enrolment_takes():
+    resolved = load_template(
+        "sepsis",
+        settings=[
+            "protocol.operations={sites: {planned: 20}}",
+            "nature.operations={recruitment: {per_site_month: 1}}",
+        ],
+    )
+    assert rate_to_enrol_in(resolved, 50.0) == pytest.approx(1106 / 20 / 50)
+
+
+def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = ["forecast", "sepsis", "--runs", "2", "--sites", "40", "--enrol-in", "30 mo"]
+    words += ["--observed-enrolment", "52 mo", "--set", "scenarios.or-082.exposure=proportional"]
+    words += ["--set", "protocol.sample_size={total: 120}", "--out", "run", "--seed", "3"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "120 patients at 40 sites; 2 simulated trials, event by event, seed 3" in shown
+    flat = " ".join(shown.split())
+    answer = flat.index("From the first invitation to the database lock it takes")
+    assert answer < flat.index("Months since the first invitation milestone")
+    assert "of trials enrol faster than the one observed: 52 months." in flat
+    assert "as if every dose were taken" in flat
+    assert "Assumed: invited over 12 mo;" in flat
+    (log,) = (tmp_path / "run" / "results").glob("forecast-events-*.csv")
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "day,site,patient,what,detail,number"
+    assert sum(",randomised," in line for line in lines) == 120
+    (table,) = (tmp_path / "run" / "results").glob("forecast-trials-*.csv")
+    with table.open(encoding="utf-8") as stream:
+        trials = list(csv.DictReader(stream))
+    assert [trial["trial"] for trial in trials] == ["1", "2"]
+    assert {trial["randomised"] for trial in trials} == {"120"}
+    document = json.loads((tmp_path / "run" / "results" / "forecast.json").read_text())
+    assert document["command"] == "forecast"
+    assert {"power", "power_lost", "percentile"} <= {r["measure"] for r in document["rows"]}
+    assert main(["report", "run", "--out", "out.html"]) == 0
+    assert "The trial on paper" in (tmp_path / "out.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--sites", "0"), "protocol.operations.sites.planned must be at least 1; got 0"),
+        (("--enrol-in", "soon"), "--enrol-in is not a length of time; got 'soon'"),
+        (("--enrol-in", "2 mo"), "asks more than 10,000 patients a month of every open site"),
+        (("--enrol-in", "1 d"), "activation, pauses and screening are longer than that"),
+        (("--scenario", "or-083"), "Did you mean 'or-082'?"),
+        (("--set", "nature.operations.recruitment.per_site_month=-1"), "must be above 0; got -1"),
+        (("--set", "nature.operations.recruitment.per_site_month=0.01"), "would take"),
+    ],
+)
+def test_regression_what_cannot_be_forecast_says_why(words, message, capsys):
+    assert main(["forecast", "sepsis", "--runs", "2", "--json", *words]) == 2
+    told = capsys.readouterr()
+    errors = json.loads(told.out)["errors"]
+    said = f"{errors[0]['field']} {errors[0]['rule']}; got {errors[0]['value']}. "
+    assert message in said + errors[0]["remedy"]
+
+
+def test_regression_sites_are_stated_once(capsys):
+    words = ["--set", "cost.sites=9", "--runs", "2"]
+    assert main(["forecast", HEPATITIS, *words]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "cost.sites must be the 8 of protocol.operations.sites.planned; got 9" in told
