@@ -9,6 +9,7 @@ Python blocks without a file's name are cells; an ``output`` block has what the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import shlex
@@ -83,8 +84,8 @@ def _nearest(paragraphs: list[str], wanted: str) -> int:
     return alike.index(best)
 
 
-def _told(command: str, shown: str, run: Run, folder: str) -> str:
-    said = run(shlex.split(command), folder)
+def _told(command: str, shown: str, once: Callable[[str], str]) -> str:
+    said = once(command)
     try:
         return f"$ {command}\n{shown_of(said, shown)}"
     except ValueError as error:
@@ -101,11 +102,13 @@ def retold(page: Path, run: Run, *, draw: bool = True) -> str:
     """Return a page as its own commands tell it now; with `draw`, put its figures beside it.
 
     Blocks that name a file are written, blocks of a console are run, one after another in an empty
-    folder; what a command prints replaces what stood under it.
+    folder; what a command prints replaces what stood under it. A command that stands twice is run
+    once, and may show other paragraphs.
     """
     text = page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         cells, printed_last = Cells(Path(folder)), ""
+        once = functools.cache(lambda command: run(shlex.split(command), folder))
 
         def again(found: re.Match[str]) -> str:
             nonlocal printed_last
@@ -117,7 +120,7 @@ def retold(page: Path, run: Run, *, draw: bool = True) -> str:
             elif block.language == "output":
                 return f"```output\n{printed_last}```"
             elif block.language == "console":
-                told = [_told(*each, run, folder) for each in commands(block.text)]
+                told = [_told(*each, once) for each in commands(block.text)]
                 return f"```console\n{''.join(told)}```"
             return found[0]
 

@@ -15,13 +15,14 @@ from app.conftest import chromium as chromium
 from app.conftest import ended, started
 from app.conftest import page as page
 from app.conftest import visitor as visitor
-from app.test_in_browser import expect
+from app.test_in_browser import expect, serious
 from app.test_rooms import number, shown
 from conftest import trialsim as trialsim
 from trialsim.app import offline
 from trialsim.app.pool import Pool, TooLongError
+from trialsim.app.rooms.lessons import LESSONS
 from trialsim.app.worker import Order
-from trialsim.protocol.places import template_paths
+from trialsim.protocol.places import lessons_folder, template_paths
 
 
 def test_regression_a_job_that_takes_too_long_is_ended():
@@ -153,3 +154,49 @@ def test_regression_the_shipped_file_is_what_would_be_computed_now(tmp_path):
         for text in (offline.SHIPPED.read_text(), asyncio.run(offline.computed()))
     ]
     assert visible[0] == visible[1]
+
+
+def test_property_a_quick_answer_waits_for_no_long_one():
+    pool = Pool(processes=2)
+    pool.start()
+    try:
+        long = [
+            pool.submit("answer", Order(("size", "chb-combination", "--seed", s))) for s in "12"
+        ]
+        assert pool.wait_until_ready(30)
+        began = time.monotonic()
+        quick = pool.submit("answer", Order(("size", "sepsis")))
+        assert quick.outcome.result(60).document["rows"][0]["value"] == 4602
+        assert time.monotonic() - began < 30
+        assert not any(job.is_over for job in long)
+        assert sum(job.started is not None for job in long) == 1  # the other went back
+        for job in long:
+            pool.cancel(job)
+            assert job.outcome.exception(30)
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_regression_a_lesson_is_answered_as_on_its_sheet_and_the_guess_stays(page, visitor, lesson):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/bias-lab?template={lesson}")
+    sent = []
+    tab.on("request", lambda request: sent.append(f"{request.url} {request.post_data or ''}"))
+    tab.locator("#g-1").fill("guess-4711")
+    tab.locator("#lesson-answers summary").first.click()
+    told = tab.locator("#lesson-answers table").inner_text()
+    assert "guess-4711" in told
+    folder = lessons_folder() / "sheets"
+    sheet = (folder / f"{LESSONS[lesson].folder}-teacher.html").read_text(encoding="utf-8")
+    numbers = re.findall(r"([0-9.]+)(?:%| of 1,000)? \N{PLUS-MINUS SIGN} ([0-9.]+)", told)
+    assert len(numbers) > 2
+    for pair in numbers:  # a share stands in percent, of 1,000, or of 1
+        units = (pair, *(tuple(f"{float(x) / by:g}" for x in pair) for by in (10, 100)))
+        assert any(" \N{PLUS-MINUS SIGN} ".join(told) in sheet for told in units), pair
+    tab.reload()
+    expect(tab.locator("#g-1")).to_have_value("guess-4711")
+    assert serious(tab) == []
+    assert not any("4711" in request for request in sent)
+    seen.leaves_nothing_to_complain_of(page.address)

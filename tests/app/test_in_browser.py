@@ -211,3 +211,31 @@ def test_regression_a_saved_page_opens_from_the_disk(page, visitor, tmp_path):
     assert number(tab.content(), "n-total") == wanted
     assert tab.locator("img.drawn").evaluate("image => image.naturalWidth") > 100
     assert seen.complaints == []
+
+
+def test_regression_bias_lab_main_path_by_keyboard(page, visitor):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/bias-lab?trials=200")
+    before = tab.locator("#published").inner_text()
+    tab.get_by_label("Bad outcomes left out", exact=True).press("Space")
+    expect(tab.locator("#published")).not_to_have_text(before)
+    expect(tab).to_have_url(f"{page.address}/bias-lab?trials=200&exclusion_on=0")
+    expect(tab.locator("#command")).to_contain_text("--flaw exclusion=0")
+    assert serious(tab) == []
+    shown = tab.locator(".funnel .trial:visible")
+    expect(shown).to_have_count(100)
+    tab.get_by_role("button", name="Reset").press("Enter")
+    expect(shown).to_have_count(0)
+    tab.get_by_role("button", name="Step").press("Enter")
+    expect(shown).to_have_count(1)
+    play = tab.locator("[data-do=play]")
+    play.press("Space")
+    expect(play).to_have_text("Pause")
+    expect(shown).to_have_count(3)
+    play.press("Space")
+    expect(play).to_have_text("Go on")
+    tab.get_by_label("before", exact=True).check()
+    expect(tab.locator(".funnel .after:visible")).to_have_count(0)
+    pictured(tab, "bias-lab")
+    seen.leaves_nothing_to_complain_of(page.address)

@@ -58,6 +58,14 @@ STATES = [
     ),
     ("size", {"template": "nsclc-adjuvant"}, "size nsclc-adjuvant", {"n-total": "n_total"}),
     (
+        "bias-lab",
+        {"exclusion": "30", "publication_on": "0", "odds_ratio": "0.7", "trials": "200"},
+        "bias sepsis --conduct bias-lab --scenario or-082 "
+        "--set scenarios.or-082.effect.odds_ratio=0.7 --flaw exclusion=0.3 --flaw publication=0 "
+        "--replicates 200",
+        {"sound": "estimate_mean"},
+    ),
+    (
         "followup",  # the first row of each: no effect, the first time
         {"truth": "no-effect", "horizon": "3"},
         "followup chronic-hepatitis-b",

@@ -35,9 +35,9 @@ def test_property_help_lists_exactly_the_commands_that_exist(trialsim, tmp_path)
     text = trialsim("--help", cwd=tmp_path).stdout
     listed = re.findall(r"^    (\w+)\s+\w", text, flags=re.M)
     assert listed == [
-        "demo", "list", "show", "new", "check", "simulate", "size", "followup", "calibrate", "bias",
-        "synthesise", "reconcile", "explain", "forecast", "replay", "export", "report", "evidence",
-        "app",
+        "demo", "list", "show", "new", "check", "simulate", "size", "followup", "optimise",
+        "calibrate", "bias", "synthesise", "reconcile", "explain", "forecast", "replay", "export",
+        "report", "evidence", "app",
     ]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_property_figures_carry_their_alternative_text_and_escape_it(trialsim, t
         (["evidence", "show", "tests-2024"], "Did you mean 'tests-2025'?"),
         (["show", "nowhere.yaml"], "nowhere.yaml: does not exist"),
         (["check", "nowhere.yaml", "elsewhere.yaml"], "elsewhere.yaml: does not exist"),
-        (["forecast", "sepsis"], "is not a command"),
+        (["predict", "sepsis"], "is not a command"),
     ],
 )
 def test_regression_a_users_mistake_is_exit_2_with_a_remedy_and_no_traceback(

@@ -83,7 +83,7 @@ def test_property_decisions_are_read_from_words():
     )
     assert found.size == (500, 700, 900)
     assert [str(own) for own in found.looks or ()] == ["1", "3 obf", "2 hsd:-4"]
-    assert found.looks is not None
+    assert found.looks
     assert found.looks[1].fractions == (1 / 3, 2 / 3, 1.0)
     for words in ("size=3", "looks=3", "looks=3 off", "ratio=a", "x=1", "size=1:2", "size=ab"):
         with pytest.raises(RequestError):

@@ -9,10 +9,13 @@ import pytest
 from scipy import stats
 
 from trialsim import ProtocolError, load_template
+from trialsim.cli import main
 from trialsim.kernels.recruitment import rate_posterior
 from trialsim.protocol.enrolled_sites import read_enrolled
 from trialsim.studies.operations.enrolled import ADDED_SITES, plan_enrolled
 from trialsim.studies.operations.observed_calendar import (
+    MEDIAN,
+    QUARTILES,
     gamma_from_quartiles,
     observed_calendar_rows,
 )
@@ -128,14 +131,35 @@ def test_reference_observed_times_stand_among_those_of_walters_rates():
     assert stats.gamma.cdf([0.43, 2.79], rates.shape, scale=rates.per_day / rates.shape) == (
         pytest.approx([0.25, 0.75])
     )
-    rows = {row.evidence: row for row in observed_calendar_rows(load_template("sepsis"))}
+    middle = gamma_from_quartiles(0.43, 2.79, 0.92)
+    assert middle.shape == rates.shape
+    assert stats.gamma.median(middle.shape, scale=middle.per_day / middle.shape) == (
+        pytest.approx(0.92)
+    )
+    found = observed_calendar_rows(load_template("sepsis"))
+    rows = {(row.evidence, row.analysis): row.value for row in found}
+    assert len(rows) == 4
     for trial, n, centres, rate in (("tests-2025", 1106, 22, 0.97), ("etass-2013", 361, 6, 1.92)):
         months = n / (centres * rate)
-        size = centres * rates.shape
-        mean = centres * rates.per_day * months
-        exact = stats.nbinom.sf(n - 1, size, size / (size + mean))  # n or more by then
-        assert rows[trial].value == pytest.approx(exact, abs=1e-9)
+        for analysis, fitted in ((QUARTILES, rates), (MEDIAN, middle)):
+            size = centres * fitted.shape
+            exact = stats.nbinom.sf(n - 1, size, size / (size + centres * fitted.per_day * months))
+            assert rows[trial, analysis] == pytest.approx(exact, abs=1e-9)
     luck = np.random.default_rng(1).gamma(rates.shape, rates.per_day / rates.shape, (6, 20_000))
     drawn = np.random.default_rng(2).gamma(361, 1, 20_000) / luck.sum(axis=0)
     share = (drawn <= 361 / (6 * 1.92)).mean()
-    assert abs(rows["etass-2013"].value - share) < 4 * 0.5 / np.sqrt(20_000)
+    assert abs(rows["etass-2013", QUARTILES] - share) < 4 * 0.5 / np.sqrt(20_000)
+
+
+def test_regression_the_command_answers_with_figure_and_report_and_refuses_other_options(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["forecast", "sepsis", "--enrolled", str(table(tmp_path, SITES)), "--runs", "100"]
+    assert main([*words, "--out", "run"]) == 0
+    assert "What adding sites does, invited now" in capsys.readouterr().out
+    assert (tmp_path / "run" / "figures" / "enrolled.svg").is_file()
+    assert main(["report", "run", "--out", "r.html", "--markdown", "r.md"]) == 0
+    assert "## The trial under way" in (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert main([*words, "--sites", "30"]) == 2
+    assert "--sites has no meaning beside --enrolled" in capsys.readouterr().err

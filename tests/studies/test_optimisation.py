@@ -342,6 +342,29 @@ def test_property_rows_say_of_which_design_they_are(tmp_path):
     assert {row.set_by for row in result.rows} == names
 
 
+def test_analytic_the_calendar_of_sites_is_that_of_its_file_simulated(tmp_path):
+    text = FILE.replace(
+        "  enrolment: {uniform: 20 mo} # at eight sites\n",
+        "  operations:\n"
+        "    activation: {takes: {mean: 60 d}}\n"
+        "    recruitment: {per_site_month: 1.5, shape: 3, ramp_up: 2 mo}\n",
+    ).replace("sites: {planned: 8}", "sites: {planned: 8, invited_over: 4 mo}")
+    planned = planned_for(
+        file_of(tmp_path, text), vary=["size=160", "sites=6,12", "looks=2 obf", "ratio=1:1"],
+        constraints=["power >= 0.1"], under=["small"],
+    )  # fmt: skip
+    few, many = planned.designs
+    assert few.worst(Quantity.MONTHS) > 1.5 * many.worst(Quantity.MONTHS)
+    for judged in (few, many):
+        months = planned.simulated(judged, "x", 2000, 11).months[0]
+        expected = judged.worst(Quantity.EXPECTED_MONTHS)
+        assert expected < judged.worst(Quantity.MONTHS) - 0.3
+        assert abs(months.value - expected) < 4 * months.mcse + 0.01 * expected
+        written = planned.resolved_of(judged.design).template
+        assert written.protocol.operations.sites.planned == judged.design.sites
+        assert written.nature.enrolment is None
+
+
 def test_property_a_demand_that_cannot_be_met_states_its_time(tmp_path):
     file = TemplateFile.of("sepsis")
     with pytest.raises(DesignError, match="years"):

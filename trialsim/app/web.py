@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ _TYPES = {
     "csv": "text/csv; charset=utf-8",
     "json": "application/json; charset=utf-8",
 }
-_STATIC = {"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8"}
+_SCRIPT = "text/javascript; charset=utf-8"
+_STATIC = {"app.css": "text/css; charset=utf-8", "app.js": _SCRIPT, "funnel.js": _SCRIPT}
 
 
 @dataclass
@@ -191,8 +193,9 @@ class Pages:
                 for name, words in room.more(state).items()
                 if ready and name in visit.more and visit.more[name].document
             ],
+            "program": self.program,
             "facts": [_facts(a.document) for a in answers],
-            "warnings": [w for a in answers for w in a.document.get("warnings", ())],
+            "warnings": _once(w for a in answers for w in a.document.get("warnings", ())),
             "figures": {name: drawn for a in answers for name, drawn in a.figures.items()},
             "share_done": _share(visit.jobs),
             "jobs": ",".join(job.id for job in visit.jobs),
@@ -430,6 +433,11 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _once(warnings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what several commands warn of, each once."""
+    return list({w["text"]: w for w in warnings}.values())
+
+
 def _is_a_chance(row: Mapping[str, Any]) -> bool:
     return any(w in row["measure"] for w in ("power", "error", "probability", "verdict"))
 
@@ -486,6 +494,7 @@ def environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}%"
+    environment.filters["exp"] = math.exp
     environment.filters["grouped"] = lambda number: f"{number:,.0f}"
     environment.filters["as_data"] = lambda svg: (
         "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from trialsim.cli.answer import Figures, arguments_of, hand_over, run_folder
+from trialsim.errors import Problem, RequestError
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.report.document import Document
 
@@ -25,6 +26,7 @@ def forecast_enrolled(options: argparse.Namespace, resolved: ResolvedTemplate) -
     from trialsim.studies.operations.enrolled import plan_enrolled
 
     started = time.monotonic()
+    _refuse_other_options(options)
     runs = _RUNS if options.runs is None else options.runs
     check_request(runs, options.seed, 1, "--runs")
     seen = read_enrolled(options.enrolled, resolved.template.protocol.n_total)
@@ -41,3 +43,11 @@ def forecast_enrolled(options: argparse.Namespace, resolved: ResolvedTemplate) -
         return {"enrolled": enrolled_figure(result)}
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def _refuse_other_options(options: argparse.Namespace) -> None:
+    """Refuse what only a simulation event by event heeds (RequestError)."""
+    for name in ("scenario", "sites", "enrol_in", "observed_enrolment"):
+        if getattr(options, name) is not None:
+            rule, remedy = "has no meaning beside --enrolled", "Leave one of the two out."
+            raise RequestError(Problem(rule, remedy, f"--{name.replace('_', '-')}"))

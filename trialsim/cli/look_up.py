@@ -291,6 +291,8 @@ def evidence(options: argparse.Namespace) -> None:
     if options.template and (options.id or options.action in ("show", "adjust")):
         remedy = f"{program_name()} evidence --template {options.template}"
         raise RequestError(Problem("goes with a list or a check of all", remedy, "--template"))
+    if options.action != "adjust":
+        _refuse_of_adjust(options)
     if options.action == "check":
         _check_evidence(options)
         return
@@ -346,6 +348,26 @@ def _listed(options: argparse.Namespace) -> None:
         if cautions:
             print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
         print(f"\nmore: {program_name()} evidence show tests-2025")
+
+
+def _refuse_of_adjust(options: argparse.Namespace) -> None:
+    """Refuse options that only the adjustment reads."""
+    given = {
+        "--record": options.records,
+        "--literature": options.literature,
+        "--flaw": options.flaws,
+        "--outcomes": options.outcomes,
+        "--out": options.out,
+    }
+    remedy = f"Leave it out, or use '{program_name()} evidence adjust TEMPLATE'."
+    doing = f"evidence {options.action or ''}".strip()
+    problems = [
+        Problem(f"has no effect on '{doing}'", remedy, name)
+        for name, value in given.items()
+        if value
+    ]
+    if problems:
+        raise RequestError(problems)
 
 
 def _evidence_of(options: argparse.Namespace) -> None:

@@ -401,6 +401,18 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
     _run(optimise)
 
 
+def _flaws(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--flaw",
+        action="append",
+        default=[],
+        metavar="FLAW=S",
+        dest="flaws",
+        help="this flaw of the profile at another strength, from 0 (off) to 1: exclusion=0.2; "
+        "may be repeated",
+    )
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -408,6 +420,7 @@ def _bias(bias: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="a profile, or a file (default: of 'poor', what can act here)",
     )
+    _flaws(bias)
     bias.add_argument("--total", type=_whole, metavar="N", help="so many patients instead")
     bias.add_argument("--only", metavar="FLAW", help="one flaw of the profile, as a dial")
     bias.add_argument(
@@ -481,6 +494,7 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     classroom.add_argument(
         "--conduct", metavar="PROFILE", help="flaws of this profile or file (default none)"
     )
+    _flaws(classroom)
     classroom.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
     classroom.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
@@ -561,6 +575,9 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
     )
     forecast.add_argument(
         "--workers", type=_whole, metavar="N", help="processes (default: the CPUs available)"
+    )
+    forecast.add_argument(
+        "--log", type=_whole, default=1, metavar="K", help="whose events are written (default 1)"
     )
     forecast.add_argument("--seed", type=_whole, default=1, metavar="N", help="default 1")
     forecast.add_argument(
@@ -769,6 +786,7 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
     )
+    _flaws(replay)
     replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
     replay.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"

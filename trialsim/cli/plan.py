@@ -47,6 +47,7 @@ def forecast(options: argparse.Namespace) -> None:
         return
     options.runs = _RUNS if options.runs is None else options.runs
     check_request(options.runs, options.seed, options.workers or 1, "--runs")
+    check_request(options.log, options.seed, 1, "--log")
     resolved = load(options)
     if options.sites is not None:
         options.settings = [*options.settings, *_sites(resolved.template, options.sites)]
@@ -65,9 +66,11 @@ def forecast(options: argparse.Namespace) -> None:
             runs=options.runs, seed=options.seed, workers=workers, on_progress=on_progress
         )
     )
-    arguments = arguments_of(
-        options, runs=options.runs, scenario=options.scenario, observed_months=observed_months
-    )
+    if options.log != 1:
+        found = replace(found, log=planned.log_of(options.log, options.seed))
+    given = {"runs": options.runs, "scenario": options.scenario, "observed_months": observed_months}
+    given |= {"log": options.log} if options.log != 1 else {}
+    arguments = arguments_of(options, **given)
     kept = replace(found.result, texts=forecast_texts(planned, found.result))
     document = Document.of_study(resolved, kept, arguments, options.seed, command="forecast")
     shown = forecast_screen(planned, found.result, options.seed)
@@ -77,7 +80,7 @@ def forecast(options: argparse.Namespace) -> None:
 
     hand_over(options, document, shown, folder, figures, started)
     if folder:
-        _write_log(folder, document, found)
+        _write_tables(folder, document, found, options.log)
 
 
 def _months(words: str, option: str) -> float:
@@ -123,12 +126,23 @@ def _workers(patients: int) -> int:
     return cpus_available() if patients * _SECONDS_PER_PATIENT > SECONDS_WORTH_WORKERS else 1
 
 
-def _write_log(folder: RunDirectory, document: Document, found: Forecast) -> None:
-    """Keep the events of the first simulated trial, as a table."""
+def _write_tables(folder: RunDirectory, document: Document, found: Forecast, run: int) -> None:
+    """Keep the events of one simulated trial, and every trial in numbers, as tables."""
+    import csv
+
     from trialsim.operations.event_log import write_log
 
-    path = folder.path / "results" / f"forecast-events-{document.arguments_hash[:4]}.csv"
+    results, tail = folder.path / "results", document.arguments_hash[:4]
+    path = results / f"forecast-events-{tail}.csv"
     if not path.exists():
         with path.open("x", encoding="utf-8", newline="") as stream:
             write_log(found.log, stream)
-    say(f"wrote {path}: every event of the first of the simulated trials")
+    say(f"wrote {path}: every event of simulated trial {run}")
+    path = results / f"forecast-trials-{tail}.csv"
+    if not path.exists():
+        columns = list(dict.fromkeys(name for trial in found.trials for name in trial))
+        with path.open("x", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(found.trials)
+    say(f"wrote {path}: every simulated trial, a line each")

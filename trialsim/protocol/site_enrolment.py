@@ -27,7 +27,6 @@ __all__ = [
     "LEFT_OUT",
     "SITE_FACTORS",
     "SiteEnrolment",
-    "deciding_sites",
     "enrolment_in_words",
     "enrolment_of",
     "merged",
@@ -181,20 +180,16 @@ def sites_of(template: Template) -> SiteEnrolment:
     )
 
 
-def deciding_sites(template: Template) -> SiteEnrolment | None:
-    """Return how sites enrol where they, and not ``nature.enrolment``, are stated; else None."""
-    stated = template.protocol.operations or template.nature.operations
-    return sites_of(template) if stated and template.nature.enrolment is None else None
-
-
 def site_enrolment_of(template: Template) -> SiteEnrolment | None:
     """Return how sites enrol, where they decide when patients enter and that matters; else None.
 
-    It does to looks and to times to an event: a risk read once is the same whenever patients come.
+    They decide where `operations` are stated and ``nature.enrolment`` is not. It matters to looks
+    and to times to an event: a risk read once is the same whenever patients come.
     """
-    protocol = template.protocol
+    protocol, nature = template.protocol, template.nature
+    stated = (protocol.operations or nature.operations) and nature.enrolment is None
     matters = protocol.looks or isinstance(protocol.primary, TimeToEventEndpoint)
-    return deciding_sites(template) if matters else None
+    return sites_of(template) if stated and matters else None
 
 
 def enrolment_of(template: Template) -> Enrolment | None:

@@ -184,9 +184,18 @@ def historical_in_words(value: HistoricalValue | None) -> str:
 
 def calendar_sentences(result: StudyResult) -> list[str]:
     """Return where observed trials' months stand among those that rates of others would give."""
-    return [
-        f"{row.evidence} took {row.why}. Its time is at percentile {100 * (row.value or 0):.3g} of "
-        "those."
-        for row in result.rows
-        if row.measure == "percentile" and row.evidence and row.category == "months to enrol"
-    ]
+    told: dict[str, list[str]] = {}
+    notes: list[str] = []
+    for row in result.rows:
+        if row.measure != "percentile" or row.source is None:
+            continue
+        mean, _, note = (row.why or "").partition("; ")
+        percent = 100 * (row.value or 0)
+        told.setdefault(f"{row.evidence} took {row.category}", []).append(
+            f"percentile {percent:.3g} ({row.analysis}; {mean})"
+        )
+        notes.append(note)
+    if not told:
+        return []
+    found = [f"{took}: {' or '.join(places)}." for took, places in told.items()]
+    return [f"{' '.join(found)} Percentiles are among trials with {notes[0]}."]

@@ -164,7 +164,7 @@ def _pairs(rows: Sequence[Numbers]) -> Iterator[tuple[str, str, Numbers, Numbers
     found: dict[tuple[str, str], dict[str, Numbers]] = {}
     for row in rows:
         if row["measure"] != "assumption":
-            name = row.get("study") or row["analysis"]
+            name = row.get("study") or row.get("analysis", "")
             found.setdefault((row["measure"], name), {})[row["which"]] = row
     for (kind, name), pair in found.items():
         yield kind, name, pair["naive"], pair["adjusted"]
@@ -173,7 +173,7 @@ def _pairs(rows: Sequence[Numbers]) -> Iterator[tuple[str, str, Numbers, Numbers
 def _adjusted_forest(rows: Sequence[Numbers], titles: Mapping[str, str]) -> tuple[Markup, str]:
     entries = [
         (
-            titles.get(name, name) if kind == "study" else f"{kind}, {name}",
+            titles.get(name, name) if kind == "study" else f"{kind}, {name}" if name else kind,
             [
                 Mark("as published", one["value"], one["lower"], one["upper"], "round", _said(one)),
                 Mark("adjusted", two["value"], two["lower"], two["upper"], "adjusted", _said(two)),

@@ -71,6 +71,7 @@
   if (form && answer) {
     form.addEventListener("submit", event => { event.preventDefault(); ask(address()); });
     form.addEventListener("input", event => {
+      if (event.target.dataset.guess) return;
       const slides = event.target.dataset.slides;
       if (slides) document.getElementById(slides).value = event.target.value;
       const slider = form.querySelector(`[data-slides="${event.target.id}"]`);

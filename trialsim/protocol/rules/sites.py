@@ -7,7 +7,7 @@ from math import inf
 
 from trialsim.protocol.endpoints import BinaryEndpoint
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.site_enrolment import deciding_sites
+from trialsim.protocol.site_enrolment import site_enrolment_of
 from trialsim.protocol.template import Template
 
 __all__ = ["site_rules"]
@@ -21,7 +21,7 @@ _LONGEST_YEARS = 100
 
 def site_rules(template: Template) -> Found:
     """Find sites that can never enrol everybody, and two statements of who leaves."""
-    protocol, nature, sites = template.protocol, template.nature, deciding_sites(template)
+    protocol, nature, sites = template.protocol, template.nature, site_enrolment_of(template)
     if nature.dropout and nature.operations and nature.operations.withdrawal:
         here: Location = ("nature", "operations", "withdrawal")
         yield here, "says who leaves the trial, as nature.dropout does", "Keep one of the two."

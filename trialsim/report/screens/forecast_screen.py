@@ -14,6 +14,7 @@ from trialsim.trial import Measure, Row, StudyResult
 
 __all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
+_FEW = 0.01  # of the planned doses
 _MIDDLE = "middle 90%"
 
 
@@ -88,11 +89,20 @@ def _answer(result: StudyResult) -> str:
             "every other number."
         )
     if stock_outs := _of(result, Measure.STOCK_OUTS):
-        text += f" {stock_outs[0].value:,.1f} doses find no kit."
+        text += f" {stock_outs[0].value:,.1f} doses find no kit{_short_of_kits(result)}."
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
         text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
     return text + _power(result) + _placed(result)
+
+
+def _short_of_kits(result: StudyResult) -> str:
+    """Return what would help where more doses than a few find no kit."""
+    (outs,) = _of(result, Measure.STOCK_OUTS)
+    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
+    if (outs.value or 0.0) <= _FEW * planned:
+        return ""
+    return ", more than 1% of those planned: raise 'kits_at_start', 'produced' or 'reorder_at'"
 
 
 def _power(result: StudyResult) -> str:

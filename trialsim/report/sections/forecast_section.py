@@ -43,7 +43,9 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         grid = Grid(caption, _HEADER, tuple(map(_line, own)))
         yield from _drawn(run, figure, number, grid)
         if figure == "milestones":
-            yield from _drawn(run, "recruitment", number, grid, without="")
+            enrolling = [row for row in own if "enrolled" in (row.get("milestone") or "")]
+            fan = Grid("Enrolment, months", _HEADER, tuple(map(_line, enrolling)))
+            yield from _drawn(run, "recruitment", number, fan, without="")
             if observed := texts.get("observed times"):
                 yield Paragraph(observed)
     yield Paragraph(texts["basis"])

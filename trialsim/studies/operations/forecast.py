@@ -22,6 +22,7 @@ from trialsim.operations.enrolment import accrual_of
 from trialsim.operations.event_log import Entry
 from trialsim.operations.money import CATEGORIES, costs_of
 from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.operations.simulation import conduct_trial
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.site_enrolment import sites_of
@@ -49,15 +50,33 @@ _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 
+_WHOLE: dict[str, Callable[[ConductedTrial], float]] = {
+    "sites opened": lambda t: t.sites_opened,
+    "screened": lambda t: t.screened,
+    "screening failed": lambda t: t.screening_failed,
+    "withdrawn in screening": lambda t: t.screening_withdrawn,
+    "randomised": lambda t: len(t.enrolled),
+}
+_OF_ARM = ("randomised", "started", "stopped", "discharged", "left", "died", "followed", "read_out",
+           "not_seen", "doses_planned", "doses_taken", "doses_left_in_kits")  # fmt: skip
+
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """A forecast's result, and the log of its first trial."""
+    """A forecast's result, the log of one of its trials, and every trial in numbers.
+
+    Attributes
+    ----------
+    log : list of Entry
+    trials : list of dict
+        One a trial, in order: milestones in months, patients, doses, kits and cost by name.
+    """
 
     result: StudyResult
     log: list[Entry]
+    trials: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +122,36 @@ class PlannedForecast:
             workers=workers,
             on_progress=on_progress,
         )
-        return Forecast(self._result(trials, seed), trials[0].log)
+        result = self._result(trials, seed)
+        every = [self._in_numbers(run, trial) for run, trial in enumerate(trials, 1)]
+        return Forecast(result, trials[0].log, every)
+
+    def log_of(self, run: int, seed: int) -> list[Entry]:
+        """Simulate one trial again, from 1, and return everything that happened in it."""
+        streams = Streams(seed)
+        drawn = (
+            self.outcomes.drawn(self.plan.n_patients, streams, run - 1) if self.outcomes else None
+        )
+        return conduct_trial(self.plan, streams, run - 1, drawn, keep_log=True).log
+
+    def _in_numbers(self, run: int, trial: ConductedTrial) -> dict[str, float]:
+        """Return one trial as one line of a table."""
+        names = (*MILESTONES, *(f"look {i + 1}" for i in range(len(trial.looks))))
+        found: dict[str, float] = {"trial": run, "full": int(trial.full)}
+        months = zip(names, _months(self.plan, trial), strict=True)
+        found |= {f"{name} (months)": month for name, month in months}
+        found |= {name: count(trial) for name, count in _WHOLE.items()}
+        for arm, counts in zip(self._arms, trial.arms, strict=False):
+            own = {name: getattr(counts, name) for name in _OF_ARM}
+            own["exposure"] = counts.doses_taken / max(counts.doses_planned, 1)
+            found |= {f"{arm.id}: {name}": value for name, value in own.items()}
+        found["doses due without a kit"] = trial.stock_outs
+        found |= vars(trial.ledger) if trial.ledger else {}
+        cost, supply = self.resolved.template.cost, self.plan.supply
+        if cost and trial.full:
+            costs = costs_of(trial, cost, supply.doses_per_kit if supply else 0)
+            found |= {f"cost: {name}": value for name, value in costs.items()}
+        return found
 
     @cached_property
     def truth(self) -> Truth:
@@ -147,14 +195,7 @@ class PlannedForecast:
         )
 
     def _patients(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
-        whole: dict[str, Callable[[ConductedTrial], float]] = {
-            "sites opened": lambda t: t.sites_opened,
-            "screened": lambda t: t.screened,
-            "screening failed": lambda t: t.screening_failed,
-            "withdrawn in screening": lambda t: t.screening_withdrawn,
-            "randomised": lambda t: len(t.enrolled),
-        }
-        for name, count in whole.items():
+        for name, count in _WHOLE.items():
             yield _row(Measure.PATIENTS, [count(t) for t in trials], category=name)
         names = ("randomised", "started", "stopped", "discharged", "left", "died", "followed")
         words = ("randomised", "had a dose", "stopped the drug", "discharged during treatment",
@@ -334,21 +375,22 @@ def _row(measure: Measure, values: Sequence[float], **about: Any) -> Row:
 
 
 def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
-    n = plan.n_patients
-    at = [int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0)]
-    days = np.array(
-        [(min(t.openings), t.enrolled[0], *_nth(t, at), t.last_visit, t.locked) for t in trials]
-    )
-    for name, column in zip(MILESTONES, (days / DAYS_PER_MONTH).T, strict=True):
+    months = np.array([_months(plan, trial)[: len(MILESTONES)] for trial in trials])
+    for name, column in zip(MILESTONES, months.T, strict=True):
         head = True if name == "database lock" else None
         yield _row(Measure.MILESTONE_MONTHS, column, milestone=name, unit="months", headline=head)
-    duration = (days[:, -1] - days[:, 1]) / DAYS_PER_MONTH
+    duration = months[:, -1] - months[:, 1]
     yield _row(Measure.DURATION_MONTHS, duration, unit="months")
 
 
-def _nth(trial: ConductedTrial, at: Sequence[int]) -> list[float]:
-    """Return when these patients entered; NaN where the last look came before."""
-    return [float(trial.enrolled[i]) if i < len(trial.enrolled) else nan for i in at]
+def _months(plan: ConductPlan, trial: ConductedTrial) -> list[float]:
+    """Return when a trial passed `MILESTONES` and its looks; NaN where it did not."""
+    n, entered = plan.n_patients, trial.enrolled
+    at = [0, *(int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0))]
+    nth = [float(entered[i]) if i < len(entered) else nan for i in at]
+    looks = [look.day for look in trial.looks]
+    days = [min(trial.openings), *nth, trial.last_visit, trial.locked, *looks]
+    return [day / DAYS_PER_MONTH for day in days]
 
 
 def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:

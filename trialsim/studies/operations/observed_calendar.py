@@ -15,25 +15,30 @@ from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.trial import Measure, Row
 
-__all__ = ["SPREAD_NOTE", "gamma_from_quartiles", "observed_calendar_rows"]
+__all__ = ["MEDIAN", "QUARTILES", "SPREAD_NOTE", "gamma_from_quartiles", "observed_calendar_rows"]
 
 _RATES, _OBSERVED = "walters-2017", "ta1-recruitment"
 _DAYS_PER_MONTH = DAYS_PER_UNIT["mo"]
 SPREAD_NOTE = (
-    "rates of centres as those of 151 trials (walters-2017: quartiles 0.43 and 2.79 patients per "
-    "centre and month), all open from the first day; the spread between trials is an upper bound "
-    "for that between centres"
+    "rates of centres spread as those of 151 trials (walters-2017), all open from the first day; "
+    "the spread between trials is an upper bound for that between centres"
 )
+QUARTILES = "gamma with quartiles 0.43 and 2.79"
+MEDIAN = "gamma with their ratio and the median 0.92"
 
 
-def gamma_from_quartiles(lower: float, upper: float) -> Rates:
-    """Return the gamma distribution with these quartiles; its mean in their unit."""
+def gamma_from_quartiles(lower: float, upper: float, median: float | None = None) -> Rates:
+    """Return the gamma distribution with these quartiles; its mean in their unit.
+
+    With a median only their ratio is kept: no gamma distribution has all three.
+    """
 
     def off(shape: float) -> float:
         return log(gammaincinv(shape, 0.75) / gammaincinv(shape, 0.25)) - log(upper / lower)
 
     shape = float(brentq(off, 0.05, 100.0))
-    return Rates(shape * upper / float(gammaincinv(shape, 0.75)), shape)
+    level, at = (0.75, upper) if median is None else (0.5, median)
+    return Rates(shape * at / float(gammaincinv(shape, level)), shape)
 
 
 def observed_calendar_rows(resolved: ResolvedTemplate) -> Iterator[Row]:
@@ -45,9 +50,12 @@ def observed_calendar_rows(resolved: ResolvedTemplate) -> Iterator[Row]:
     known, rates = records.get(_OBSERVED), records.get(_RATES)
     if not isinstance(known, Recruitment) or not isinstance(rates, Recruitment):
         return
-    quartiles = next(q.interval for q in rates.quantities if q.id == "rate")
-    assert quartiles is not None  # published with it
-    fitted = gamma_from_quartiles(*quartiles)
+    stated = next(quantity for quantity in rates.quantities if quantity.id == "rate")
+    assert stated.interval is not None  # published with it
+    fits = {
+        QUARTILES: gamma_from_quartiles(*stated.interval),
+        MEDIAN: gamma_from_quartiles(*stated.interval, stated.value),
+    }
     for quantity in known.quantities:
         trial = records.get(quantity.id)
         observed = any(seen.evidence == quantity.id for seen in resolved.template.observed)
@@ -57,17 +65,16 @@ def observed_calendar_rows(resolved: ResolvedTemplate) -> Iterator[Row]:
         if not centres or not rate:
             continue
         months = quantity.n / (centres * rate)
-        alike = Accrual(np.zeros(centres), fitted.per_day / _DAYS_PER_MONTH, fitted.shape)
-        share = probability_enrolled(np.array([months * _DAYS_PER_MONTH]), quantity.n, alike)[0]
-        mean, _ = closed_form_time(quantity.n, centres, fitted.per_day, fitted.shape)
-        about = Row(
-            measure=Measure.PERCENTILE,
-            value=float(share),
-            evidence=quantity.id,
-            source=_RATES,
-            analysis="closed form",
-            category="months to enrol",
-            why=f"{months:.1f} months to enrol {quantity.n:,} patients at {centres} centres, "
-            f"against a mean of {mean:.1f} with {SPREAD_NOTE}",
-        )
-        yield about
+        for analysis, fitted in fits.items():
+            alike = Accrual(np.zeros(centres), fitted.per_day / _DAYS_PER_MONTH, fitted.shape)
+            share = probability_enrolled(np.array([months * _DAYS_PER_MONTH]), quantity.n, alike)
+            mean, _ = closed_form_time(quantity.n, centres, fitted.per_day, fitted.shape)
+            yield Row(
+                measure=Measure.PERCENTILE,
+                value=float(share[0]),
+                evidence=quantity.id,
+                source=_RATES,
+                analysis=analysis,
+                category=f"{months:.1f} months to enrol {quantity.n:,} at {centres} centres",
+                why=f"mean {mean:.1f} months; {SPREAD_NOTE}",
+            )

@@ -457,14 +457,27 @@ class PlannedOptimisation:
     @cached_property
     def designs(self) -> tuple[Judged, ...]:
         """Every design tried, judged."""
-        found = []
-        for (variant, time), bench in self.benches.items():
-            for looks, ratio in product(self.looks, self.ratios):
-                sizes = self._sizes(bench, looks, ratio)
-                for sites in self.sites:
-                    bench.calendar.prepare(sizes, sites)
-                for size, sites in product(sizes, self.sites):
-                    found.append(bench.judged(Design(size, sites, looks, ratio, time, variant)))
+        return self.judge()
+
+    def judge(self, on_progress: Progress | None = None) -> tuple[Judged, ...]:
+        """Judge every design.
+
+        Raises
+        ------
+        DesignError
+            Where none can ever be filled.
+        """
+        found: list[Judged] = []
+        every = list(product(self.benches.items(), self.looks, self.ratios))
+        for number, (((variant, time), bench), looks, ratio) in enumerate(every):
+            sizes = self._sizes(bench, looks, ratio)
+            for done, sites in enumerate(self.sites, start=1):
+                bench.calendar.prepare(sizes, sites)
+                found += (
+                    bench.judged(Design(size, sites, looks, ratio, time, variant)) for size in sizes
+                )
+                if on_progress:
+                    on_progress(number + done / len(self.sites), len(every))
         kept = tuple(judged for judged in found if judged.worst(Quantity.MONTHS) <= _MOST_MONTHS)
         if not kept:
             soonest = min(judged.worst(Quantity.MONTHS) for judged in found)
@@ -694,7 +707,7 @@ class PlannedOptimisation:
         if pace > 0:
             more = int(DAYS_PER_UNIT["mo"] / pace) // unit * unit
             changed = replace(design, size=min(MAX_PATIENTS, design.size + max(unit, more)))
-            found.append(Bought("one more month of enrolment", own, bench.judged(changed)))
+            found.append(Bought("one more month", own, bench.judged(changed)))
         changed = replace(design, size=min(MAX_PATIENTS, whole_units(design.size + 100, unit)))
         found.append(Bought("100 more patients", own, bench.judged(changed)))
         if len(self.sites) > 1:
@@ -725,11 +738,11 @@ class PlannedOptimisation:
         _, rule = self.chosen_by
         facts = [f"Chosen: {rule}.", f"The design: {self.chosen.design.in_words()}."]
         worst = "; ".join(
-            f"{own} {self.shown(own, self.chosen.worst(own))}"
+            self.shown(own, self.chosen.worst(own))
             for own in (Quantity.POWER, Quantity.MONTHS, Quantity.COST)
             if own in self.chosen.values
         )
-        facts.append(f"By formula, at its worst: {worst.replace('power ', '', 1)}.")
+        facts.append(f"By formula, at its worst: {worst}.")
         facts += [f"It had to meet: {constraint}." for constraint in self.constraints]
         return text_of(self.file, self.tree(self.chosen.design), command, tuple(facts))
 
@@ -831,6 +844,8 @@ class PlannedOptimisation:
         DesignError
             Where constraints leave no design, naming those that bind.
         """
+        if "designs" not in self.__dict__:
+            self.__dict__["designs"] = self.judge(on_progress)  # as `cached_property` keeps it
         self.check()
         confirmed = tuple(
             self.confirmed(replicates, seed, workers=workers, on_progress=on_progress)

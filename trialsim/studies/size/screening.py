@@ -8,7 +8,7 @@ from math import ceil
 
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.site_enrolment import enrolment_of, stated_sites
+from trialsim.protocol.site_enrolment import stated_sites
 from trialsim.trial import Measure, Row
 
 __all__ = ["Screened", "screened_for", "screening_rows"]
@@ -75,11 +75,11 @@ def screened_for(resolved: ResolvedTemplate, enrolled: int) -> Screened | None:
 
 def _months(resolved: ResolvedTemplate, enrolled: int) -> float | None:
     """Return the time from the first patient in to the last read-out; None if not stated."""
-    enrolment, protocol = enrolment_of(resolved.template), resolved.template.protocol
-    if enrolment is None:
+    nature, protocol = resolved.template.nature, resolved.template.protocol
+    if nature.enrolment is None:
         return None
     lag = protocol.read_out_lag.days if protocol.read_out_lag else 0.0
-    entering = enrolment.last_day * enrolled / protocol.n_total
+    entering = nature.enrolment.last_day * enrolled / protocol.n_total
     read = protocol.primary.read_out.days_after_entry(protocol.therapy)
     return (entering + read + lag) / DAYS_PER_UNIT["mo"]
 
