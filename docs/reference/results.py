@@ -63,7 +63,8 @@ _DOCUMENT = {
     "observed": "published results beside the simulated ones: flat rows",
     "findings": "verdicts: `subject`, `verdict`, `detail`",
     "texts": "paragraphs to copy, by name",
-    "warnings": "disagreements between sources: `level`, `code`, `text`, `touches`",
+    "warnings": "disagreements between sources: `level`, `code`, `text`, `touches`; of "
+    "`evidence --template` also `subject`, `sides`, `used`",
     "partial": "of a run that was stopped: replicates there, of those asked for",
 }
 
