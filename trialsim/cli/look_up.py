@@ -293,8 +293,7 @@ def evidence(options: argparse.Namespace) -> None:
     from trialsim.report.screens.records import evidence_rows, record_lines
     from trialsim.report.text import caution_lines, table
 
-    if options.action != "adjust":
-        _refuse_of_adjust(options)
+    _refuse_of_adjust(options)
     if options.action == "check":
         _check_evidence(options)
         return
@@ -343,7 +342,9 @@ def evidence(options: argparse.Namespace) -> None:
 
 
 def _refuse_of_adjust(options: argparse.Namespace) -> None:
-    """Refuse options that only the adjustment reads."""
+    """Refuse options that only the adjustment reads, unless it is asked for."""
+    if options.action == "adjust":
+        return
     given = {
         "--record": options.records,
         "--literature": options.literature,
