@@ -285,6 +285,7 @@ def view(
         "trials": trials,
         "n_published": sum(t.published for t in trials),
         "commands": [state.class_of(size) for size in SIZES],
+        "further": (),  # they are among the commands
     }
 
 
@@ -295,6 +296,7 @@ def _of_lesson(lesson: Lesson, answer: Answer, more: Mapping[str, Answer]) -> Ma
     shown: dict[str, object] = {
         "answered": lesson.answers(documents),
         "commands": list(lesson.commands.values()),
+        "further": (),  # they are among the commands
     }
     if not lesson.classroom:
         return shown
