@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.conftest import chromium as chromium
 from app.conftest import ended, started
 from app.conftest import page as page
 from app.conftest import visitor as visitor
-from app.test_in_browser import expect
+from app.test_in_browser import expect, serious
 from app.test_rooms import number, shown
+from conftest import trialsim as trialsim
 from trialsim.app import offline
 from trialsim.app.pool import Pool, TooLongError
+from trialsim.app.rooms.lessons import LESSONS
 from trialsim.app.worker import Order
-from trialsim.protocol.places import template_paths
+from trialsim.protocol.places import lessons_folder, template_paths
 
 
 def test_regression_a_job_that_takes_too_long_is_ended():
@@ -81,6 +85,60 @@ def test_property_of_twenty_users_none_is_lost(page):
     assert [number(text, "n-total") for text in texts] == list(totals)
 
 
+def test_property_the_slider_of_followup_answers_at_once(page):
+    shown(page, "followup", {})
+    took = []
+    for tenth in range(0, 360, 12):
+        began = time.monotonic()
+        query = {"horizon": f"{tenth / 10:g}", "part": "answer"}
+        answer = httpx.get(f"{page.address}/followup", params=query, timeout=60)
+        took.append(time.monotonic() - began)
+        assert 'id="power"' in answer.text
+    assert sorted(took)[int(0.95 * len(took))] < 0.3
+
+
+@pytest.mark.parametrize("template", template_paths())
+def test_property_followup_answers_for_every_template_or_says_why_not(page, template):
+    text = shown(page, "followup", {"template": template}, patience=300)
+    if 'role="alert" aria-label="Problems"' not in text:
+        assert 0 <= number(text, "power") <= 1
+
+
+@pytest.mark.parametrize("template", template_paths())
+def test_property_evidence_of_every_template_is_shown(page, template):
+    text = shown(page, "evidence", {"template": template})
+    assert "There is a problem" not in text
+    assert "Can the numbers of a record be right together?" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "ids"),
+    [
+        (
+            {"look": "explain", "first": "etass-2013", "second": "tests-2025"},
+            "explain etass-2013 tests-2025",
+            {"ratio": "ratio", "chance": "gap_as_large", "settling": "n_per_arm"},
+        ),
+        (
+            {"look": "reconcile", "template": "chronic-hepatitis-b"},
+            "reconcile chronic-hepatitis-b --quick",
+            {"weight-chance": "posterior_weight"},
+        ),
+    ],
+    ids=["explain", "reconcile"],
+)
+def test_property_evidence_explains_as_the_command_line_does(
+    page, trialsim, tmp_path, state, words, ids
+):
+    text = shown(page, "evidence", state)
+    printed = trialsim(*words.split(), "--json", cwd=tmp_path)
+    rows = json.loads(printed.stdout)["rows"]
+    for name, measure in ids.items():
+        wanted = next(row for row in rows if row["measure"] == measure)
+        assert number(text, name) == wanted["value"]
+    assert words in text
+
+
 @pytest.mark.parametrize("template", [t for t in template_paths() if t != "chb-combination"])
 def test_property_every_template_is_sized_or_says_why_not(page, template):
     text = shown(page, "size", {"template": template}, patience=300)
@@ -96,3 +154,49 @@ def test_regression_the_shipped_file_is_what_would_be_computed_now(tmp_path):
         for text in (offline.SHIPPED.read_text(), asyncio.run(offline.computed()))
     ]
     assert visible[0] == visible[1]
+
+
+def test_property_a_quick_answer_waits_for_no_long_one():
+    pool = Pool(processes=2)
+    pool.start()
+    try:
+        long = [
+            pool.submit("answer", Order(("size", "chb-combination", "--seed", s))) for s in "12"
+        ]
+        assert pool.wait_until_ready(30)
+        began = time.monotonic()
+        quick = pool.submit("answer", Order(("size", "sepsis")))
+        assert quick.outcome.result(60).document["rows"][0]["value"] == 4602
+        assert time.monotonic() - began < 30
+        assert not any(job.is_over for job in long)
+        assert sum(job.started is not None for job in long) == 1  # the other went back
+        for job in long:
+            pool.cancel(job)
+            assert job.outcome.exception(30)
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_regression_a_lesson_is_answered_as_on_its_sheet_and_the_guess_stays(page, visitor, lesson):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/bias-lab?template={lesson}")
+    sent = []
+    tab.on("request", lambda request: sent.append(f"{request.url} {request.post_data or ''}"))
+    tab.locator("#g-1").fill("guess-4711")
+    tab.locator("#lesson-answers summary").first.click()
+    told = tab.locator("#lesson-answers table").inner_text()
+    assert "guess-4711" in told
+    folder = lessons_folder() / "sheets"
+    sheet = (folder / f"{LESSONS[lesson].folder}-teacher.html").read_text(encoding="utf-8")
+    numbers = re.findall(r"([0-9.]+)(?:%| of 1,000)? \N{PLUS-MINUS SIGN} ([0-9.]+)", told)
+    assert len(numbers) > 2
+    for pair in numbers:  # a share stands in percent, of 1,000, or of 1
+        units = (pair, *(tuple(f"{float(x) / by:g}" for x in pair) for by in (10, 100)))
+        assert any(" \N{PLUS-MINUS SIGN} ".join(told) in sheet for told in units), pair
+    tab.reload()
+    expect(tab.locator("#g-1")).to_have_value("guess-4711")
+    assert serious(tab) == []
+    assert not any("4711" in request for request in sent)
+    seen.leaves_nothing_to_complain_of(page.address)

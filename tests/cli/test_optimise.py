@@ -44,7 +44,7 @@ def test_property_the_screen_says_what_is_chosen_why_and_what_more_buys(run):
     assert "CHOSEN " in shown
     assert "the cheapest of the designs that meet every constraint (2)" in shown
     assert "Binds: power >= 0.75 under helps" in shown
-    assert "one more month of enrolment" in shown
+    assert "one more month" in shown
     assert "100 more patients" in shown
     table = done.stdout.partition("The front")[2].partition("What ... buys")[0]
     assert 1 <= sum(" obf " in line or "  1  " in line for line in table.splitlines()) <= 12

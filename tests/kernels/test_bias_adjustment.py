@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from conftest import ROOT
-from trialsim.kernels.bias_adjustment import adjusted_pool, bias_moments
+from trialsim.kernels.bias_adjustment import adjusted_pool, bias_moments, next_effect
 from trialsim.kernels.random_effects import Estimator, random_effects
 
 R = json.loads((ROOT / "tests" / "reference" / "bias_adjustment.json").read_text(encoding="utf-8"))
@@ -104,7 +105,6 @@ def test_analytic_a_shared_bias_is_that_of_brute_force_integration():
     variance = 1 / precision + (weight * (mean - expected) ** 2).sum()
     assert found.estimate == pytest.approx(expected, abs=1e-9)
     assert found.standard_error == pytest.approx(variance**0.5, abs=1e-9)
-    assert found.predictive_error == pytest.approx((variance + 0.01) ** 0.5, abs=1e-9)
 
 
 def test_property_adjusted_intervals_cover_where_the_priors_are_right():
@@ -120,3 +120,58 @@ def test_property_adjusted_intervals_cover_where_the_priors_are_right():
         found = adjusted_pool(y, v, *moments, tau2=tau2)
         inside[i] = abs(found.estimate - effect) <= 1.959964 * found.standard_error
     assert abs(inside.mean() - 0.95) <= 4 * (0.95 * 0.05 / n) ** 0.5
+
+
+def chance_below(x, y, v, scale):
+    """Mean effect, spread and next effect from scratch, on a grid: no pooling formula."""
+    tau = (np.arange(500) + 0.5) / 500 * 5 * scale
+    mu = np.linspace(-5, 5, 501)[:, None]
+    log_joint = stats.halfnorm.logpdf(tau, scale=scale) + np.zeros_like(mu)
+    for value, variance in zip(y, v, strict=True):
+        log_joint = log_joint + stats.norm.logpdf(value, mu, np.sqrt(variance + tau**2))
+    joint = np.exp(log_joint - log_joint.max())
+    return float((joint * stats.norm.cdf(x, mu, tau)).sum() / joint.sum())
+
+
+@pytest.mark.parametrize(("y", "v"), [LITERATURES[0], FIRST, LITERATURES[3]])
+@pytest.mark.parametrize("scale", [0.5])
+def test_analytic_the_next_effect_is_that_of_brute_force_integration(y, v, scale):
+    found = next_effect(y, v, *none(y), tau_scale=scale)
+    for x in (-1.5, -0.6, 0.1, 1.0):
+        assert found.cdf(x) == pytest.approx(chance_below(x, y, v, scale), abs=1e-4)
+    assert found.cdf(found.inv_cdf(0.9)) == pytest.approx(0.9, abs=1e-9)
+    step = 1e-4
+    slope = (found.cdf(0.2 + step) - found.cdf(0.2 - step)) / (2 * step)
+    assert found.pdf(0.2) == pytest.approx(slope, rel=1e-5)
+
+
+def test_analytic_one_trial_leaves_the_spread_at_its_prior():
+    y, v = np.array([-0.4]), np.array([0.05])
+    found = next_effect(y, v, *none(y), tau_scale=0.5)
+    assert found.mean == pytest.approx(-0.4, abs=1e-12)
+    assert found.stdev == pytest.approx((0.05 + 2 * 0.5**2) ** 0.5, abs=1e-6)  # v + E 2 tau^2
+    assert found.tau == pytest.approx(0.5 * stats.norm.ppf(0.75), abs=1e-3)
+
+
+def test_analytic_of_many_trials_it_is_the_plug_in_interval():
+    random = np.random.default_rng(5)
+    v = random.uniform(0.01, 0.05, 120)
+    y = random.normal(-0.3, np.sqrt(v + 0.3**2))
+    found = next_effect(y, v, *none(y), tau_scale=0.5)
+    pool = adjusted_pool(y, v, *none(y))
+    plugged = (pool.standard_error**2 + pool.tau2) ** 0.5
+    assert found.mean == pytest.approx(pool.estimate, abs=1e-3)
+    assert found.stdev == pytest.approx(plugged, rel=0.02)
+
+
+def test_property_a_bias_of_unknown_mean_widens_the_next_effect():
+    y, v = FIRST
+    naive = next_effect(y, v, *none(y), tau_scale=0.5)
+    shared = np.full((2, 2), 0.2)
+    wide = next_effect(y, v, *none(y), shared, tau_scale=0.5)
+    assert wide.stdev**2 == pytest.approx(naive.stdev**2 + 0.2, rel=1e-9)
+    gone = next_effect(y, v, np.zeros(2), np.array([np.inf, 0.0]), tau_scale=0.5)
+    alone = next_effect(y[1:], v[1:], *none(y[1:]), tau_scale=0.5)
+    assert gone.stdev == alone.stdev
+    with pytest.raises(ValueError, match="no trial"):
+        next_effect(y, v, np.zeros(2), np.full(2, np.inf), tau_scale=0.5)

@@ -13,8 +13,14 @@ from trialsim.cli import main
 from trialsim.errors import RequestError
 from trialsim.figures.explanation import explanation_figure
 from trialsim.kernels.trial_gap import as_far_apart
-from trialsim.protocol.load import evidence_with, load_template, shipped_evidence
+from trialsim.protocol.load import (
+    evidence_with,
+    load_reconciliation,
+    load_template,
+    shipped_evidence,
+)
 from trialsim.studies.conflict.explanation import NO_DATA, explain
+from trialsim.studies.conflict.reconciliation import plan_reconciliation
 
 SEPSIS = ("etass-2013", "tests-2025")
 HEPATITIS = ("chien-1998", "mutchnick-1999")
@@ -102,8 +108,11 @@ def test_property_a_difference_carries_as_much_whichever_trial_is_named_first(ev
     assert len(carried[0]) > 6
     for source, one in carried[0].items():
         other = carried[1][source]
-        assert abs(one.part - other.part) < 4 * sqrt(one.part_mcse**2 + other.part_mcse**2)
+        assert one.part == pytest.approx(other.part, abs=1e-9)  # the same pairs are drawn
         assert log(one.ratio) * log(other.ratio) < 0
+        assert one.as_large == other.as_large
+    assert said[0].gap.as_large == said[1].gap.as_large
+    assert said[0].settling.power == said[1].settling.power
 
 
 def test_property_a_gap_counts_from_the_published_one_on_either_way():
@@ -122,7 +131,10 @@ def test_analytic_a_flaw_carries_its_published_ratio_of_the_gap(sepsis):
         sd = sqrt((log(high / low) / (2 * z)) ** 2 + spread**2) / abs(gap)
         assert found.part_mcse == pytest.approx(sd / sqrt(10_000), rel=0.03)
         assert (found.part_upper - found.part_lower) / (2 * z) == pytest.approx(sd, rel=0.05)
-    (left_out,) = carried(sepsis, "left out after randomisation")
+    left_out, wider = carried(sepsis, "left out after randomisation")
+    sd = sqrt((log(0.96 / 0.71) / (2 * z)) ** 2 + 0.13) / abs(gap)  # Abraha's tau2, as phi squared
+    assert (wider.part_upper - wider.part_lower) / (2 * z) == pytest.approx(sd, rel=0.05)
+    assert "its tau2 of 0.13, between what is not said" in wider.source
     # the second trial has it, so that it hides some of the gap
     assert abs(left_out.part + log(0.83) / gap) <= 4 * left_out.part_mcse
     both = sepsis.together
@@ -371,3 +383,20 @@ def test_analytic_of_conduct_and_setting_the_larger_counts(tmp_path):
     assert found.together.part == single[0].part
     assert found.randomised_add_on is not None
     assert "poor-2001" in found.randomised_add_on
+
+
+def test_analytic_of_an_objective_outcome_blinding_carries_what_reconcile_and_adjust_take(capsys):
+    """BRANDO's 0.93 of objective outcomes; unsaid, 0.87 of all outcomes, and that is said."""
+    words = ["explain", *HEPATITIS, "--replicates", "1000"]
+    assert main([*words, "--outcomes", "objective", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "double-blinding-objective-univariable: ratio of odds ratios 0.93" in json.dumps(told)
+    assert "outcomes" not in told["texts"]
+    assert main([*words, "--json"]) == 0
+    unsaid = json.loads(capsys.readouterr().out)
+    assert "ratios of all outcomes together" in unsaid["texts"]["outcomes"]
+    evidence = shipped_evidence()
+    for name in ("chronic-hepatitis-b", "chronic-hepatitis-b-timing"):
+        plan = plan_reconciliation(load_reconciliation(name, evidence), evidence)
+        shift = plan.shifts(plan.explanations["quality"])["open"]
+        assert shift.mean == pytest.approx(log(0.93), abs=1e-12)

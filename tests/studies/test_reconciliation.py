@@ -13,9 +13,11 @@ from scipy import integrate, stats
 from conftest import ROOT
 from trialsim.cli import main
 from trialsim.errors import ProtocolError, RequestError
-from trialsim.figures.reconciliation import reconciliation_figure
+from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
+from trialsim.report.screens.reconciliation_screen import priors_in_words, reconciliation_tables
+from trialsim.studies.conflict.predictive_check import predictive_checks
 from trialsim.studies.conflict.reconciliation import (
     CLEAR,
     Reference,
@@ -194,10 +196,10 @@ def test_analytic_weights_of_sepsis_are_those_of_another_code(sepsis):
 
     def parts(tau2, chosen):
         density = 1.0
-        for value, own in splits:
+        for (value, own), beyond in zip(splits, chosen, strict=True):
             sd = sqrt(own**2 + 2 * tau2)
             density *= stats.norm.pdf(value, 0, sd)
-            density /= 2 * stats.norm.cdf(-Z95 * own / sd) if chosen else 1
+            density /= 2 * stats.norm.cdf(-Z95 * own / sd) if beyond else 1
         return density
 
     def normal(shifts=(), between=0.0):
@@ -220,7 +222,8 @@ def test_analytic_weights_of_sepsis_are_those_of_another_code(sepsis):
             [(third, published(0.68, 0.57, 0.82)), (lower, published(0.83, 0.75, 0.91))]
         ),
     }
-    for which, chosen in ((Which.ALL, True), (Which.AS_PLANNED, False)):
+    # age was a stratum of allocation, and so planned; diabetes was reported as significant
+    for which, chosen in ((Which.ALL, (False, True)), (Which.AS_PLANNED, (False, False))):
         said = {name: value * parts(0.0, chosen) for name, value in density.items()}
         said["patient-mix"] = integrate.quad(
             lambda t, chosen=chosen: (
@@ -361,18 +364,9 @@ def test_property_the_result_says_all_of_it(sepsis, result):
     assert all(
         r.mcse is not None and r.n_replicates
         for r in result.rows
-        if r.measure in ("gap_as_large", "told_apart", "expected_information")
+        if r.measure in ("told_apart", "expected_information")
     )
     assert result.findings[0].verdict == "cannot tell"
-    gaps = {r.analysis: r.value for r in result.rows if r.measure == "gap_as_large"}
-    v = np.array([e.error**2 for e in sepsis.entered])
-    side = np.array([0, 0, 1, 1]) / v
-    rest = np.array([1, 1, 0, 0]) / v
-    weights = side / side.sum() - rest / rest.sum()
-    own = weights @ (v * weights) + published(0.64, 0.47, 0.87)[1] ** 2
-    exact = stats.norm.cdf((weights @ sepsis.y - log(0.64)) / sqrt(own))
-    assert exact == pytest.approx(0.157, abs=1e-3)
-    assert abs(gaps["single-centre"] - exact) < 4 * sqrt(exact * (1 - exact) / 50)
     other = {(r.set_by, r.analysis): r for r in result.rows if r.measure == "weight_otherwise"}
     wide = other["patient-mix: SD between populations x 2", "single-centre"]
     assert wide.value == pytest.approx(sepsis.weights["single-centre"], abs=0.05)
@@ -386,22 +380,99 @@ def test_property_the_result_says_all_of_it(sepsis, result):
     assert "quality v single-centre" in result.texts["alike"]
 
 
+def test_analytic_a_gap_as_large_is_a_normal_probability_where_there_is_no_filter(sepsis, result):
+    """By hand: two inverse-variance means, and adaptive integration over the spread."""
+    v = np.array([e.error**2 for e in sepsis.entered])
+    small, large = np.array([0, 0, 1, 1]) / v, np.array([1, 1, 0, 0]) / v
+    w = small / small.sum() - large / large.sum()
+    gap = w @ sepsis.y
+    k = np.array([1, 1, 6, 3])
+    single = published(0.64, 0.47, 0.87)
+    exact = {
+        "chance": stats.norm.cdf(gap / sqrt(w @ (v * w))),
+        "single-centre": stats.norm.cdf((gap - single[0]) / sqrt(w @ (v * w) + single[1] ** 2)),
+        "patient-mix": integrate.quad(
+            lambda t: (
+                2
+                * stats.norm.pdf(t, 0, 0.35)
+                * stats.norm.cdf(gap / sqrt(w @ ((v + t**2 / k) * w)))
+            ),
+            0,
+            2.5,
+            epsabs=1e-12,
+        )[0],
+    }
+    rows = {r.analysis: r for r in result.rows if r.measure == "gap_as_large"}
+    found = {name: rows[name].value for name in exact}
+    assert found == pytest.approx(exact, rel=1e-6)
+    assert all(rows[name].mcse is rows[name].n_replicates is None for name in exact)
+    assert exact["chance"] == pytest.approx(0.0026, abs=5e-5)
+    assert sepsis.gap == pytest.approx(gap, abs=1e-12)
+    drawn = sepsis.reference(2_000, 3)  # and literatures drawn agree, the filter's too
+    for i, name in enumerate(sepsis.plan.models):
+        share = (drawn.gaps[i] <= gap).mean()
+        (check,) = (c for c in predictive_checks(sepsis, drawn) if c.explanation == name)
+        if check.n is None:
+            assert abs(share - check.share) <= 4 * sqrt(check.share * (1 - check.share) / 2_000)
+        for p, end in ((0.025, check.low), (0.5, check.middle), (0.975, check.high)):
+            below = (drawn.gaps[i] <= end).mean()
+            assert abs(below - p) <= 4 * sqrt(p * (1 - p) / 2_000), (name, p)
+
+
+def test_analytic_no_literature_with_so_large_a_gap_is_an_upper_limit(sepsis):
+    """Rule of three; and by hand of the exact binomial, 1 - 0.05^(1/300) = 0.00994."""
+    far = Reference(np.zeros((6, 300, 6)), np.full((6, 300), 1.0))
+    (check,) = (c for c in predictive_checks(sepsis, far) if c.explanation == "filter")
+    assert (check.share, check.mcse, check.at_most) == (0.0, None, 0.01)
+    assert check.at_most == pytest.approx(1 - 0.05 ** (1 / 300), abs=1e-4)
+    row = {"value": 0.0, "upper": 0.01, "n_replicates": 300}
+    tables = reconciliation_tables(
+        {"explanations": [{"id": "filter", "title": "a filter"}]},
+        [
+            {"measure": "prior_weight", "analysis": "filter", "value": 1.0},
+            {"measure": "ratio_of_odds_ratios", "value": 0.4},
+            {"measure": "gap_as_large", "analysis": "filter", **row},
+            {
+                **{"measure": "gap_predicted", "analysis": "filter", "n_replicates": 300},
+                **{"value": 1.0, "lower": 0.5, "upper": 2.0},
+            },
+        ],
+        (),
+    )
+    (shown,) = (t for t in tables if t.figure == "checks")
+    assert shown.lines == (("a filter", "1.00 (0.50 to 2.00)", "below 0.010 (0 of 300)"),)
+
+
+def test_property_the_figure_of_checks_has_the_seen_gap_and_every_explanation(sepsis, result):
+    figure, words = predictive_check_figure(sepsis.plan, result)
+    (axes,) = figure.axes
+    assert axes.lines[0].get_xdata()[0] == pytest.approx(exp(sepsis.gap))
+    marks = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    rows = [r for r in result.rows if r.measure == "gap_predicted"]
+    assert [m.get_xdata()[0] for m in marks] == [r.value for r in rows]
+    assert [line.get_marker() for line in marks].count("s") == 1  # the filter is drawn
+    assert "0.47 seen" in words
+    assert "one effect, and chance: 1.00 (0.59 to 1.71), as large in 0.0026" in words
+    assert all(r.lower < r.value < r.upper for r in rows)
+
+
 def test_regression_the_lead_of_sepsis_rests_on_choices(sepsis, result):
-    """By patients (0.52, 0.6, 0.8) size leads; so do the patients, were the subgroups planned."""
+    """By patients (0.52, 0.6, 0.8) size leads; so do patients, were diabetes planned, or half."""
     plan = sepsis.plan
     found = sensitivity(plan, {which: plan.records(which) for which in plan.sets})
     assert found.lead == "single-centre"
     by_patients = found.declared[0]
     assert by_patients.chosen == "after"
-    assert by_patients.weights["size"] == pytest.approx(0.56, abs=0.005)
-    assert by_patients.weights["single-centre"] == pytest.approx(0.23, abs=0.005)
+    assert by_patients.weights["size"] == pytest.approx(0.54, abs=0.005)
+    assert by_patients.weights["single-centre"] == pytest.approx(0.22, abs=0.005)
     assert {other.title: other.lead for other in found.changes} == {
         "size in patients, not in quarters": "size",
+        "half of the weight on the patients": "patient-mix",
         "parts of trials as if planned": "patient-mix",
     }
-    assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 3
+    assert len(found.every) == len(plan.file.alternatives) + 2 * 3 + 2 + 3
     said = result.texts
-    assert f"The lead changes in 2 of {len(found.every)} other ways to choose" in said["choices"]
+    assert f"The lead changes in 3 of {len(found.every)} other ways to choose" in said["choices"]
     assert "after weights had been seen: size in patients" in said["choices"]
     assert "filter (itself " in said["matrix"]
 
@@ -411,10 +482,10 @@ def test_property_the_figure_has_a_dot_for_every_other_choice(sepsis, result):
     figure, words = reconciliation_figure(plan, result)
     (axes,) = figure.axes
     dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "."]
-    assert [len(x) for x in dots] == [len(plan.file.alternatives) + 2 * 3] * 6
+    assert [len(x) for x in dots] == [len(plan.file.alternatives) + 2 * 3 + 2] * 6
     size = next(i for i, name in enumerate(plan.models) if name == "size")
-    assert max(dots[size]) == pytest.approx(0.56, abs=0.005)
-    assert "0.56 otherwise" in words
+    assert max(dots[size]) == pytest.approx(0.54, abs=0.005)
+    assert "0.54 otherwise" in words
 
 
 def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
@@ -426,11 +497,37 @@ def test_property_what_is_kept_is_what_would_be_computed_again(sepsis):
         prior = reweighted(plan.prior, one.weights)
         fresh = replace(plan, file=file, prior=prior).records(Which.ALL)
         assert by_title[one.title].weights == pytest.approx(fresh.weights, abs=1e-12)
-    assert by_title["age planned, diabetes not"].weights["patient-mix"] == pytest.approx(
-        0.09, abs=0.005
-    )
+    assert sepsis.weights["patient-mix"] == pytest.approx(0.09, abs=0.005)  # age planned
+    chosen = by_title["age too reported because significant"]
+    assert chosen.weights["patient-mix"] == pytest.approx(0.02, abs=0.005)
     assert "dose" not in by_title["the small trials gave it once daily"].without_data
     assert "dose" in by_title["half of the weight on chance beforehand"].without_data
+
+
+def test_analytic_a_published_tau2_that_is_not_used_is_among_the_choices(sepsis):
+    """Of abraha-2015, 0.13: by hand as variance of the shift, or of each of six trials."""
+    found = sensitivity(sepsis.plan, {Which.ALL: sepsis})
+    by_title = {other.title: other for other in found.assumed}
+    y = np.array([e.value for e in sepsis.entered])
+    v = np.array([e.error**2 for e in sepsis.entered])
+    lower = np.array([0, 0, 1, 0])
+    shift = sepsis.plan.shifts(sepsis.plan.explanations["quality"])["lower"]
+    for letter, phi2, kappa2 in (("phi", 0.13, 0.0), ("kappa", 0.0, 0.13)):
+        other = by_title[f"quality: tau2 0.13 of abraha-2015 as {letter} squared"]
+        density = [
+            stats.multivariate_normal(
+                lower * shift.mean * kept,
+                np.full((4, 4), 0.35**2)
+                + np.diag(v + kept * lower * (shift.between + kappa2) / 6)
+                + kept * (shift.variance + phi2) * np.outer(lower, lower),
+            ).pdf(y)
+            for kept in (1, 0)
+        ]
+        odds = other.weights["quality"] / other.weights["chance"]
+        assert odds == pytest.approx(density[0] / density[1], rel=1e-6)
+        assert abs(other.weights["single-centre"] - sepsis.weights["single-centre"]) < 0.005
+    words = priors_in_words(sepsis.plan)
+    assert "abraha-2015 publishes a tau2 of 0.13, between what is not said" in words
 
 
 def test_property_cannot_tell_is_not_overruled_by_one_convention():
@@ -503,6 +600,8 @@ def test_property_a_report_of_conflicting_records_says_them(tmp_path, monkeypatc
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     for words in ("Mutchnick 1999", "What enters", "Weight of each explanation", "Prior: weights"):
         assert words in page
+    assert "Left out: chan-2001-12mo (its five trials are likely to hold both)" in page
+    assert "Ratio of the ratios of the two sides: 1.73 seen (line)" in page  # the figure of checks
     assert any(path.stem.startswith("weights") for path in (tmp_path / "figures").iterdir())
 
 

@@ -19,6 +19,8 @@ class About:
     variants : tuple of (id, title)
     observed : tuple of str
         Ids of the published results it is held against.
+    records : tuple of (id, title, kind)
+        Those it is held against, then the others it cites.
     kind : str
         Of the primary endpoint: ``binary``, ``time-to-event``, ...
     problems : tuple of Problem
@@ -33,12 +35,14 @@ class About:
     scenarios: tuple[tuple[str, str, str], ...] = ()
     variants: tuple[tuple[str, str], ...] = ()
     observed: tuple[str, ...] = ()
+    records: tuple[tuple[str, str, str], ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 def about_template(name: str) -> About:
     """Read a protocol, shipped or a file."""
     from trialsim.protocol.load import load_template
+    from trialsim.report.screens.protocol_screen import records_of
 
     try:
         resolved = load_template(name)
@@ -55,4 +59,5 @@ def about_template(name: str) -> About:
         tuple((s.id, s.title or s.id, resolved.status_of(s)) for s in template.scenarios),
         tuple((v.id, v.title) for v in template.variants),
         tuple(dict.fromkeys(o.evidence for o in template.observed)),
+        tuple((r.id, r.title, r.kind) for r in records_of(resolved).values()),
     )

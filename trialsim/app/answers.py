@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trialsim.app.about import About
-from trialsim.app.files import Files
-from trialsim.app.pool import Job, Pool
+from trialsim.app.files import Files, is_lesson
+from trialsim.app.pool import LONG_SECONDS, Job, Pool
 from trialsim.app.worker import Answer, Order, Want
 from trialsim.errors import Problem, RequestError
 
@@ -22,7 +22,6 @@ _ORDER = tuple(Want)
 _WRITING = {"--out", "--export", "--evidence", "--docx", "--markdown", "--figures", "--cluster"}
 _NAMING = {"--conduct", "--literature", "--conflict"}  # an id, or a file
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
-QUICK_SECONDS = 1.0
 MAX_KEPT_BYTES = 64_000_000
 
 
@@ -45,7 +44,7 @@ class Answers:
         self._under_way: dict[Any, Job] = {}
         self._of_tab: dict[str, Job] = {}
         self._bytes = 0
-        self._quick = {("size", "sepsis"), ("check", ""), ("evidence", "")}
+        self._slow: set[tuple[str, str]] = set()
 
     def job(
         self,
@@ -54,7 +53,7 @@ class Answers:
         want: Want,
         tab: str = "",
         *,
-        long: bool = False,  # it always may be
+        long: bool = False,
     ) -> Job:
         """Return the job that answers a command, begun if need be.
 
@@ -72,17 +71,17 @@ class Answers:
         BusyError
             If too many jobs wait.
         """
-        _refuse_files(words)
-        word, folder = self.files.word(template) if template else ("", "")
+        if not is_lesson(template):  # the commands of a lesson are ours, word for word
+            _refuse_files(words)
+        named, folder = self.files.named(words, template)
         version = self.files.version(template) if template else ""
-        named = tuple(word if w == template else w for w in words) if template else words
         order = Order(named, want, folder)
         for dearer in _ORDER[_ORDER.index(want) :]:
             key = (named, version, dearer)
             if found := self._known(key):
                 return found
         pace = (words[0], template)
-        slow = long or pace not in self._quick
+        slow = long or pace in self._slow
         job = self._begun((named, version, want), "answer", order, tab, long=slow)
         job.outcome.add_done_callback(lambda _: self._paced(pace, job))
         return job
@@ -97,7 +96,7 @@ class Answers:
         word, _ = self.files.word(template)
         key = ("about", word, self.files.version(template))
         known = self._known(key)
-        return known or self._begun(key, "trialsim.app.about.about_template", word, "", long=False)
+        return known or self._begun(key, "trialsim.app.about.about_template", word, "")
 
     def _known(self, key: Any) -> Job | None:
         if kept := self._kept.get(key):
@@ -127,12 +126,9 @@ class Answers:
         return job
 
     def _paced(self, pace: tuple[str, str], job: Job) -> None:
-        """Remember whether a command on a protocol is quick."""
+        """Remember whether a command on a protocol is a long one."""
         took = time.monotonic() - job.started if job.started else 0.0
-        if took < QUICK_SECONDS and job.outcome.exception() is None:
-            self._quick.add(pace)
-        else:
-            self._quick.discard(pace)
+        (self._slow.add if took > LONG_SECONDS else self._slow.discard)(pace)
 
     def _over(self, key: Any, job: Job) -> None:
         if self._under_way.get(key) is job:

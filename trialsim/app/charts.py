@@ -8,15 +8,17 @@ download are drawn by `trialsim.figures`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from markupsafe import Markup
 
 from trialsim.app.worker import Line, Panel
 
-__all__ = ["line_chart", "ticks"]
+__all__ = ["Mark", "forest_chart", "line_chart", "ticks"]
 
+_APART = 26.0  # labels of ticks would touch
 _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 14, 12, 44
 
 
@@ -38,9 +40,152 @@ def _across(line: Line) -> bool:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    steps = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10)
+    steps = (
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1,
+        1.25,
+        1.5,
+        2,
+        2.5,
+        3,
+        4,
+        5,
+        7,
+        10,
+        20,
+        30,
+        50,
+    )
     found = [t for t in steps if low <= t <= high]
     return found[:: max(1, len(found) // 6)] if len(found) > 1 else ticks(low, high)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One number of a forest, with its interval where it has one.
+
+    Attributes
+    ----------
+    name : str
+        What it is, for a pointer and a screen reader.
+    shape : str
+        ``trial`` (square), ``pool`` (diamond), ``adjusted`` (hollow square, dashed) or ``round``.
+    said : str
+        The number in words, beside it.
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    shape: str
+    said: str
+
+
+def forest_chart(
+    entries: Sequence[tuple[str, Sequence[Mark]]],
+    title: str,
+    x_label: str,
+    *,
+    log: bool = True,
+    none_at: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    width: int = 380,
+) -> Markup:
+    """Return numbers and intervals below one another, each entry's label above its marks.
+
+    Parameters
+    ----------
+    entries : sequence of (label, marks)
+    title : str
+        What it shows, for a screen reader.
+    log : bool
+        Ratios: the axis is logarithmic; what is not above 0 is then left out.
+    none_at : float, optional
+        An upright line there: no effect.
+    bounds : (low, high), optional
+        Of the axis; default what the intervals reach. Further out they run off it.
+    """
+    found = [
+        v
+        for _, marks in entries
+        for m in marks
+        for v in (m.value, m.low, m.high)
+        if v is not None and math.isfinite(v) and (not log or v > 0)
+    ]
+    found += [none_at] if none_at is not None and found else []
+    if not found:
+        return Markup("")
+    low, high = bounds or (min(found), max(found))
+    if not high > low:
+        low, high = (low / 1.5, high * 1.5) if log else (low - 1, high + 1)
+    left, right = 8.0, width - 156.0
+
+    def across(x: float) -> float:
+        a, b, c = (math.log(v) for v in (low, high, max(x, 1e-9))) if log else (low, high, x)
+        return left + (right - left) * min(max((c - a) / (b - a), 0.0), 1.0)
+
+    height = 8 + sum(22 + 20 * len(marks) for _, marks in entries) + 44
+    floor = height - 40
+    parts = [
+        f'<svg class="chart forest" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{_text(title)}">'
+    ]
+    taken = [] if none_at is None else [across(none_at)]
+    for tick in _log_ticks(low, high) if log else ticks(low, high, 4):
+        x = across(tick)
+        if tick != none_at and any(abs(x - other) < _APART for other in taken):
+            continue
+        taken.append(x)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{floor}"/>')
+        parts.append(f'<text class="tick mid" x="{x:.1f}" y="{floor + 15}">{tick:g}</text>')
+    if none_at is not None and low <= none_at <= high:
+        x = across(none_at)
+        parts.append(f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{floor}"/>')
+    y = 8
+    for label, marks in entries:
+        parts.append(f'<text class="label" x="{left:.0f}" y="{y + 14}">{_text(label)}</text>')
+        y += 22
+        for mark in marks:
+            parts += _marked(mark, across, y + 8, right + 10, log=log)
+            y += 20
+    parts.append(f'<text class="axis" x="{left:.0f}" y="{height - 6}">{_text(x_label)}</text>')
+    parts.append("</svg>")
+    return Markup("".join(parts))  # noqa: S704  (drawn here; every text escaped)
+
+
+def _marked(
+    mark: Mark, across: Callable[[float], float], y: float, beside: float, *, log: bool
+) -> Iterator[str]:
+    """Yield a mark with its interval, and its number in words beside it."""
+    told = f"<title>{_text(f'{mark.name}: {mark.said}')}</title>"
+    dashed = " dashed" if mark.shape == "adjusted" else ""
+    if mark.low is not None and mark.high is not None:
+        ends = f'x1="{across(mark.low):.1f}" x2="{across(mark.high):.1f}" y1="{y}" y2="{y}"'
+        yield f'<line class="interval{dashed}" {ends}>{told}</line>'
+    if not log or mark.value > 0:
+        x = across(mark.value)
+        if mark.shape == "round":
+            yield f'<circle class="point s0" cx="{x:.1f}" cy="{y}" r="5">{told}</circle>'
+        else:
+            size = 7 if mark.shape == "pool" else 5
+            corners = (
+                ((x, y - size), (x + size, y), (x, y + size), (x - size, y))
+                if mark.shape == "pool"
+                else ((x - 5, y - 5), (x + 5, y - 5), (x + 5, y + 5), (x - 5, y + 5))
+            )
+            at = " ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
+            colour = {"pool": "s5", "adjusted": "hollow"}.get(mark.shape, "s1")
+            yield f'<polygon class="point {colour}" points="{at}">{told}</polygon>'
+    yield f'<text class="said" x="{beside:.0f}" y="{y + 4}">{_text(mark.said)}</text>'
 
 
 def line_chart(

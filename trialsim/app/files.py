@@ -13,9 +13,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from trialsim.errors import Problem, RequestError, did_you_mean
-from trialsim.protocol.places import template_paths
+from trialsim.protocol.places import lesson_paths, template_paths
 
-__all__ = ["MAX_UPLOAD_BYTES", "Files"]
+__all__ = ["MAX_UPLOAD_BYTES", "Files", "is_lesson"]
 
 MAX_UPLOAD_BYTES = 1_000_000  # of the file format, too
 MAX_UPLOADS = 50
@@ -59,7 +59,9 @@ class Files:
         return tuple(self._uploads)
 
     def shown(self, name: str) -> str:
-        """Return what an upload's owner calls it."""
+        """Return what an upload's owner calls it, and a lesson its folder."""
+        if is_lesson(name):
+            return lesson_paths()[name].name
         return self._uploads[name].name if name in self._uploads else name
 
     def word(self, name: str) -> tuple[str, str]:
@@ -72,6 +74,9 @@ class Files:
         """
         if name in template_paths():
             return name, ""
+        if name in lesson_paths():
+            lesson = lesson_paths()[name]
+            return str(lesson), str(lesson.parent)
         if name in self._uploads:
             kept = self._uploads[name]
             return str(kept), str(kept.parent)
@@ -86,9 +91,31 @@ class Files:
             raise RequestError(Problem(rule, remedy, "Protocol", name[:80]))
         return path.relative_to(self.working).as_posix(), ""
 
+    def named(self, words: tuple[str, ...], name: str) -> tuple[tuple[str, ...], str]:
+        """Return a command with its files looked up, and the folder they hide.
+
+        Parameters
+        ----------
+        words : tuple of str
+            Of the command line; the word `name`, and the files of a lesson, are looked up.
+        name : str
+            Of the template; "" for a command without one.
+
+        Raises
+        ------
+        RequestError
+            For a name that is none of those that may be read.
+        """
+        if not name:
+            return words, ""
+        word, folder = self.word(name)
+        beside = {p.name: str(p) for p in Path(folder).glob("*.yaml")} if is_lesson(name) else {}
+        return tuple(word if w == name else beside.get(w, w) for w in words), folder
+
     def version(self, name: str) -> str:
         """Return what changes when a local file does."""
-        path = None if name in template_paths() or name in self._uploads else self._inside(name)
+        shipped = name in template_paths() or is_lesson(name)
+        path = None if shipped or name in self._uploads else self._inside(name)
         if path is None:
             return ""
         found = path.stat()
@@ -109,6 +136,11 @@ class Files:
         except (OSError, ValueError):
             return None
         return path if within and path.suffix in (".yaml", ".yml") else None
+
+
+def is_lesson(name: str) -> bool:
+    """Whether a name is that of a lesson; its commands name files that lie beside its protocol."""
+    return name in lesson_paths()
 
 
 def _plain_name(name: str) -> str:

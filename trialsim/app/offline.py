@@ -44,17 +44,23 @@ def record_sha256() -> str:
 def _dependencies() -> Iterator[list[str]]:
     from trialsim.cli.answer import load
     from trialsim.cli.parser import parse
-    from trialsim.protocol.places import evidence_paths
+    from trialsim.protocol.places import conduct_paths, evidence_paths
 
+    known: dict[tuple[str, ...], str] = {}
     for room, state in states():
         for words in (state.words(), *room.more(state).values()):
             if not words:
                 continue
             options = parse(words)
             if hasattr(options, "settings"):
-                told = [load(options).sha256]
+                named = (options.template, options.variant or "", *options.settings)
+                if named not in known:
+                    known[named] = load(options).sha256
+                told = [known[named]]
             else:
                 told = [sha256(path.read_bytes()).hexdigest() for path in evidence_paths()]
+            if profile := conduct_paths().get(getattr(options, "conduct", None) or ""):
+                told.append(sha256(profile.read_bytes()).hexdigest())
             yield [*words, *told]
     for path in _sheets():
         yield [path.name, sha256(path.read_bytes()).hexdigest()]
@@ -67,8 +73,10 @@ def recorded_sha256(path: Path) -> str:
 
 
 def lessons_folder() -> Path:
-    """Return where the lessons' pages lie in a checkout; an installed package has none."""
-    return Path(__file__).parents[2] / "examples" / "lessons" / "sheets"
+    """Return where the lessons' pages lie."""
+    from trialsim.protocol.places import lessons_folder as folder
+
+    return folder() / "sheets"
 
 
 def _sheets() -> list[Path]:

@@ -21,6 +21,7 @@ __all__ = ["BusyError", "CancelledError", "FailedError", "Job", "Pool", "TooLong
 
 
 ABANDONED_SECONDS = 20.0
+LONG_SECONDS = 2.0  # a job that takes longer is a long one
 
 
 class BusyError(Exception):
@@ -39,6 +40,10 @@ class FailedError(Exception):
     """The job's process ended, or a mistake of ours ended it."""
 
 
+class _BackError(Exception):
+    """The job goes back to the queue."""
+
+
 @dataclass(eq=False)
 class Job:
     """One thing to compute, and how far it is."""
@@ -48,7 +53,7 @@ class Job:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     outcome: Future[Any] = field(default_factory=Future)
     tabs: set[str] = field(default_factory=set)
-    long: bool = True
+    long: bool = False  # known to be, or found out
     awaited: int = 0  # requests that wait for it right now
     last_asked: float = field(default_factory=time.monotonic)
     started: float | None = None
@@ -85,13 +90,14 @@ class Pool:
     Parameters
     ----------
     processes : int
+        Two stay under 400 MB with all rooms used; one is then for what is quick.
     most_waiting : int
         Jobs in the queue; the next one is refused.
     seconds : float
         A job may take.
     """
 
-    def __init__(self, processes: int = 3, most_waiting: int = 60, seconds: float = 300) -> None:
+    def __init__(self, processes: int = 2, most_waiting: int = 60, seconds: float = 300) -> None:
         self.most_waiting, self.seconds = most_waiting, seconds
         if sys.platform == "linux":  # another process is there at once, its memory shared
             self._context: Any = multiprocessing.get_context("forkserver")
@@ -116,7 +122,7 @@ class Pool:
         """Wait for the first process; whether it is there."""
         return self._ready.wait(seconds)
 
-    def submit(self, what: str, order: Any, tab: str = "", *, long: bool = True) -> Job:
+    def submit(self, what: str, order: Any, tab: str = "", *, long: bool = False) -> Job:
         """Put a job into the queue.
 
         Parameters
@@ -129,7 +135,8 @@ class Pool:
         tab : str
             Who waits for it.
         long : bool
-            It may take more than a second; one process is kept for those that do not.
+            It takes some time; one process is kept for those that do not. One that turns out to
+            be long, and holds the last process, goes back to the queue.
 
         Raises
         ------
@@ -190,6 +197,9 @@ class Pool:
                 own.job = job
                 job.started = time.monotonic()
             error, found = self._computed(own, job)
+            if isinstance(error, _BackError):
+                self._back(own, job)
+                continue
             with self._wake:
                 own.job = None
                 self._wake.notify()  # a long one may begin now
@@ -198,10 +208,30 @@ class Pool:
             else:
                 job.outcome.set_result(found)
 
+    def _back(self, own: _Process, job: Job) -> None:
+        """Put a job that turned out to be long at the head of the queue."""
+        with self._wake:
+            own.job = job.started = None
+            self._waiting.appendleft(job)
+            self._wake.notify()
+
+    def _is_too_many(self, job: Job) -> bool:
+        """Whether a job turns out to be long, and leaves no process for those that are not."""
+        if job.long or job.started is None or time.monotonic() - job.started < LONG_SECONDS:
+            return False
+        with self._wake:
+            job.long = True
+            return sum(own.job is not None and own.job.long for own in self._at_work) > self._most
+
+    @property
+    def _most(self) -> int:
+        """Long jobs that may be at work together."""
+        return max(1, len(self._at_work) - 1)
+
     def _next(self) -> Job | None:
         """Return the first job that may begin, and take it out of the queue."""
         long = sum(own.job is not None and own.job.long for own in self._at_work)
-        full = long >= max(1, len(self._at_work) - 1)
+        full = long >= self._most
         for job in [job for job in self._waiting if job.is_abandoned]:
             self._waiting.remove(job)
             job.outcome.set_exception(CancelledError())
@@ -230,7 +260,9 @@ class Pool:
         try:
             own.pipe.send((job.what, job.order))
             while not job.is_abandoned and time.monotonic() < until:
-                if not own.pipe.poll(1.0):
+                if not own.pipe.poll(0.5):
+                    if self._is_too_many(job):
+                        break
                     continue
                 match own.pipe.recv():
                     case ("progress", done, total):
@@ -244,4 +276,6 @@ class Pool:
         own.process = None
         process.terminate()
         process.join(1)
-        return (CancelledError() if job.is_abandoned else TooLongError()), None
+        if job.is_abandoned:
+            return CancelledError(), None
+        return (TooLongError() if time.monotonic() >= until else _BackError()), None

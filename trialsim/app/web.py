@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,13 +42,15 @@ from trialsim.report.text import DISCLAIMER
 __all__ = ["Pages", "Visit", "environment", "make_app", "static_text"]
 
 PATIENCE_SECONDS = 0.8  # then the page is shown without its answer, and fetches it
+FORM_PATIENCE_SECONDS = 5.0  # for what may be chosen: a form is not drawn again
 _TYPES = {
     "svg": "image/svg+xml; charset=utf-8",
     "png": "image/png",
     "csv": "text/csv; charset=utf-8",
     "json": "application/json; charset=utf-8",
 }
-_STATIC = {"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8"}
+_SCRIPT = "text/javascript; charset=utf-8"
+_STATIC = {"app.css": "text/css; charset=utf-8", "app.js": _SCRIPT, "funnel.js": _SCRIPT}
 
 
 @dataclass
@@ -123,6 +126,8 @@ class Pages:
         except BusyError:
             visit.problems += (_BUSY,)
             return visit
+        form = {name: job for name, job in wanted.items() if name == "about"}
+        await _wait_for(form, seconds and FORM_PATIENCE_SECONDS)
         await _wait_for(wanted, seconds)
         self._take(visit, wanted)
         return visit
@@ -153,7 +158,7 @@ class Pages:
                 visit.problems += (trouble,)
             elif isinstance(found, About):
                 visit.about = without_files(found, shown) if found.problems else found
-            elif found.problems:
+            elif found.problems and name not in visit.room.may_refuse:
                 visit.problems += tuple(p for p in found.problems if p not in visit.problems)
             elif name:
                 visit.more[name] = found
@@ -182,9 +187,15 @@ class Pages:
             "ready": ready,
             "big": visit.big,
             "saved": saved,
-            "command": self._command(state),
+            "command": self._command(state.words()),
+            "further": [
+                self._command(words)
+                for name, words in room.more(state).items()
+                if ready and name in visit.more and visit.more[name].document
+            ],
+            "program": self.program,
             "facts": [_facts(a.document) for a in answers],
-            "warnings": [w for a in answers for w in a.document.get("warnings", ())],
+            "warnings": _once(w for a in answers for w in a.document.get("warnings", ())),
             "figures": {name: drawn for a in answers for name, drawn in a.figures.items()},
             "share_done": _share(visit.jobs),
             "jobs": ",".join(job.id for job in visit.jobs),
@@ -205,8 +216,8 @@ class Pages:
         uploaded = self.files.uploaded()
         return [*names, *((name, f"{self.files.shown(name)} (uploaded)") for name in uploaded)]
 
-    def _command(self, state: Any) -> str:
-        words = [self.files.shown(word) for word in state.words()]
+    def _command(self, asked: tuple[str, ...]) -> str:
+        words = [self.files.shown(word) for word in asked]
         return f"{self.program} {shlex.join(words)}" if words else ""
 
     # -- files of a room -----------------------------------------------------------------------
@@ -422,6 +433,11 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _once(warnings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what several commands warn of, each once."""
+    return list({w["text"]: w for w in warnings}.values())
+
+
 def _is_a_chance(row: Mapping[str, Any]) -> bool:
     return any(w in row["measure"] for w in ("power", "error", "probability", "verdict"))
 
@@ -478,6 +494,7 @@ def environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}%"
+    environment.filters["exp"] = math.exp
     environment.filters["grouped"] = lambda number: f"{number:,.0f}"
     environment.filters["as_data"] = lambda svg: (
         "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()

@@ -108,14 +108,14 @@ def load(options: argparse.Namespace) -> ResolvedTemplate:
 def flaws_of(
     options: argparse.Namespace, resolved: ResolvedTemplate
 ) -> tuple[Conduct | None, Mechanism | None]:
-    """Return the profile that --conduct, --only and --strength name, and the flaw of --only.
+    """Return the profile that options of flaws name, and the flaw of --only.
 
-    Without --conduct it is that of `poor`; None where none of the three is given.
+    Without --conduct it is that of `poor`; None where none of them is given.
     """
     from trialsim.errors import Problem, RequestError
     from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.load import load_conduct
-    from trialsim.studies.conduct.bias import flaw_from_words
+    from trialsim.studies.conduct.bias import flaw_from_words, with_strengths
 
     only = flaw_from_words(options.only) if options.only else None
     if options.strength is not None:
@@ -126,9 +126,10 @@ def flaws_of(
         if not 0 < options.strength <= 1:
             rule, remedy = "must be above 0 and at most 1", "For no flaw leave --only out."
             raise RequestError(Problem(rule, remedy, "--strength", given))
-    if not (options.conduct or only):
+    if not (options.conduct or only or options.flaws):
         return None, None
     profile = load_conduct(options.conduct or "poor", resolved.evidence)
+    profile = with_strengths(profile, options.flaws)
     if only and options.strength is not None:
         if profile.of(only) is None:
             rule = f"has no {only}"

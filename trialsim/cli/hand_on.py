@@ -113,7 +113,8 @@ def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     from trialsim.report.text import wrapped
     from trialsim.studies.conduct.bias import flaw_from_words, plan_bias
 
-    asked = bool(options.conduct or options.only or options.strength is not None)
+    named = options.conduct or options.flaws or options.only
+    asked = bool(named or options.strength is not None)
     only = flaw_from_words(options.only) if options.only else None
     seed = 1 if options.seed is None else options.seed
     if (folder / "record.json").is_file():

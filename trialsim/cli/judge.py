@@ -24,7 +24,7 @@ from trialsim.cli.answer import (
     with_progress,
 )
 from trialsim.cli.parser import program_name
-from trialsim.errors import Problem, RequestError
+from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.report.document import Document
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def bias(options: argparse.Namespace) -> None:
         plan_bias,
         strengths_from_words,
         what_can_act,
+        with_strengths,
     )
 
     started = time.monotonic()
@@ -68,10 +69,12 @@ def bias(options: argparse.Namespace) -> None:
     profile = load_conduct(options.conduct or "poor", resolved.evidence)
     if not (options.conduct or only):
         profile = what_can_act(resolved, profile)
+    profile = with_strengths(profile, options.flaws)
     planned = plan_bias(resolved, profile, options.scenarios, only=only, strengths=strengths)
     folder = run_folder(resolved, options)
     result = simulated(planned, [planned.job], options)
     given = {name: getattr(options, name) for name in ("only", "strength", "replicates")}
+    given["flaw"] = options.flaws
     stated = profile.model_dump(mode="json", exclude_none=True)
     arguments = arguments_of(options, scenario=options.scenarios, conduct=stated, **given)
     trial = planned.first_trial(options.seed)
@@ -99,6 +102,9 @@ def _bias_calibration(
     from trialsim.studies.conduct.bias_calibration import plan_bias_calibration
 
     started = time.monotonic()
+    if options.flaws:
+        rule = "cannot stand beside --calibrate, which turns the whole dial"
+        raise RequestError(Problem(rule, "Leave it out.", "--flaw", ", ".join(options.flaws)))
     if not options.calibrate:
         rule, remedy = "needs --calibrate", "It says which published ratios are meant."
         raise RequestError(Problem(rule, remedy, "--outcomes", options.outcomes))
@@ -248,6 +254,7 @@ def _students_command(options: argparse.Namespace, scenario: str) -> str:
     settings = options.settings[:-1] if options.total is not None else options.settings
     for name, values in (("--set", settings), ("--evidence", options.evidence_files)):
         words += [word for value in values for word in (name, str(value))]
+    words += [word for flaw in options.flaws for word in ("--flaw", flaw)]
     for name in ("total", "conduct", "only", "strength"):
         value = getattr(options, name)
         words += [f"--{name}", f"{value:g}" if name == "strength" else str(value)] if value else []
@@ -261,6 +268,7 @@ def _refuse_without_class(options: argparse.Namespace) -> None:
         for name, value in (
             ("total", options.total),
             ("conduct", options.conduct),
+            ("flaw", ", ".join(options.flaws) or None),
             ("only", options.only),
             ("strength", options.strength),
             ("scenario", ", ".join(options.scenarios) or None),
@@ -350,7 +358,8 @@ def reconcile(options: argparse.Namespace) -> None:
         _conflicts(options)
         return
     from trialsim.engine.run import check_request
-    from trialsim.figures.reconciliation import reconciliation_figure
+    from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
+    from trialsim.protocol.catalogue import template_paths
     from trialsim.protocol.load import conflicts_of, load_reconciliation
     from trialsim.report.screens.reconciliation_screen import (
         priors_in_words,
@@ -361,11 +370,17 @@ def reconcile(options: argparse.Namespace) -> None:
 
     started = time.monotonic()
     check_request(1, options.seed)
+    _refuse_of_protocol(options)
     if options.template is None:
         options.template = load_reconciliation(options.conflict).template
     resolved = load(options)
     others = conflicts_of(resolved.template.id) if options.conflict is None else ()
     file = load_reconciliation(options.conflict or others[0], resolved.evidence)
+    if file.template not in (resolved.template.id, *template_paths()):
+        remedy = did_you_mean(file.template, template_paths(), "'trialsim list' says which.")
+        rule = "names no template, shipped or given on the command line"
+        where = f"template of {options.conflict}"
+        raise RequestError(Problem(rule, remedy, where, f"'{file.template}'"))
     planned = plan_reconciliation(file, resolved.evidence, options.priors)
     folder = run_folder(resolved, options)
     n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
@@ -380,9 +395,22 @@ def reconcile(options: argparse.Namespace) -> None:
     shown = reconciliation_screen(planned, result, others[1:])
 
     def figures() -> Figures:
-        return {"weights": reconciliation_figure(planned, result)}
+        drawn = {"weights": reconciliation_figure(planned, result)}
+        if planned.file.gap and planned.file.has_records:
+            drawn["checks"] = predictive_check_figure(planned, result)
+        return drawn
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def _refuse_of_protocol(options: argparse.Namespace) -> None:
+    """Refuse what changes a protocol: only records, and the file of the conflict, enter."""
+    given = {"--set": options.settings, "--variant": options.variant}
+    remedy = "Leave it out; to change what enters, copy the conflict's file and give --conflict."
+    rule = "has no effect: of the template only its records enter"
+    problems = [Problem(rule, remedy, name) for name, value in given.items() if value]
+    if problems:
+        raise RequestError(problems)
 
 
 def _conflicts(options: argparse.Namespace) -> None:

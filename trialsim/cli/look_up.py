@@ -293,11 +293,16 @@ def evidence(options: argparse.Namespace) -> None:
     from trialsim.report.screens.records import evidence_rows, record_lines
     from trialsim.report.text import caution_lines, table
 
+    if options.action != "adjust":
+        _refuse_of_adjust(options)
     if options.action == "check":
         _check_evidence(options)
         return
     if options.action == "adjust":
         _adjust_evidence(options)
+        return
+    if options.template and options.action is None:
+        _evidence_of(options)
         return
     found = evidence_with(options.evidence_files)
     records = list(found.records.values())
@@ -337,11 +342,62 @@ def evidence(options: argparse.Namespace) -> None:
         print(f"\nmore: {program_name()} evidence show tests-2025")
 
 
+def _refuse_of_adjust(options: argparse.Namespace) -> None:
+    """Refuse options that only the adjustment reads."""
+    given = {
+        "--record": options.records,
+        "--literature": options.literature,
+        "--flaw": options.flaws,
+        "--outcomes": options.outcomes,
+        "--out": options.out,
+    }
+    remedy = f"Leave it out, or use '{program_name()} evidence adjust TEMPLATE'."
+    doing = f"evidence {options.action or ''}".strip()
+    problems = [
+        Problem(f"has no effect on '{doing}'", remedy, name)
+        for name, value in given.items()
+        if value
+    ]
+    if problems:
+        raise RequestError(problems)
+
+
+def _evidence_of(options: argparse.Namespace) -> None:
+    """Print what a protocol is held against or cites, and where these sources disagree."""
+    from trialsim.figures.forest import forest_figure
+    from trialsim.protocol.load import load_template
+    from trialsim.report.screens.held_against import held_against, held_against_lines
+    from trialsim.report.screens.records import evidence_rows
+
+    started = time.monotonic()
+    resolved = load_template(options.template, evidence_files=options.evidence_files)
+    found = held_against(resolved)
+    records = _filtered(list(found.records.values()), options)
+    narrowed = {name: getattr(options, name) for name in ("condition", "kind", "status")}
+    document = Document(
+        "evidence",
+        {name: word for name, word in narrowed.items() if word},
+        resolved.template.id,
+        resolved.sha256,
+        rows=tuple(evidence_rows(records)),
+        observed=found.estimates,
+        warnings=found.disagreements,
+    )
+
+    def figures() -> Figures:
+        drawn = [forest_figure(lines, scale) for scale, lines in found.forests.items()]
+        return {f"forest{f'-{n}' if n else ''}": figure for n, figure in enumerate(drawn)}
+
+    shown = held_against_lines(resolved, found, program_name())
+    hand_over(options, document, shown, None, figures, started)
+
+
 def _check_evidence(options: argparse.Namespace) -> None:
     """Print whether numbers of the catalogue, of one record or of a file can be right together."""
     from trialsim.protocol.catalogue import evidence_paths
-    from trialsim.protocol.load import evidence_with, record_ids
+    from trialsim.protocol.load import evidence_with, load_template, record_ids
     from trialsim.report.screens.evidence_check_screen import checked_lines, checked_rows
+    from trialsim.report.screens.protocol_screen import records_of
     from trialsim.studies.evidence_check.records import check_evidence
 
     name: str = options.id or ""
@@ -349,7 +405,10 @@ def _check_evidence(options: argparse.Namespace) -> None:
     files = [each for each in options.evidence_files if each.resolve() != path.resolve()]
     found = evidence_with(files, contradictions=False)
     records = list(found.records.values())
-    if any(path.resolve() == shipped.resolve() for shipped in evidence_paths()):
+    if options.template:
+        resolved = load_template(options.template, evidence_files=options.evidence_files)
+        found, records = resolved.evidence, list(records_of(resolved).values())
+    elif any(path.resolve() == shipped.resolve() for shipped in evidence_paths()):
         records = [record for record in records if record.id in record_ids(path)]
     elif name.endswith((".yaml", ".yml")) or "/" in name:
         before = set(found.records)
@@ -361,11 +420,12 @@ def _check_evidence(options: argparse.Namespace) -> None:
     checked = check_evidence(found, [record.id for record in _filtered(records, options)])
     if options.json:
         arguments = {"id": name} if name else {}
+        arguments |= {"template": options.template} if options.template else {}
         rows = checked_rows(checked)
         print(Document("evidence check", arguments, rows=rows).to_json())
         return
     print(checked_lines(checked))
-    if len(checked) > 1:
+    if len(checked) > 1 and not options.template:
         shown = next((each for each in checked if each.findings), checked[0])
         more = [f"--evidence {shlex.quote(str(path))}" for path in files]
         command = " ".join([program_name(), "evidence check", shown.record.id, *more])

@@ -401,6 +401,18 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
     _run(optimise)
 
 
+def _flaws(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--flaw",
+        action="append",
+        default=[],
+        metavar="FLAW=S",
+        dest="flaws",
+        help="this flaw of the profile at another strength, from 0 (off) to 1: exclusion=0.2; "
+        "may be repeated",
+    )
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -408,6 +420,7 @@ def _bias(bias: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="a profile, or a file (default: of 'poor', what can act here)",
     )
+    _flaws(bias)
     bias.add_argument("--total", type=_whole, metavar="N", help="so many patients instead")
     bias.add_argument("--only", metavar="FLAW", help="one flaw of the profile, as a dial")
     bias.add_argument(
@@ -481,6 +494,7 @@ def _synthesise(synthesise: argparse.ArgumentParser) -> None:
     classroom.add_argument(
         "--conduct", metavar="PROFILE", help="flaws of this profile or file (default none)"
     )
+    _flaws(classroom)
     classroom.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
     classroom.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
@@ -772,6 +786,7 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
     )
+    _flaws(replay)
     replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
     replay.add_argument(
         "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
@@ -794,6 +809,9 @@ def command_line() -> argparse.ArgumentParser:
     evidence.add_argument("id", nargs="?", metavar="ID", help=what)
     evidence.add_argument(
         "--condition", metavar="WORD", help="only these: sepsis, hepatitis-b, ..."
+    )
+    evidence.add_argument(
+        "--template", metavar="TEMPLATE", help="only those that a protocol is held against or cites"
     )
     evidence.add_argument("--kind", metavar="WORD", help="only these: trial, pool, ...")
     evidence.add_argument("--status", metavar="WORD", help="only records with such a number")

@@ -25,11 +25,11 @@ _WIDEST = 30.0  # ratios further than this from 1 run off the axis
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of the forest: log ratios naive and adjusted, each with its half width."""
+    """One line of the forest: log ratios naive and adjusted, each with the ends of its interval."""
 
     label: str
-    naive: tuple[float, float]
-    adjusted: tuple[float, float]
+    naive: tuple[float, float, float]
+    adjusted: tuple[float, float, float]
     pooled: bool = False
 
 
@@ -42,30 +42,31 @@ def _lines(found: Adjustment) -> Iterator[_Line]:
     for label, tau2 in (("equal effects", 0.0), ("random effects, REML", None)):
         naive, adjusted = found.pool((), tau2=tau2), found.pool(found.used, tau2=tau2)
         yield _Line(label, _ends(naive), _ends(adjusted), pooled=True)
-    predicted = [_ends(pool, pool.predictive_error) for pool in (naive, adjusted)]
-    yield _Line("true effect of the next trial", predicted[0], predicted[1], pooled=True)
+    beliefs = [found.next_effect(priors) for priors in ((), found.used)]
+    first, second = ((one.inv_cdf(0.5), one.inv_cdf(0.025), one.inv_cdf(0.975)) for one in beliefs)
+    yield _Line("true effect of the next trial", first, second, pooled=True)
 
 
-def _ends(pool: AdjustedPool, error: float | None = None) -> tuple[float, float]:
-    return pool.estimate, _Z95 * (pool.standard_error if error is None else error)
+def _ends(pool: AdjustedPool) -> tuple[float, float, float]:
+    half = _Z95 * pool.standard_error
+    return pool.estimate, pool.estimate - half, pool.estimate + half
 
 
 def adjusted_forest_panel(axes: Axes, found: Adjustment) -> Axes:
     """Draw each study and pool twice: naive with a filled circle, adjusted with a hollow square."""
     lines = list(_lines(found))
     for y, line in enumerate(lines):
-        for (value, half), shift, mark, colour, style in (
+        for (value, *ends), shift, mark, colour, style in (
             (line.naive, _NAIVE, "o", ORANGE, "-"),
             (line.adjusted, _ADJUSTED, "s", "white", "--"),
         ):
-            low, high = (_on_axis(value + sign * half) for sign in (-1, 1))
-            axes.plot([low, high], [y + shift] * 2, color=INK, lw=1.3, ls=style)
+            axes.plot([_on_axis(end) for end in ends], [y + shift] * 2, color=INK, lw=1.3, ls=style)
             size = 9 if line.pooled else 7
             axes.plot([_on_axis(value)], [y + shift], mark, color=colour, mec=INK, ms=size)
             axes.text(
                 1.02,
                 y + shift,
-                _said(value, half),
+                _said(value, *ends),
                 transform=axes.get_yaxis_transform(),
                 va="center",
                 fontsize=8.5,
@@ -76,13 +77,8 @@ def adjusted_forest_panel(axes: Axes, found: Adjustment) -> Axes:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    ends = [
-        v + sign * half
-        for line in lines
-        for v, half in (line.naive, line.adjusted)
-        for sign in (-1, 1)
-    ]
-    low, high = min(-0.5, *ends) - 0.1, max(0.5, *ends) + 0.1
+    reached = [end for line in lines for _, *ends in (line.naive, line.adjusted) for end in ends]
+    low, high = min(-0.5, *reached) - 0.1, max(0.5, *reached) + 0.1
     axes.set_xlim(max(exp(low), 1 / _WIDEST), min(exp(high), _WIDEST))
     ratio_axis(axes)
     return axes
@@ -150,7 +146,8 @@ def tornado_figure(found: Adjustment) -> tuple[Figure, str]:
         tornado_panel(axes, found)
         axes.set_xlabel(
             "adjusted odds ratio; dotted: all as published\n"
-            "mean bias at the ends of its 95% interval; kappa at 0 and doubled; flaw left out"
+            "mean bias at the ends of its 95% interval; kappa at 0 and doubled; flaw left out;\n"
+            "another published estimate of it"
         )
         figure.suptitle(textwrap.fill(title, 88), x=0.01, ha="left", fontsize=11)
     each = "; ".join(f"{name} {one:.3f} and {two:.3f}" for name, one, two in bars)
@@ -166,5 +163,5 @@ def _on_axis(value: float) -> float:
     return min(max(exp(value), 1 / _WIDEST), _WIDEST)
 
 
-def _said(value: float, half: float) -> str:
-    return f"{exp(value):.2f} ({exp(value - half):.2f} to {exp(value + half):.2f})"
+def _said(value: float, low: float, high: float) -> str:
+    return f"{exp(value):.2f} ({exp(low):.2f} to {exp(high):.2f})"

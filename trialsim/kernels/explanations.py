@@ -28,6 +28,7 @@ __all__ = [
     "log_marginal",
     "log_predictive",
     "posterior_of",
+    "prior_combination",
     "SelectedMean",
 ]
 
@@ -386,6 +387,31 @@ def log_predictive(posterior: Posterior, ahead: NextRecords, y: Floats, c: Float
     logs = np.stack(columns, axis=1) + _log_contrasts(c, ahead.contrasts, posterior.tau2)
     with np.errstate(divide="ignore"):
         return np.asarray(logsumexp(logs + np.log(posterior.weights), axis=1))
+
+
+def prior_combination(
+    own: LinearExplanation, records: Records, loadings: Floats
+) -> tuple[float, Floats, Floats]:
+    """Return how ``y @ loadings`` is distributed before any record is seen: a mixture of normals.
+
+    Parameters
+    ----------
+    loadings : ndarray of float, shape (n,)
+
+    Returns
+    -------
+    mean : float
+        The same in every part.
+    errors, shares : ndarray of float, shape (nodes,)
+        One part for each node of the spread between populations.
+    """
+    taus, log_weights = _tau_nodes(own.tau_scale)
+    rows = loadings @ own.design
+    shared = float(rows**2 @ own.variances)
+    own_parts = [
+        float(loadings**2 @ _spread(records, own.own_variances, float(tau) ** 2)) for tau in taus
+    ]
+    return float(rows @ own.means), np.sqrt(shared + np.array(own_parts)), np.exp(log_weights)
 
 
 def draw_ahead(

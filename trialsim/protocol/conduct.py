@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from math import inf, log, sqrt
 from typing import Annotated, Any, Literal, Self
@@ -507,6 +507,9 @@ class Conduct(Frozen):
 
     @model_validator(mode="after")
     def _not_contradictory(self) -> Self:
+        return self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> Self:
         here = set(self.mechanisms)
         for one, other, why in _CONTRADICTIONS:
             if {one, other} <= here:
@@ -559,6 +562,19 @@ class Conduct(Frozen):
         assert flaw is not None  # the caller asked for one that is there
         own = flaw.model_copy(update={"strength": Strength(value=strength)})
         return self.model_copy(update={mechanism.key: own})
+
+    def with_strengths(self, strengths: Mapping[Mechanism, float]) -> Conduct:
+        """Return the profile with flaws it states at other strengths, 0 for off.
+
+        Raises
+        ------
+        PydanticCustomError
+            If flaws that act then contradict one another, as when a file is read.
+        """
+        found = self
+        for mechanism, strength in strengths.items():
+            found = found.at(mechanism, strength)
+        return found._refuse_contradictions()
 
 
 _CONTRADICTIONS = (

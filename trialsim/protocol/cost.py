@@ -23,7 +23,8 @@ class Cost(Frozen):
     `screening` is paid for every patient screened, enrolled or not; `per_month` is coordination,
     and `per_site_month` is paid at each of `sites` (left out: 1), from the first patient in to the
     last read-out; `start_up` once for every site opened, `per_dose` for every dose given or in a
-    kit that is wasted, `per_look` for every analysis by the monitoring board.
+    kit that is wasted, `per_look` for every analysis by the monitoring board. In a forecast a site
+    is paid from its own opening until the last data are in.
     """
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]

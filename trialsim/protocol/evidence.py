@@ -561,6 +561,14 @@ class MetaEpidemiology(_Record):
     size_status: _StatusField = Status.PUBLISHED
     estimates: tuple[BiasEstimate, ...] = ()
 
+    def tau2_of(self, estimate: BiasEstimate) -> float | None:
+        """Return a published tau squared of an estimate that is not said to be kappa's or phi's.
+
+        It is the quantity called ``tau2-ID``.
+        """
+        own = (q.value for q in self.quantities if q.id == f"tau2-{estimate.id}")
+        return next(own, None)
+
 
 EvidenceRecord = Annotated[
     Trial

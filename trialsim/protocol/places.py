@@ -7,6 +7,8 @@ from pathlib import Path
 __all__ = [
     "conduct_paths",
     "evidence_paths",
+    "lesson_paths",
+    "lessons_folder",
     "literature_paths",
     "protocols_folder",
     "reconciliation_paths",
@@ -47,6 +49,24 @@ def reconciliation_paths() -> dict[str, Path]:
     """Return the shipped reconciliations by id."""
     folder = protocols_folder() / "reconciliations"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def lessons_folder() -> Path:
+    """Return the folder of the lessons: inside an installed package, or of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "_lessons"
+    return installed if installed.is_dir() else package.parent / "examples" / "lessons"
+
+
+def lesson_paths() -> dict[str, Path]:
+    """Return the protocols of the lessons by id, ``lesson-1``; one without its own is of sepsis."""
+    shipped = protocols_folder() / "sepsis.yaml"
+    found = {}
+    for student in sorted(lessons_folder().glob("*/student.md")):
+        own = student.with_name("trial.yaml")
+        number = student.parent.name.split("-")[0]
+        found[f"lesson-{number}"] = own if own.is_file() else shipped
+    return found
 
 
 def schema_paths() -> dict[str, Path]:

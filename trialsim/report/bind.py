@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trialsim.errors import Problem, RequestError
-from trialsim.figures.forest import ForestLine, forest_figure
+from trialsim.figures.forest import ForestLine, forest_figure, forest_lines
 from trialsim.figures.style import fit_png, save, save_svg
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.sections.adjustment_section import adjustment_section
@@ -115,19 +115,10 @@ def _estimates(run: FinishedRun) -> tuple[list[dict[str, Any]], str]:
 
 
 def _forest_lines(run: FinishedRun) -> tuple[list[ForestLine], str]:
-    estimates, scale = _estimates(run)
-    records = run.resolved.evidence.records
-    return [
-        ForestLine(
-            records[row["evidence"]].title if row["evidence"] in records else row["evidence"],
-            row["value"],
-            row["lower"],
-            row["upper"],
-            row.get("analysis") == "pooled",
-            row.get("status", ""),
-        )
-        for row in estimates
-    ], scale
+    titles = {name: record.title for name, record in run.resolved.evidence.records.items()}
+    scales = forest_lines(run.document["observed"], titles)
+    scale, lines = next(iter(scales.items()), ("", []))
+    return lines, scale
 
 
 def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:

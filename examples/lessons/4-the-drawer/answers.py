@@ -38,7 +38,7 @@ def answers(commands: Commands) -> dict[str, Any]:
         "students_significant": sum(significant for _, significant in found),
         "students_favourable": sum(significant and ratio < 1 for ratio, significant in found),
         "picture": room.picture("class", "Odds ratios of 40 students, and of those published"),
-        "students_published": int(room.number("published", conduct="drawer").value),
+        "students_published": int(room.number("published", conduct="drawer", analysis=None).value),
         "students_pooled": _pooled(room, None),
         "students_pooled_published": _pooled(room, "published"),
         "students_below": sum(ratio < 0.82 for ratio, _ in found),

@@ -46,6 +46,9 @@ class Room:
         (about) -> options of the fields whose choices depend on the template.
     more : callable
         (state) -> further commands that the page needs, by name.
+    may_refuse : frozenset of str
+        Names of further commands that do not apply everywhere: why not stands in the
+        ``problems`` of their answer, and the page is shown all the same.
     want : Want
         `SERIES` where `view` reads the numbers of figures; `FIGURES` where a run is so long that
         its figures are better drawn in the same go; else `NUMBERS`.
@@ -62,6 +65,7 @@ class Room:
     view: Callable[[Any, Answer | None, About | None, Mapping[str, Answer]], Mapping[str, object]]
     choices: Callable[[About | None], Choices] = no_choices
     more: Callable[[Any], Mapping[str, tuple[str, ...]]] = no_more
+    may_refuse: frozenset[str] = frozenset()
     want: Want = Want.SERIES
     long: bool = False
     precomputed: tuple[State, ...] = ()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from math import exp
 from typing import Any
 
-from trialsim.kernels.bias_adjustment import AdjustedPool
+from trialsim.kernels.bias_adjustment import AdjustedPool, NextEffect
 from trialsim.report.text import table, wrapped
-from trialsim.studies.conflict.adjustment import Adjustment, BiasPrior, FlawedStudy
+from trialsim.studies.conflict.adjustment import TAU_SCALE, Adjustment, BiasPrior, FlawedStudy
 
 __all__ = ["adjustment_lines", "adjustment_rows", "adjustment_texts"]
 
@@ -36,6 +36,7 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
     assumed = sorted({f"{p.assumed} of {p.flaw}" for p in found.used if p.assumed})
     if assumed:
         yield wrapped(f"Not published and taken as 0 (assumed): {'; '.join(assumed)}.")
+    yield from (wrapped(text) for text in _on_published_tau2(found))
     yield "\nStudies: odds ratio (95% CI), and less its own bias"
     rows = [_study_cells(found, i, study) for i, study in enumerate(found.studies)]
     yield table(("study", "as published", "adjusted", "flaws counted"), rows, folding=(3,))
@@ -45,16 +46,10 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
     for name, tau2 in (("equal effects", 0.0), ("random effects, REML", None)):
         naive, adjusted = found.pool((), tau2=tau2), found.pool(found.used, tau2=tau2)
         rows.append((name, _ratio(naive), _ratio(adjusted)))
-    rows.append(("true effect of the next trial", _next(naive), _next(adjusted)))
+    beliefs = [found.next_effect(priors) for priors in ((), found.used)]
+    rows.append(("true effect of the next trial", *(_next(belief) for belief in beliefs)))
     yield table(("odds ratio (95% interval)", "naive", "adjusted"), rows)
-    n = len(found.studies)
-    of = (
-        f"of {n} studies, and taken as known" if n > 1 else "of one study, which says nothing of it"
-    )
-    yield wrapped(
-        f"tau2 {naive.tau2:.3f} naive, {adjusted.tau2:.3f} adjusted, {of}; the next trial's "
-        "effect is that of a trial without these flaws."
-    )
+    yield wrapped(_on_tau(found, naive.tau2, adjusted.tau2))
     if found.used:
         yield "\nHow far each assumption moves the adjusted odds ratio (equal effects)"
         ends = list(found.tornado())
@@ -63,8 +58,18 @@ def _lines(found: Adjustment, title: str) -> Iterator[str]:
         yield table(("assumption", "at one end", "at the other"), cells)
         yield wrapped(
             "A mean bias at the ends of its 95% interval (with phi); kappa at 0 and doubled; a "
-            "flaw taken as harmless, and as it is."
+            "flaw taken as harmless, and as it is; another published estimate of it, and as it is."
         )
+
+
+def _on_published_tau2(found: Adjustment) -> Iterator[str]:
+    for prior in found.used:
+        if prior.tau2 is not None:
+            yield (
+                f"{prior.record} publishes a tau2 of {prior.tau2:g} for {prior.flaw}, without "
+                "saying between what: not used; what it would change is below, read as phi "
+                "squared and as kappa squared."
+            )
 
 
 def _prior_cells(prior: BiasPrior) -> tuple[str, ...]:
@@ -105,15 +110,33 @@ def _unsaid(found: Adjustment) -> Iterator[str]:
         )
 
 
-def _ratio(pool: AdjustedPool, error: float | None = None) -> str:
-    half = _Z95 * (pool.standard_error if error is None else error)
+def _ratio(pool: AdjustedPool) -> str:
+    half = _Z95 * pool.standard_error
     ends = (exp(pool.estimate + sign * half) for sign in (0, -1, 1))
     value, low, high = (f"{end:.2f}" for end in ends)
     return f"{value} ({low} to {high})"
 
 
-def _next(pool: AdjustedPool) -> str:
-    return _ratio(pool, pool.predictive_error)
+def _next(belief: NextEffect) -> str:
+    value, low, high = (f"{exp(belief.inv_cdf(p)):.2f}" for p in (0.5, 0.025, 0.975))
+    return f"{value} ({low} to {high})"
+
+
+def _on_tau(found: Adjustment, naive: float, adjusted: float) -> str:
+    """Say what is known of the spread between trials, and what its prior does."""
+    n = len(found.studies)
+    of = f"of {n} studies" if n > 1 else "of one study, which says nothing of it"
+    others = ", ".join(
+        f"{_next(found.next_effect(found.used, scale))} with scale {scale:g}"
+        for scale in (TAU_SCALE / 2, 2 * TAU_SCALE)
+    )
+    tau = found.next_effect(found.used).tau
+    return (
+        f"REML's tau2 is {naive:.3f} naive and {adjusted:.3f} adjusted, {of}. The next trial's "
+        "effect, that of a trial without these flaws, is averaged over what is not known of tau: a "
+        f"half-normal prior of scale {TAU_SCALE:g} (assumed), median {tau:.2f} given the studies. "
+        f"Adjusted it would be {others}."
+    )
 
 
 def adjustment_texts(found: Adjustment) -> dict[str, str]:
@@ -124,7 +147,7 @@ def adjustment_texts(found: Adjustment) -> dict[str, str]:
         told.append(f"{flaw}: ratio of odds ratios {ratio}, kappa {kappa}, phi {phi} ({source})")
     counted = "; ".join(told) or "no flaw is known of any study, so that adjusted is naive"
     texts = {"biases": f"{found.trials.name}, {found.outcomes} outcomes. Counted: {counted}."}
-    unsaid = " ".join(" ".join(_unsaid(found)).split())
+    unsaid = " ".join(" ".join([*_on_published_tau2(found), *_unsaid(found)]).split())
     return {**texts, "unsaid": unsaid} if unsaid else texts
 
 
@@ -143,15 +166,21 @@ def adjustment_rows(found: Adjustment) -> tuple[dict[str, Any], ...]:
             row = {"which": name, "analysis": method, "tau2": pool.tau2}
             weights = {"weights": list(pool.weights)}
             rows.append({"measure": "pooled", **row, **_numbers(pool), **weights})
-            rows.append({"measure": "next trial", **row, **_numbers(pool, pool.predictive_error)})
+    for name, priors in (("naive", ()), ("adjusted", found.used)):
+        belief = found.next_effect(priors)
+        value, low, high = (belief.inv_cdf(p) for p in (0.5, 0.025, 0.975))
+        spread = {"tau_scale": TAU_SCALE, "tau_median": belief.tau}
+        ratios = {"value": exp(value), "lower": exp(low), "upper": exp(high)}
+        logs = {"log_value": value, "log_error": belief.stdev}
+        rows.append({"measure": "next trial", "which": name, **spread, **ratios, **logs})
     for name, *ends in found.tornado():
         for end, pool in zip(("first", "second"), ends, strict=True):
             rows.append({"measure": "assumption", "which": name, "end": end, **_numbers(pool)})
     return tuple(rows)
 
 
-def _numbers(pool: AdjustedPool, error: float | None = None) -> dict[str, float]:
-    half = _Z95 * (pool.standard_error if error is None else error)
+def _numbers(pool: AdjustedPool) -> dict[str, float]:
+    half = _Z95 * pool.standard_error
     return {
         "value": exp(pool.estimate),
         "lower": exp(pool.estimate - half),

@@ -90,9 +90,10 @@ def _several(checked: Sequence[CheckedRecord]) -> Iterator[str]:
         for each in those:
             only = ", abstract only" if each.abstract_only else ""
             lead = f"  {each.record.id:{width}}  "
-            yield wrapped(f"{_counted(each.findings)}{only}", " " * len(lead), lead)
+            unlikely = ", implausible effect size" if each.implausible else ""
+            yield wrapped(f"{_counted(each.findings)}{unlikely}{only}", " " * len(lead), lead)
             for finding in each.findings:
-                if finding.verdict is Verdict.IMPOSSIBLE:
+                if finding.verdict is Verdict.IMPOSSIBLE or finding in each.implausible:
                     said = f"{finding.check}, {finding.about}: {finding.detail}"
                     yield wrapped(said, "      ", "    ")
         yield ""

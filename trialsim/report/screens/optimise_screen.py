@@ -109,6 +109,7 @@ def _front(planned: PlannedOptimisation) -> str:
     shown = shown_of_front(planned)
     cost = planned.resolved.template.cost
     quantities = list(planned.objectives)
+    variants = {judged.design.variant or "as it stands" for judged in shown}
     heads = {
         **_HEADS,
         Quantity.COST: f"cost, {cost.currency}" if cost else "cost",
@@ -124,18 +125,17 @@ def _front(planned: PlannedOptimisation) -> str:
             f"{design.ratio}",
         ]
         decided += [str(design.follow_up.after)] if design.follow_up else []
-        decided += [design.variant or "-"] if len(planned.variants) > 1 else []
+        decided += [design.variant or "-"] if len(variants) > 1 else []
         lines.append((*decided, *(_cell(q, judged.worst(q)) for q in quantities)))
     header = ["size", "sites", "looks", "ratio"]
     header += ["read at"] if shown[0].design.follow_up else []
-    header += ["variant"] if len(planned.variants) > 1 else []
+    header += ["variant"] if len(variants) > 1 else []
     total = len(planned.front)
-    told = (
-        f"The front: no other design is as good in everything ({len(shown)} of {total:,} that "
-        "meet every constraint; > is chosen)"
-        if planned.constraints
-        else f"The front: no other design is as good in everything ({len(shown)} of {total:,})"
-    )
+    told = f"The front: no other design is as good in everything ({len(shown)} of {total:,}"
+    told += " that meet every constraint" if planned.constraints else ""
+    told += "; > is chosen)"
+    if len(planned.variants) > len(variants) == 1:
+        told += f", the file's variant: {variants.pop()}"
     return f"{wrapped(told)}\n{table((*header, *(heads[q] for q in quantities)), lines)}"
 
 

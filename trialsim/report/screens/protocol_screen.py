@@ -8,13 +8,14 @@ from typing import Any
 
 from trialsim.protocol.cautions import cautions_about
 from trialsim.protocol.endpoints import ContinuousEndpoint, Endpoint, TimeToEventEndpoint
+from trialsim.protocol.evidence import EvidenceRecord
 from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.scenario import Covariate, Factor
 from trialsim.protocol.second_encoding import SecondEncoding
-from trialsim.protocol.site_enrolment import enrolment_in_words
+from trialsim.protocol.site_enrolment import enrolment_in_words, sites_of
 from trialsim.report.parts.control_arm import control_arm_lines, scenario_note_lines
 from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import safety_lines
@@ -29,8 +30,9 @@ from trialsim.report.text import (
     table,
     wrapped,
 )
+from trialsim.studies.operations.assumptions import stated_of
 
-__all__ = ["sources_of", "template_lines"]
+__all__ = ["records_of", "sources_of", "template_lines"]
 
 
 def template_lines(resolved: ResolvedTemplate, program: str) -> str:
@@ -146,6 +148,14 @@ def sources_of(resolved: ResolvedTemplate) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, *resolved.template.about]))
 
 
+def records_of(resolved: ResolvedTemplate) -> dict[str, EvidenceRecord]:
+    """Return the records a protocol is held against, then the others it cites."""
+    observed = [each.evidence for each in resolved.template.observed]
+    names = dict.fromkeys([*observed, *sources_of(resolved)])
+    known = resolved.evidence.records
+    return {name: known[name] for name in names if name in known}
+
+
 def _second_encoding(qc: SecondEncoding) -> Iterator[str]:
     words = (
         f"Encoded again from its sources, {qc.date}: {qc.compared}; {qc.n_values:,} values "
@@ -229,10 +239,22 @@ def _calendar_in_words(resolved: ResolvedTemplate) -> list[tuple[str, str]]:
         said.append(("enrolment", f"{kind}, over {months:.3g} mo (assumed)"))
     if told := enrolment_in_words(resolved.template):
         said.append(("sites", told))
+    if told := _forecast_in_words(resolved):
+        said.append(("forecast", told))
     if nature.dropout:
         yearly = 1 - nature.dropout.curve.survival(DAYS_PER_UNIT["yr"])
         said.append(("dropout", f"{100 * yearly:.2g}% in the first year (assumed)"))
     return said
+
+
+def _forecast_in_words(resolved: ResolvedTemplate) -> str:
+    """Return how the trial is run, as far as the file says, and who says so."""
+    template = resolved.template
+    if not (template.protocol.operations or template.nature.operations):
+        return ""
+    rate = sites_of(template).per_day * DAYS_PER_UNIT["mo"]
+    found = (each for each in stated_of(resolved, rate) if not each.at_rest)
+    return "; ".join(f"{each} ({each.source or 'assumed'})" for each in found)
 
 
 def _scenarios_in_words(resolved: ResolvedTemplate) -> tuple[list[tuple[str, ...]], str]:

@@ -14,6 +14,7 @@ from trialsim.trial import StudyResult
 
 __all__ = [
     "ReconciliationTable",
+    "left_out_in_words",
     "priors_in_words",
     "reconciliation_screen",
     "reconciliation_tables",
@@ -21,15 +22,17 @@ __all__ = [
 
 _Row = Mapping[str, Any]
 _CHANGED = 1e-9
+_SMALL = 0.01  # shares below it are printed to four decimals
 
 
 class ReconciliationTable(NamedTuple):
-    """One table with the words above it and below it."""
+    """One table with the words above it and below it, and the figure that shows the same."""
 
     caption: str
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     below: str = ""
+    figure: str = ""
 
 
 def reconciliation_screen(
@@ -55,9 +58,8 @@ def reconciliation_screen(
     told_last = ("no-data", "alike", "matrix")
     parts += [wrapped(text) for key, text in result.texts.items() if key in told_last]
     parts.append("\n".join(_priors(plan)))
-    if file.left_out:
-        said = "; ".join(f"{one.evidence} ({one.why})" for one in file.left_out)
-        parts.append(wrapped(f"Left out: {said}."))
+    if left_out := left_out_in_words(stated):
+        parts.append(wrapped(left_out))
     if file.note:
         parts.append(wrapped(file.note))
     if others:
@@ -66,6 +68,12 @@ def reconciliation_screen(
         )
     parts.append(wrapped(DISCLAIMER))
     return "\n\n".join(parts)
+
+
+def left_out_in_words(file: Mapping[str, Any]) -> str:
+    """Return the records that do not enter, and why; empty where there are none."""
+    said = "; ".join(f"{one['evidence']} ({one['why']})" for one in file.get("left_out", ()))
+    return f"Left out: {said}." if said else ""
 
 
 def _folding(told: ReconciliationTable) -> tuple[int, ...]:
@@ -87,7 +95,7 @@ def reconciliation_tables(
     titles = {e["id"]: e["title"] for e in file["explanations"]}
     found = [_records(file, observed)] if observed else []
     found.append(_weights(titles, rows))
-    found += [*_otherwise(rows), *_effects(titles, rows), *_first(rows)]
+    found += [*_otherwise(rows), *_effects(titles, rows), *_checks(titles, rows), *_first(rows)]
     found += _candidates(file, rows)
     return found
 
@@ -98,7 +106,7 @@ def _records(file: Mapping[str, Any], observed: Sequence[_Row]) -> Reconciliatio
     for row in observed:
         name = titles[row["evidence"]]
         if row["set_by"] != Which.ALL.value:
-            name = f"  or {row['set_by']}"
+            name = f"{name}, {row['set_by']}"
         said = f"{row['source']} ({row['status']})"
         lines.append((name, _ratio(row), said))
     chosen = [c["title"] for c in file.get("contrasts", ()) if c["because"] == "significant"]
@@ -135,6 +143,7 @@ def _weights(titles: Mapping[str, str], rows: Sequence[_Row]) -> ReconciliationT
         ("explanation", "before", *header),
         tuple(lines),
         " ".join(words),
+        "weights",
     )
 
 
@@ -182,8 +191,6 @@ def _first(rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
 
 
 def _effects(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
-    gaps = {r["analysis"]: r for r in rows if r["measure"] == "gap_as_large"}
-    shown = next((r for r in rows if r["measure"] == "ratio_of_odds_ratios"), None)
     lines: list[tuple[str, ...]] = []
     for row in rows:
         if row["measure"] != "estimate":
@@ -192,22 +199,44 @@ def _effects(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[Reconc
         words = "averaged" if name == AVERAGED else titles[name]
         if row["set_by"] != Which.ALL.value:
             words = f"averaged, {row['set_by']}"
-        gap = gaps.get(name) if row["set_by"] == Which.ALL.value else None
-        lines.append((words, _ratio(row), _share(gap) if gap else ""))
+        lines.append((words, _ratio(row)))
     if not lines:
         return
-    header: tuple[str, ...] = ("under", "odds ratio (95% interval)", "gap as large (MCSE)")
     open_all = all(r.get("why") for r in rows if r["measure"] == "prior_weight")
-    caption, below = "Effect in sound trials", "The prior: no record speaks." if open_all else ""
-    if shown is None:
-        header, lines = header[:2], [line[:2] for line in lines]
-    else:
-        below = (
-            f"Gap: ratio of ratios {shown['value']:.2f} as published; how often it is as large, "
-            f"this way round, in {next(iter(gaps.values()))['n_replicates']:,} literatures drawn "
-            "from each explanation's prior."
-        )
-    yield ReconciliationTable(caption, header, tuple(lines), below)
+    below = "The prior: no record speaks." if open_all else ""
+    header = ("under", "odds ratio (95% interval)")
+    yield ReconciliationTable("Effect in sound trials", header, tuple(lines), below)
+
+
+def _checks(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    seen = next((r for r in rows if r["measure"] == "ratio_of_odds_ratios"), None)
+    predicted = [r for r in rows if r["measure"] == "gap_predicted"]
+    shares = {r["analysis"]: r for r in rows if r["measure"] == "gap_as_large"}
+    if seen is None or not predicted:
+        return
+    lines = tuple(
+        (titles[row["analysis"]], _ratio(row), _gap_share(shares[row["analysis"]]))
+        for row in predicted
+    )
+    drawn = [row["n_replicates"] for row in predicted if row.get("n_replicates")]
+    below = (
+        f"Ratio of the ratios of the two sides: {seen['value']:.2f} as published. By each "
+        "explanation's prior: its middle and 95% of literatures; how often it is as large, this "
+        "way round. Exact (normal) where there is no filter"
+    )
+    below += f"; else (MCSE) of {drawn[0]:,} literatures drawn." if drawn else "."
+    header = ("under", "ratio of ratios", "gap as large")
+    caption = "Predictive check: the gap, as each explanation has it"
+    yield ReconciliationTable(caption, header, lines, below, "checks")
+
+
+def _gap_share(row: _Row) -> str:
+    if row.get("n_replicates") is None:
+        value = row["value"]
+        return f"{value:.4f}" if value < _SMALL else f"{value:.3f}"
+    if row.get("upper") is not None:
+        return f"below {row['upper']:.3f} (0 of {row['n_replicates']:,})"
+    return _share(row) if row.get("mcse") is not None else f"{row['value']:.3f}"
 
 
 def _candidates(file: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
@@ -225,7 +254,8 @@ def _candidates(file: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[Recon
     if lines:
         below = (
             f"Of the explanations with a model; {bits[0]['n_replicates']:,} results drawn of each. "
-            f"Settles: one of them then has a weight above {CLEAR:g} among them."
+            f"Settles: one of them then has a weight above {CLEAR:g} among them. Errors of the "
+            "results to come as without an effect (assumed)."
         )
         header = ("next", "bits expected (MCSE)", "settles (MCSE)")
         yield ReconciliationTable(
@@ -252,6 +282,11 @@ def _priors(plan: Reconciling) -> Iterator[str]:
                 words = _shift_in_words(prior, size)
                 if silent := plan.taken_as_0(size):
                     words += f"; kappa or phi not published by {', '.join(silent)}: 0, assumed"
+                for source, tau2 in plan.unread_tau2(size):
+                    words += (
+                        f" ({source} publishes a tau2 of {tau2:g}, between what is not said: "
+                        "among the other choices)"
+                    )
                 yield _item(f"{own.id}, {level}: {words}")
         elif own.kind == "filter":
             source = f"{own.odds_ratio.evidence} {own.odds_ratio.estimate}"

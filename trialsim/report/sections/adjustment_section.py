@@ -49,14 +49,15 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         yield _drawn(run, "tornado", number, grid)
     yield Paragraph(
         "A mean bias is moved to the ends of its 95% interval, with phi; kappa to 0 and doubled; a "
-        "flaw is taken as harmless, and as it is. Nothing is simulated."
+        "flaw is taken as harmless, and as it is; from another published estimate, and as it is. "
+        "Nothing is simulated."
     )
 
 
 def _about(row: dict[str, Any]) -> str:
     if row["measure"] == "study":
         return f"{row['study']} ({', '.join(row['flaws']) or 'no flaw counted'})"
-    return f"{row['measure']}, {row.get('analysis', '')}"
+    return ", ".join(word for word in (row["measure"], row.get("analysis")) if word)
 
 
 def _interval(row: dict[str, Any]) -> str:

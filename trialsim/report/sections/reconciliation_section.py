@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import unescape
 
 from trialsim.report.run_reader import FinishedRun
-from trialsim.report.screens.reconciliation_screen import reconciliation_tables
+from trialsim.report.screens.reconciliation_screen import left_out_in_words, reconciliation_tables
 from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
 
 __all__ = ["reconciliation_section"]
@@ -30,14 +30,16 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             yield Paragraph(texts[key])
     for told in reconciliation_tables(file, document["rows"], document.get("observed", ())):
         grid = Grid(told.caption, told.header, told.lines)
-        drawing = run.svgs.get("weights") if told.header[0] == "explanation" else None
+        drawing = run.svgs.get(told.figure)
         if drawing:
             words = unescape(drawing.partition("</desc>")[0].rpartition(">")[2])
-            yield Drawing(f"weights-{number}", drawing, words, grid)
+            yield Drawing(f"{told.figure}-{number}", drawing, words, grid)
         else:
             yield grid
         if told.below:
             yield Paragraph(told.below)
+    if left_out := left_out_in_words(file):
+        yield Paragraph(left_out)
     for key in ("no-data", "alike", "matrix", "note"):
         if key in texts:
             yield Paragraph(texts[key])

@@ -10,6 +10,7 @@ from math import exp, factorial, floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import PydanticCustomError
 
 from trialsim.analyse.looks import stop
 from trialsim.characteristics import MIN_REPLICATES, characteristics, proportion
@@ -60,6 +61,7 @@ __all__ = [
     "strengths_from_words",
     "what_can_act",
     "with_prognosis",
+    "with_strengths",
 ]
 
 Bools = NDArray[np.bool_]
@@ -100,6 +102,43 @@ def strengths_from_words(words: str) -> tuple[float, ...]:
     if not 1 <= len(found) <= 101 or not all(0 <= s <= 1 for s in found):
         raise RequestError(problem)
     return tuple(dict.fromkeys(found))
+
+
+def with_strengths(conduct: Conduct, words: Sequence[str]) -> Conduct:
+    """Return a profile with flaws at other strengths, from words such as "exclusion=0.2".
+
+    Raises
+    ------
+    RequestError
+        For what is no flaw, one the profile does not state, what is no strength, and flaws that
+        contradict one another.
+    """
+    problems, found = [], {}
+    for word in words:
+        name, _, number = word.partition("=")
+        try:
+            mechanism, strength = flaw_from_words(name), float(number)
+        except RequestError as error:
+            problems += [replace(p, field="--flaw") for p in error.problems]
+            continue
+        except ValueError:
+            strength = -1.0
+        if not 0 <= strength <= 1:
+            rule, remedy = "is no strength of a flaw", "Write --flaw exclusion=0.2, from 0 to 1."
+            problems.append(Problem(rule, remedy, "--flaw", f"'{word}'"))
+        elif conduct.of(mechanism) is None:
+            stated = [str(m) for m in Mechanism if conduct.of(m) is not None]
+            remedy = f"It has {', '.join(stated) or 'none'}; 'bias-lab' has each."
+            problems.append(Problem(f"has no {mechanism}", remedy, "--conduct", conduct.id))
+        else:
+            found[mechanism] = strength
+    if problems:
+        raise RequestError(problems)
+    try:
+        return conduct.with_strengths(found)
+    except PydanticCustomError as error:
+        told = error.context or {}
+        raise RequestError(Problem(told["rule"], told["remedy"], "--flaw", conduct.id)) from None
 
 
 def plan_bias(

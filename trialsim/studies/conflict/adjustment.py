@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
-from statistics import NormalDist
+from math import exp, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.errors import Problem, RequestError, did_you_mean
-from trialsim.kernels.bias_adjustment import AdjustedPool, adjusted_pool, bias_moments
+from trialsim.kernels.bias_adjustment import (
+    AdjustedPool,
+    NextEffect,
+    adjusted_pool,
+    bias_moments,
+    next_effect,
+)
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Better, Summary
@@ -27,6 +32,7 @@ from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
 from trialsim.studies.literature.published_synthesis import pool_studies
 
 __all__ = [
+    "TAU_SCALE",
     "Adjustment",
     "BiasPrior",
     "FlawedStudy",
@@ -36,7 +42,12 @@ __all__ = [
     "prior_of",
 ]
 
+TAU_SCALE = 0.5
+"""Scale of the half-normal prior of the standard deviation of true log odds ratios between trials:
+assumed. With it 95% of the standard deviations are below 0.98."""
+
 _Z95 = 1.959963984540054
+_Floats = NDArray[np.float64]
 _PER_OUTCOME = "{outcomes}"
 
 # The flaw, and where its bias is published: the first that is recorded for these outcomes.
@@ -49,6 +60,26 @@ _SOURCES: dict[Flaw, tuple[tuple[str, str], ...]] = {
     ),
     Flaw.EXCLUSIONS: (("abraha-2015", "mitt"),),
     Flaw.SINGLE_CENTRE: (("unverzagt-2013", "single-centre"), ("dechartres-2011", "single-centre")),
+}
+# What else is published of them: not taken, but each moves the result in the tornado.
+_OTHER_SOURCES: dict[Flaw, tuple[tuple[str, str], ...]] = {
+    Flaw.SEQUENCE_GENERATION: (
+        ("unverzagt-2013", "sequence"),
+        ("robes-2018", "sequence"),
+        ("page-2016", "sequence"),
+    ),
+    Flaw.ALLOCATION_CONCEALMENT: (
+        ("wood-2008", "concealment-{outcomes}"),
+        ("robes-2018", "concealment"),
+        ("page-2016", "concealment"),
+    ),
+    Flaw.DOUBLE_BLINDING: (
+        ("metablind-2020", "double-blinding-all"),
+        ("wood-2008", "blinding-{outcomes}"),
+        ("robes-2018", "blinding"),
+    ),
+    Flaw.EXCLUSIONS: (("abraha-2015", "mitt-adjusted"),),
+    Flaw.SINGLE_CENTRE: (("dechartres-2011", "single-centre"),),
 }
 # BRANDO's estimates of conduct are adjusted for one another and add up. That of centres is not
 # adjusted for conduct, nor conduct for centres: of the two only the larger counts in a trial.
@@ -74,6 +105,8 @@ class BiasPrior:
         Of the mean bias in one meta-analysis: squared error of the published mean plus ``phi^2``.
     kappa : float
         Standard deviation of the bias between trials; 0 where it is not published.
+    tau2 : float or None
+        A variance that is published without saying between what; not used.
     """
 
     flaw: Flaw
@@ -82,6 +115,22 @@ class BiasPrior:
     mean: float
     variance: float
     kappa: float
+    tau2: float | None = None
+
+    @property
+    def as_phi(self) -> BiasPrior:
+        """The same, with `tau2` between meta-analyses."""
+        estimate = self.estimate.model_copy(update={"phi": sqrt(self.tau2 or 0.0)})
+        return replace(
+            self, estimate=estimate, variance=self.variance + (self.tau2 or 0.0), tau2=None
+        )
+
+    @property
+    def as_kappa(self) -> BiasPrior:
+        """The same, with `tau2` between trials."""
+        kappa = sqrt(self.kappa**2 + (self.tau2 or 0.0))
+        estimate = self.estimate.model_copy(update={"kappa": kappa})
+        return replace(self, estimate=estimate, kappa=kappa, tau2=None)
 
     @property
     def assumed(self) -> str:
@@ -114,11 +163,18 @@ class FlawedStudy:
 
 @dataclass(frozen=True)
 class Adjustment:
-    """Published trials, naive and adjusted for bias."""
+    """Published trials, naive and adjusted for bias.
+
+    Attributes
+    ----------
+    priors, others : tuple of BiasPrior
+        What is taken of each flaw, and what else is published of it for these outcomes.
+    """
 
     trials: PublishedTrials
     outcomes: OutcomeType
     priors: tuple[BiasPrior, ...]
+    others: tuple[BiasPrior, ...]
     studies: tuple[FlawedStudy, ...]
     direction: float
 
@@ -140,24 +196,37 @@ class Adjustment:
 
         `tau2` as in `adjusted_pool`; `only` pools one study alone.
         """
+        y, v, *biases = self._arrays(priors, only)
+        return adjusted_pool(y, v, *biases, tau2=tau2)
+
+    def next_effect(self, priors: Sequence[BiasPrior], tau_scale: float = TAU_SCALE) -> NextEffect:
+        """Return what the studies say of the true effect of a further one, without flaws."""
+        y, v, *biases = self._arrays(priors)
+        return next_effect(y, v, *biases, tau_scale=tau_scale)
+
+    def _arrays(
+        self, priors: Sequence[BiasPrior], only: int | None = None
+    ) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats]:
+        """Return estimates and variances, then mean, variance and shared covariance of biases."""
         studies = [s for i, s in enumerate(self.studies) if only in (None, i)]
         y, v = (np.array([getattr(s, key) for s in studies]) for key in ("estimate", "variance"))
-        if not priors:
-            return adjusted_pool(y, v, np.zeros(len(y)), np.zeros(len(y)), tau2=tau2)
-        flawed: NDArray[np.bool_] = np.array([[p.flaw in s.flaws for p in priors] for s in studies])
-        mean, variance, shared = bias_moments(
+        flawed = np.array(
+            [[p.flaw in s.flaws for p in priors] for s in studies], dtype=bool
+        ).reshape(len(studies), len(priors))
+        moments = bias_moments(
             flawed,
             np.array([self.direction * p.mean for p in priors]),
             np.array([p.variance for p in priors]),
             np.array([p.kappa for p in priors]),
         )
-        return adjusted_pool(y, v, mean, variance, shared, tau2=tau2)
+        return y, v, *moments
 
     def tornado(self) -> Iterator[tuple[str, AdjustedPool, AdjustedPool]]:
         """Yield the pooled effect (tau2 0) with each assumption at its two ends.
 
         A mean bias at the ends of its 95% interval (phi with it) and known; kappa at 0 and doubled;
-        a flaw taken as harmless, against as it is.
+        a flaw taken as harmless, against as it is; another published estimate of it, against as it
+        is; a variance published without saying between what, between meta-analyses and trials.
         """
         used = self.used
         for prior in used:
@@ -174,7 +243,19 @@ class Adjustment:
                 )
                 yield f"kappa, {prior.flaw}", none, double
             rest = self.pool([other for other in used if other is not prior], tau2=0.0)
-            yield f"without, and with, {prior.flaw}", rest, self.pool(used, tau2=0.0)
+            taken = self.pool(used, tau2=0.0)
+            yield f"without, and with, {prior.flaw}", rest, taken
+            for other in self.others:
+                if other.flaw is prior.flaw:
+                    words = f"{other.record} ({exp(other.mean):.2f})"
+                    if other.record == prior.record:
+                        words = f"{other.record} {other.estimate.id} ({exp(other.mean):.2f})"
+                    name = f"{prior.flaw} by {words}, and by {prior.record} ({exp(prior.mean):.2f})"
+                    yield name, self._instead(prior, other), taken
+            if prior.tau2 is not None:
+                for letter, read in (("phi", prior.as_phi), ("kappa", prior.as_kappa)):
+                    name = f"{prior.flaw} with tau2 {prior.tau2:g} as {letter} squared, and without"
+                    yield name, self._instead(prior, read), taken
 
     def _instead(self, old: BiasPrior, new: BiasPrior) -> AdjustedPool:
         return self.pool([new if prior is old else prior for prior in self.used], tau2=0.0)
@@ -213,6 +294,7 @@ def plan_adjustment(
         records[r.evidence].condition for r in resolved.template.observed if r.evidence in records
     )
     priors = tuple(_priors(kind, conditions, resolved.evidence))
+    others = tuple(_others(priors, kind, conditions, resolved.evidence))
     said = _said(flaws, names, [prior.flaw for prior in priors])
     pooled = pool_studies(trials)
     assert pooled.scale is Scale.ODDS_RATIO
@@ -224,7 +306,9 @@ def plan_adjustment(
         if not np.isnan(y)
     )
     better = getattr(primary, "better", Better.LOWER)
-    return Adjustment(trials, kind, priors, studies, 1.0 if better is Better.LOWER else -1.0)
+    return Adjustment(
+        trials, kind, priors, others, studies, 1.0 if better is Better.LOWER else -1.0
+    )
 
 
 class NextTrial(NamedTuple):
@@ -232,28 +316,33 @@ class NextTrial(NamedTuple):
 
     Attributes
     ----------
-    adjusted, naive : NormalDist
-        With the error of the mean effect and the variance between trials.
+    planned, published : float
+        Random-effects mean by REML, adjusted for bias and as it is published.
+    adjusted, naive : NextEffect
+        Its true effect, with the error of the mean and an unknown spread between trials.
     sources : tuple of str
         Ids of the trials, then of the records their bias is taken from.
     weak : tuple of str
         Estimates of bias among them that only a document states or nobody verified.
     """
 
-    adjusted: NormalDist
-    naive: NormalDist
+    planned: float
+    published: float
+    adjusted: NextEffect
+    naive: NextEffect
     sources: tuple[str, ...]
     weak: tuple[str, ...]
 
 
 def next_trial(resolved: ResolvedTemplate) -> NextTrial:
-    """Return what the trials that `observed:` names say of a further one, by REML."""
+    """Return what the trials that `observed:` names say of a further one."""
     found = plan_adjustment(resolved, recorded_trials(resolved))
-    adjusted, naive = found.pool(found.used), found.pool(())
     sources = (*(s.study.study for s in found.studies), *(p.record for p in found.used))
     return NextTrial(
-        NormalDist(adjusted.estimate, adjusted.predictive_error),
-        NormalDist(naive.estimate, naive.predictive_error),
+        found.pool(found.used).estimate,
+        found.pool(()).estimate,
+        found.next_effect(found.used),
+        found.next_effect(()),
         tuple(dict.fromkeys(sources)),
         tuple(
             f"{p.record}, {p.estimate.id} ({p.estimate.status})"
@@ -267,24 +356,49 @@ def _priors(
     outcomes: OutcomeType, conditions: frozenset[str], evidence: Evidence
 ) -> Iterator[BiasPrior]:
     for flaw, sources in _SOURCES.items():
-        for name, identifier in sources:
-            record = evidence.records.get(name)
-            if not isinstance(record, MetaEpidemiology):
-                continue
-            wanted = identifier.replace(_PER_OUTCOME, outcomes.value)
-            found = next((e for e in record.estimates if e.id == wanted and e.ci), None)
-            fits = found and found.outcomes in (outcomes, OutcomeType.ALL)
-            if found and found.ci and fits and record.condition in ("any", *conditions):
-                yield prior_of(flaw, name, found)
-                break
+        yield from list(_published(flaw, sources, outcomes, conditions, evidence))[:1]
 
 
-def prior_of(flaw: Flaw, record: str, estimate: BiasEstimate) -> BiasPrior:
+def _others(
+    taken: Sequence[BiasPrior],
+    outcomes: OutcomeType,
+    conditions: frozenset[str],
+    evidence: Evidence,
+) -> Iterator[BiasPrior]:
+    for prior in taken:
+        sources = _OTHER_SOURCES[prior.flaw]
+        for other in _published(prior.flaw, sources, outcomes, conditions, evidence):
+            if (other.record, other.estimate.id) != (prior.record, prior.estimate.id):
+                yield other
+
+
+def _published(
+    flaw: Flaw,
+    sources: Sequence[tuple[str, str]],
+    outcomes: OutcomeType,
+    conditions: frozenset[str],
+    evidence: Evidence,
+) -> Iterator[BiasPrior]:
+    """Yield those of the estimates that have an interval and fit outcomes and condition."""
+    for name, identifier in sources:
+        record = evidence.records.get(name)
+        if not isinstance(record, MetaEpidemiology):
+            continue
+        wanted = identifier.replace(_PER_OUTCOME, outcomes.value)
+        found = next((e for e in record.estimates if e.id == wanted and e.ci), None)
+        fits = found and found.outcomes in (outcomes, OutcomeType.ALL)
+        if found and fits and record.condition in ("any", *conditions):
+            yield prior_of(flaw, record, found)
+
+
+def prior_of(flaw: Flaw, record: MetaEpidemiology, estimate: BiasEstimate) -> BiasPrior:
     """Return what an estimate with an interval says of a bias; kappa and phi are 0 if unknown."""
     assert estimate.ci is not None
     error = log(estimate.ci[1] / estimate.ci[0]) / (2 * _Z95)
     variance = error**2 + (estimate.phi or 0.0) ** 2
-    return BiasPrior(flaw, record, estimate, log(estimate.value), variance, estimate.kappa or 0.0)
+    mean, kappa = log(estimate.value), estimate.kappa or 0.0
+    tau2 = record.tau2_of(estimate)
+    return BiasPrior(flaw, record.id, estimate, mean, variance, kappa, tau2)
 
 
 def _said(

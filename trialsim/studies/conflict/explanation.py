@@ -230,6 +230,8 @@ class Explanation:
         comparison with numbers; None where the application does not differ.
     without_numbers : tuple of str
         The same, without numbers.
+    outcomes : OutcomeType
+        Kind by which ratios of bias are taken; all where nobody says which.
     template : str or None
         The protocol that observes both.
     """
@@ -242,6 +244,7 @@ class Explanation:
     randomised_add_on: tuple[str, ...] | None
     without_numbers: tuple[str, ...]
     template: str | None
+    outcomes: OutcomeType
 
     @property
     def differing(self) -> tuple[Difference, ...]:
@@ -344,6 +347,7 @@ def explain(
         with_numbers if mixed else None,
         without,
         resolved.template.id if resolved else None,
+        kind,
     )
 
 
@@ -456,7 +460,9 @@ class _Simulated:
         seed: int,
     ) -> None:
         self.pair, self.resolved, self.replicates = pair, resolved, replicates
-        self._streams = Streams(seed, "explain " + " ".join(each.record.id for each in pair))
+        names = [each.record.id for each in pair]
+        self._streams = Streams(seed, f"explain {' '.join(sorted(names))}")
+        self._order = sorted((0, 1), key=names.__getitem__)  # in which trials are drawn
         one, other = pair
         self.gap = one.estimate - other.estimate
         self.error = sqrt(one.standard_error**2 + other.standard_error**2)
@@ -541,10 +547,12 @@ class _Simulated:
         found = []
         for block in self._blocks():
             rng = self._streams.generator(Decision.COUNTS, block, "settling")
-            effects = [
-                log_odds_ratio(rng.binomial(n, p1, _BLOCK), n, rng.binomial(n, p0, _BLOCK), n)
-                for p0, p1 in zip(control, treated, strict=True)
-            ]
+            effects = {
+                k: log_odds_ratio(
+                    rng.binomial(n, treated[k], _BLOCK), n, rng.binomial(n, control[k], _BLOCK), n
+                )
+                for k in self._order
+            }
             apart = effects[0].estimate - effects[1].estimate
             found.append(apart / np.hypot(effects[0].standard_error, effects[1].standard_error))
         return np.concatenate(found)[: self.replicates]
@@ -593,9 +601,7 @@ class _Simulated:
         for block in self._blocks():
             rng = self._streams.generator(Decision.COUNTS, block, item)
             own = slice(block * _BLOCK, (block + 1) * _BLOCK)
-            drawn = [
-                self._drawn(rng, k, _filled(logs[own]), control) for k, logs in enumerate(every)
-            ]
+            drawn = {k: self._drawn(rng, k, _filled(every[k][own]), control) for k in self._order}
             found.append(drawn[0] - drawn[1])
         return np.concatenate(found)[: self.replicates]
 
@@ -673,7 +679,9 @@ def _quality(
             flawed = bool(mine), bool(theirs)
             priors = list(_priors(flaw, kind, evidence, one.condition))
             carried = tuple(
-                simulated.by_biases([(prior, flawed)], _in_words(prior)) for prior in priors
+                simulated.by_biases([(prior, flawed)], words)
+                for own in priors
+                for prior, words in _readings(own)
             )
             counted += [(priors[0], flawed)] if priors else []
             why = "" if carried else "no published ratio"
@@ -797,16 +805,24 @@ def _priors(
             wanted = pattern.format(kind)
             found = next((e for e in record.estimates if e.id == wanted and e.ci), None)
             if found and found.outcomes in (kind, OutcomeType.ALL):
-                yield prior_of(flaw, name, found)
+                yield prior_of(flaw, record, found)
                 break
 
 
-def _in_words(prior: BiasPrior) -> str:
+def _readings(prior: BiasPrior) -> Iterator[tuple[BiasPrior, str]]:
+    """Yield a bias as published and, where a variance is, it with that: phi and kappa alike."""
+    yield prior, _in_words(prior)
+    if prior.tau2 is not None:
+        said = f" with its tau2 of {prior.tau2:g}, between what is not said, as phi squared"
+        yield prior.as_phi, _in_words(prior, said)
+
+
+def _in_words(prior: BiasPrior, reading: str = "") -> str:
     estimate = prior.estimate
     weak = f", {estimate.status}" if estimate.status.is_weak else ""
     low, high = estimate.ci or (float("nan"),) * 2
     said = f"{estimate.value:.2f} ({low:.2f} to {high:.2f})"
-    return f"{prior.record}, {estimate.id}: ratio of odds ratios {said}{weak}"
+    return f"{prior.record}, {estimate.id}{reading}: ratio of odds ratios {said}{weak}"
 
 
 def _population(

@@ -35,7 +35,7 @@ from trialsim.kernels.explanations import (
 )
 from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Better
-from trialsim.protocol.evidence import MetaEpidemiology
+from trialsim.protocol.evidence import BiasEstimate, MetaEpidemiology
 from trialsim.protocol.reconciliation import (
     Candidate,
     Explanation,
@@ -60,6 +60,7 @@ __all__ = [
     "Reconciling",
     "Reference",
     "ShiftPrior",
+    "Tau2",
     "Which",
     "plan_reconciliation",
     "reweighted",
@@ -127,6 +128,14 @@ class Reference:
         place = np.minimum((stated * bins).astype(int), bins - 1)
         gaps = [abs(float((mass * (right - stated))[place == b].sum())) for b in range(bins)]
         return float(sum(gaps) / mass.sum())
+
+
+class Tau2(StrEnum):
+    """What a published tau squared is, whose source does not say between what it is."""
+
+    UNUSED = "not used"
+    PHI = "phi squared"
+    KAPPA = "kappa squared"
 
 
 class Pair(NamedTuple):
@@ -286,10 +295,11 @@ class Reconciled:
     @property
     def gap(self) -> float | None:
         """Log ratio of the ratios of the two sides, each pooled by inverse variance."""
-        loadings = self._gap_loadings()
+        loadings = self.gap_loadings()
         return None if loadings is None else float(loadings @ self.y)
 
-    def _gap_loadings(self) -> Floats | None:
+    def gap_loadings(self) -> Floats | None:
+        """Return what the gap takes of each log ratio; None without two sides."""
         if self.plan.file.gap is None:
             return None
         found = np.zeros(len(self.entered))
@@ -303,7 +313,7 @@ class Reconciled:
     def reference(self, n: int, seed: int) -> Reference:
         """Return `n` literatures like this one from each modelled explanation."""
         drawn, gaps = [], []
-        loadings = self._gap_loadings()
+        loadings = self.gap_loadings()
         for name, model in self.plan.models.items():
             rng = self.plan.generator(seed, name)
             y, c = draw_records(model, self.records, self.splits, n, rng)
@@ -370,11 +380,14 @@ class Reconciling:
         Weight of every explanation, that of those without data too.
     models : dict
         Those modelled.
+    tau2 : Tau2
+        How a tau squared is read that a source publishes without saying between what.
     """
 
     file: Reconciliation
     evidence: Evidence
     prior: Mapping[str, float]
+    tau2: Tau2 = Tau2.UNUSED
 
     @cached_property
     def explanations(self) -> dict[str, Explanation]:
@@ -445,21 +458,50 @@ class Reconciling:
         """Return the sources of a shift that publish no kappa or no phi."""
         found = []
         for source in size.sources:
-            record = self.evidence.records[source.evidence]
-            assert isinstance(record, MetaEpidemiology)
-            estimate = next(e for e in record.estimates if e.id == source.estimate)
+            _, estimate = self._estimate(source.evidence, source.estimate)
             if estimate.kappa is None or estimate.phi is None:
                 found.append(source.evidence)
         return tuple(dict.fromkeys(found))
 
-    def _bias(self, record: str, estimate: str) -> ShiftPrior:
+    def unread_tau2(self, size: ShiftSize) -> Iterator[tuple[str, float]]:
+        """Yield each source of a shift that publishes a tau squared without saying of what."""
+        for source in size.sources:
+            record, estimate = self._estimate(source.evidence, source.estimate)
+            tau2 = record.tau2_of(estimate)
+            if tau2 is not None:
+                yield source.evidence, tau2
+
+    def with_tau2(self) -> Iterator[tuple[str, Reconciling]]:
+        """Yield the plan with such numbers read as phi squared, then as kappa squared."""
+        sizes = [
+            (own.id, size)
+            for own in self.file.explanations
+            if isinstance(own, Shift) and self.file.has_data(own)
+            for size in own.levels.values()
+        ]
+        told = [
+            f"{name}: tau2 {tau2:g} of {source}"
+            for name, size in sizes
+            for source, tau2 in self.unread_tau2(size)
+        ]
+        for reading in (Tau2.PHI, Tau2.KAPPA) if told else ():
+            words = "; ".join(dict.fromkeys(told))
+            yield f"{words} as {reading}", replace(self, tau2=reading)
+
+    def _estimate(self, record: str, estimate: str) -> tuple[MetaEpidemiology, BiasEstimate]:
         source = self.evidence.records[record]
         assert isinstance(source, MetaEpidemiology)
-        found = next(e for e in source.estimates if e.id == estimate)
+        return source, next(e for e in source.estimates if e.id == estimate)
+
+    def _bias(self, record: str, estimate: str) -> ShiftPrior:
+        source, found = self._estimate(record, estimate)
         assert found.ci is not None
         error = log(found.ci[1] / found.ci[0]) / (2 * _Z95)
-        variance = error**2 + (found.phi or 0.0) ** 2
-        return ShiftPrior(log(found.value), variance, (found.kappa or 0.0) ** 2)
+        variance, between = error**2 + (found.phi or 0.0) ** 2, (found.kappa or 0.0) ** 2
+        tau2 = source.tau2_of(found) or 0.0
+        variance += tau2 if self.tau2 is Tau2.PHI else 0.0
+        between += tau2 if self.tau2 is Tau2.KAPPA else 0.0
+        return ShiftPrior(log(found.value), variance, between)
 
     def differ_in(self, first: str, second: str) -> tuple[str, ...] | None:
         """Return the records two explanations by shift or filter touch differently."""

@@ -7,6 +7,7 @@ from math import exp, sqrt
 
 import numpy as np
 
+from trialsim.studies.conflict.predictive_check import predictive_checks
 from trialsim.studies.conflict.reconciled_records import Entered
 from trialsim.studies.conflict.reconciliation import (
     ALIKE,
@@ -143,15 +144,27 @@ def _gap_rows(main: Reconciled, reference: Reference) -> Iterator[Row]:
         return
     observed = exp(main.direction * main.gap)
     yield Row(measure=Measure.RATIO_OF_ODDS_RATIOS, value=observed, analysis="as published")
-    for i, name in enumerate(main.plan.models):
-        share = float((reference.gaps[i] <= main.gap).mean())
-        mcse = sqrt(share * (1 - share) / reference.n)
+    for check in predictive_checks(main, reference):
         yield Row(
             measure=Measure.GAP_AS_LARGE,
-            value=share,
-            analysis=name,
-            mcse=mcse,
-            n_replicates=reference.n,
+            value=check.share,
+            analysis=check.explanation,
+            mcse=check.mcse,
+            n_replicates=check.n,
+            upper=check.at_most,
+            level=None if check.at_most is None else 0.95,
+        )
+        middle, *ends = (exp(main.direction * x) for x in (check.middle, check.low, check.high))
+        yield Row(
+            measure=Measure.GAP_PREDICTED,
+            value=middle,
+            analysis=check.explanation,
+            lower=min(ends),
+            upper=max(ends),
+            level=0.95,
+            scale="ratio of odds ratios",
+            mcse=None if check.middle_mcse is None else middle * check.middle_mcse,
+            n_replicates=check.n,
         )
 
 
@@ -329,10 +342,11 @@ def _on_documents(main: Reconciled, other: Reconciled) -> str:
 def _on_parts(main: Reconciled, planned: Reconciled) -> str:
     name = max(main.weights, key=lambda n: abs(planned.weights[n] - main.weights[n]))
     title = main.plan.explanations[name].title
+    chosen = [c.title for c in main.plan.file.contrasts if c.because == "significant"]
     return (
-        "It also rests on an assumption: that parts of trials were reported because they were "
-        f"significant. Had they been planned, '{title}' would have {planned.weights[name]:.2f} "
-        f"instead of {main.weights[name]:.2f}."
+        "It also rests on an assumption: that a comparison of parts of a trial was reported "
+        f"because it was significant ({'; '.join(chosen)}). Had all been planned, '{title}' would "
+        f"have {planned.weights[name]:.2f} instead of {main.weights[name]:.2f}."
     )
 
 

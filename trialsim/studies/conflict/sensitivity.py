@@ -52,8 +52,8 @@ class Sensitivity:
     Attributes
     ----------
     declared, assumed, sets : tuple of Otherwise
-        Alternatives of the file; each assumed standard deviation at half and double; other sets of
-        records.
+        Alternatives of the file; each assumed standard deviation at half and double, and a tau
+        squared that is published but not used; other sets of records.
     """
 
     main: Reconciled
@@ -111,6 +111,7 @@ def sensitivity(plan: Reconciling, every: Mapping[Which, Reconciled]) -> Sensiti
         for factor in ASSUMED_AT
         for name, other in plan.with_assumed(factor)
     ]
+    assumed += [_otherwise(main, name, other) for name, other in plan.with_tau2()]
     sets = [
         Otherwise(which.value, "", found.weights, _without_data(plan))
         for which, found in every.items()
@@ -142,7 +143,8 @@ def _untouched(plan: Reconciling, other: Reconciling) -> Iterator[str]:
             else []
             for each in (plan, other)
         ]
-        if own == other.explanations[name] and levels[0] == levels[1]:
+        same = own == other.explanations[name] and levels[0] == levels[1]
+        if same and plan.shifts(own) == other.shifts(own):
             yield name
 
 

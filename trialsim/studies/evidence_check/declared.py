@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import sqrt
+from math import floor, sqrt
 
 from trialsim.protocol.checks import (
     ArmsOf,
@@ -39,7 +39,13 @@ from trialsim.studies.evidence_check.counts import (
     fitting,
     usual_tests,
 )
-from trialsim.studies.evidence_check.finding import FACTOR, Finding, counts_in_words, within
+from trialsim.studies.evidence_check.finding import (
+    FACTOR,
+    IMPLAUSIBLE,
+    Finding,
+    counts_in_words,
+    within,
+)
 from trialsim.studies.evidence_check.means import implausible
 from trialsim.studies.evidence_check.parts import parts_of_whole
 from trialsim.studies.evidence_check.printed import Path, Printed, table_of
@@ -57,6 +63,7 @@ def declared_check(printed: Printed, check: DeclaredCheck, here: Path) -> Iterat
             yield _counts(printed, check, here)
         case TwoPercentages():
             yield _two_percentages(printed, check)
+            yield from _no_whole_patients(printed, check)
         case TwoMeans():
             yield _two_means(printed, check)
         case BeforeAndAfter():
@@ -167,6 +174,23 @@ def _two_percentages(printed: Printed, check: TwoPercentages) -> Finding:
     return Finding(name, about, verdict, said, numbers)
 
 
+def _no_whole_patients(printed: Printed, check: TwoPercentages) -> Iterator[Finding]:
+    """Say which of two percentages no whole number of patients gives."""
+    sizes = _sizes(printed, check.arms)
+    for name, n in zip((check.experimental, check.control), sizes, strict=True):
+        share = printed.quantity(name)
+        below = floor(share.value * n / 100)
+        around = [k for k in (below, below + 1) if k <= n]
+        if any(share.low <= 100 * k / n <= share.high for k in around):
+            continue
+        nearest = " and ".join(f"{k}/{n} is {100 * k / n:.1f}%" for k in around)
+        said = (
+            f"{share.value:g}% is no whole number of {n} patients: {nearest}; a share of those "
+            "followed, or one estimated over time (Kaplan-Meier), need not be one"
+        )
+        yield Finding("percentages v whole patients", name, Verdict.UNTESTABLE, said)
+
+
 def _two_means(printed: Printed, check: TwoMeans) -> Finding:
     treated, control = printed.quantity(check.experimental), printed.quantity(check.control)
     n1, n0 = _sizes(printed, check.arms)
@@ -206,7 +230,7 @@ def _before_and_after(printed: Printed, check: BeforeAndAfter) -> Iterator[Findi
     numbers = {"d": d, "d_if_se": as_errors}
     numbers |= {f"paired_t_r_{r:g}": t for r, t in zip(_CORRELATIONS, ts, strict=True)}
     yield Finding(
-        "size of a change",
+        IMPLAUSIBLE if implausible(d) else "size of a change",
         check.after,
         Verdict.UNTESTABLE,
         f"{change:g} is {d:.1f} standard deviations at baseline{implausible(d)}; paired t of {n} "

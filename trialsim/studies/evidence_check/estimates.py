@@ -19,11 +19,12 @@ from trialsim.studies.evidence_check.consistency import (
     reach,
 )
 from trialsim.studies.evidence_check.counts import UNNAMED, p_of_counts
-from trialsim.studies.evidence_check.finding import OFF_CENTRE, Finding, within
+from trialsim.studies.evidence_check.finding import OFF_CENTRE, Finding, p_equals, within
 from trialsim.studies.evidence_check.printed import Printed, PrintedEffect, worded
 
-__all__ = ["bias_estimates", "interval_and_p", "is_ratio", "said_twice"]
+__all__ = ["bias_estimates", "derived_p", "interval_and_p", "is_ratio", "said_twice"]
 
+_P_FROM_INTERVAL = "p-from-interval"
 _BOTH_MOVED = "; both the estimate and its P value fit only within the rounding"
 _OF_COUNTS = (EffectMeasure.ODDS_RATIO, EffectMeasure.RISK_RATIO, EffectMeasure.RISK_DIFFERENCE)
 
@@ -64,7 +65,7 @@ def interval_and_p(
         "P value v interval",
         about,
         agreement(printed.p, found),
-        f"{effect.measure.short} {printed.in_words} gives P = {within(found)}; "
+        f"{effect.measure.short} {printed.in_words} gives {p_equals(within(found))}; "
         f"{worded(effect.status)} {effect.p:g}",
         {"p": found.at, "p_low": found.low, "p_high": found.high},
     )
@@ -98,7 +99,10 @@ def said_twice(effects: list[PrintedEffect], about: str) -> Iterator[Finding]:
             verdict = Verdict.ROUNDING if touching else Verdict.IMPOSSIBLE
         why = {
             Verdict.ROUNDING: "; one number may round to both",
-            Verdict.IMPOSSIBLE: "; each may be right of a model of its own",
+            Verdict.IMPOSSIBLE: (
+                "; as estimates of one model they cannot both be right, and that they are of two "
+                "is not said"
+            ),
         }.get(verdict, "")
         yield Finding(
             "published versions",
@@ -107,6 +111,28 @@ def said_twice(effects: list[PrintedEffect], about: str) -> Iterator[Finding]:
             f"{measure.short} {' and '.join(f'{v.value:g}' for v in values)} are both in print "
             f"for one comparison{why}",
             {"gap": high.value - low.value},
+        )
+
+
+def derived_p(printed: Printed, effects: list[PrintedEffect], about: str) -> Iterator[Finding]:
+    """Hold a P value a record derives from the interval of a pool against that interval."""
+    if not any(quantity.id == _P_FROM_INTERVAL for quantity in printed.record.quantities):
+        return
+    stated = printed.quantity(_P_FROM_INTERVAL)
+    for each in effects:
+        if each.ci is None or each.p is not None:
+            continue
+        ratio = is_ratio(each.effect.measure)
+        found = reach(
+            lambda v, a, b, ratio=ratio: p_of_interval(v, a, b, ratio=ratio), each.value, *each.ci
+        )
+        said = f"{each.effect.measure.short} {each.in_words} gives {p_equals(within(found))}"
+        yield Finding(
+            "P value v interval",
+            about,
+            agreement(stated, found),
+            f"{said}; derived {stated.value:g}",
+            {"p": found.at, "p_low": found.low, "p_high": found.high},
         )
 
 

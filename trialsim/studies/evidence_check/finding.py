@@ -10,12 +10,14 @@ from trialsim.studies.evidence_check.consistency import Estimate, Reach, Table
 
 __all__ = [
     "FACTOR",
+    "IMPLAUSIBLE",
     "OFF_CENTRE",
     "CheckedRecord",
     "Finding",
     "counts_in_words",
     "interval_in_words",
     "number",
+    "p_equals",
     "p_in_words",
     "within",
 ]
@@ -23,6 +25,9 @@ __all__ = [
 FACTOR = 2.0
 """How far, as a ratio, a P value may lie from what a simple test gives before a log-rank,
 stratified or adjusted test can no longer be what it came from: assumed."""
+
+IMPLAUSIBLE = "implausible effect size"
+"""The check that finds one: arithmetic cannot refute it, so its verdict is "cannot be tested"."""
 
 OFF_CENTRE = 0.25
 """How far off the middle of its interval, in half widths, an estimate may lie where the interval
@@ -66,6 +71,11 @@ class CheckedRecord:
         return Verdict.of_all(tuple(finding.verdict for finding in self.findings))
 
     @property
+    def implausible(self) -> tuple[Finding, ...]:
+        """Effects of an implausible size, which leave the verdict as it is."""
+        return tuple(finding for finding in self.findings if finding.check == IMPLAUSIBLE)
+
+    @property
     def abstract_only(self) -> bool:
         """Whether the numbers come from an abstract, as far as the record says."""
         return self.record.read is Read.ABSTRACT
@@ -84,6 +94,11 @@ def number(value: float) -> str:
     if value and abs(value) < 0.001:
         return f"{value:.2g}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def p_equals(words: str) -> str:
+    """Say "P = 0.03", and of words that are a limit "P < 1e-9"."""
+    return f"P {words}" if words.startswith("<") else f"P = {words}"
 
 
 def p_in_words(value: float) -> str:

@@ -34,7 +34,12 @@ from trialsim.studies.evidence_check.counts import (
     tests_of_result,
 )
 from trialsim.studies.evidence_check.declared import declared_check
-from trialsim.studies.evidence_check.estimates import bias_estimates, interval_and_p, said_twice
+from trialsim.studies.evidence_check.estimates import (
+    bias_estimates,
+    derived_p,
+    interval_and_p,
+    said_twice,
+)
 from trialsim.studies.evidence_check.finding import CheckedRecord, Finding, interval_in_words
 from trialsim.studies.evidence_check.means import baseline, difference_of_arms, means_and_sds
 from trialsim.studies.evidence_check.printed import Path, Printed, table_of, worded
@@ -96,6 +101,7 @@ def _by_kind(printed: Printed) -> Iterator[Finding]:
         effects = list(printed.effects())
         for effect in effects:
             yield from interval_and_p(effect, record.outcome)
+        yield from derived_p(printed, effects, record.outcome)
         yield from said_twice(effects, record.outcome)
         yield from _trials_of_pool(printed, record)
     elif isinstance(record, Plan):

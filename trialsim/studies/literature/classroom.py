@@ -167,6 +167,10 @@ class Class:
         if self.is_flawed:
             rows += self._rows(trials, trials.reported, self.conduct.id)
             rows.append(self._row(Measure.PUBLISHED, int(trials.published.sum()), self.conduct.id))
+            rows += [
+                replace(self._row(Measure.PUBLISHED, int(out), self.conduct.id), analysis=who)
+                for out, who in zip(trials.published, self._students, strict=True)
+            ]
             if self._filters:
                 pooled = trials.pooled(trials.reported, trials.published)
                 rows += self._pooled(pooled, self.conduct.id, "published")
@@ -176,6 +180,10 @@ class Class:
             warnings=tuple(self._cautions()),
             n_replicates=trials.n,
         )
+
+    @property
+    def _students(self) -> list[str]:
+        return [f"student {i}" for i in range(1, self.n_students + 1)]
 
     @property
     def _filters(self) -> bool:
@@ -195,8 +203,7 @@ class Class:
     def _rows(self, trials: ClassTrials, found: ReportedTables, conduct: str) -> Iterator[Row]:
         back = np.exp if trials.plan.summary.is_ratio else float
         results, favour = found.results, trials.hands(found)
-        for i, counts in enumerate(found.counts):
-            who = f"student {i + 1}"
+        for i, (counts, who) in enumerate(zip(found.counts, self._students, strict=True)):
             for arm, (x, n) in (("treated", counts[:2]), ("control", counts[2:])):
                 for measure, value in ((Measure.N_EVENTS, x), (Measure.N_PATIENTS, n)):
                     yield replace(self._row(measure, int(value), conduct), analysis=who, arm=arm)

@@ -227,9 +227,9 @@ class Bench:
         if self.cost is None:
             return 0.0
         template = self.resolved.template
-        running = self.cost.model_copy(update={"sites": sites})
         months = days / DAYS_PER_UNIT["mo"]
-        total = running.total(n, self._visits, months, template.nature.screened_per_patient)
+        screened = template.nature.screened_per_patient
+        total = self.cost.total(n, self._visits, months, screened, sites)
         once = sites * self.cost.start_up.value + n_looks * self.cost.per_look.value
         return total + once + n * self._doses_per_patient * self.cost.per_dose.value
 

@@ -707,7 +707,7 @@ class PlannedOptimisation:
         if pace > 0:
             more = int(DAYS_PER_UNIT["mo"] / pace) // unit * unit
             changed = replace(design, size=min(MAX_PATIENTS, design.size + max(unit, more)))
-            found.append(Bought("one more month of enrolment", own, bench.judged(changed)))
+            found.append(Bought("one more month", own, bench.judged(changed)))
         changed = replace(design, size=min(MAX_PATIENTS, whole_units(design.size + 100, unit)))
         found.append(Bought("100 more patients", own, bench.judged(changed)))
         if len(self.sites) > 1:

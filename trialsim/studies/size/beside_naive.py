@@ -16,7 +16,7 @@ def without_adjustment(planned: PlannedSize) -> str:
     """Say what the trials observed would have needed as they are published."""
     said = next_trial(planned.resolved)
     naive = Scenario.model_validate(
-        {"id": "naive", "title": "as published", "effect": {"odds_ratio": exp(said.naive.mean)}}
+        {"id": "naive", "title": "as published", "effect": {"odds_ratio": exp(said.published)}}
     ).model_copy(update={"control_risk": planned.scenario.control_risk})
     request = replace(planned.request, scenario=naive, prior=())
     other = plan_size(planned.resolved, request)
@@ -30,7 +30,7 @@ def without_adjustment(planned: PlannedSize) -> str:
     )
     return (
         f"Planned for what {', '.join(said.sources)} say together, adjusted for bias: odds ratio "
-        f"{exp(said.adjusted.mean):.2f} (95% of the next trial's {low:.2f} to {high:.2f}), "
-        f"{adjusted}. As published, without the adjustment: {exp(said.naive.mean):.2f}, "
+        f"{exp(said.planned):.2f} (95% of the next trial's {low:.2f} to {high:.2f}), "
+        f"{adjusted}. As published, without the adjustment: {exp(said.published):.2f}, "
         f"{published}."
     )

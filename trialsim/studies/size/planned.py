@@ -26,7 +26,7 @@ from trialsim.studies.size.monitoring import Seen, seen_so_far
 from trialsim.studies.size.of_one_arm import OneArmSize, known_risk
 from trialsim.studies.size.operating_grid import ExampleTrial, OperatingGrid, operating_grid
 from trialsim.studies.size.paragraph import justification
-from trialsim.studies.size.prior import pooled_prior
+from trialsim.studies.size.prior import EffectBelief, pooled_prior
 from trialsim.studies.size.question import SizeQuestion, SizeRequest
 from trialsim.studies.size.reestimation import Reestimated, Reestimation, reestimated
 from trialsim.studies.size.rows import (
@@ -421,7 +421,7 @@ class PlannedSize(SizeQuestion):
         return self.power_at(ratio)
 
     @cached_property
-    def prior(self) -> NormalDist | None:
+    def prior(self) -> EffectBelief | None:
         """Belief about the log ratio, from the records asked for; None without."""
         return pooled_prior(self.resolved, self.request) if self.request.prior else None
 

@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 from trialsim.characteristics import Z95
 from trialsim.errors import Problem, RequestError
+from trialsim.kernels.bias_adjustment import NextEffect
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -16,6 +17,7 @@ from trialsim.studies.size.question import SizeRequest
 __all__ = [
     "ADJUSTED",
     "AS_ADJUSTED",
+    "EffectBelief",
     "accepted_adjustment",
     "pooled_prior",
     "prior_in_words",
@@ -28,13 +30,17 @@ ADJUSTED = "adjusted"
 AS_ADJUSTED = "of the trials observed, adjusted for bias"
 """Title of a scenario with their effect."""
 
+EffectBelief = NormalDist | NextEffect
+"""What is believed of a log ratio."""
+
 _WEAK = ("document", "unverified")
 
 
-def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> NormalDist:
+def pooled_prior(resolved: ResolvedTemplate, request: SizeRequest) -> EffectBelief:
     """Return what published records say together: inverse-variance weights of log ratios.
 
-    One record is taken as it is; several as estimates of one effect (assumed).
+    One record is taken as it is; several as estimates of one effect (assumed). For trials adjusted
+    for bias it is the true effect of the next one.
 
     Raises
     ------

@@ -220,7 +220,7 @@ def _scenario(resolved: ResolvedTemplate, words: SizeWords) -> tuple[Scenario | 
         return None, []
     if words.effect.strip().lower() == ADJUSTED:
         said = accepted_adjustment(resolved, words.accept_claim)
-        ratios = [f"{exp(belief.mean):.4g}" for belief in (said.adjusted, said.naive)]
+        ratios = [f"{exp(effect):.4g}" for effect in (said.planned, said.published)]
         scenario, _ = _stated(resolved, f"OR {ratios[0]}", words.control_risk)
         scenario = scenario.model_copy(update={"title": AS_ADJUSTED})
         return scenario, [f"read as odds ratio {ratios[0]}, adjusted for bias; naive {ratios[1]}"]
