@@ -21,6 +21,10 @@ class About:
         Ids of the published results it is held against.
     kind : str
         Of the primary endpoint: ``binary``, ``time-to-event``, ...
+    better : str
+        ``lower`` or ``higher``: whether the primary endpoint is to be rare and small.
+    flaws : tuple of (mechanism, rule)
+        Flaws of conduct that cannot act in it, and why.
     problems : tuple of Problem
         Why it cannot be read; all else is then empty.
     """
@@ -33,12 +37,16 @@ class About:
     scenarios: tuple[tuple[str, str, str], ...] = ()
     variants: tuple[tuple[str, str], ...] = ()
     observed: tuple[str, ...] = ()
+    better: str = "lower"
+    flaws: tuple[tuple[str, str], ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 def about_template(name: str) -> About:
     """Read a protocol, shipped or a file."""
+    from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.load import load_template
+    from trialsim.protocol.rules.conduct import why_not
 
     try:
         resolved = load_template(name)
@@ -55,4 +63,6 @@ def about_template(name: str) -> About:
         tuple((s.id, s.title or s.id, resolved.status_of(s)) for s in template.scenarios),
         tuple((v.id, v.title) for v in template.variants),
         tuple(dict.fromkeys(o.evidence for o in template.observed)),
+        str(protocol.primary.better),
+        tuple((str(m), found[0]) for m in Mechanism if (found := why_not(m, protocol))),
     )

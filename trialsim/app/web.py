@@ -155,6 +155,8 @@ class Pages:
                 visit.problems += (trouble,)
             elif isinstance(found, About):
                 visit.about = without_files(found, shown) if found.problems else found
+            elif found.problems and name and not visit.room.needs_more:
+                continue
             elif found.problems:
                 visit.problems += tuple(p for p in found.problems if p not in visit.problems)
             elif name:

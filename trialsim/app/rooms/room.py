@@ -46,6 +46,8 @@ class Room:
         (about) -> options of the fields whose choices depend on the template.
     more : callable
         (state) -> further commands that the page needs, by name.
+    needs_more : bool
+        Whether the page is nothing without them; else what they refuse is left out.
     want : Want
         `SERIES` where `view` reads the numbers of figures; `FIGURES` where a run is so long that
         its figures are better drawn in the same go; else `NUMBERS`.
@@ -62,6 +64,7 @@ class Room:
     view: Callable[[Any, Answer | None, About | None, Mapping[str, Answer]], Mapping[str, object]]
     choices: Callable[[About | None], Choices] = no_choices
     more: Callable[[Any], Mapping[str, tuple[str, ...]]] = no_more
+    needs_more: bool = True
     want: Want = Want.SERIES
     long: bool = False
     precomputed: tuple[State, ...] = ()
