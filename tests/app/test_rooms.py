@@ -17,7 +17,7 @@ from conftest import CORPUS, ROOT
 from trialsim.app.charts import Mark, forest_chart, line_chart, ticks
 from trialsim.app.rooms import ROOMS
 from trialsim.app.rooms.evidence import EvidenceState
-from trialsim.app.rooms.followup import FollowupState
+from trialsim.app.rooms.followup import FollowupState, horizons
 from trialsim.app.rooms.size import SizeState, beliefs
 from trialsim.app.worker import Line, Order, Panel, answered
 
@@ -174,6 +174,14 @@ def test_property_the_slider_of_followup_asks_for_nothing_new():
     at_rest = FollowupState().words()
     assert FollowupState(horizon=7.0, truth="no-effect").words() == at_rest
     assert FollowupState(at="3 mo").words() != at_rest
+
+
+def test_property_a_time_is_told_by_its_words_and_not_by_the_endpoint():
+    about = {"measure": "power", "scenario": "a", "endpoint": "death", "clock": "entry"}
+    rows = [{**about, "horizon": "28 d", "value": 0.4}, {**about, "horizon": "90 d", "value": 0.6}]
+    rows.insert(1, {**rows[0], "value": 0.1, "lag": "3 mo"})  # another question
+    found = [(h.words, h.rows["power"]["value"]) for h in horizons(rows, "a", (28, 90), "days")]
+    assert found == [("28 d", 0.4), ("90 d", 0.6)]
 
 
 def test_property_two_trials_are_asked_for_by_their_ids_alone():

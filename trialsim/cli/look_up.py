@@ -288,11 +288,9 @@ def _assumed(resolved: ResolvedTemplate) -> list[str]:
 
 def evidence(options: argparse.Namespace) -> None:
     """Print the catalogue of published results, or one record of it."""
-    from trialsim.protocol.cautions import caution_of, cautions_about
-    from trialsim.protocol.load import evidence_with
-    from trialsim.report.screens.records import evidence_rows, record_lines
-    from trialsim.report.text import caution_lines, table
-
+    if options.template and (options.id or options.action in ("show", "adjust")):
+        remedy = f"{program_name()} evidence --template {options.template}"
+        raise RequestError(Problem("goes with a list or a check of all", remedy, "--template"))
     _refuse_of_adjust(options)
     if options.action == "check":
         _check_evidence(options)
@@ -300,9 +298,19 @@ def evidence(options: argparse.Namespace) -> None:
     if options.action == "adjust":
         _adjust_evidence(options)
         return
-    if options.template and options.action is None:
+    if options.template:
         _evidence_of(options)
         return
+    _listed(options)
+
+
+def _listed(options: argparse.Namespace) -> None:
+    """Print the records, or one of them."""
+    from trialsim.protocol.cautions import caution_of, cautions_about
+    from trialsim.protocol.load import evidence_with
+    from trialsim.report.screens.records import evidence_rows, record_lines
+    from trialsim.report.text import caution_lines, table
+
     found = evidence_with(options.evidence_files)
     records = list(found.records.values())
     if options.action == "show" and options.id is None:
