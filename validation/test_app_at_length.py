@@ -111,6 +111,18 @@ def test_property_evidence_of_every_template_is_shown(page, template):
     assert "Can the numbers of a record be right together?" in text
 
 
+def test_regression_figures_of_every_command_of_a_room_come(page):
+    for name in ("forest", "adjusted", "tornado"):
+        for kind in ("svg", "png", "csv"):
+            found = httpx.get(f"{page.address}/figure/evidence/{name}.{kind}", timeout=120)
+            assert found.status_code == 200
+            assert found.content
+    saved = httpx.get(f"{page.address}/save/evidence", timeout=120).text
+    assert saved.count('<img class="drawn"') == 3
+    assert "whether TESTS found a benefit" in saved
+    assert "evidence adjust sepsis" in saved
+
+
 @pytest.mark.parametrize(
     ("state", "words", "ids"),
     [

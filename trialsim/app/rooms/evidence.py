@@ -331,4 +331,9 @@ ROOM = Room(
     choices,
     more,
     may_refuse=frozenset({"adjusted"}),
+    precomputed=(
+        EvidenceState(),
+        EvidenceState(look="explain", first="etass-2013", second="tests-2025"),
+        EvidenceState(look="reconcile"),
+    ),
 )
