@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.conftest import chromium as chromium
@@ -15,6 +17,7 @@ from app.conftest import page as page
 from app.conftest import visitor as visitor
 from app.test_in_browser import expect, serious
 from app.test_rooms import number, shown
+from conftest import trialsim as trialsim
 from trialsim.app import offline
 from trialsim.app.pool import Pool, TooLongError
 from trialsim.app.rooms.lessons import LESSONS
@@ -80,6 +83,60 @@ def test_property_of_twenty_users_none_is_lost(page):
         totals = range(400, 1200, 20)
         texts = list(users.map(lambda n: shown(page, "size", {"total": str(n)}), totals))
     assert [number(text, "n-total") for text in texts] == list(totals)
+
+
+def test_property_the_slider_of_followup_answers_at_once(page):
+    shown(page, "followup", {})
+    took = []
+    for tenth in range(0, 360, 12):
+        began = time.monotonic()
+        query = {"horizon": f"{tenth / 10:g}", "part": "answer"}
+        answer = httpx.get(f"{page.address}/followup", params=query, timeout=60)
+        took.append(time.monotonic() - began)
+        assert 'id="power"' in answer.text
+    assert sorted(took)[int(0.95 * len(took))] < 0.3
+
+
+@pytest.mark.parametrize("template", template_paths())
+def test_property_followup_answers_for_every_template_or_says_why_not(page, template):
+    text = shown(page, "followup", {"template": template}, patience=300)
+    if 'role="alert" aria-label="Problems"' not in text:
+        assert 0 <= number(text, "power") <= 1
+
+
+@pytest.mark.parametrize("template", template_paths())
+def test_property_evidence_of_every_template_is_shown(page, template):
+    text = shown(page, "evidence", {"template": template})
+    assert "There is a problem" not in text
+    assert "Can the numbers of a record be right together?" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "ids"),
+    [
+        (
+            {"look": "explain", "first": "etass-2013", "second": "tests-2025"},
+            "explain etass-2013 tests-2025",
+            {"ratio": "ratio", "chance": "gap_as_large", "settling": "n_per_arm"},
+        ),
+        (
+            {"look": "reconcile", "template": "chronic-hepatitis-b"},
+            "reconcile chronic-hepatitis-b --quick",
+            {"weight-chance": "posterior_weight"},
+        ),
+    ],
+    ids=["explain", "reconcile"],
+)
+def test_property_evidence_explains_as_the_command_line_does(
+    page, trialsim, tmp_path, state, words, ids
+):
+    text = shown(page, "evidence", state)
+    printed = trialsim(*words.split(), "--json", cwd=tmp_path)
+    rows = json.loads(printed.stdout)["rows"]
+    for name, measure in ids.items():
+        wanted = next(row for row in rows if row["measure"] == measure)
+        assert number(text, name) == wanted["value"]
+    assert words in text
 
 
 @pytest.mark.parametrize("template", [t for t in template_paths() if t != "chb-combination"])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from math import sqrt
+from pathlib import Path
 from time import process_time
 
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
+from conftest import ROOT
 from trialsim.engine.conduct_runs import conduct_trials
+from trialsim.engine.workers import each_by_processes
 from trialsim.operations.enrolment import accrual_of, draw_conduct
 from trialsim.operations.plan import ConductPlan, plan_conduct
 from trialsim.operations.simulation import conduct_trial
@@ -122,6 +126,20 @@ def test_analytic_percentiles_of_observed_times_under_published_rates(
     print(f"{total} at {sites} sites in {months} months, {recruitment}: {row.value} +- {row.mcse}")
     error = max(row.mcse, sqrt(exact[0] * (1 - exact[0]) / 400))
     assert abs(row.value - exact[0]) < 4 * error + 1e-9
+
+
+def _dies_once(flag: str) -> int:
+    if not Path(flag).exists():
+        Path(flag).touch()
+        os._exit(1)
+    return 7
+
+
+def test_property_a_process_that_dies_costs_only_what_it_had(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}/validation{os.pathsep}{ROOT}")
+    flags = [str(tmp_path / "one"), __file__, __file__]
+    found = dict(each_by_processes(_dies_once, flags, 2))
+    assert found == {0: 7, 1: 7, 2: 7}
 
 
 def test_property_a_trial_of_the_size_of_tests_takes_little_time():

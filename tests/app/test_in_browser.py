@@ -80,6 +80,52 @@ def test_regression_size_by_keyboard_alone(page, visitor):
     seen.leaves_nothing_to_complain_of(page.address)
 
 
+def reached(tab, name):
+    """Go to a field by Tab alone."""
+    for _ in range(20):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.id") == name:
+            return
+    raise AssertionError(f"Tab does not come to {name}")
+
+
+def test_regression_followup_main_path_by_keyboard(page, visitor):
+    seen = visitor(color_scheme="dark")
+    tab = seen.tab
+    tab.goto(f"{page.address}/followup")
+    expect(tab.locator("#power")).to_have_text("85.8%")
+    slider = tab.locator("[data-slides=f-horizon]")
+    assert slider.input_value() == "18"  # where the answer is
+    assert serious(tab) == []
+    reached(tab, "f-horizon")
+    tab.keyboard.press("Shift+Tab")
+    expect(slider).to_be_focused()
+    for _ in range(12):
+        tab.keyboard.press("ArrowLeft")
+    expect(tab.locator("#power")).to_have_text("53.4%")
+    expect(tab).to_have_url(f"{page.address}/followup?horizon=12")
+    expect(tab.locator("tr.here")).to_contain_text("12 mo after entry (chosen)")
+    pictured(tab, "followup")
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_evidence_main_path_by_keyboard(page, visitor):
+    seen = visitor()
+    tab = seen.tab
+    tab.goto(f"{page.address}/evidence")
+    expect(tab.locator("#estimate-tests-2025")).to_have_text("0.96 (0.73 to 1.27)")
+    assert tab.locator("svg.forest").count() == 2
+    assert serious(tab) == []
+    reached(tab, "f-look")
+    tab.keyboard.press("ArrowDown")
+    expect(tab.locator("#ratio")).to_have_text("0.68 (0.40 to 1.15)")
+    expect(tab.locator("#command")).to_contain_text("explain etass-2013 tests-2025")
+    expect(tab).to_have_url(re.compile(r"look=explain&first=etass-2013&second=tests-2025$"))
+    assert serious(tab) == []
+    pictured(tab, "evidence")
+    seen.leaves_nothing_to_complain_of(page.address)
+
+
 @pytest.mark.parametrize("slug", ROOMS)
 def test_property_every_room_fits_a_phone_in_the_dark(page, visitor, slug):
     seen = visitor(viewport={"width": 360, "height": 740}, color_scheme="dark")

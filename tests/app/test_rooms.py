@@ -14,10 +14,12 @@ import httpx
 import pytest
 
 from conftest import CORPUS, ROOT
-from trialsim.app.charts import line_chart, ticks
+from trialsim.app.charts import Mark, forest_chart, line_chart, ticks
 from trialsim.app.rooms import ROOMS
+from trialsim.app.rooms.evidence import EvidenceState
+from trialsim.app.rooms.followup import FollowupState, horizons
 from trialsim.app.rooms.size import SizeState, beliefs
-from trialsim.app.worker import Line, Panel
+from trialsim.app.worker import Line, Order, Panel, answered
 
 WRONG = CORPUS / "invalid" / "two-mistakes.yaml"
 # room, state as in the address, words of the command line, ids on the page -> measure of the row
@@ -63,6 +65,13 @@ STATES = [
         "--replicates 200",
         {"sound": "estimate_mean"},
     ),
+    (
+        "followup",  # the first row of each: no effect, the first time
+        {"truth": "no-effect", "horizon": "3"},
+        "followup chronic-hepatitis-b",
+        {"power": "power", "wrong": "wrong_verdict"},
+    ),
+    ("evidence", {}, "evidence --template sepsis", {}),  # all its numbers: below
 ]
 
 
@@ -102,6 +111,99 @@ def test_property_the_page_says_what_the_command_line_says(
     assert shlex.split(unescape(command))[3:] == shlex.split(words)  # python -m trialsim ...
     document = httpx.get(f"{page.address}/data/{room}.json?{urlencode(state)}", timeout=60)
     assert document.text == printed.stdout
+
+
+def said_by(words):
+    return answered(Order(tuple(shlex.split(words)))).document
+
+
+def test_property_the_room_evidence_says_what_its_commands_say(page):
+    text = shown(page, "evidence", {})
+    estimates = said_by("evidence --template sepsis")["observed"]
+    estimates = [row for row in estimates if row["measure"] == "estimate"]
+    assert len(estimates) == 6
+    for row in estimates:
+        assert number(text, f"estimate-{row['evidence']}") == row["value"]
+    assert text.count('<strong class="weak">DOCUMENT</strong>') == 1
+    adjusted = said_by("evidence adjust sepsis")["rows"]
+    adjusted = [row["value"] for row in adjusted if row["which"] == "adjusted"]
+    found = re.findall(r'id="adjusted-[^"]+" data-value="([^"]+)"', text)
+    assert [float(value) for value in found] == adjusted
+    checked = said_by("evidence check --template sepsis")["rows"]
+    for row in (r for r in checked if r["check"] == "record"):
+        assert number(text, f"checks-{row['evidence']}") == row["n_checks"]
+    assert re.search(r'id="verdict-tests-2025"><strong class="weak">cannot all be right', text)
+    commands = re.findall(r'<code id="(?:command|further-\d)">(.*?)</code>', text)
+    assert [" ".join(c.split()[3:]) for c in commands] == [
+        "evidence --template sepsis",
+        "evidence check --template sepsis",
+        "evidence adjust sepsis",
+    ]
+
+
+def test_property_a_document_stands_beside_the_publication(page):
+    text = unescape(shown(page, "evidence", {}))
+    (row,) = re.findall(r"<tr><th scope=\"row\">whether TESTS found a benefit.*?</tr>", text)
+    said, published, used = re.findall(r"<td>(.*?)</td>", row)
+    assert "confirms ... beneficial effect" in said
+    assert "document 000" in said
+    assert "127/542 v 132/547" in published
+    assert used == "TESTS"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("solid-tumour-monotherapy", "no such event. Name a template with a binary endpoint"),
+        ("colorectal-adjuvant", "No published result that this protocol is held against"),
+    ],
+)
+def test_regression_what_cannot_be_adjusted_is_shown_as_published(page, template, words):
+    text = unescape(shown(page, "evidence", {"template": template}))
+    assert words in text
+    assert "There is a problem" not in text
+
+
+def test_regression_a_protocol_read_once_says_so_in_followup(page):
+    text = unescape(shown(page, "followup", {"template": "solid-tumour-monotherapy"}))
+    assert "is not read at several times yet" in text
+    assert "Remove it, or use 'simulate'" in text
+
+
+def test_property_the_slider_of_followup_asks_for_nothing_new():
+    at_rest = FollowupState().words()
+    assert FollowupState(horizon=7.0, truth="no-effect").words() == at_rest
+    assert FollowupState(at="3 mo").words() != at_rest
+
+
+def test_property_a_time_is_told_by_its_words_and_not_by_the_endpoint():
+    about = {"measure": "power", "scenario": "a", "endpoint": "death", "clock": "entry"}
+    rows = [{**about, "horizon": "28 d", "value": 0.4}, {**about, "horizon": "90 d", "value": 0.6}]
+    rows.insert(1, {**rows[0], "value": 0.1, "lag": "3 mo"})  # another question
+    found = [(h.words, h.rows["power"]["value"]) for h in horizons(rows, "a", (28, 90), "days")]
+    assert found == [("28 d", 0.4), ("90 d", 0.6)]
+
+
+def test_property_two_trials_are_asked_for_by_their_ids_alone():
+    asked = EvidenceState(look="explain", first="etass-2013", second="tests-2025")
+    assert asked.words() == ("explain", "etass-2013", "tests-2025")
+    assert asked.query() == "look=explain&first=etass-2013&second=tests-2025"
+    assert asked.but(look="").query() == ""  # they do not matter there
+    for wrong in ("", "tests-2025", "--out=x", "../x.yaml"):
+        assert asked.but(first=wrong).words() == ()
+
+
+def test_property_a_forest_leaves_no_number_out_and_escapes_its_words():
+    marks = [Mark("a", 0.5, 0.1, 2.0, "trial", "<0.5>"), Mark("b", 2.0, None, None, "pool", "2")]
+    chart = str(forest_chart([("<one>", marks)], "<title>", "ratio", none_at=1.0))
+    assert chart.count("<polygon") == 2
+    assert chart.count('class="interval"') == 1
+    assert "<one>" not in chart
+    assert "<0.5>" not in chart
+    assert "style=" not in chart
+    ((low, high),) = re.findall(r'class="interval" x1="([\d.]+)" x2="([\d.]+)"', chart)
+    assert (float(low), float(high)) == (8.0, 224.0)  # the ends of the axis
+    assert forest_chart([], "", "") == ""
 
 
 def test_property_an_answer_says_replicates_seed_and_error(page):

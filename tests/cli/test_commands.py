@@ -176,6 +176,7 @@ def test_property_figures_carry_their_alternative_text_and_escape_it(trialsim, t
             ["simulate", "sepsis", "--cluster", "tcp://127.0.0.1:1", "--workers", "2"],
             "--workers cannot stand beside --cluster",
         ),
+        (["evidence", "show", "tests-2025", "--template", "sepsis"], "goes with a list"),
         (["evidence", "show", "tests-2024"], "Did you mean 'tests-2025'?"),
         (["show", "nowhere.yaml"], "nowhere.yaml: does not exist"),
         (["check", "nowhere.yaml", "elsewhere.yaml"], "elsewhere.yaml: does not exist"),

@@ -49,7 +49,7 @@ def simple_plan(total: int, sites: int, rate: float, shape: str = "") -> Conduct
 
 
 def test_analytic_one_site_at_a_constant_rate_fills_as_a_poisson_process():
-    n, runs = 30, 400
+    n, runs = 30, 300
     plan = simple_plan(n, 1, 3.0)
     trials = [conduct_trial(plan, Streams(11), run) for run in range(runs)]
     last = np.array([trial.enrolled[-1] for trial in trials])
@@ -60,7 +60,7 @@ def test_analytic_one_site_at_a_constant_rate_fills_as_a_poisson_process():
 
 
 def test_analytic_counts_of_sites_have_poisson_gamma_mean_and_variance():
-    shape, days, n_sites = 1.5, 150.0, 1500
+    shape, days, n_sites = 1.5, 150.0, 600
     plan = simple_plan(50_000, n_sites, 0.92, f", shape: {shape}")
     trial = TrialInTime(plan, Streams(5), 0, keep_log=True)
     trial.environment.run(until=days)

@@ -6,6 +6,7 @@ import pytest
 
 from trialsim.cli import main
 from trialsim.protocol.catalogue import reconciliation_paths
+from trialsim.studies.evidence_check.finding import p_equals
 
 RECORD = """schema_version: 1
 evidence:
@@ -137,3 +138,36 @@ def test_property_the_record_as_it_is_is_right(answer):
     code, told = answer(CHECK)
     assert code == 0
     assert "20% is 8/40" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "remedy"),
+    [
+        (("reconcile", "sepsis", "--set", "x=1"), "--set has no effect", "copy the conflict's"),
+        (("reconcile", "sepsis", "--variant", "x"), "--variant has no effect", "Leave it out"),
+        (("evidence", "check", "--out", "d"), "--out has no effect on 'evidence check'", "adjust"),
+        (("evidence", "check", "--flaw", "a=b"), "--flaw has no effect", "adjust TEMPLATE"),
+        (("evidence", "show", "tests-2025", "--outcomes", "objective"), "--outcomes", "adjust"),
+    ],
+    ids=lambda value: " ".join(value[:3]) if isinstance(value, tuple) else "",
+)
+def test_property_an_option_without_effect_is_refused(answer, words, said, remedy):
+    code, told = answer(words)
+    assert code == 2
+    assert said in told
+    assert remedy in told
+
+
+def test_property_a_conflict_of_no_template_is_refused(answer, tmp_path):
+    text = reconciliation_paths()["sepsis"].read_text(encoding="utf-8")
+    changed = text.replace("template: sepsis", "template: nonsense")
+    (tmp_path / "nonsense.yaml").write_text(changed, encoding="utf-8")
+    code, told = answer(("reconcile", "sepsis", "--quick", "--conflict", "nonsense.yaml"))
+    assert code == 2
+    assert "names no template" in told
+    assert "got 'nonsense'" in told
+
+
+def test_property_a_p_value_too_small_to_print_is_a_limit():
+    assert p_equals("< 1e-9") == "P < 1e-9"
+    assert p_equals("0.03") == "P = 0.03"

@@ -37,7 +37,17 @@ TABLE = [
     ("document-002", "P value v percentages", "", IMPOSSIBLE, "0.037 (chi-square), 0.041 (Fisher)"),
     ("document-002", "SD behind a P value", "", UNTESTABLE, "at most 6.2"),
     ("document-003", "percentage change", "", CONSISTENT, "59.6"),
-    ("document-003", "size of a change", "", UNTESTABLE, "2.2 standard deviations"),
+    (
+        "document-002",
+        "percentages v whole patients",
+        "",
+        UNTESTABLE,
+        "65% is no whole number of 56 patients: 36/56 is 64.3% and 37/56 is 66.1%",
+    ),
+    ("chan-2001-end-of-therapy", "P value v interval", "", CONSISTENT, "P = 0.26"),
+    ("chan-2001-6mo", "P value v interval", "", CONSISTENT, "P = 0.15"),
+    ("chan-2001-12mo", "P value v interval", "", CONSISTENT, "derived 0.011"),
+    ("document-003", "implausible effect size", "", UNTESTABLE, "2.2 standard deviations"),
     ("etass-2013", "estimate v counts", "mortality-28d", CONSISTENT, "RR 0.742 (0.541 to 1.018)"),
     ("etass-2013", "P value v counts", "mortality-28d", CONSISTENT, "0.062 (chi-square)"),
     ("tests-2025", "published versions", "mortality-28d", IMPOSSIBLE, "HR 0.99 and 0.97"),
@@ -141,7 +151,7 @@ def test_reference_p_values_of_three_intervals(checked):
 
 
 def test_analytic_paired_t_of_312_to_498_by_hand(checked):
-    [found] = [f for f in checked["document-003"].findings if f.check == "size of a change"]
+    [found] = [f for f in checked["document-003"].findings if f.check == "implausible effect size"]
     for r in (0.0, 0.7):
         sd = (84**2 + 91**2 - 2 * r * 84 * 91) ** 0.5  # of the differences
         assert found.numbers[f"paired_t_r_{r:g}"] == pytest.approx(186 / (sd / 140**0.5))
@@ -249,7 +259,7 @@ def test_property_a_file_of_ones_own_is_checked_figure_by_figure(own_file):
     assert verdict("P value v means", "SE reported as SD?") is IMPOSSIBLE
     assert verdict("interval v SDs", "SE reported as SD?") is IMPOSSIBLE
     assert verdict("difference v arms", "stated -1.8") is CONSISTENT
-    assert verdict("size of a difference", "implausibly large") is UNTESTABLE
+    assert verdict("implausible effect size", "implausibly large") is UNTESTABLE
     assert verdict("baseline v randomisation", "rare under randomisation") is UNTESTABLE
     assert verdict("percentages v whole patients", "46% is not 18/40") is IMPOSSIBLE
     assert verdict("percentages v whole patients", "no whole numbers") is IMPOSSIBLE

@@ -18,6 +18,7 @@ from trialsim.engine.outcome_days import outcome_days_of, power_by_exposure
 from trialsim.figures.forecast import forecast_figures
 from trialsim.operations.event_log import What, counted_again
 from trialsim.protocol.load import load_template
+from trialsim.report.screens.forecast_screen import forecast_screen
 from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.forecast import plan_forecast, rate_to_enrol_in
@@ -67,6 +68,32 @@ def test_property_every_mean_has_its_error_and_its_trials(forecast):
     kits = {r.category: r.value for r in forecast.result.rows if r.measure is Measure.KITS}
     assert kits.pop("made") == pytest.approx(sum(kits.values()))
     assert counted_again(forecast.log)[What.RANDOMISED] == 64
+
+
+def test_property_any_trial_can_be_run_again_with_its_log(forecast):
+    planned = plan_forecast(load_template(HEPATITIS))
+    assert planned.log_of(1, 5) == forecast.log
+    seen = counted_again(planned.log_of(4, 5))
+    line = forecast.trials[3]
+    assert seen[What.SCREENED] == line["screened"]
+    assert seen[What.VISIT] > 0
+    assert seen[What.KIT_DISPENSED] == line["dispensed"]
+    given = seen[What.DOSE_GIVEN] + seen[What.DOSE_LATE]
+    assert given == line["thymalfasin: doses_taken"]
+    assert seen[What.LEFT] == line["thymalfasin: left"] + line["untreated: left"]
+
+
+def test_property_too_few_kits_are_told_with_what_would_help():
+    supply = "kits_at_start: 20, produced: {every: 12 mo, kits: 10}, expires: 24 mo"
+    others = "doses_per_kit: 8, kits_at_opening: 4, reorder_at: 3, order_up_to: 8"
+    resolved = load_template(
+        HEPATITIS, settings=[f"protocol.operations.supply={{{others}, {supply}}}"]
+    )
+    planned = plan_forecast(resolved)
+    found = planned.forecast(runs=2, seed=5)
+    told = " ".join(forecast_screen(planned, found.result, 5).split())
+    assert "of those planned: raise 'kits_at_start', 'produced' or 'reorder_at'." in told
+    assert row(found, Measure.EXPOSURE, arm="thymalfasin").value < 0.6
 
 
 def test_property_milestones_come_one_after_another(forecast):

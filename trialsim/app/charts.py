@@ -139,12 +139,12 @@ def forest_chart(
         f'<svg class="chart forest" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{_text(title)}">'
     ]
-    beside = -99.0
+    taken = [] if none_at is None else [across(none_at)]
     for tick in _log_ticks(low, high) if log else ticks(low, high, 4):
         x = across(tick)
-        if x - beside < _APART and tick != none_at:
+        if tick != none_at and any(abs(x - other) < _APART for other in taken):
             continue
-        beside = x
+        taken.append(x)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{floor}"/>')
         parts.append(f'<text class="tick mid" x="{x:.1f}" y="{floor + 15}">{tick:g}</text>')
     if none_at is not None and low <= none_at <= high:

@@ -44,6 +44,7 @@ def record_sha256() -> str:
 def _dependencies() -> Iterator[list[str]]:
     from trialsim.cli.answer import load
     from trialsim.cli.parser import parse
+    from trialsim.protocol.load import load_template
     from trialsim.protocol.places import conduct_paths, evidence_paths
 
     known: dict[tuple[str, ...], str] = {}
@@ -59,6 +60,7 @@ def _dependencies() -> Iterator[list[str]]:
                 told = [known[named]]
             else:
                 told = [sha256(path.read_bytes()).hexdigest() for path in evidence_paths()]
+                told += [load_template(state.template).sha256] if state.takes_template else []
             if profile := conduct_paths().get(getattr(options, "conduct", None) or ""):
                 told.append(sha256(profile.read_bytes()).hexdigest())
             yield [*words, *told]

@@ -42,6 +42,7 @@ from trialsim.report.text import DISCLAIMER
 __all__ = ["Pages", "Visit", "environment", "make_app", "static_text"]
 
 PATIENCE_SECONDS = 0.8  # then the page is shown without its answer, and fetches it
+FORM_PATIENCE_SECONDS = 5.0  # for what may be chosen: a form is not drawn again
 _TYPES = {
     "svg": "image/svg+xml; charset=utf-8",
     "png": "image/png",
@@ -125,6 +126,8 @@ class Pages:
         except BusyError:
             visit.problems += (_BUSY,)
             return visit
+        form = {name: job for name, job in wanted.items() if name == "about"}
+        await _wait_for(form, seconds and FORM_PATIENCE_SECONDS)
         await _wait_for(wanted, seconds)
         self._take(visit, wanted)
         return visit
@@ -184,13 +187,13 @@ class Pages:
             "ready": ready,
             "big": visit.big,
             "saved": saved,
-            "program": self.program,
             "command": self._command(state.words()),
             "further": [
                 self._command(words)
                 for name, words in room.more(state).items()
                 if ready and name in visit.more and visit.more[name].document
             ],
+            "program": self.program,
             "facts": [_facts(a.document) for a in answers],
             "warnings": _once(w for a in answers for w in a.document.get("warnings", ())),
             "figures": {name: drawn for a in answers for name, drawn in a.figures.items()},

@@ -24,7 +24,7 @@ from trialsim.cli.answer import (
     with_progress,
 )
 from trialsim.cli.parser import program_name
-from trialsim.errors import Problem, RequestError
+from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.report.document import Document
 
 if TYPE_CHECKING:
@@ -359,6 +359,7 @@ def reconcile(options: argparse.Namespace) -> None:
         return
     from trialsim.engine.run import check_request
     from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
+    from trialsim.protocol.catalogue import template_paths
     from trialsim.protocol.load import conflicts_of, load_reconciliation
     from trialsim.report.screens.reconciliation_screen import (
         priors_in_words,
@@ -369,11 +370,17 @@ def reconcile(options: argparse.Namespace) -> None:
 
     started = time.monotonic()
     check_request(1, options.seed)
+    _refuse_of_protocol(options)
     if options.template is None:
         options.template = load_reconciliation(options.conflict).template
     resolved = load(options)
     others = conflicts_of(resolved.template.id) if options.conflict is None else ()
     file = load_reconciliation(options.conflict or others[0], resolved.evidence)
+    if file.template not in (resolved.template.id, *template_paths()):
+        remedy = did_you_mean(file.template, template_paths(), "'trialsim list' says which.")
+        rule = "names no template, shipped or given on the command line"
+        where = f"template of {options.conflict}"
+        raise RequestError(Problem(rule, remedy, where, f"'{file.template}'"))
     planned = plan_reconciliation(file, resolved.evidence, options.priors)
     folder = run_folder(resolved, options)
     n, draws = (300, 4_000) if options.quick else (2_000, 20_000)
@@ -394,6 +401,16 @@ def reconcile(options: argparse.Namespace) -> None:
         return drawn
 
     hand_over(options, document, shown, folder, figures, started)
+
+
+def _refuse_of_protocol(options: argparse.Namespace) -> None:
+    """Refuse what changes a protocol: only records, and the file of the conflict, enter."""
+    given = {"--set": options.settings, "--variant": options.variant}
+    remedy = "Leave it out; to change what enters, copy the conflict's file and give --conflict."
+    rule = "has no effect: of the template only its records enter"
+    problems = [Problem(rule, remedy, name) for name, value in given.items() if value]
+    if problems:
+        raise RequestError(problems)
 
 
 def _conflicts(options: argparse.Namespace) -> None:

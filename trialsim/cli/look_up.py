@@ -288,20 +288,29 @@ def _assumed(resolved: ResolvedTemplate) -> list[str]:
 
 def evidence(options: argparse.Namespace) -> None:
     """Print the catalogue of published results, or one record of it."""
-    from trialsim.protocol.cautions import caution_of, cautions_about
-    from trialsim.protocol.load import evidence_with
-    from trialsim.report.screens.records import evidence_rows, record_lines
-    from trialsim.report.text import caution_lines, table
-
+    if options.template and (options.id or options.action in ("show", "adjust")):
+        remedy = f"{program_name()} evidence --template {options.template}"
+        raise RequestError(Problem("goes with a list or a check of all", remedy, "--template"))
+    _refuse_of_adjust(options)
     if options.action == "check":
         _check_evidence(options)
         return
     if options.action == "adjust":
         _adjust_evidence(options)
         return
-    if options.template and options.action is None:
+    if options.template:
         _evidence_of(options)
         return
+    _listed(options)
+
+
+def _listed(options: argparse.Namespace) -> None:
+    """Print the records, or one of them."""
+    from trialsim.protocol.cautions import caution_of, cautions_about
+    from trialsim.protocol.load import evidence_with
+    from trialsim.report.screens.records import evidence_rows, record_lines
+    from trialsim.report.text import caution_lines, table
+
     found = evidence_with(options.evidence_files)
     records = list(found.records.values())
     if options.action == "show" and options.id is None:
@@ -338,6 +347,28 @@ def evidence(options: argparse.Namespace) -> None:
         if cautions:
             print(f"\nWhere they disagree:\n{caution_lines(cautions, program=program_name())}")
         print(f"\nmore: {program_name()} evidence show tests-2025")
+
+
+def _refuse_of_adjust(options: argparse.Namespace) -> None:
+    """Refuse options that only the adjustment reads, unless it is asked for."""
+    if options.action == "adjust":
+        return
+    given = {
+        "--record": options.records,
+        "--literature": options.literature,
+        "--flaw": options.flaws,
+        "--outcomes": options.outcomes,
+        "--out": options.out,
+    }
+    remedy = f"Leave it out, or use '{program_name()} evidence adjust TEMPLATE'."
+    doing = f"evidence {options.action or ''}".strip()
+    problems = [
+        Problem(f"has no effect on '{doing}'", remedy, name)
+        for name, value in given.items()
+        if value
+    ]
+    if problems:
+        raise RequestError(problems)
 
 
 def _evidence_of(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_serializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -108,7 +108,11 @@ class _Texts(Frozen):
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"type": "string", "description": cls.__doc__}
+        return {"type": ["string", "integer"], "description": cls.__doc__}
+
+    @model_serializer
+    def _as_text(self) -> str:
+        return str(self)
 
 
 class Constraint(_Texts):

@@ -164,7 +164,7 @@ def _pairs(rows: Sequence[Numbers]) -> Iterator[tuple[str, str, Numbers, Numbers
     found: dict[tuple[str, str], dict[str, Numbers]] = {}
     for row in rows:
         if row["measure"] != "assumption":
-            name = row.get("study") or row["analysis"]
+            name = row.get("study") or row.get("analysis", "")
             found.setdefault((row["measure"], name), {})[row["which"]] = row
     for (kind, name), pair in found.items():
         yield kind, name, pair["naive"], pair["adjusted"]
@@ -173,7 +173,7 @@ def _pairs(rows: Sequence[Numbers]) -> Iterator[tuple[str, str, Numbers, Numbers
 def _adjusted_forest(rows: Sequence[Numbers], titles: Mapping[str, str]) -> tuple[Markup, str]:
     entries = [
         (
-            titles.get(name, name) if kind == "study" else f"{kind}, {name}",
+            titles.get(name, name) if kind == "study" else f"{kind}, {name}" if name else kind,
             [
                 Mark("as published", one["value"], one["lower"], one["upper"], "round", _said(one)),
                 Mark("adjusted", two["value"], two["lower"], two["upper"], "adjusted", _said(two)),
@@ -276,7 +276,7 @@ def _reconciled(document: Numbers) -> dict[str, object]:
     for row in rows:
         if row["measure"] == "posterior_weight":
             after.setdefault(row["set_by"], {})[row["analysis"]] = row
-        if row["measure"] == "weight_otherwise" and "why" not in row:
+        if row["measure"] == "weight_otherwise" and "why" not in prior[row["analysis"]]:
             otherwise.setdefault(row["analysis"], []).append(row["value"])
     weights = [
         {
@@ -285,7 +285,7 @@ def _reconciled(document: Numbers) -> dict[str, object]:
             "before": before,
             "after": after["all records"][name],
             "without": after.get("without numbers only a document states", {}).get(name),
-            "range": (min(otherwise[name]), max(otherwise[name])) if name in otherwise else None,
+            "range": _range(otherwise.get(name, ())),
         }
         for name, before in prior.items()
     ]
@@ -300,10 +300,8 @@ def _reconciled(document: Numbers) -> dict[str, object]:
             trials.setdefault(row["analysis"], {})[row["measure"]] = row
     return {
         "conflict": conflict,
-        "finding": finding,
-        "detail": finding["detail"]
-        .removeprefix(f"{finding['verdict'].capitalize()}: ")
-        .capitalize(),
+        "verdict": finding["verdict"],
+        "detail": detail[:1].upper() + detail[1:],
         "weights": weights,
         "charts": [(chart, caption)],
         "next_trials": trials,
@@ -312,11 +310,14 @@ def _reconciled(document: Numbers) -> dict[str, object]:
     }
 
 
+def _range(values: Sequence[float]) -> tuple[float, float] | None:
+    return (min(values), max(values)) if values else None
+
+
 def _weight(found: Mapping[str, Any]) -> Mark:
     before, after = found["before"]["value"], found["after"]["value"]
     low, high = found["range"] or (None, None)
-    said = f"{before:.2f}, then {after:.2f}"
-    said += " (no data)" if "why" in found["after"] else ""
+    said = "no data" if "why" in found["after"] else f"{before:.2f}, then {after:.2f}"
     return Mark("before and after", after, low, high, "round", said)
 
 

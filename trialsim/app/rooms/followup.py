@@ -19,7 +19,7 @@ from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, Number, State, Text, entered
 from trialsim.app.worker import Answer, Line, Panel
 
-__all__ = ["ROOM", "FollowupState"]
+__all__ = ["ROOM", "FollowupState", "horizons"]
 
 _DAYS_PER_MONTH = 30.4375
 _CLOCKS = (("", "as in the protocol"), ("entry", "entry"), ("end-of-therapy", "end of therapy"))
@@ -90,15 +90,15 @@ def view(
     drawn = answer.figures["followup"].panels
     unit = "days" if "days" in drawn[0].x_label else "months"
     scenario = _scenario(state.truth, rows)
-    horizons = list(_horizons(rows, scenario, drawn[1].lines[0].x, unit))
-    chosen = _chosen(horizons, state.horizon)
+    times = list(horizons(rows, scenario, drawn[1].lines[0].x, unit))
+    chosen = _chosen(times, state.horizon)
     return {
         "scenario": scenario,
         "title": next((t for id_, t, _ in about.scenarios if id_ == scenario), scenario),
-        "horizons": horizons,
+        "horizons": times,
         "chosen": chosen,
         "reference": _reference(rows),
-        "charts": list(_charts(drawn, scenario, horizons, chosen, unit)),
+        "charts": list(_charts(drawn, scenario, times, chosen, unit)),
     }
 
 
@@ -114,13 +114,26 @@ def _scenario(wanted: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return next(with_effect, listed[0])
 
 
-def _horizons(
+def horizons(
     rows: Sequence[Mapping[str, Any]], scenario: str, since_entry: Sequence[float], unit: str
 ) -> Iterator[Horizon]:
-    own: dict[str, list[Mapping[str, Any]]] = {}
+    """Yield the times that are compared, if one scenario is true.
+
+    Parameters
+    ----------
+    rows : sequence of row
+        Of the document.
+    scenario : str
+    since_entry : sequence of float
+        Each time since entry, in `unit`.
+    unit : str
+        ``days`` or ``months``.
+    """
+    own: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["scenario"] == scenario and "horizon" in row:
-            own.setdefault(row["endpoint"], []).append(row)
+        apart = "lag" in row or "missing" in row  # other analyses, other data
+        if row["scenario"] == scenario and "horizon" in row and not apart:
+            own.setdefault((row["horizon"], row["clock"]), []).append(row)
     for found, at in zip(own.values(), since_entry, strict=True):
         months = at / _DAYS_PER_MONTH if unit == "days" else at
         words = found[0]["horizon"]
@@ -137,12 +150,12 @@ def _horizons(
         yield Horizon(words, at, months, {**named, **plain}, risks)
 
 
-def _chosen(horizons: Sequence[Horizon], months: float | None) -> Horizon:
+def _chosen(times: Sequence[Horizon], months: float | None) -> Horizon:
     """Return the horizon nearest to the slider, else the reference, else the last."""
     if months is not None:
-        return min(horizons, key=lambda h: abs(h.months - months))
-    reference = (h for h in horizons if h.rows.get("power", {}).get("headline"))
-    return next(reference, horizons[-1])
+        return min(times, key=lambda h: abs(h.months - months))
+    reference = (h for h in times if h.rows.get("power", {}).get("headline"))
+    return next(reference, times[-1])
 
 
 def _reference(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -154,7 +167,7 @@ def _reference(rows: Sequence[Mapping[str, Any]]) -> str:
 def _charts(
     drawn: Sequence[Panel],
     scenario: str,
-    horizons: Sequence[Horizon],
+    times: Sequence[Horizon],
     chosen: Horizon,
     unit: str,
 ) -> Iterator[tuple[Markup, str, tuple[str, ...]]]:
@@ -177,9 +190,9 @@ def _charts(
     panel = Panel(curves.x_label, curves.y_label, "", tuple(named))
     names = tuple(line.label for line in named)
     yield line_chart(panel, f"{curves.y_label}. {caption}", rule_at=at), caption, names
-    xs = tuple(h.since_entry for h in horizons)
+    xs = tuple(h.since_entry for h in times)
     found, wrong = (
-        tuple(h.rows[m]["value"] if m in h.rows else float("nan") for h in horizons)
+        tuple(h.rows[m]["value"] if m in h.rows else float("nan") for h in times)
         for m in ("power", "wrong_verdict")
     )
     lines = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import exp
 from typing import Any
 
+from trialsim.protocol.evidence import OutcomeType
 from trialsim.report.text import table, wrapped
 from trialsim.studies.conflict.explanation import (
     NO_DATA,
@@ -50,6 +51,8 @@ def _lines(found: Explanation, program: str) -> Iterator[str]:
     if found.together:
         yield "all flaws that are quantified, together"
         yield wrapped(carried_in_words(found.together), "    ", "  ")
+    if unsaid := _unsaid_outcomes(found):
+        yield wrapped(unsaid)
     if found.gap:
         n = found.gap.n_replicates
         yield wrapped(
@@ -60,6 +63,17 @@ def _lines(found: Explanation, program: str) -> Iterator[str]:
     yield "\n3. What would settle it"
     yield from (wrapped(said, "  ", "- ") for said in settled_in_words(found))
     yield f"\nmore: {program} evidence show {found.one.id}"
+
+
+def _unsaid_outcomes(found: Explanation) -> str:
+    """Say that ratios of all outcomes were taken, where nobody said which kind it is."""
+    if found.outcomes is not OutcomeType.ALL or found.gap is None:
+        return ""
+    return (
+        "The kind of outcome is not said, so that ratios of all outcomes together are taken; of "
+        "what a laboratory measures --outcomes objective takes those of objective ones, as "
+        "'reconcile' and 'evidence adjust' do."
+    )
 
 
 def _gap_lines(found: Explanation) -> Iterator[str]:
@@ -165,6 +179,8 @@ def explanation_texts(found: Explanation) -> dict[str, str]:
     if gap := found.gap:
         both = " ".join(f"{reported_in_words(each, gap)}." for each in (gap.one, gap.other))
         texts = {"gap": f"{both} {gap_in_words(found, gap)}", "chance": chance_in_words(gap)}
+    if unsaid := _unsaid_outcomes(found):
+        texts["outcomes"] = unsaid
     settled = enumerate(settled_in_words(found), start=1)
     return {**texts, **{f"settled-{number}": said for number, said in settled}}
 

@@ -230,6 +230,8 @@ class Explanation:
         comparison with numbers; None where the application does not differ.
     without_numbers : tuple of str
         The same, without numbers.
+    outcomes : OutcomeType
+        Kind by which ratios of bias are taken; all where nobody says which.
     template : str or None
         The protocol that observes both.
     """
@@ -242,6 +244,7 @@ class Explanation:
     randomised_add_on: tuple[str, ...] | None
     without_numbers: tuple[str, ...]
     template: str | None
+    outcomes: OutcomeType
 
     @property
     def differing(self) -> tuple[Difference, ...]:
@@ -344,6 +347,7 @@ def explain(
         with_numbers if mixed else None,
         without,
         resolved.template.id if resolved else None,
+        kind,
     )
 
 

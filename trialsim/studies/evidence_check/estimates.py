@@ -19,7 +19,7 @@ from trialsim.studies.evidence_check.consistency import (
     reach,
 )
 from trialsim.studies.evidence_check.counts import UNNAMED, p_of_counts
-from trialsim.studies.evidence_check.finding import OFF_CENTRE, Finding, within
+from trialsim.studies.evidence_check.finding import OFF_CENTRE, Finding, p_equals, within
 from trialsim.studies.evidence_check.printed import Printed, PrintedEffect, worded
 
 __all__ = ["bias_estimates", "derived_p", "interval_and_p", "is_ratio", "said_twice"]
@@ -65,7 +65,7 @@ def interval_and_p(
         "P value v interval",
         about,
         agreement(printed.p, found),
-        f"{effect.measure.short} {printed.in_words} gives P = {within(found)}; "
+        f"{effect.measure.short} {printed.in_words} gives {p_equals(within(found))}; "
         f"{worded(effect.status)} {effect.p:g}",
         {"p": found.at, "p_low": found.low, "p_high": found.high},
     )
@@ -126,7 +126,7 @@ def derived_p(printed: Printed, effects: list[PrintedEffect], about: str) -> Ite
         found = reach(
             lambda v, a, b, ratio=ratio: p_of_interval(v, a, b, ratio=ratio), each.value, *each.ci
         )
-        said = f"{each.effect.measure.short} {each.in_words} gives P = {within(found)}"
+        said = f"{each.effect.measure.short} {each.in_words} gives {p_equals(within(found))}"
         yield Finding(
             "P value v interval",
             about,

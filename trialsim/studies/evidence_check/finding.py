@@ -17,6 +17,7 @@ __all__ = [
     "counts_in_words",
     "interval_in_words",
     "number",
+    "p_equals",
     "p_in_words",
     "within",
 ]
@@ -93,6 +94,11 @@ def number(value: float) -> str:
     if value and abs(value) < 0.001:
         return f"{value:.2g}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def p_equals(words: str) -> str:
+    """Say "P = 0.03", and of words that are a limit "P < 1e-9"."""
+    return f"P {words}" if words.startswith("<") else f"P = {words}"
 
 
 def p_in_words(value: float) -> str:

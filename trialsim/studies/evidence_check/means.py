@@ -19,7 +19,7 @@ from trialsim.studies.evidence_check.consistency import (
     t_of_means,
     t_quantile,
 )
-from trialsim.studies.evidence_check.finding import FACTOR, IMPLAUSIBLE, Finding, within
+from trialsim.studies.evidence_check.finding import FACTOR, IMPLAUSIBLE, Finding, p_equals, within
 from trialsim.studies.evidence_check.printed import Path, Printed, PrintedEffect, worded
 
 __all__ = ["baseline", "difference_of_arms", "implausible", "means_and_sds"]
@@ -143,9 +143,9 @@ def _p_of_means(
     if values[0].low <= values[1].high and values[1].low <= values[0].high:
         found, other = (Reach(each.at, each.low, 1.0) for each in (found, other))
     verdict = agreement(p, found)
-    said = f"as SDs they give P = {within(found)} (t test); stated {p.value:g}"
+    said = f"as SDs they give {p_equals(within(found))} (t test); stated {p.value:g}"
     if verdict is Verdict.IMPOSSIBLE and agreement(p, other) is not Verdict.IMPOSSIBLE:
-        said += f"; as standard errors P = {within(other)}, which fits: SE reported as SD?"
+        said += f"; as standard errors {p_equals(within(other))}, which fits: SE reported as SD?"
     elif verdict is Verdict.IMPOSSIBLE and found.low / FACTOR < p.value < found.high * FACTOR:
         verdict = Verdict.UNTESTABLE
         said += "; an adjusted or rank test may give it"

@@ -22,6 +22,7 @@ from trialsim.studies.evidence_check.finding import (
     OFF_CENTRE,
     Finding,
     interval_in_words,
+    p_equals,
     p_in_words,
     within,
 )
@@ -123,7 +124,7 @@ def _recombined(
         about,
         min(verdicts, key=_ORDER.index),
         f"{' and '.join(check.parts)} combine to {measure.short} {interval_in_words(pooled)}, "
-        f"P = {p_in_words(p)}; stated {'; '.join(said)}",
+        f"{p_equals(p_in_words(p))}; stated {'; '.join(said)}",
         {"estimate": pooled.value, "lower": pooled.low, "upper": pooled.high, "p": p},
     )
 
@@ -163,7 +164,7 @@ def _difference(
         found = Reach(found.at, found.low, 1.0)
     said = (
         f"{check.parts[0]} {'over' if ratio else 'minus'} {check.parts[1]}: "
-        f"{interval_in_words(apart, 2)}, P = {within(found)}"
+        f"{interval_in_words(apart, 2)}, {p_equals(within(found))}"
     )
     stated, verdict = _interaction_stated(printed, check), Verdict.UNTESTABLE
     if stated is None:
