@@ -25,7 +25,9 @@ def test_regression_the_validation_page_holds_numbers_of_tests_that_exist():
         (path,) = (folder / file for folder in FOLDERS if (folder / file).exists())
         assert f"def {name}(" in path.read_text(encoding="utf-8"), f"{test}; run: make validate"
     for row in numbers:
-        assert float(row["difference"]) <= 1.1 * float(row["allowed"]), row  # of two digits each
+        ours, theirs, allowed = (float(row[name]) for name in ("ours", "theirs", "allowed"))
+        written = 0.06 * allowed + 1e-8 * max(abs(ours), abs(theirs))  # lost with the digits
+        assert abs(ours - theirs) <= allowed + written, row
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -38,8 +39,9 @@ def test_regression_a_job_that_takes_too_long_is_ended():
         pool.close()
 
 
-def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path):
+def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path, request):
     own = started(tmp_path)
+    request.addfinalizer(lambda: ended(own))
     tab = visitor().tab
     tab.goto(f"{own.address}/size")
     expect(tab.locator("#n-total")).to_have_text("4,602")
@@ -53,16 +55,15 @@ def test_regression_a_killed_program_is_said_and_started_again(visitor, tmp_path
     own.process.wait(20)
     tab.locator("[data-slides=f-power]").press("ArrowRight")
     expect(tab.get_by_text("The program no longer answers")).to_be_visible()
-    ended(own)
     until = time.monotonic() + 30
     while any(at_work(pid) for pid in below):
         assert time.monotonic() < until  # none of its processes outlives it
         time.sleep(0.2)
     again = started(tmp_path, own.host.split(":")[1])
+    request.addfinalizer(lambda: ended(again))
     tab.get_by_role("button", name="Calculate").click()
     expect(tab.locator("#n-total")).to_have_text("4,722")
     expect(tab.get_by_text("The program no longer answers")).to_be_hidden()
-    ended(again)
 
 
 def descendants(pid):
@@ -158,12 +159,12 @@ def test_property_every_template_is_sized_or_says_why_not(page, template):
         assert number(text, "n-total") > 0
 
 
-def test_regression_the_shipped_file_is_what_would_be_computed_now(tmp_path):
-    import asyncio
-
+def test_regression_the_shipped_file_is_what_would_be_computed_now():
+    with ThreadPoolExecutor(1) as apart:  # the browser's driver has a loop of its own
+        computed = apart.submit(lambda: asyncio.run(offline.computed())).result()
     visible = [
         re.sub(r"<[^>]*>|\s+", " ", text)
-        for text in (offline.SHIPPED.read_text(), asyncio.run(offline.computed()))
+        for text in (offline.SHIPPED.read_text(encoding="utf-8"), computed)
     ]
     assert visible[0] == visible[1]
 

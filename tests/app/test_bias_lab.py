@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from trialsim import RequestError, load_template
+from trialsim.app.about import about_template
 from trialsim.app.answers import Answers
 from trialsim.app.files import Files
 from trialsim.app.lab_charts import Step, Trial, funnel, waterfall
@@ -117,7 +118,7 @@ def test_property_a_funnel_holds_each_trial_once_and_hollow_where_in_the_drawer(
     assert drawn.count('<g class="trial') == 2
     assert drawn.count('<g class="trial drawer"') == 1
     assert "0.82 as planned, 0.67 as reported" in drawn
-    bars = str(waterfall([Step("<i>", 0.0, -0.1, 0.01, favours=True)], 0.0, "<b>"))
+    bars = str(waterfall([Step("<i>", 0.0, -0.1, 0.01, favours=True)], 0.0, "<b>", "ratio"))
     assert "x 0.905" in bars
     for svg in (drawn, bars):
         assert "<b>" not in svg
@@ -163,3 +164,11 @@ def test_regression_a_lesson_is_answered_from_its_own_files_and_no_other(tmp_pat
 def test_property_a_scenario_of_the_address_changes_no_other_field():
     words = BiasState(scenario="x=1", odds_ratio=0.5).words()
     assert "--set" not in words
+
+
+def test_property_a_dial_says_why_its_flaw_cannot_act():
+    flaws = dict(about_template("sepsis").flaws)
+    assert flaws == {
+        "assessment": "misreads outcomes, and 'death from any cause' cannot be misread"
+    }
+    assert about_template("lesson-9").flaws == ()

@@ -11,7 +11,7 @@ from conftest import ROOT
 from trialsim import load_template
 from trialsim.engine.blocks import simulate_block
 from trialsim.engine.replay import replay
-from trialsim.operations.enrolment import draw_conduct
+from trialsim.operations.enrolment import draw_conduct, entry_days
 from trialsim.protocol.nodes import plain, read_file
 from trialsim.protocol.site_enrolment import (
     LEFT_OUT,
@@ -85,3 +85,11 @@ def test_property_sites_are_those_of_the_file_and_pauses_that_overlap_are_one():
     assert stated == (12, "protocol.operations.sites.planned")
     assert merged([(10.5, 12), (10, 11), (20, 21)]) == ((10, 12), (20, 21))
     assert site_enrolment_of(template).passing == pytest.approx(0.75 * 0.95)
+
+
+def test_regression_a_trial_without_an_open_site_has_days_all_the_same():
+    template = load_template(str(FILE)).template
+    lonely = replace(site_enrolment_of(template), n_sites=1, failing=0.9)
+    entry = entry_days(lonely, (20, 64), Streams(1), 0)
+    assert np.isfinite(entry).all()
+    assert np.isinf(draw_conduct(lonely, 20, Streams(1), 0, 64).entry).any()

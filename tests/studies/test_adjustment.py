@@ -214,6 +214,7 @@ def test_property_the_command_says_what_it_took_and_what_it_does_not_know(capsys
     assert pooled["naive", "equal effects"] == pytest.approx(0.864, abs=5e-4)
     assert pooled["adjusted", "equal effects"] == pytest.approx(0.888, abs=5e-4)
     ahead = {r["which"]: r for r in rows if r["measure"] == "next trial"}
+    assert all(r.get("study") or r.get("analysis") or r["measure"] == "assumption" for r in rows)
     assert ahead["adjusted"]["log_error"] > 0.4  # not 0.17, tau2 0.008 of two trials as known
 
 

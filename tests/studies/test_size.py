@@ -38,7 +38,10 @@ def test_reference_the_r_call_printed_gives_the_size(design):
     assert plan.r_call() == design["call"]
     size = plan.total_unrounded
     if plan.is_survival:
-        course, share = event_course(plan.scenario, plan.resolved.template), plan.allocation
+        course, share = (
+            event_course(plan.scenario, plan.resolved.template, plan.resolved.evidence),
+            plan.allocation,
+        )
         n1, n0 = size * share.treated_share, size * (1 - share.treated_share)
         size = expected_events(replace(course, n_treated=n1, n_control=n0), plan.cut_day).total
     assert size == pytest.approx(design["value"], rel=1e-6)

@@ -23,6 +23,10 @@ class About:
         Those it is held against, then the others it cites.
     kind : str
         Of the primary endpoint: ``binary``, ``time-to-event``, ...
+    better : str
+        ``lower`` or ``higher``: whether the primary endpoint is to be rare and small.
+    flaws : tuple of (mechanism, rule)
+        Flaws of conduct that cannot act in it, and why.
     problems : tuple of Problem
         Why it cannot be read; all else is then empty.
     """
@@ -36,12 +40,16 @@ class About:
     variants: tuple[tuple[str, str], ...] = ()
     observed: tuple[str, ...] = ()
     records: tuple[tuple[str, str, str], ...] = ()
+    better: str = "lower"
+    flaws: tuple[tuple[str, str], ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 def about_template(name: str) -> About:
     """Read a protocol, shipped or a file."""
+    from trialsim.protocol.conduct import Mechanism
     from trialsim.protocol.load import load_template
+    from trialsim.protocol.rules.conduct import why_not
     from trialsim.report.screens.protocol_screen import records_of
 
     try:
@@ -60,4 +68,6 @@ def about_template(name: str) -> About:
         tuple((v.id, v.title) for v in template.variants),
         tuple(dict.fromkeys(o.evidence for o in template.observed)),
         tuple((r.id, r.title, r.kind) for r in records_of(resolved).values()),
+        str(protocol.primary.better),
+        tuple((str(m), found[0]) for m in Mechanism if (found := why_not(m, protocol))),
     )

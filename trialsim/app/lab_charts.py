@@ -71,7 +71,7 @@ def _ratio_ticks(low: float, high: float) -> list[float]:
     return found[:: math.ceil(len(found) / 8)] if len(found) > 8 else found
 
 
-def waterfall(steps: Sequence[Step], truth: float, title: str) -> Markup:
+def waterfall(steps: Sequence[Step], truth: float, title: str, scale: str) -> Markup:
     """Return bars that lead from the truth to what is published, as an ``<svg>`` element.
 
     Parameters
@@ -81,6 +81,8 @@ def waterfall(steps: Sequence[Step], truth: float, title: str) -> Markup:
         Log of the true ratio.
     title : str
         What it shows, for a screen reader.
+    scale : str
+        What the ratio is of: "odds ratio".
     """
     row, left, right, top, width = 30, 235, 72, 8, 700
     ends = [truth, 0.0, *(s.start for s in steps), *(s.end for s in steps)]
@@ -130,7 +132,7 @@ def waterfall(steps: Sequence[Step], truth: float, title: str) -> Markup:
             )
         parts.append(f'<text x="{width - right + 8}" y="{y + 4:.1f}">{words}</text>')
     middle = (left + width - right) / 2
-    parts.append(f'<text class="axis mid" x="{middle:.0f}" y="{height - 4}">odds ratio</text>')
+    parts.append(f'<text class="axis mid" x="{middle:.0f}" y="{height - 4}">{_text(scale)}</text>')
     parts.append("</svg>")
     return Markup("".join(parts))  # noqa: S704  (drawn here; every text escaped)
 

@@ -9,8 +9,7 @@ from trialsim.cli.design import calibrate, followup, size
 from trialsim.cli.hand_on import export, replay, report
 from trialsim.cli.judge import bias, explain, reconcile, synthesise
 from trialsim.cli.look_up import check, evidence, list_templates, new, questions, show
-from trialsim.cli.operate import optimise
-from trialsim.cli.plan import forecast
+from trialsim.cli.plan import forecast, optimise
 from trialsim.cli.simulate import demo, simulate
 
 

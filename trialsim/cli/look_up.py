@@ -291,8 +291,7 @@ def evidence(options: argparse.Namespace) -> None:
     if options.template and (options.id or options.action in ("show", "adjust")):
         remedy = f"{program_name()} evidence --template {options.template}"
         raise RequestError(Problem("goes with a list or a check of all", remedy, "--template"))
-    if options.action != "adjust":
-        _refuse_of_adjust(options)
+    _refuse_of_adjust(options)
     if options.action == "check":
         _check_evidence(options)
         return
@@ -351,7 +350,9 @@ def _listed(options: argparse.Namespace) -> None:
 
 
 def _refuse_of_adjust(options: argparse.Namespace) -> None:
-    """Refuse options that only the adjustment reads."""
+    """Refuse options that only the adjustment reads, unless it is asked for."""
+    if options.action == "adjust":
+        return
     given = {
         "--record": options.records,
         "--literature": options.literature,

@@ -1,11 +1,14 @@
-"""Commands that plan how a trial is run: `forecast`."""
+"""Commands that plan how a trial is run: `forecast`, also of one under way, and `optimise`."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import PydanticCustomError
 
@@ -18,19 +21,22 @@ from trialsim.cli.answer import (
     say,
     with_progress,
 )
-from trialsim.cli.enrolled import forecast_enrolled
-from trialsim.errors import Problem, RequestError
+from trialsim.cli.parser import program_name
+from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.report.document import Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trialsim.protocol.optimisation import Quantity
+    from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.protocol.template import Template
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.operations.forecast import Forecast
 
 _RATE = "nature.operations.recruitment.per_site_month"
 _RUNS = 200
+_FUTURES = 4_000  # drawn at once, and cost little
 _SECONDS_PER_PATIENT = 100e-6  # measured: sepsis with supply, one core
 
 
@@ -43,7 +49,7 @@ def forecast(options: argparse.Namespace) -> None:
 
     started = time.monotonic()
     if options.enrolled:
-        forecast_enrolled(options, load(options))
+        _forecast_enrolled(options, load(options))
         return
     options.runs = _RUNS if options.runs is None else options.runs
     check_request(options.runs, options.seed, options.workers or 1, "--runs")
@@ -146,3 +152,132 @@ def _write_tables(folder: RunDirectory, document: Document, found: Forecast, run
             writer.writeheader()
             writer.writerows(found.trials)
     say(f"wrote {path}: every simulated trial, a line each")
+
+
+def _forecast_enrolled(options: argparse.Namespace, resolved: ResolvedTemplate) -> None:
+    """Say when a trial will be full, given what its sites have enrolled."""
+    from trialsim.engine.run import check_request
+    from trialsim.figures.enrolled import enrolled_figure
+    from trialsim.protocol.enrolled_sites import read_enrolled
+    from trialsim.report.screens.enrolled_screen import enrolled_screen, enrolled_texts
+    from trialsim.studies.operations.enrolled import plan_enrolled
+
+    started = time.monotonic()
+    _refuse_other_options(options)
+    runs = _FUTURES if options.runs is None else options.runs
+    check_request(runs, options.seed, 1, "--runs")
+    seen = read_enrolled(options.enrolled, resolved.template.protocol.n_total)
+    planned = plan_enrolled(resolved, seen)
+    folder = run_folder(resolved, options)
+    result = planned.forecast(runs=runs, seed=options.seed)
+    content = sha256(options.enrolled.read_bytes()).hexdigest()
+    arguments = arguments_of(options, runs=runs, enrolled_sha256=content)
+    kept = replace(result, texts=enrolled_texts(planned, result))
+    document = Document.of_study(resolved, kept, arguments, options.seed, command="forecast")
+    shown = enrolled_screen(planned, result, options.seed)
+
+    def figures() -> Figures:
+        return {"enrolled": enrolled_figure(result)}
+
+    hand_over(options, document, shown, folder, figures, started)
+
+
+def _refuse_other_options(options: argparse.Namespace) -> None:
+    """Refuse what only a simulation event by event heeds (RequestError)."""
+    for name in ("scenario", "sites", "enrol_in", "observed_enrolment"):
+        if getattr(options, name) is not None:
+            rule, remedy = "has no meaning beside --enrolled", "Leave one of the two out."
+            raise RequestError(Problem(rule, remedy, f"--{name.replace('_', '-')}"))
+
+
+def optimise(options: argparse.Namespace) -> None:
+    """Say which design buys most."""
+    from trialsim.engine.run import check_request, cpus_available
+    from trialsim.figures.pareto import pareto_figure
+    from trialsim.protocol.load import TemplateFile
+    from trialsim.protocol.optimisation import constraints_from_words, vary_from_words
+    from trialsim.report.screens.optimise_screen import optimise_screen
+    from trialsim.studies.operations.optimisation import optimise_request, plan_optimisation
+
+    started = time.monotonic()
+    check_request(options.replicates, options.seed, options.workers or 1)
+    if options.write is not None:
+        _check_new(options.write)
+    resolved = load(options)
+    request = optimise_request(
+        resolved,
+        vary=vary_from_words(options.vary),
+        constraints=constraints_from_words(options.constraints),
+        under=options.under,
+        choose=_quantity(options.choose),
+        accept_claim=options.accept_claim,
+    )
+    file = TemplateFile.of(
+        options.template, options.settings, options.evidence_files, options.variant
+    )
+    planned = plan_optimisation(file, request)
+    folder = run_folder(resolved, options)
+    say(f"judging {planned.n_designs:,} designs, then simulating a few")
+    workers = options.workers or cpus_available()
+    result = with_progress(
+        lambda on_progress: planned.result(
+            replicates=options.replicates,
+            seed=options.seed,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    )
+    arguments = arguments_of(options, **request.as_arguments, replicates=options.replicates)
+    document = Document.of_study(resolved, result, arguments, options.seed, command="optimise")
+    shown = optimise_screen(planned, result, options.seed, program_name())
+    if options.write is not None:
+        options.write.write_text(planned.text(_command(options)), encoding="utf-8")
+        say(f"wrote {options.write}")
+
+    def figures() -> Figures:
+        return {"pareto": pareto_figure(planned)}
+
+    hand_over(options, document, shown, folder, figures, started)
+
+
+def _check_new(path: Path) -> None:
+    """Refuse to write over a file, or where there is no folder (RequestError)."""
+    if path.exists():
+        rule, remedy = "is there already: no file is overwritten", "Name a new one."
+        raise RequestError(Problem(rule, remedy, "--write", str(path)))
+    if not path.resolve().parent.is_dir():
+        rule, remedy = "is in a folder that does not exist", "Make the folder first."
+        raise RequestError(Problem(rule, remedy, "--write", str(path)))
+
+
+def _quantity(word: str | None) -> Quantity | Literal["knee"] | None:
+    from trialsim.protocol.optimisation import KNEE, Quantity
+
+    if word is None:
+        return None
+    known = {str(quantity).replace(" ", "-"): quantity for quantity in Quantity}
+    asked = word.strip().lower().replace(" ", "-").replace("_", "-")
+    if asked == KNEE:
+        return KNEE
+    if asked not in known:
+        remedy = did_you_mean(asked, known, f"Name {', '.join(known)} or {KNEE}.")
+        raise RequestError(Problem("is nothing a design is chosen by", remedy, "--choose", word))
+    return known[asked]
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command again, without what does not change the design."""
+    words = ["trialsim", "optimise", options.template]
+    for name, values in (
+        ("--variant", [options.variant] if options.variant else []),
+        ("--set", options.settings),
+        ("--evidence", [path.name for path in options.evidence_files]),
+        ("--vary", options.vary),
+        ("--constraint", options.constraints),
+        ("--under", options.under),
+        ("--choose", [options.choose] if options.choose else []),
+        ("--accept-claim", [""] if options.accept_claim else []),
+    ):
+        for value in values:
+            words += [name, *([value] if value else [])]
+    return shlex.join([*words, "--write", options.write.name])

@@ -159,9 +159,13 @@ def _nth(entry: Floats, n: int) -> Floats:
 def entry_days(
     sites: SiteEnrolment, shape: tuple[int, int], streams: Streams, block: int
 ) -> Floats:
-    """Return the days of entry since the first patient's, shape (n_patients, n_reps)."""
+    """Return the days of entry since the first patient's, shape (n_patients, n_reps).
+
+    A trial none of whose sites opens (at most one in a million, by the rules) has its first site.
+    """
     accrual = accrual_of(sites)
     opened, rates = draw_sites(accrual, streams, block, shape[1])
+    opened[0] = np.where(np.isfinite(opened).any(axis=0), opened[0], accrual.activation.mean)
     prepared = prepare_arrivals(opened, rates, accrual.ramp_days, accrual.pauses)
     entry = draw_enrolment(accrual, prepared, shape[0], streams, block).entry
     return np.asarray(entry - entry[0])

@@ -268,20 +268,24 @@ def view(
     own = [row for row in rows if row["scenario"] == scenario]
     acting = list(dict.fromkeys(r["mechanism"] for r in own if r["measure"] == "published_share"))
     last = acting[-1]
+    scale = _measures(own, last)["estimate_mean"]["scale"]
+    if not scale.startswith("log "):  # of a difference: the command's own words
+        return {"plain": answer.shown}
     lines = [{"name": _name(m), "mechanism": m, "rows": _measures(own, m)} for m in acting]
-    steps, truth = _steps(own, last)
+    steps, truth = _steps(own, last, about.better)
     trials = list(_trials(more))
     title = next((t for id_, t, _ in about.scenarios if id_ == scenario), scenario)
     return {
         "scenario": scenario,
         "title": title,
         "truth": math.exp(truth),
+        "measure": scale.removeprefix("log "),
         "steps": steps,
         "lines": lines,
         "sound": lines[0]["rows"],
         "last": lines[-1]["rows"],
-        "waterfall": waterfall(steps, truth, _told(steps, truth)),
-        "funnel": funnel(trials, truth, _funnel_told(trials)),
+        "waterfall": waterfall(steps, truth, _told(steps, truth), scale.removeprefix("log ")),
+        "funnel": funnel(trials, truth, _funnel_told(trials)) if trials else "",
         "trials": trials,
         "n_published": sum(t.published for t in trials),
         "commands": [state.class_of(size) for size in SIZES],
@@ -332,7 +336,9 @@ def _measures(rows: Sequence[Mapping[str, Any]], mechanism: str) -> Mapping[str,
     return {r["measure"]: r for r in found}
 
 
-def _steps(rows: Sequence[Mapping[str, Any]], last: str) -> tuple[list[Step], float]:
+def _steps(
+    rows: Sequence[Mapping[str, Any]], last: str, better: str = "lower"
+) -> tuple[list[Step], float]:
     """Return the bars and the truth they begin at: the mean published less all that moved it."""
     bars = [r for r in rows if r["measure"] == "attribution"]
     end = _measures(rows, last)["estimate_mean"]["value"]
@@ -340,7 +346,8 @@ def _steps(rows: Sequence[Mapping[str, Any]], last: str) -> tuple[list[Step], fl
     steps = []
     for bar in bars:
         moved = bar["value"]
-        steps.append(Step(_name(bar["mechanism"]), at, at + moved, bar["mcse"], moved < 0))
+        favours = moved < 0 if better == "lower" else moved > 0
+        steps.append(Step(_name(bar["mechanism"]), at, at + moved, bar["mcse"], favours))
         at += moved
     return steps, truth
 
@@ -361,7 +368,8 @@ def _funnel_told(trials: Sequence[Trial]) -> str:
 
 def _trials(more: Mapping[str, Answer]) -> Iterator[Trial]:
     """Yield the trials in the order they appear: one of each size in turn."""
-    of_size = [list(_of_class(found.document)) for found in more.values()]
+    drawn = (found.document for found in more.values() if not found.problems)
+    of_size = [list(_of_class(document)) for document in drawn]
     for together in zip(*of_size, strict=False):
         yield from together
 
@@ -417,6 +425,7 @@ ROOM = Room(
     view,
     choices,
     more,
+    may_refuse=frozenset(map(str, SIZES)),
     want=Want.NUMBERS,
     long=True,
     precomputed=tuple(_grid()),

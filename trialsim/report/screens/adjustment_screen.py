@@ -172,7 +172,8 @@ def adjustment_rows(found: Adjustment) -> tuple[dict[str, Any], ...]:
         spread = {"tau_scale": TAU_SCALE, "tau_median": belief.tau}
         ratios = {"value": exp(value), "lower": exp(low), "upper": exp(high)}
         logs = {"log_value": value, "log_error": belief.stdev}
-        rows.append({"measure": "next trial", "which": name, **spread, **ratios, **logs})
+        about = {"measure": "next trial", "which": name, "analysis": "tau not known"}
+        rows.append({**about, **spread, **ratios, **logs})
     for name, *ends in found.tornado():
         for end, pool in zip(("first", "second"), ends, strict=True):
             rows.append({"measure": "assumption", "which": name, "end": end, **_numbers(pool)})
