@@ -30,6 +30,8 @@ settings.register_profile(
 settings.load_profile("here")
 
 
+# Without sites to enrol them, patients of a trial with looks come one after another.
+NO_SITES = ("protocol.operations=null", "nature.operations=null")
 MOMENTS = int(os.environ.get("TRIALSIM_MOMENTS", "1"))  # at which each fault is made to happen
 
 

@@ -363,5 +363,5 @@ def test_regression_check_counts_what_there_is_and_tells_all_that_is_assumed(tri
     single = trialsim("check", "solid-tumour-monotherapy", cwd=tmp_path).stdout
     assert ": 1 arm, 29 patients, 5 scenarios" in single
     lung = trialsim("check", "nsclc-adjuvant", cwd=tmp_path).stdout
-    assert "without a source: control arm of pfs, enrolment, dropout, " in lung
+    assert "without a source: enrolment, dropout, control arm of pneumonitis, " in lung
     assert " 1 published result." in trialsim("check", "hbv-aclf", cwd=tmp_path).stdout

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from conftest import CORPUS, needs
+from conftest import CORPUS, NO_SITES, needs
 from trialsim import load_template, plan_simulation
 from trialsim.analyse.binary import analyse_counts
 from trialsim.engine.run import run
@@ -44,7 +44,9 @@ COUNTED = {
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_property_the_patients_of_a_trial_add_up_to_its_stored_row(name):
-    plan = plan_simulation(load_template("sepsis", settings=COUNTED[name]), ["or-041"])
+    plan = plan_simulation(
+        load_template("sepsis", settings=[*NO_SITES, *COUNTED[name]]), ["or-041"]
+    )
     assert (plan.jobs[0].path is Path.SUFFICIENT_STATISTICS) == name.startswith("counts")
     store = InMemory()
     (simulation,) = run(plan.jobs[:1], n_replicates=300, seed=4, store=store)

@@ -295,7 +295,7 @@ def test_regression_a_report_says_note_regimen_and_where_the_control_arm_comes_f
     for said in (
         "| Note | No randomised result exists",
         "injections, ",
-        "| pfs | median 14.6 mo (DOCUMENT: document 004 alone",
+        "| pfs | median 14.6 mo (document-004-cancer, DOCUMENT; document 004 alone)",
     ):
         assert said in text, said
     with zipfile.ZipFile(tmp_path / "x.docx") as archive:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, hypergeom
 
-from conftest import CORPUS
+from conftest import CORPUS, NO_SITES
 from trialsim import load_template
 from trialsim.analyse.looks import Reason, patient_cuts, stop
 from trialsim.engine.blocks import Job, simulate_block
@@ -39,7 +39,7 @@ ALLOCATIONS = {
 
 
 def job_of(settings, path, scenarios=("no-effect", "or-041")):
-    resolved = load_template("sepsis", settings=[*settings, "nature.control_risk=0.4"])
+    resolved = load_template("sepsis", settings=[*NO_SITES, *settings, "nature.control_risk=0.4"])
     protocol = resolved.template.protocol
     truths = tuple(resolved.truth(s) for s in resolved.scenarios(scenarios))
     return Job(protocol, (AnalysisPlan.of(protocol),), truths, path=path)

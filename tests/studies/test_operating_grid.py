@@ -7,7 +7,7 @@ from math import ceil, exp, log, sqrt
 import numpy as np
 import pytest
 
-from conftest import CORPUS
+from conftest import CORPUS, NO_SITES
 from trialsim import load_template, plan_simulation
 from trialsim.analyse.looks import stop
 from trialsim.engine.run import run
@@ -39,6 +39,7 @@ def sepsis(*more, futility=("", "", "")):
     return load_template(
         "sepsis",
         settings=[
+            *NO_SITES,
             looks(futility),
             "protocol.test={alpha: 0.025, sides: 1}",
             f"protocol.sample_size={{total: {N}}}",

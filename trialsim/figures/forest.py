@@ -41,7 +41,8 @@ def forest_lines(
     """
     found: dict[str, list[ForestLine]] = {}
     for row in observed:
-        if row["measure"] != "estimate" or row.get("lower") is None or not row.get("scale"):
+        drawable = row.get("lower") is not None and row.get("scale") and row.get("evidence")
+        if row["measure"] != "estimate" or not drawable:
             continue
         line = ForestLine(
             titles.get(row["evidence"], row["evidence"]),
