@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -91,7 +92,9 @@ def test_property_ctrl_c_is_exit_130_and_leaves_a_run_that_can_be_read(
     undisturbed, trialsim, tmp_path
 ):
     process = start(*WORDS, *SIZE, *TWO, "--out", "run", cwd=tmp_path)
-    until(lambda: len(list((tmp_path / "run").glob("chunks/trial--*/000000-*.npz"))) == 2)
+    manifest = tmp_path / "run" / "chunks" / "manifest.jsonl"
+    first_blocks = re.compile(r"trial--[^/]*/000000-")
+    until(lambda: manifest.exists() and len(first_blocks.findall(manifest.read_text())) == 2)
     process.send_signal(signal.SIGINT)
     status, errors = finish(process)
     assert status == 130, errors
