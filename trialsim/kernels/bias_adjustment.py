@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import ndtr
 
 __all__ = ["AdjustedPool", "NextEffect", "adjusted_pool", "bias_moments", "next_effect"]
@@ -78,6 +77,8 @@ class NextEffect:
 
     def inv_cdf(self, p: float) -> float:
         """Return the effect that has the chance `p`, above 0 and below 1, below it."""
+        from scipy.optimize import brentq  # a quarter of a second, which 'size' does not need
+
         far = 40 * float(self.errors.max()) + float(np.ptp(self.means))
         found = brentq(lambda x: self.cdf(x) - p, self.mean - far, self.mean + far)
         return float(found)
