@@ -207,6 +207,8 @@ class Pool:
                 job.outcome.set_exception(error)
             else:
                 job.outcome.set_result(found)
+        if process := own.process:  # begun while the pool was closed
+            process.terminate()
 
     def _back(self, own: _Process, job: Job) -> None:
         """Put a job that turned out to be long at the head of the queue."""
@@ -242,11 +244,11 @@ class Pool:
 
     def _started(self, own: _Process) -> bool:
         ours, theirs = self._context.Pipe()
-        own.process = self._context.Process(target=worker.serve, args=(theirs,), daemon=True)
+        process = self._context.Process(target=worker.serve, args=(theirs,), daemon=True)
         try:
-            own.process.start()
+            process.start()
             theirs.close()
-            own.pipe = ours
+            own.process, own.pipe = process, ours  # one that is not started cannot be ended
             ours.recv()  # ready
         except (EOFError, OSError):
             time.sleep(0.2)
