@@ -5,7 +5,7 @@ BIN = .venv/bin
 TESTS = tests
 
 help:
-	@echo "make demo      set up (about 370 MB in .venv) and take the tour, 1 to 3 minutes"
+	@echo "make demo      set up (about 560 MB in .venv) and take the tour, 1 to 3 minutes"
 	@echo "make test      set up for development and run the tests"
 	@echo "make lint validate bench bench-peers docs      for contributors; see CONTRIBUTING.md"
 
@@ -43,12 +43,12 @@ precompute: .venv/dev
 	$(BIN)/python -m trialsim.app.offline
 
 .venv/demo: pyproject.toml requirements/demo.txt
-	@echo "trialsim: setting up in .venv (about 370 MB, 1 to 2 minutes); nothing is written outside this folder."
+	@echo "trialsim: setting up in .venv (about 560 MB, 1 to 2 minutes); nothing is written outside this folder."
 	@PYTHON=$(PYTHON) sh requirements/set-up.sh demo
 	@touch $@
 
 .venv/dev: pyproject.toml requirements/dev.txt
-	@echo "trialsim: setting up for development in .venv (about 750 MB, 1 to 3 minutes)."
+	@echo "trialsim: setting up for development in .venv (about 1,250 MB, 1 to 3 minutes)."
 	@PYTHON=$(PYTHON) sh requirements/set-up.sh dev
 	@touch .venv/demo $@
 
