@@ -10,9 +10,9 @@ from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_fig
 from trialsim.trial import Measure, Row, StudyResult
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
 __all__ = [
     "consort_figure",
@@ -166,14 +166,12 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
     arms = list(dict.fromkeys(arm for _, arm in counts if arm))
     middles = [0.4] if len(arms) == 1 else [0.2, 0.6]
     screened = _box(axes, 0.4, 0.94, [_said(counts["screened", None], "screened")])
-    out = ("screening failed", "withdrawn in screening")
-    lost = _box(axes, 0.82, 0.81, [_said(counts[name, None], name) for name in out])
+    out = ("screening failed", "withdrawn in screening", "in screening when enrolment closed")
+    lost = _box(axes, 0.80, 0.81, [_said(counts[name, None], name) for name in out])
     entered = _box(axes, 0.4, 0.68, [_said(counts["randomised", None], "randomised")])
     _arrow(axes, screened, entered)
-    axes.annotate(
-        "", (0, 0.5), (0.4, 0.81), xycoords=lost.get_bbox_patch(), textcoords="data",
-        arrowprops=_ARROW,
-    )  # fmt: skip
+    start = (0.4, 0.81)
+    axes.annotate("", (0, 0.5), start, xycoords=lost, textcoords="data", arrowprops=_ARROW)
     for x, arm in zip(middles, arms, strict=True):
         own = {name: row for (name, its), row in counts.items() if its == arm}
         steps = [
@@ -205,19 +203,19 @@ def _said(row: Row, name: str) -> str:
 _ARROW = {"arrowstyle": "-|>", "color": GREY, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
 
 
-def _box(axes: Axes, x: float, y: float, lines: Sequence[str]) -> Text:
-    return axes.text(
+def _box(axes: Axes, x: float, y: float, lines: Sequence[str]) -> Artist:
+    text = axes.text(
         x, y, "\n".join(lines), ha="center", va="center", fontsize=9, linespacing=1.4,
         bbox={"boxstyle": "round,pad=0.45", "fc": "white", "ec": INK, "lw": 1.0},
     )  # fmt: skip
+    frame = text.get_bbox_patch()
+    assert frame is not None  # asked for
+    return frame
 
 
-def _arrow(axes: Axes, above: Text, below: Text) -> None:
+def _arrow(axes: Axes, above: Artist, below: Artist) -> None:
     """Draw an arrow from the bottom of one box to the top of another."""
-    axes.annotate(
-        "", (0.5, 1), (0.5, 0), xycoords=below.get_bbox_patch(), textcoords=above.get_bbox_patch(),
-        arrowprops=_ARROW,
-    )  # fmt: skip
+    axes.annotate("", (0.5, 1), (0.5, 0), xycoords=below, textcoords=above, arrowprops=_ARROW)
 
 
 def consort_figure(result: StudyResult) -> Drawn:
