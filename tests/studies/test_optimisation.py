@@ -406,3 +406,36 @@ def test_analytic_doses_are_paid_in_the_arms_that_get_them_and_kits_grow_with_th
     assert written.kits_at_start == np.ceil(40 * arm * 600 / 200 - 1e-9)
     assert written.produced.kits == np.ceil(12 * arm * 16 / 8 - 1e-9)
     assert any("Kits of the file" in told for told in planned.assumed)
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "told"),
+    [
+        (["looks=2 wt:9"], "looks", "must be in"),
+        (["looks=3 hsd"], "looks", "must end in a number"),
+        (["follow-up=90 d"], "--vary", "is beyond follow-up"),
+        (["variant=nobody"], "--vary", "is not a variant"),
+    ],
+)
+def test_regression_what_cannot_be_tried_is_told_by_the_word_that_asked(
+    tmp_path, words, field, told
+):
+    with pytest.raises(RequestError, match=told) as refused:
+        planned_for(file_of(tmp_path), vary=[*words, "size=100"]).check()
+    (problem,) = refused.value.problems
+    assert problem.field == field
+    assert problem.value in (words[0], words[0].partition("=")[2])
+
+
+def test_regression_power_without_an_effect_cannot_be_asked_for(tmp_path):
+    planned = planned_for(file_of(tmp_path), vary=["size=100"], under=["no-effect"])
+    with pytest.raises(DesignError, match="Plan for a scenario with an effect"):
+        planned.check()
+
+
+def test_regression_the_remedy_of_a_whole_number_is_that_number(tmp_path):
+    file, small = file_of(tmp_path), ["size=100", "sites=8"]
+    with pytest.raises(DesignError, match="patients <= 100"):
+        planned_for(
+            file, vary=[*small, "looks=1", "ratio=1:1"], constraints=["patients <= 8"]
+        ).check()
