@@ -403,8 +403,12 @@ def test_analytic_doses_are_paid_in_the_arms_that_get_them_and_kits_grow_with_th
     assert (design.ratio.treated, design.ratio.control) == (2, 1)
     written = planned.resolved_of(design).template.protocol.operations.supply
     arm = (2 / 3) / (1 / 2)  # of the patients, in the arm that has more of them than it had
-    assert written.kits_at_start == np.ceil(40 * arm * 600 / 200 - 1e-9)
-    assert written.produced.kits == np.ceil(12 * arm * 16 / 8 - 1e-9)
+    assert written.kits_at_start == np.ceil(40 * arm * 16 / 8 - 1e-9)
+    times = 20 * 600 / 200 * 8 / 16 / 3  # 30 months, every 3
+    made = 12 * arm * 16 / 8 + 40 * arm * (600 / 200 - 16 / 8) / times
+    assert written.produced.kits == np.ceil(made - 1e-9)
+    whole = written.kits_at_start + written.produced.kits * times
+    assert whole >= arm * 600 / 200 * (40 + 12 * 20 / 3)  # as many per patient
     assert any("Kits of the file" in told for told in planned.assumed)
 
 

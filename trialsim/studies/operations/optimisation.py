@@ -683,8 +683,8 @@ class PlannedOptimisation:
     @property
     def written_kits(self) -> tuple[int, int | None] | None:
         """Kits of an arm in the file of the chosen design; None where none are stated."""
-        design = self.chosen.design
-        return kits_for(design, self.bench_of(design).resolved)
+        design, bench = self.chosen.design, self.bench_of(self.chosen.design)
+        return kits_for(design, bench.resolved, bench.calendar)
 
     def binding_scenario(self, quantity: Quantity, judged: Judged) -> str:
         """Return the scenario under which a quantity is worst; empty where none matters."""
