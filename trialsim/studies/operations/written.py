@@ -194,7 +194,7 @@ def kits_for(
     kits at the start may expire; or lies there at the start where none are made. So there are as
     many per patient as the file has. None where kits are not stated.
     """
-    protocol, template = resolved.template.protocol, resolved.template
+    protocol = resolved.template.protocol
     supply = protocol.operations.supply if protocol.operations else None
     if supply is None:
         return None
