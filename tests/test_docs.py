@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import telling
@@ -50,6 +51,21 @@ def runner(trialsim):
     return run
 
 
+def test_regression_a_command_is_run_again_once_its_file_is_another(tmp_path):
+    page = tmp_path / "page.md"
+    console = "```console\n$ cat it.yaml\nold\n```\n"
+    page.write_text("".join(f"```yaml it.yaml\n{n}\n```\n{console}{console}" for n in (1, 2)))
+    asked = []
+
+    def run(words, folder):
+        asked.append(words)
+        return (Path(folder) / words[1]).read_text()
+
+    told = telling.retold(page, run)
+    assert re.findall(r"(?m)^\$ cat it.yaml\n(.)$", told) == ["1", "1", "2", "2"]
+    assert len(asked) == 2
+
+
 SIMULATING = ("simulate", "followup", "bias", "synthesise", "size", "calibrate", "demo")
 
 
@@ -63,7 +79,8 @@ def reduced(words: list[str]) -> list[str]:
 
 IN_FULL = ("docs/contribute/a-template.md", "docs/your-own-protocol.md")  # above
 TOLD = {page.relative_to(ROOT).as_posix(): page for page in telling.told_pages()}
-TABLE = re.findall(r"\| `trialsim ([^`]+)` \|", README)
+ROWS = "\n".join(re.findall(r"(?m)^\|.+\| (.+?) \|$", README))  # what to type
+TABLE = re.findall(r"`trialsim ([^`]+)`", ROWS)
 ELSEWHERE = {f"trialsim {command}" for command in TABLE}  # run below
 
 
@@ -104,6 +121,7 @@ def run_page(text, trialsim, folder, done_elsewhere=frozenset()):
     for block in telling.blocks(text):
         if block.name:
             (folder / block.name).write_text(block.text, encoding="utf-8")
+            done = {*ELSEWHERE, *done_elsewhere}
         elif block.language == "python":
             cells.run(re.sub(r"replicates=[0-9_]+", "replicates=200", block.text))
         for command, shown in telling.commands(block.text) if block.language == "console" else ():
