@@ -175,12 +175,58 @@ PLACEHOLDERS = ("COMMAND", "...")
 def test_property_every_command_named_in_a_sentence_is_one_the_program_takes():
     for page in PAGES:
         text = telling.FENCE.sub("", page.read_text(encoding="utf-8"))
-        for command in re.findall(r"(?<!`)`(trialsim [a-z][^`]*)`(?!`)", text):
+        for command in re.findall(r"(?<!`)`(?:time )?(trialsim [a-z][^`]*)`(?!`)", text):
             words = shlex.split(command.replace("\\|", "|"))
             if {*PLACEHOLDERS} & {*words}:
                 continue
             if wrong := refused(["1" if word in ("N", "S", "i") else word for word in words[1:]]):
                 raise AssertionError(f"{page.name}: {command}: {wrong}")
+
+
+SAID_ELSEWHERE = {  # numbers in sentences that no block of their page shows
+    "docs/dosing.md": {"0.22", "3.2", "57", "85"},  # of a record; of how-long-to-follow.md; pages
+    "docs/faq.md": {"10", "100"},
+    "docs/guides/quality-and-bias.md": {"0.41", "0.82"},  # the title of an example
+    "docs/guides/sizing.md": {"48"},
+    "docs/start.md": {"10,000", "3.11", "560"},
+}
+
+
+@pytest.mark.parametrize("name", sorted({*TOLD} - {"docs/outgrowing-one-machine.md"}))
+def test_property_a_number_in_a_sentence_stands_in_what_its_page_shows(name):
+    text = TOLD[name].read_text(encoding="utf-8")
+    prose = telling.FENCE.sub("", text)
+    shown = " ".join([*(b.text for b in telling.blocks(text)), *re.findall(r"`[^`]*`", prose)])
+    prose = re.sub(r"(?m)`[^`]*`|\]\([^)]*\)|<!--.*?-->|^#.*$", "", prose)
+    number = r"\d[\d,]*\d(?:\.\d+)?|\d(?:\.\d+)?"
+    said = {n for n in re.findall(rf"(?<![\w.])(?:{number})", prose) if not _YEAR.fullmatch(n)}
+    missing = said - {*re.findall(number, shown)}
+    assert missing == SAID_ELSEWHERE.get(name, set())
+
+
+_YEAR = re.compile(r"(?:19|20)\d\d")
+
+
+def test_property_every_target_and_script_named_in_a_sentence_exists():
+    targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert {*re.findall(r"`(?:time )?make ([\w-]+)`", text)} <= targets, page.name
+        for script in re.findall(r"`python ((?:benchmarks|validation|docs)/[\w/]+\.py)", text):
+            assert (ROOT / script).exists(), f"{page.name}: {script}"
+
+
+def test_property_every_figure_of_speed_has_a_command_beside_it():
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    parts = re.split(r"\n\n|\n(?=- )", text.partition("## Beside the peers")[2])
+    command = re.compile(
+        r"`(?:time )?(?:make|trialsim|python) [^`]+`|`(?:test_|validation/)\w+|the same command"
+    )
+    for part in parts:
+        measured = re.search(r"\d (?:s|us|ms|MB)\b|\d times|%|trials a second", part)
+        assert part.startswith("|") or not measured or command.search(part), part
+    for row in re.findall(r"(?m)^\| .+ \| [\d.]+ s.* \|$", text.partition("## Commands")[2]):
+        assert command.search(row) or "The local page" in text.partition(row)[0], row
 
 
 def refused(words: list[str]) -> str:
