@@ -187,7 +187,7 @@ class Pages:
             "ready": ready,
             "big": visit.big,
             "saved": saved,
-            "command": self._command(state.words()),
+            "command": "" if visit.read.problems else self._command(state.words()),
             "further": [
                 self._command(words)
                 for name, words in room.more(state).items()
@@ -250,12 +250,14 @@ class Pages:
 
     async def data(self, request: Request) -> Response:
         """Return the document of a room's answer, as the command line prints it."""
+        kind = request.path_params["kind"]
+        if kind not in ("json", "csv"):
+            return PlainTextResponse("A document is json or csv.\n", 404)
         visit = await self._whole(request, Want.NUMBERS)
         if isinstance(visit, Response):
             return visit
         if visit.answer is None:
             return PlainTextResponse("This room has no one document.\n", 404)
-        kind = request.path_params["kind"]
         text = visit.answer.json_text + "\n" if kind == "json" else visit.answer.csv_text
         name = f"trialsim-{visit.room.slug}-{_stem(visit)}.{kind}"
         return _download(text.encode(), _TYPES[kind], name)
@@ -375,6 +377,12 @@ _BUSY = Problem(
 )
 
 
+_CHANCES = (
+    *("power", "error", "probability", "verdict", "published_share", "coverage"),
+    *("gap_as_large", "told_apart", "comes_first", "settles"),
+)
+
+
 def _outcome(job: Job) -> tuple[Any, Problem | None]:
     """Return what a job found, or in words why it found nothing."""
     try:
@@ -439,7 +447,7 @@ def _once(warnings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _is_a_chance(row: Mapping[str, Any]) -> bool:
-    return any(w in row["measure"] for w in ("power", "error", "probability", "verdict"))
+    return any(word in row["measure"] for word in _CHANCES)
 
 
 def _not_a_protocol(found: Answer) -> tuple[Problem, ...]:
