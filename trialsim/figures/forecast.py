@@ -165,7 +165,7 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
     arms = list(dict.fromkeys(arm for _, arm in counts if arm))
     middles = [0.5] if len(arms) == 1 else [0.25, 0.75]
     _box(axes, 0.36, 0.93, [_said(counts["screened", None], "screened")])
-    out = ("screening failed", "withdrawn in screening")
+    out = ("screening failed", "withdrawn in screening", "in screening when enrolment closed")
     _box(axes, 0.80, 0.79, [_said(counts[name, None], name) for name in out])
     _box(axes, 0.36, 0.65, [_said(counts["randomised", None], "randomised")])
     _arrow(axes, (0.36, 0.89), (0.36, 0.69))

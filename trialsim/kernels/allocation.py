@@ -98,7 +98,7 @@ def permuted_blocks(
     sizes = np.array(block_sizes, dtype=np.int64)
     treated_in_block = sizes // sum(ratio) * ratio[0]
     if n_strata == len(sizes) == 1:
-        return _blocks_of_one_size(uniforms, int(sizes[0]), int(treated_in_block[0]))
+        return _place_by_place(uniforms, int(sizes[0]), int(treated_in_block[0]))
     chosen = (size_uniforms * len(sizes)).astype(np.int64)
     treated = np.empty((n_patients, n_reps), dtype=bool)
     left = np.zeros(n_strata * n_reps, dtype=np.int64)
@@ -117,19 +117,22 @@ def permuted_blocks(
     return treated
 
 
-def _blocks_of_one_size(uniforms: Floats, size: int, treated_in_block: int) -> Bools:
-    """Return the same for one list of equal blocks: all blocks at once, place by place."""
+def _place_by_place(uniforms: Floats, size: int, treated_in_block: int) -> Bools:
+    """Assign the first patients of all blocks at once, then the second ones, and so on.
+
+    Where all blocks have one size and follow one another, a trial of thousands of patients needs
+    as many steps as a block has places.
+    """
     n_patients, n_reps = uniforms.shape
-    n_blocks = -(-n_patients // size)
-    padded = np.ones((n_blocks * size, n_reps))
-    padded[:n_patients] = uniforms
-    in_blocks = padded.reshape(n_blocks, size, n_reps)
-    treated = np.empty(in_blocks.shape, dtype=bool)
-    left_treated = np.full((n_blocks, n_reps), treated_in_block)
-    for place in range(size):
-        treated[:, place] = in_blocks[:, place] * (size - place) < left_treated
-        left_treated -= treated[:, place]
-    return treated.reshape(padded.shape)[:n_patients]
+    treated = np.empty((n_patients, n_reps), dtype=bool)
+    left_treated = np.full((-(-n_patients // size), n_reps), treated_in_block)
+    for place in range(min(size, n_patients)):
+        here = uniforms[place::size]
+        left_here = left_treated[: len(here)]  # the last block may end before this place
+        to_treated = here * (size - place) < left_here
+        treated[place::size] = to_treated
+        left_here -= to_treated
+    return treated
 
 
 def minimisation(uniforms: Floats, levels: tuple[NDArray[np.integer], ...]) -> Bools:

@@ -18,6 +18,7 @@ from trialsim.app.charts import Mark, forest_chart
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, State, entered
 from trialsim.app.worker import Answer
+from trialsim.protocol.catalogue import template_paths
 
 __all__ = ["ROOM", "EvidenceState"]
 
@@ -68,8 +69,10 @@ class EvidenceState(State):
             return ("reconcile", self.template, "--quick")
         if self.look == "explain":
             pair = (self.first, self.second)
-            chosen = all(map(_ID.fullmatch, pair)) and self.first != self.second
-            return ("explain", *pair, *self.kind) if chosen else ()
+            if not all(map(_ID.fullmatch, pair)) or self.first == self.second:
+                return ()
+            own = () if self.template in template_paths() else ("--template", self.template)
+            return ("explain", *pair, *own, *self.kind)
         return ("evidence", "--template", self.template)
 
 

@@ -73,6 +73,8 @@ def _chosen(planned: PlannedOptimisation, result: StudyResult) -> str:
         for quantity in (Quantity.POWER, Quantity.MONTHS, Quantity.COST)
         if quantity in judged.values
     ]
+    if (whole := planned.months_from_invitation(judged)) is not None:
+        facts[1] += f" ({whole:,.1f} from the first invitation)"
     worse = f"{judged.worst(Quantity.WORSE_ARM):,.0f} expected in the worse arm"
     lines = [
         wrapped(f"CHOSEN   {judged.design.in_words()}", " " * 9, ""),
