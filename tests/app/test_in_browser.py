@@ -224,6 +224,7 @@ def test_regression_bias_lab_main_path_by_keyboard(page, visitor):
     expect(tab.locator("#published")).not_to_have_text(before)
     expect(tab).to_have_url(f"{page.address}/bias-lab?trials=200&exclusion_on=0")
     expect(tab.locator("#command")).to_contain_text("--flaw exclusion=0")
+    expect(tab.locator("[data-then], [data-job]")).to_have_count(0)  # all of it is there
     assert serious(tab) == []
     shown = tab.locator(".funnel .trial:visible")
     expect(shown).to_have_count(100)

@@ -194,6 +194,12 @@ def test_property_two_trials_are_asked_for_by_their_ids_alone():
         assert asked.but(first=wrong).words() == ()
 
 
+def test_regression_two_trials_of_an_upload_are_asked_for_with_it():
+    name = "upload-0123456789abcdef"
+    asked = EvidenceState(template=name, look="explain", first="own-one", second="own-two")
+    assert asked.words() == ("explain", "own-one", "own-two", "--template", name)
+
+
 def test_property_a_forest_leaves_no_number_out_and_escapes_its_words():
     marks = [Mark("a", 0.5, 0.1, 2.0, "trial", "<0.5>"), Mark("b", 2.0, None, None, "pool", "2")]
     chart = str(forest_chart([("<one>", marks)], "<title>", "ratio", none_at=1.0))

@@ -74,8 +74,10 @@ class EvidenceState(State):
             return ("reconcile", self.template, "--quick")
         if self.look == "explain":
             pair = (self.first, self.second)
-            chosen = all(map(_ID.fullmatch, pair)) and self.first != self.second
-            return ("explain", *pair, *self.kind) if chosen else ()
+            if not all(map(_ID.fullmatch, pair)) or self.first == self.second:
+                return ()
+            own = () if self.template in template_paths() else ("--template", self.template)
+            return ("explain", *pair, *own, *self.kind)
         return ("evidence", "--template", self.template)
 
 
