@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from jinja2 import UndefinedError
 
 from conftest import CORPUS, ROOT
 from trialsim.app.charts import Mark, forest_chart, line_chart, ticks
@@ -19,7 +20,7 @@ from trialsim.app.rooms import ROOMS
 from trialsim.app.rooms.evidence import EvidenceState
 from trialsim.app.rooms.followup import FollowupState, horizons
 from trialsim.app.rooms.size import SizeState, beliefs
-from trialsim.app.web import _facts
+from trialsim.app.web import _facts, environment
 from trialsim.app.worker import Line, Order, Panel, answered
 
 WRONG = CORPUS / "invalid" / "two-mistakes.yaml"
@@ -385,3 +386,10 @@ def test_property_simulated_shares_in_words_have_their_error():
         {"measure": "expected_information", "n_replicates": 4000, "mcse": 0.5},  # in bit
     ]
     assert _facts({"rows": rows})["largest_mcse"] == 0.028
+
+
+def test_property_what_a_document_need_not_hold_is_no_mistake_until_it_is_told():
+    asked = environment().from_string("{% if texts.gap %}x{% endif %}{{ texts.gap and 1 or '-' }}")
+    assert asked.render(texts={}) == "-"
+    with pytest.raises(UndefinedError):
+        environment().from_string("{{ texts.gap }}").render(texts={})

@@ -526,10 +526,16 @@ def environment() -> Any:
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    class _Absent(StrictUndefined):
+        """What a document need not hold: asked for it is not there, told it is a mistake."""
+
+        def __bool__(self) -> bool:
+            return False
+
     environment = Environment(
         loader=PackageLoader("trialsim.app", "templates"),
         autoescape=True,  # titles and notes are a stranger's text
-        undefined=StrictUndefined,
+        undefined=_Absent,
         trim_blocks=True,
         lstrip_blocks=True,
     )
