@@ -529,7 +529,7 @@ def environment() -> Any:
     class _Absent(StrictUndefined):
         """What a document need not hold: asked for it is not there, told it is a mistake."""
 
-        def __bool__(self) -> bool:
+        def __bool__(self) -> bool:  # type: ignore[override]  # the strict one raises
             return False
 
     environment = Environment(
