@@ -68,7 +68,7 @@ def changed(tmp_path, *pairs):
 
 
 def test_reference_what_enters_is_what_the_evidence_derives(sepsis):
-    """EVIDENCE.md A1 to A3: 0.65 (0.41-1.02), 0.96 (0.73-1.27); three small trials about 0.37."""
+    """ETASS, TESTS and Gu 2025: 0.65 (0.41-1.02), 0.96 (0.73-1.27); small trials about 0.37."""
     etass, tests, lower, small = sepsis.entered
     for one, value, low, high in (
         (etass, 0.65, 0.41, 1.02),

@@ -108,7 +108,7 @@ class ConductedTrial:
     screened: int
     screening_failed: int
     screening_withdrawn: int
-    turned_away: int  # of those withdrawn: the trial had filled while they were screened
+    in_screening: int  # when enrolment closed
     arms: tuple[ArmCounts, ArmCounts]
     looks: tuple[LookHeld, ...]
     visits_held: int
