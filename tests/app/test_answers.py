@@ -82,3 +82,40 @@ def test_regression_a_calculation_is_given_up_when_its_download_is(tmp_path, mon
     assert sent[0]["status"] == 499
     assert pool._waiting
     assert not any(job.awaited for job in pool._waiting)
+
+
+def test_property_an_answer_is_asked_for_once_until_its_file_changes(answers):
+    file = answers.files.working / "a.yaml"
+    file.write_text("id: a\n")
+    words = ("size", "a.yaml")
+
+    async def asked():
+        def job(want):
+            return answers.job(words, "a.yaml", want)
+
+        dear = job(Want.FIGURES)
+        assert job(Want.NUMBERS) is dear  # it covers the cheaper one
+        dear.outcome.set_result("found")
+        await asyncio.sleep(0.01)
+        assert job(Want.NUMBERS).outcome.result(0) == "found"
+        file.write_text("id: ab\n")
+        changed = job(Want.NUMBERS)
+        assert not changed.is_over
+        changed.cancelled = True  # its process is being ended
+        assert job(Want.NUMBERS) is not changed
+
+    asyncio.run(asked())
+
+
+def test_property_answers_are_kept_within_bounds_the_last_one_always(answers, monkeypatch):
+    monkeypatch.setattr("trialsim.app.answers.MAX_KEPT_BYTES", 15_000)  # of 10,000 each
+
+    async def found():
+        for total in (400, 402):
+            words = ("size", "sepsis", "--total", str(total))
+            answers.job(words, "sepsis", Want.NUMBERS).outcome.set_result(total)
+            await asyncio.sleep(0.01)
+
+    asyncio.run(found())
+    assert [kept.found for kept in answers._kept.values()] == [402]
+    assert not answers.jobs  # what is over is not held a second time

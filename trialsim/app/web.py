@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     JSONResponse,
     PlainTextResponse,
@@ -600,7 +600,7 @@ def make_app(
             Route(f"/{slug}", _in_room(pages.room, slug)),
             Route(f"/upload/{slug}", _in_room(pages.upload, slug), methods=["POST"]),
         ]
-    handlers = {500: _mistake_of_ours}
+    handlers: dict[Any, Any] = {500: _mistake_of_ours, ClientDisconnect: _given_up}
     return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), hosts)
 
 
@@ -609,6 +609,12 @@ def _mistake_of_ours(request: Request, error: Exception) -> Response:
     del error
     words = "A mistake of this program ended the page. The terminal shows more; the command line"
     return PlainTextResponse(f"{words} gives the same answers. Asked: {request.url.path}\n", 500)
+
+
+def _given_up(request: Request, error: Exception) -> Response:
+    """Answer an upload that was broken off; nobody reads it."""
+    del request, error
+    return Response(status_code=499)
 
 
 def _in_room(page: Any, slug: str) -> Any:
