@@ -42,6 +42,8 @@ from trialsim.trial import (
 __all__ = [
     "Found",
     "Job",
+    "candidates_of",
+    "draw_fates",
     "draw_patients",
     "eventful_id",
     "foresight_of",
@@ -177,10 +179,23 @@ def draw_patients(
         events, another with them by its `eventful_id`.
     """
     streams, shared = Streams(seed, job.unit), job.truths[0]
-    told_apart = _told_apart(job)
+    candidates = candidates_of(job, streams, block, levels_of)
+    assigned = assign(candidates, job.protocol, streams, block, job.kernel)
+    if foresight:
+        baseline = _baseline(job, seed, block, levels_of)
+        expected = expected_outcome(job.protocol, shared, candidates, baseline, streams, block)
+        assigned = steered(job.protocol, candidates, assigned, expected, foresight, streams, block)
+    return candidates, draw_fates(job, candidates, assigned, streams, block)
+
+
+def candidates_of(
+    job: Job, streams: Streams, block: int, levels_of: frozenset[str] = frozenset()
+) -> Candidates:
+    """Draw one block of a job's candidates, with all that outcomes and analyses depend on."""
+    shared, told_apart = job.truths[0], _told_apart(job)
     shape = (job.protocol.n_total, block_width(job.protocol.n_total))
     entry = entry_days(shared.sites, shape, streams, block) if shared.sites else None
-    candidates = draw_candidates(
+    return draw_candidates(
         job.protocol,
         shared.factors,
         shared.severity_slope,
@@ -191,11 +206,13 @@ def draw_patients(
         levels_of=levels_of | told_apart,
         covariates={name: slope for name, slope in shared.slopes if slope or name in told_apart},
     )
-    assigned = assign(candidates, job.protocol, streams, block, job.kernel)
-    if foresight:
-        baseline = _baseline(job, seed, block, levels_of)
-        expected = expected_outcome(job.protocol, shared, candidates, baseline, streams, block)
-        assigned = steered(job.protocol, candidates, assigned, expected, foresight, streams, block)
+
+
+def draw_fates(
+    job: Job, candidates: Candidates, assigned: NDArray[np.bool_], streams: Streams, block: int
+) -> Sequence[dict[str, Any]]:
+    """Draw what happens to candidates, as assigned, under each truth; as `draw_patients` does."""
+    shared = job.truths[0]
     found: list[dict[str, Any]] = [{} for _ in job.truths]
     own = {endpoint.id for endpoint in job.protocol.simulated}
     named = list(dict.fromkeys(plan.endpoint for plan in job.plans))
@@ -227,7 +244,7 @@ def draw_patients(
     if shared.intercurrent:
         _come_between(job, candidates, found, streams, block)
     if not job.protocol.is_single_arm:
-        return candidates, found
+        return found
     for plan in job.plans:
         assert plan.historical is not None  # of every plan of a single arm
         for batches in found:
@@ -235,7 +252,7 @@ def draw_patients(
             batches[plan.endpoint] = with_history(
                 own_batch, plan.endpoint, plan.historical, streams, block
             )
-    return candidates, found
+    return found
 
 
 def _baseline(

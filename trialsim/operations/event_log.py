@@ -35,6 +35,8 @@ class What(StrEnum):
     FOLLOWED = "follow-up complete"
     READ_OUT = "read-out known"
     LOOK = "look"
+    DECISION = "board decides"
+    ENROLMENT_STOPPED = "enrolment stopped by the board"
     KITS_MADE = "kits made"
     KITS_SHIPPED = "kits shipped"
     KITS_RECEIVED = "kits received"
