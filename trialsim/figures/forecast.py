@@ -100,7 +100,7 @@ def recruitment_figure(result: StudyResult) -> Drawn:
 def milestone_panel(axes: Axes, rows: Sequence[Row]) -> Axes:
     """Draw each milestone at its mean, with a bar over the middle 90% of trials."""
     for y, row in enumerate(rows):
-        look = (row.milestone or "").startswith("look")
+        look = (row.milestone or "").startswith(("look", "stopped"))
         low, high = row.lower or 0.0, row.upper or 0.0
         axes.barh(
             y, high - low, left=low, height=0.5, fc=ORANGE if look else BLUE, alpha=0.45,
@@ -113,7 +113,9 @@ def milestone_panel(axes: Axes, rows: Sequence[Row]) -> Axes:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, None)
-    axes.set_xlabel("months since the first invitation of a site; hatched: looks by the board")
+    axes.set_xlabel(
+        "months since the first invitation of a site; hatched: looks and decisions of the board"
+    )
     return axes
 
 
@@ -167,7 +169,11 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
     _box(axes, 0.36, 0.93, [_said(counts["screened", None], "screened")])
     out = ("screening failed", "withdrawn in screening")
     _box(axes, 0.80, 0.79, [_said(counts[name, None], name) for name in out])
-    _box(axes, 0.36, 0.65, [_said(counts["randomised", None], "randomised")])
+    middle = [_said(counts["randomised", None], "randomised")]
+    if stops := _stops(result):
+        _box(axes, 0.80, 0.645, [f"{words} of trials" for words in stops])
+        _arrow(axes, (0.47, 0.65), (0.66, 0.65))
+    _box(axes, 0.36, 0.65, middle)
     _arrow(axes, (0.36, 0.89), (0.36, 0.69))
     _arrow(axes, (0.36, 0.79), (0.66, 0.79))
     for x, arm in zip(middles, arms, strict=True):
@@ -187,6 +193,16 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
     axes.set_ylim(0, 1)
     axes.set_axis_off()
     return axes
+
+
+def _stops(result: StudyResult) -> list[str]:
+    """Return "stopped at look 1 for efficacy: 2.5%", for what happens."""
+    last = max((r.look or 0 for r in result.rows), default=0)
+    return [
+        f"stopped at look {row.look} for {row.analysis}: {100 * row.value:.1f}%"
+        for row in result.rows
+        if row.measure is Measure.STOP_PROBABILITY and row.value and 0 < (row.look or 0) < last
+    ]
 
 
 def _lines(own: Mapping[str | None, Row], names: Sequence[str]) -> list[str]:
@@ -216,8 +232,8 @@ def consort_figure(result: StudyResult) -> Drawn:
         consort_panel(figure.subplots(), result)
         _titled(figure, title)
     rows = (r for r in result.rows if r.measure is Measure.PATIENTS and r.look is None)
-    each = "; ".join(f"{r.arm + ' ' if r.arm else ''}{r.category} {r.value:,.1f}" for r in rows)
-    return figure, f"{title}. {each}."
+    each = [f"{r.arm + ' ' if r.arm else ''}{r.category} {r.value:,.1f}" for r in rows]
+    return figure, f"{title}. {'; '.join([*each, *_stops(result)])}."
 
 
 # -- supply --------------------------------------------------------------------------------------

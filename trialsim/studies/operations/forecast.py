@@ -203,8 +203,8 @@ class PlannedForecast:
         rows = [
             *_milestones(self.plan, full),
             *_looks(full),
-            *self._stops(full),
             *self._patients(full),
+            *self._stops(full),
             *self._doses(full),
             *_kits(full),
             *self._costs(full),
