@@ -77,9 +77,12 @@ def recruitment_figure(result: StudyResult) -> Drawn:
     full = _milestone(result, "all enrolled")
     fan = result.figure_data["fan"]
     total = round(max(fan["enrolled"][-1]))
+    of = "simulated trials"
+    if any(row.measure is Measure.STOP_PROBABILITY for row in result.rows):
+        of += " that are not stopped" if full.value is not None else ""
     title = (
-        f"Enrolment of {total:,} patients takes {_between(full)} months in 9 of 10 simulated "
-        "trials. Dark and light: middle 50 and 90%; dashed: every site as planned, without chance."
+        f"Enrolment of {total:,} patients takes {_between(full)} months in 9 of 10 {of}. "
+        "Dark and light: middle 50 and 90%; dashed: every site as planned, without chance."
     )
     with house_style():
         figure = new_figure(8.6, 4.6)
@@ -150,7 +153,7 @@ def _milestone(result: StudyResult, name: str) -> Row:
 
 def _between(row: Row) -> str:
     if row.value is None:
-        return "longer than until the last look, -"
+        return "longer than any trial went on,"
     return f"{row.lower:.1f} to {row.upper:.1f}"
 
 
@@ -172,7 +175,7 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
     middle = [_said(counts["randomised", None], "randomised")]
     if stops := _stops(result):
         _box(axes, 0.80, 0.645, [f"{words} of trials" for words in stops])
-        _arrow(axes, (0.47, 0.65), (0.66, 0.65))
+        _arrow(axes, (0.46, 0.65), (0.57, 0.65))
     _box(axes, 0.36, 0.65, middle)
     _arrow(axes, (0.36, 0.89), (0.36, 0.69))
     _arrow(axes, (0.36, 0.79), (0.66, 0.79))
