@@ -47,6 +47,8 @@ class Design:
         When the primary endpoint is read; None for when the file reads it.
     variant : str
         Of the file; empty for none.
+    threshold : float or None
+        Of the marker that makes a patient eligible; None for that of the file.
     """
 
     size: int
@@ -55,12 +57,14 @@ class Design:
     ratio: RatioOfArms
     follow_up: Time | None = None
     variant: str = ""
+    threshold: float | None = None
 
     def in_words(self) -> str:
         """Return the decisions on one line."""
         parts = [f"{self.size:,} patients", f"{self.sites} sites", looks_in_words(self.looks)]
         parts += [f"{self.ratio}"]
         parts += [f"read at {self.follow_up.after}"] if self.follow_up else []
+        parts += [f"threshold {self.threshold:g}"] if self.threshold is not None else []
         parts += [self.variant] if self.variant else []
         return ", ".join(parts)
 
