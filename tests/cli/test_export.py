@@ -156,3 +156,14 @@ def test_property_the_dictionary_names_every_variable_and_parquet_holds_what_csv
         for own, row in zip(table.to_pylist(), rows, strict=True):
             assert {k: "" if v is None else str(v) for k, v in own.items()} == row
     assert seen == defined
+
+
+def test_regression_a_run_without_simulated_trials_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = ("--set", "protocol.sample_size.total=40", "--runs", "2")
+    assert main(["forecast", str(VALID / "forecast.yaml"), *settings, "--out", "run"]) == 0
+    name = an_effect("forecast")
+    assert main(["export", "run", "--scenario", name, "--out", "tables"]) == 2
+    told = capsys.readouterr().err
+    assert f"RUN holds no simulated trials of scenario {name}" in told
+    assert "Run 'trialsim simulate' into it" in told

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from stopped_trials import furthest_from_simulate
 from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.operations.conducted import Judgement, Known, Verdict
-from trialsim.operations.event_log import What, counted_again
+from trialsim.operations.event_log import Entry, What
 from trialsim.operations.plan import DAYS_PER_MONTH
 from trialsim.operations.simulation import conduct_trial
 from trialsim.protocol.load import load_template
@@ -39,6 +41,10 @@ def small(deliberates="0 d", scenario="or-041"):
     return plan_forecast(load_template("sepsis", settings=settings), scenario)
 
 
+def counted(log: list[Entry]) -> Counter[What]:
+    return Counter(entry.what for entry in log)
+
+
 @pytest.fixture(scope="module")
 def trials():
     planned = small()
@@ -58,12 +64,15 @@ def test_property_a_stopped_trial_closes_enrolment_and_follows_everybody(trials)
     early = [trial for trial in trials if trial.stopped_early]
     assert 20 < len(early) < 90
     for trial in trials:
-        seen, last = counted_again(trial.log), trial.looks[-1]
+        seen, last = counted(trial.log), trial.looks[-1]
         assert seen[What.LOOK] == seen[What.DECISION] == len(trial.looks)
         assert all(look.judgement.verdict is Verdict.GO_ON for look in trial.looks[:-1])
         n = len(trial.enrolled)
         assert sum(arm.read_out for arm in trial.arms) == n
-        assert trial.screened == n + trial.screening_failed + trial.screening_withdrawn
+        assert (
+            trial.screened
+            == n + trial.screening_failed + trial.screening_withdrawn + trial.in_screening
+        )
         assert trial.full
         if trial.stopped_early:
             assert n < 60
@@ -146,6 +155,6 @@ def test_property_a_trial_run_again_is_stopped_again():
     found = planned.forecast(runs=6, seed=4)
     assert planned.log_of(1, 4) == found.log
     for line in found.trials:
-        seen = counted_again(planned.log_of(int(line["trial"]), 4))
+        seen = counted(planned.log_of(int(line["trial"]), 4))
         assert seen[What.ENROLMENT_STOPPED] == line["stopped early"]
         assert seen[What.LOOK] == line["looks held"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, sqrt
 
 import numpy as np
 import pytest
 
+from operations.log_reader import TrialToldAgain, counted
 from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.errors import DesignError, ProtocolError
 from trialsim.operations.conducted import Outcomes
-from trialsim.operations.event_log import What, counted_again
+from trialsim.operations.event_log import What
 from trialsim.operations.plan import ConductPlan, plan_conduct
 from trialsim.operations.simulation import TrialInTime, conduct_trial
 from trialsim.protocol.load import load_template
@@ -104,8 +106,13 @@ def test_property_patients_and_kits_balance_at_every_moment(without):
         assert trial.pharmacy.ledger.balanced
         assert trial.pharmacy.balances()
     assert steps > 500
-    seen = counted_again(trial.log)
+    told = TrialToldAgain()
+    for entry in trial.log:
+        told.tell(entry)
+    seen = told.seen
     ledger = trial.pharmacy.ledger
+    assert sum(told.at_sites.values()) == ledger.at_sites
+    assert sum(told.in_transit.values()) == ledger.in_transit
     assert min(seen[What.KITS_EXPIRED], seen[What.KITS_DAMAGED], seen[What.DOSE_WITHOUT_KIT]) > 0
     assert (without == "delay") == (seen[What.DOSE_LATE] > 0)
     assert ledger.expired == seen[What.KITS_EXPIRED]
@@ -115,7 +122,7 @@ def test_property_a_log_counted_again_gives_the_trial():
     plan = plan_of(SUPPLY, HAPPENS)
     deaths = [2.0 if i % 5 == 0 else inf for i in range(60)]
     trial = conduct_trial(plan, Streams(4), 1, Outcomes((deaths, deaths), True), keep_log=True)
-    seen = counted_again(trial.log)
+    seen = counted(trial.log)
     arms = trial.arms
     assert seen[What.SCREENED] == trial.screened
     assert seen[What.RANDOMISED] == len(trial.enrolled) == 60 == sum(a.randomised for a in arms)
@@ -182,6 +189,10 @@ def test_property_a_list_keeps_every_stratum_balanced():
             .replace("WITHOUT", "skip"),
             "protocol.operations.supply has no kit, ever. Raise 'kits_at_start'",
         ),
+        (
+            SUPPLY.replace("expires: 5 mo", "expires: 5 d").replace("WITHOUT", "skip"),
+            "supply.expires is no longer than kits are on their way to a site (5 d)",
+        ),
     ],
 )
 def test_regression_no_site_a_negative_rate_and_empty_stock_are_refused(setting, words):
@@ -201,3 +212,62 @@ def test_regression_a_demand_that_cannot_be_met_states_the_time_it_would_take():
     stated = load_template("chronic-hepatitis-b", settings=settings)  # enrolment stands there too
     with pytest.raises(DesignError, match=r"for ever|[0-9,]+ years"):
         plan_conduct(stated.template)
+
+
+def test_regression_who_is_in_screening_when_enrolment_closes_neither_fails_nor_withdraws():
+    happens = (
+        "nature.operations={recruitment: {per_site_month: 9}, screening: {takes: {mean: 60 d}}}"
+    )
+    plan = plan_of("protocol.operations={sites: {planned: 6}}", happens)
+    trial = conduct_trial(plan, Streams(3), 0, keep_log=True)
+    assert trial.screening_withdrawn == 0  # nobody withdraws by the file
+    assert trial.in_screening > 5
+    gone = trial.screening_failed + trial.screening_withdrawn + len(trial.enrolled)
+    assert trial.screened == gone + trial.in_screening
+    told = TrialToldAgain()
+    for entry in trial.log:
+        told.tell(entry)
+        assert not (told.full and entry.what is What.SCREENING_FAILED)
+    assert list(told.patients.values()).count("in screening") == trial.in_screening
+
+
+def dosed_every_ten_days(supply: str, happens: str = "") -> ConductPlan:
+    """One site, doses every ten days for thirty, visits a few days after them."""
+    regimen = "{drug: x, dose: 1 mg, every: 10 d, for: 30 d}"
+    settings = [
+        "protocol.sample_size={total: 20}",
+        *(f"protocol.arms.{arm}.regimen={regimen}" for arm in ("thymalfasin", "placebo")),
+        "protocol.visits=[{at: 4 d}, {at: 12 d}, {at: 23 d}]",
+        f"protocol.operations={{sites: {{planned: 1}}, supply: {{doses_per_kit: 1, {supply}}}}}",
+        f"nature.operations={{recruitment: {{per_site_month: 60}}{happens}}}",
+    ]
+    return plan_conduct(load_template("sepsis", settings=settings).template)
+
+
+def test_regression_visits_and_events_keep_their_day_while_a_dose_waits_for_a_kit():
+    plan = dosed_every_ten_days(
+        "kits_at_opening: 0, reorder_at: 0, order_up_to: 1, kits_at_start: 1, without_kit: delay"
+    )
+    days = [6.0] * 20
+    trial = conduct_trial(plan, Streams(1), 0, Outcomes((days, days)), keep_log=True)
+    assert trial.stock_outs > 20
+    entered = {e.patient: e.day for e in trial.log if e.what is What.RANDOMISED}
+    seen = [e for e in trial.log if e.what in (What.VISIT, What.OUTCOME)]
+    due = {visit.day for visit in plan.visits} | {6.0}
+    found = {round(e.day - entered[e.patient], 6) for e in seen}
+    assert found == due
+    assert len(seen) == 20 * (len(plan.visits) + 1)
+
+
+def test_regression_kits_that_expire_on_their_way_reach_no_patient():
+    late = ", shipping: {takes: {mean: 9 d, cv: 0}}"
+    kits = "kits_at_opening: 0, reorder_at: 5, order_up_to: 20, kits_at_start: 40"
+    plan = dosed_every_ten_days(f"{kits}, expires: 9.5 d, without_kit: delay", late)
+    shorter = replace(plan, supply=replace(plan.supply, expires_days=8.0))
+    for each, gets_some in ((plan, True), (shorter, False)):
+        trial = TrialInTime(each, Streams(1), 0, keep_log=True)
+        trial.pharmacy.open(0)  # ordered while the kits are fresh
+        found = trial.conducted()
+        assert (found.ledger.dispensed > 0) is gets_some
+        assert found.ledger.balanced
+        assert counted(found.log)[What.KITS_EXPIRED] == found.ledger.expired > 0

@@ -12,17 +12,20 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binom
 
+from conftest import ROOT
+from operations.log_reader import TrialToldAgain, counted, read_log
 from trialsim.analyse.binary import analyse_counts
 from trialsim.cli import main
 from trialsim.engine.outcome_days import outcome_days_of, power_by_exposure
+from trialsim.errors import SimulationError
 from trialsim.figures.forecast import forecast_figures
-from trialsim.operations.event_log import What, counted_again
+from trialsim.operations.event_log import What
 from trialsim.protocol.load import load_template
-from trialsim.report.screens.forecast_screen import forecast_screen
+from trialsim.report.screens.forecast_screen import forecast_screen, number_with_error
 from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.forecast import plan_forecast, rate_to_enrol_in
-from trialsim.trial import Measure
+from trialsim.trial import Measure, Row
 
 HEPATITIS = "chronic-hepatitis-b"
 
@@ -67,13 +70,13 @@ def test_property_every_mean_has_its_error_and_its_trials(forecast):
         assert each.mcse is not None or each.value is None
     kits = {r.category: r.value for r in forecast.result.rows if r.measure is Measure.KITS}
     assert kits.pop("made") == pytest.approx(sum(kits.values()))
-    assert counted_again(forecast.log)[What.RANDOMISED] == 64
+    assert counted(forecast.log)[What.RANDOMISED] == 64
 
 
 def test_property_any_trial_can_be_run_again_with_its_log(forecast):
     planned = plan_forecast(load_template(HEPATITIS))
     assert planned.log_of(1, 5) == forecast.log
-    seen = counted_again(planned.log_of(4, 5))
+    seen = counted(planned.log_of(4, 5))
     line = forecast.trials[3]
     assert seen[What.SCREENED] == line["screened"]
     assert seen[What.VISIT] > 0
@@ -174,7 +177,10 @@ def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypa
     (log,) = (tmp_path / "run" / "results").glob("forecast-events-*.csv")
     lines = log.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "day,site,patient,what,detail,number"
-    assert sum(",randomised," in line for line in lines) == 120
+    told = TrialToldAgain()
+    for entry in read_log(log):
+        told.tell(entry)
+    assert len(told.arms) == 120
     (table,) = (tmp_path / "run" / "results").glob("forecast-trials-*.csv")
     with table.open(encoding="utf-8") as stream:
         trials = list(csv.DictReader(stream))
@@ -212,3 +218,59 @@ def test_regression_sites_are_stated_once(capsys):
     assert main(["forecast", HEPATITIS, *words]) == 2
     told = " ".join(capsys.readouterr().err.split())
     assert "cost.sites must be the 8 of protocol.operations.sites.planned; got 9" in told
+
+
+def test_regression_what_a_forecast_rests_on_is_what_it_simulates():
+    def leaving(template, *settings):
+        planned = plan_forecast(load_template(template, settings=settings))
+        assert planned.plan.leaving
+        (found,) = (each for each in planned.stated if each.what == "leaving the trial")
+        assert not found.at_rest
+        return found
+
+    assert leaving("nsclc-adjuvant").value == "0.05 per year"  # nature.dropout
+    assert leaving("sepsis").source == "ta1-attrition"
+    response = str(ROOT / "tests" / "protocols" / "valid" / "response.yaml")
+    assert "per year" in leaving(response).value
+    planned = plan_forecast(load_template(response))
+    (missed,) = (each for each in planned.stated if each.what == "visits missed")
+    assert missed.value == f"{100 * planned.plan.missed_visits:g}%" != "0%"
+
+
+@pytest.mark.parametrize(
+    ("event", "fatal"),
+    [
+        ("death from any cause", True),
+        ("mortality", True),
+        ("death at home or mortality in hospital", True),
+        ("progression or death", False),
+        ("death, transplantation", False),
+        ("cure", False),
+    ],
+)
+def test_regression_only_death_is_counted_as_death(event, fatal):
+    resolved = load_template("sepsis", settings=[f"protocol.endpoints.mortality-28d.event={event}"])
+    planned = plan_forecast(resolved)
+    assert planned.deaths is fatal
+    found = planned.forecast(runs=1, seed=1)
+    assert any(r.category == "died" for r in found.result.rows) is fatal
+    told = " ".join(forecast_screen(planned, found.result, 1).split())
+    assert ("deaths are not simulated" in told) is (event == "cure")
+    assert ("are deaths is not stated" in told) is (not fatal and event != "cure")
+
+
+def test_regression_a_small_error_is_no_zero_and_rounding_is_no_error():
+    def shown(value, mcse):
+        return number_with_error(Row(measure=Measure.PATIENTS, value=value, mcse=mcse))
+
+    assert shown(1107.3, 0.04) == "1,107 +-0.04"
+    assert shown(1107.3, 12.4) == "1,107 +-12"
+    assert shown(7.7, 0.04) == "7.7 +-0.04"
+    assert shown(11648.0, 2e-12) == "11,648"
+
+
+def test_regression_a_trial_that_never_fills_says_when_it_was_expected_to():
+    settings = ["nature.operations.recruitment.shape=0.0001", "protocol.sample_size.total=30"]
+    planned = plan_forecast(load_template("sepsis", settings=settings))
+    with pytest.raises(SimulationError, match=r"in none of 2 .* expected after [0-9.]+ months"):
+        planned.forecast(runs=2, seed=1)

@@ -16,6 +16,7 @@ from trialsim.protocol.optimisation import (
     vary_from_words,
 )
 from trialsim.studies.operations.designs import Design
+from trialsim.studies.operations.forecast import plan_forecast
 from trialsim.studies.operations.optimisation import optimise_request, plan_optimisation
 from trialsim.trial import Measure
 
@@ -369,6 +370,12 @@ def test_analytic_the_calendar_of_sites_is_that_of_its_file_simulated(tmp_path):
         written = planned.resolved_of(judged.design).template
         assert written.protocol.operations.sites.planned == judged.design.sites
         assert written.nature.enrolment is None
+    forecast = plan_forecast(planned.resolved_of(many.design)).forecast(runs=30, seed=5)
+    (last,) = (row for row in forecast.result.rows if row.milestone == "last visit")
+    whole = planned.months_from_invitation(many)
+    assert whole > many.worst(Quantity.MONTHS) + 1
+    assert abs(last.value - whole) < 4 * last.mcse
+    assert any("'forecast' counts from the first invitation" in told for told in planned.assumed)
 
 
 def test_property_a_demand_that_cannot_be_met_states_its_time(tmp_path):
@@ -382,3 +389,26 @@ def test_property_a_design_reads_aloud():
 
     design = Design(1200, 22, LookPlan.model_validate("3 obf"), RatioOfArms.model_validate("2:1"))
     assert design.in_words() == "1,200 patients, 22 sites, 3 looks obf, 2:1"
+
+
+def test_analytic_doses_are_paid_in_the_arms_that_get_them_and_kits_grow_with_these(tmp_path):
+    supply = (
+        "operations: {sites: {planned: 8}, supply: {doses_per_kit: 7, kits_at_opening: 2, "
+        "reorder_at: 1, order_up_to: 3, kits_at_start: 40, produced: {every: 3 mo, kits: 12}}}"
+    )
+    text = FILE.replace("operations: {sites: {planned: 8}}", supply)
+    text = text.replace("drug: y, dose: 1 mg, every: 1 d", "drug: y, dose: 1 mg, every: 7 d")
+    file = file_of(tmp_path, text)
+    planned = planned_for(
+        file, vary=["size=600", "looks=1", "ratio=1:1,2:1", "sites=16"], under=["small"],
+        constraints=["patients <= 900"], choose=Quantity.WORSE_ARM,
+    )  # fmt: skip
+    one, two = (judged.values[Quantity.COST][0] for judged in planned.designs)
+    assert two - one == pytest.approx(2 * (400 * 7 + 200 * 1 - 300 * 7 - 300 * 1))
+    design = planned.chosen.design
+    assert (design.ratio.treated, design.ratio.control) == (2, 1)
+    written = planned.resolved_of(design).template.protocol.operations.supply
+    arm = (2 / 3) / (1 / 2)  # of the patients, in the arm that has more of them than it had
+    assert written.kits_at_start == np.ceil(40 * arm * 600 / 200 - 1e-9)
+    assert written.produced.kits == np.ceil(12 * arm * 16 / 8 - 1e-9)
+    assert any("Kits of the file" in told for told in planned.assumed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from inspect import signature
 from math import exp, log, sqrt
 
 import numpy as np
@@ -16,7 +17,9 @@ from trialsim.errors import ProtocolError, RequestError
 from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
+from trialsim.protocol.reconciliation import TAU_SCALE
 from trialsim.report.screens.reconciliation_screen import priors_in_words, reconciliation_tables
+from trialsim.studies.conflict.adjustment import Adjustment
 from trialsim.studies.conflict.predictive_check import predictive_checks
 from trialsim.studies.conflict.reconciliation import (
     CLEAR,
@@ -57,7 +60,7 @@ def changed(tmp_path, *pairs):
 
 
 def test_reference_what_enters_is_what_the_evidence_derives(sepsis):
-    """EVIDENCE.md A1 to A3: 0.65 (0.41-1.02), 0.96 (0.73-1.27); three small trials about 0.37."""
+    """ETASS, TESTS and Gu 2025: 0.65 (0.41-1.02), 0.96 (0.73-1.27); small trials about 0.37."""
     etass, tests, lower, small = sepsis.entered
     for one, value, low, high in (
         (etass, 0.65, 0.41, 1.02),
@@ -227,10 +230,10 @@ def test_analytic_weights_of_sepsis_are_those_of_another_code(sepsis):
         said = {name: value * parts(0.0, chosen) for name, value in density.items()}
         said["patient-mix"] = integrate.quad(
             lambda t, chosen=chosen: (
-                2 * stats.norm.pdf(t, 0, 0.35) * normal(between=t**2 / k) * parts(t**2, chosen)
+                2 * stats.norm.pdf(t, 0, 0.5) * normal(between=t**2 / k) * parts(t**2, chosen)
             ),
             0,
-            2.5,
+            3.5,
             epsabs=1e-14,
         )[0]
         weights = sepsis.plan.records(which).weights
@@ -393,12 +396,10 @@ def test_analytic_a_gap_as_large_is_a_normal_probability_where_there_is_no_filte
         "single-centre": stats.norm.cdf((gap - single[0]) / sqrt(w @ (v * w) + single[1] ** 2)),
         "patient-mix": integrate.quad(
             lambda t: (
-                2
-                * stats.norm.pdf(t, 0, 0.35)
-                * stats.norm.cdf(gap / sqrt(w @ ((v + t**2 / k) * w)))
+                2 * stats.norm.pdf(t, 0, 0.5) * stats.norm.cdf(gap / sqrt(w @ ((v + t**2 / k) * w)))
             ),
             0,
-            2.5,
+            3.5,
             epsabs=1e-12,
         )[0],
     }
@@ -621,3 +622,17 @@ def test_property_the_documented_file_is_right(tmp_path):
     found = planned(str(path)).records(Which.ALL)
     assert set(found.plan.models) == {"chance", "quality"}
     assert found.weights["quality"] > 0.5
+
+
+def test_regression_one_prior_of_the_spread_between_trials():
+    """`evidence adjust` and every shipped conflict: half-normal, 0.5 (Friede et al. 2017)."""
+    spreads = [
+        own.sd
+        for name in reconciliation_paths()
+        for own in load_reconciliation(name, shipped_evidence()).explanations
+        if own.kind == "varying"
+    ]
+    assert len(spreads) >= 3
+    assert {spread.value for spread in spreads} == {TAU_SCALE} == {0.5}
+    assert all("Friede et al. 2017" in (spread.note or "") for spread in spreads)
+    assert signature(Adjustment.next_effect).parameters["tau_scale"].default == TAU_SCALE

@@ -44,7 +44,7 @@ class Answers:
         self._under_way: dict[Any, Job] = {}
         self._of_tab: dict[str, Job] = {}
         self._bytes = 0
-        self._slow: set[tuple[str, str]] = set()
+        self._slow: set[tuple[str, str, bool]] = set()
 
     def job(
         self,
@@ -80,7 +80,7 @@ class Answers:
             key = (named, version, dearer)
             if found := self._known(key):
                 return found
-        pace = (words[0], template)
+        pace = (words[0], template, long)
         slow = long or pace in self._slow
         job = self._begun((named, version, want), "answer", order, tab, long=slow)
         job.outcome.add_done_callback(lambda _: self._paced(pace, job))
@@ -125,7 +125,7 @@ class Answers:
         job.outcome.add_done_callback(over)
         return job
 
-    def _paced(self, pace: tuple[str, str], job: Job) -> None:
+    def _paced(self, pace: tuple[str, str, bool], job: Job) -> None:
         """Remember whether a command on a protocol is a long one."""
         took = time.monotonic() - job.started if job.started else 0.0
         (self._slow.add if took > LONG_SECONDS else self._slow.discard)(pace)

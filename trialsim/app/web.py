@@ -64,7 +64,10 @@ class Visit:
     answer: Answer | None = None
     more: dict[str, Answer] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    first: Answer | None = None  # of the cheaper state, until the answer is there
     jobs: tuple[Job, ...] = ()  # under way
+    whole: bool = False  # waited for, however long it takes
+    quick: bool = False  # the first answer is all that is asked for
     held: bool = False  # cancelled: nothing is begun
 
     @property
@@ -112,12 +115,13 @@ class Pages:
         """Read the address and find its answer, or the jobs that will."""
         query = request.query_params
         visit = Visit(room, room.state.read(query), self._is_big(request))
-        visit.held = query.get("held") == "1"
+        visit.held, visit.quick = query.get("held") == "1", query.get("quick") == "1"
         visit.problems = visit.read.problems
         return await self.answered(visit, PATIENCE_SECONDS, tab)
 
     async def answered(self, visit: Visit, seconds: float | None, tab: str = "") -> Visit:
         """Find the answer of a visit, waiting for it so long, or (None) as long as it takes."""
+        visit.whole = seconds is None
         try:
             wanted = self._wanted(visit, tab)
         except RequestError as error:
@@ -128,8 +132,16 @@ class Pages:
             return visit
         form = {name: job for name, job in wanted.items() if name == "about"}
         await _wait_for(form, seconds and FORM_PATIENCE_SECONDS)
+        if visit.quick:  # what is shown stays until it is there
+            await _wait_for(wanted, FORM_PATIENCE_SECONDS)
+        elif _FIRST in wanted:
+            await _wait_for({_FIRST: wanted[_FIRST]}, seconds)
+            seconds = 0.05  # what else is there already comes along
         await _wait_for(wanted, seconds)
         self._take(visit, wanted)
+        if visit.quick and not (visit.first or visit.jobs or visit.problems):
+            visit.quick = False  # so few trials do not answer it
+            return await self.answered(visit, PATIENCE_SECONDS, tab)
         return visit
 
     def _wanted(self, visit: Visit, tab: str) -> dict[str, Job]:
@@ -138,6 +150,11 @@ class Pages:
         template = state.template if state.takes_template else ""
         found = {"about": self.answers.about(template)} if template else {}
         if visit.problems or visit.held:
+            return found
+        if not visit.whole and (first := room.first(state)):
+            found[_FIRST] = self.answers.job(first.words(), template, room.want, tab)
+        if visit.quick and _FIRST in found:
+            self.answers.now_waits(tab, found[_FIRST])
             return found
         words = state.words()
         if words:
@@ -154,7 +171,9 @@ class Pages:
                 visit.jobs += (job,)
                 continue
             found, trouble = _outcome(job)
-            if trouble:
+            if name == _FIRST:
+                visit.first = found if found and not found.problems else None
+            elif trouble:
                 visit.problems += (trouble,)
             elif isinstance(found, About):
                 visit.about = without_files(found, shown) if found.problems else found
@@ -170,9 +189,12 @@ class Pages:
     def shown(self, visit: Visit, *, layout: str = "base.html.j2", saved: bool = False) -> str:
         """Return a visit as HTML: the whole page, or (``bare.html.j2``) its answer alone."""
         room, state = visit.room, visit.state
-        answer = None if visit.problems or visit.jobs or visit.held else visit.answer
-        ready = not (visit.problems or visit.jobs or visit.held)
-        own = room.view(state, answer, visit.about, visit.more) if ready else {}
+        partly = visit.first is not None
+        ready = not (visit.problems or visit.held or (visit.jobs and not partly))
+        answer = (visit.answer or visit.first) if ready else None
+        cheaper = room.first(state) if ready and partly and not visit.answer else None
+        told = cheaper or state
+        own = room.view(told, answer, visit.about, visit.more) if ready else {}
         answers = [a for a in (answer, *visit.more.values()) if a and a.document] if ready else []
         context: dict[str, Any] = {
             "layout": layout,
@@ -185,9 +207,12 @@ class Pages:
             "about": visit.about,
             "answer": answer,
             "ready": ready,
+            "is_first": told != state,
+            "quick": visit.quick and ready,
+            "has_first": room.first(state) is not None,
             "big": visit.big,
             "saved": saved,
-            "command": self._command(state.words()),
+            "command": "" if visit.read.problems else self._command(told.words()),
             "further": [
                 self._command(words)
                 for name, words in room.more(state).items()
@@ -250,12 +275,14 @@ class Pages:
 
     async def data(self, request: Request) -> Response:
         """Return the document of a room's answer, as the command line prints it."""
+        kind = request.path_params["kind"]
+        if kind not in ("json", "csv"):
+            return PlainTextResponse("A document is json or csv.\n", 404)
         visit = await self._whole(request, Want.NUMBERS)
         if isinstance(visit, Response):
             return visit
         if visit.answer is None:
             return PlainTextResponse("This room has no one document.\n", 404)
-        kind = request.path_params["kind"]
         text = visit.answer.json_text + "\n" if kind == "json" else visit.answer.csv_text
         name = f"trialsim-{visit.room.slug}-{_stem(visit)}.{kind}"
         return _download(text.encode(), _TYPES[kind], name)
@@ -271,7 +298,7 @@ class Pages:
         if room is None:
             return PlainTextResponse("There is no such room.\n", 404)
         visit = Visit(room, room.state.read(request.query_params), self._is_big(request))
-        visit.problems = visit.read.problems
+        visit.problems, visit.whole = visit.read.problems, True
         try:
             wanted = self._wanted(visit, "")
             if want is not room.want:
@@ -298,8 +325,8 @@ class Pages:
         jobs = self._jobs(request)
         for job in jobs:
             job.asked()
-        over = all(job.is_over for job in jobs)
-        return JSONResponse({"over": over, "share_done": _share(jobs), "known": bool(jobs)})
+        left = sum(not job.is_over for job in jobs)
+        return JSONResponse({"over": not left, "share_done": _share(jobs), "left": left})
 
     async def cancel(self, request: Request) -> Response:
         """End jobs, and return to the room without beginning them again."""
@@ -369,9 +396,16 @@ class Pages:
         return text
 
 
+_FIRST = "first"  # the job of a cheaper state, among those of a page
 _BUSY = Problem(
     "There are too many calculations under way",
     "Wait until one has ended, cancel one, or use the command line.",
+)
+
+
+_CHANCES = (
+    *("power", "error", "probability", "verdict", "published_share", "coverage"),
+    *("gap_as_large", "told_apart", "comes_first", "settles"),
 )
 
 
@@ -439,7 +473,7 @@ def _once(warnings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _is_a_chance(row: Mapping[str, Any]) -> bool:
-    return any(w in row["measure"] for w in ("power", "error", "probability", "verdict"))
+    return any(word in row["measure"] for word in _CHANCES)
 
 
 def _not_a_protocol(found: Answer) -> tuple[Problem, ...]:

@@ -438,14 +438,12 @@ def explain(options: argparse.Namespace) -> None:
     started = time.monotonic()
     check_request(options.replicates, options.seed)
     one, other = options.ids
-    found = evidence_with(options.evidence_files)
+    resolved, found = None, evidence_with(options.evidence_files)
+    if template := options.template or _observing(one, other):
+        resolved = load_template(template, evidence_files=options.evidence_files)
+        found = resolved.evidence  # a file may state trials of its own
     if problems := unexplained((one, other), found):
         raise RequestError(problems)
-    template = options.template or _observing(one, other)
-    resolved = None
-    if template:
-        resolved = load_template(template, evidence_files=options.evidence_files)
-        found = resolved.evidence
     answer = explained(
         (one, other),
         found,

@@ -15,6 +15,7 @@ from trialsim.analyse.subgroups import analyse_part
 from trialsim.conduct.records import Luck
 from trialsim.engine.conducted import conducted, steered
 from trialsim.engine.endpoint_kinds import kind_of
+from trialsim.engine.kept_draws import kept
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.historical import with_history
@@ -178,14 +179,42 @@ def draw_patients(
         Per truth, one batch per endpoint of the plans, by its id; where nature has intercurrent
         events, another with them by its `eventful_id`.
     """
-    streams, shared = Streams(seed, job.unit), job.truths[0]
+    about = (job.protocol, job.unit, job.kernel, seed, block, sorted(levels_of | _told_apart(job)))
+    arrived = (job.truths[0], *about)
+    read_out = list(dict.fromkeys((plan.endpoint, repr(plan.historical)) for plan in job.plans))
+    candidates, assigned = kept(arrived, lambda: _arriving(job, seed, block, levels_of))
+    batches = kept(
+        (job.truths, read_out, foresight, *about),
+        lambda: _followed(job, seed, block, levels_of, foresight, candidates, assigned),
+    )
+    return candidates, batches
+
+
+def _arriving(
+    job: Job, seed: int, block: int, levels_of: frozenset[str]
+) -> tuple[Candidates, NDArray[np.bool_]]:
+    """Draw candidates, and who would be treated of them, shape (n_patients, n_reps)."""
+    streams = Streams(seed, job.unit)
     candidates = candidates_of(job, streams, block, levels_of)
-    assigned = assign(candidates, job.protocol, streams, block, job.kernel)
+    return candidates, assign(candidates, job.protocol, streams, block, job.kernel)
+
+
+def _followed(
+    job: Job,
+    seed: int,
+    block: int,
+    levels_of: frozenset[str],
+    foresight: ForeseenAllocation | None,
+    candidates: Candidates,
+    assigned: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """Draw what happens to candidates in the arms they come to, per truth."""
+    streams, shared = Streams(seed, job.unit), job.truths[0]
     if foresight:
         baseline = _baseline(job, seed, block, levels_of)
         expected = expected_outcome(job.protocol, shared, candidates, baseline, streams, block)
         assigned = steered(job.protocol, candidates, assigned, expected, foresight, streams, block)
-    return candidates, draw_fates(job, candidates, assigned, streams, block)
+    return draw_fates(job, candidates, assigned, streams, block)
 
 
 def candidates_of(
@@ -210,7 +239,7 @@ def candidates_of(
 
 def draw_fates(
     job: Job, candidates: Candidates, assigned: NDArray[np.bool_], streams: Streams, block: int
-) -> Sequence[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Draw what happens to candidates, as assigned, under each truth; as `draw_patients` does."""
     shared = job.truths[0]
     found: list[dict[str, Any]] = [{} for _ in job.truths]

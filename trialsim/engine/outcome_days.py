@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from re import split
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from trialsim.kernels.hazards import Hazard, day_of
 from trialsim.operations.conducted import ConductedTrial, Outcomes
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import BinaryEndpoint, TimeToEventEndpoint
+from trialsim.protocol.rules.conduct import names_death
 from trialsim.protocol.scenario import Truth
 from trialsim.protocol.survival import HazardCurve
 from trialsim.streams import Decision, Streams
@@ -87,8 +89,8 @@ def outcome_days_of(protocol: Protocol, truth: Truth) -> OutcomeDays | None:
 
 
 def _is_death(event: str) -> bool:
-    words = event.lower()
-    return "death" in words or "mortality" in words
+    """Whether an event is nothing but death: progression or death need not be the end."""
+    return all(names_death(part) for part in split(r",|/|\bor\b", event))
 
 
 @dataclass(frozen=True)

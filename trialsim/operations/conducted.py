@@ -186,7 +186,7 @@ class ConductedTrial:
     screened: int
     screening_failed: int
     screening_withdrawn: int
-    turned_away: int  # of those withdrawn: enrolment had closed while they were screened
+    in_screening: int  # when enrolment closed
     arms: tuple[ArmCounts, ArmCounts]
     looks: tuple[LookHeld, ...]  # those that were held
     stopped_early: bool  # by the board, at the last of these

@@ -85,7 +85,8 @@ def arrival_days(
     ramp, day = plan.sites.ramp_up_days, opens
     while per_day > 0 and day < inf:
         drawn = generator.random((_AT_ONCE, 2))
-        days = day + np.cumsum(-np.log1p(-drawn[:, 0])) / per_day
+        with np.errstate(over="ignore"):  # a site that next to never enrols
+            days = day + np.cumsum(-np.log1p(-drawn[:, 0])) / per_day
         day = float(days[-1])
         kept = np.ones(_AT_ONCE, dtype=bool)
         if ramp:

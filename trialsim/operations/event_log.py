@@ -1,14 +1,13 @@
-"""What happened in one simulated trial, a row an event; and the same counted again from rows."""
+"""What happened in one simulated trial, a row an event."""
 
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple, TextIO
 
-__all__ = ["KITS_MOVED", "Entry", "What", "counted_again", "write_log"]
+__all__ = ["KITS_MOVED", "Entry", "What", "write_log"]
 
 
 class What(StrEnum):
@@ -70,14 +69,6 @@ class Entry(NamedTuple):
     what: What
     detail: str = ""
     number: int = 1
-
-
-def counted_again(log: Iterable[Entry]) -> Counter[What]:
-    """Count events, kits by their number, from a log alone."""
-    found: Counter[What] = Counter()
-    for entry in log:
-        found[entry.what] += entry.number
-    return found
 
 
 def write_log(log: Iterable[Entry], stream: TextIO) -> None:

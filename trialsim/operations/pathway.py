@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -46,18 +47,20 @@ class Pathway:
         self.doses = DoseCourse(self._arm, self._counts)
         self.doses.plan_for(luck, self._drug_ends, self._ends, self._dies)
         trial.board.treated_until(patient, self._start + self.doses.last_due)
+        self._to_come = deque(self._agenda())
 
     def _note(self, what: What, detail: str = "") -> None:
         self._trial.note(self._site, self._number, what, detail or self._arm.id)
 
     def followed(self) -> Generator[Any, Any, None]:
         """Live through everything that is due."""
-        env, start = self._env, self._start
-        for day, kind, index in self._agenda():
-            if start + day > env.now:
-                yield env.timeout(start + day - env.now)
+        env, start, to_come = self._env, self._start, self._to_come
+        while to_come:
+            if start + to_come[0][0] > env.now:
+                yield env.timeout(start + to_come[0][0] - env.now)
             if self._trial.over:
                 return
+            day, kind, index = to_come.popleft()
             if kind == _DOSE:
                 yield from self._dose(index)
             elif kind == _VISIT:
@@ -120,6 +123,8 @@ class Pathway:
         what = What.DOSE_GIVEN
         if self._trial.pharmacy and not self.doses.left_in_kit:
             if not (yield from self._kit(index)):
+                if self._trial.over:
+                    return
                 self.doses.not_given("no kit")
                 self._note(What.DOSE_WITHOUT_KIT)
                 return
@@ -142,8 +147,7 @@ class Pathway:
             if not supply.delayed:
                 return False
             waiting = shelf.wait_for_one()
-            until = self._start + min(self.doses.next_due(index), self._drug_ends)
-            yield waiting | self._env.timeout(max(until - self._env.now, 0.0))
+            yield from self._wait(waiting, min(self.doses.next_due(index), self._drug_ends))
             if not waiting.triggered:
                 waiting.cancel()
                 return False
@@ -151,6 +155,22 @@ class Pathway:
         self.doses.left_in_kit = supply.doses_per_kit
         pharmacy.dispensed(self._site, self._arm.id)
         return True
+
+    def _wait(self, waiting: Event, until: float) -> Generator[Any, Any, None]:
+        """Wait for a kit until some day since randomisation; visits are held all the same."""
+        env, to_come = self._env, self._to_come
+        while True:
+            day, kind, index = to_come[0]
+            meanwhile = kind in (_VISIT, _EVENT) and day < until
+            due = self._start + (day if meanwhile else until)
+            yield waiting | env.timeout(max(due - env.now, 0.0))
+            if waiting.triggered or not meanwhile or self._trial.over:
+                return
+            to_come.popleft()
+            if kind == _VISIT:
+                self._visit(index)
+            else:
+                self._turn(kind, day)
 
     def _visit(self, index: int) -> None:
         held, reads = not self._luck.missed_visits[index], index == self._plan.read_out

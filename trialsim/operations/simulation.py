@@ -71,7 +71,7 @@ class TrialInTime:
         self.log: list[Entry] = []
         self.stock: list[tuple[float, int, int]] = []
         self.screened = self.failed = self.withdrawn = self.in_screening = 0
-        self.turned_away = self.visits_held = 0
+        self.visits_held = 0
         self.stock_out_days: list[float] = []
         self.arms = (ArmCounts(), ArmCounts())
         self.in_first_arm: list[bool] = []
@@ -249,16 +249,15 @@ class TrialInTime:
         self.note(site, number, What.SCREENED)
         if luck.screening_days:
             yield self.environment.timeout(luck.screening_days)
+        if self._closed.triggered:
+            return  # enrolment has closed: nobody waits for the result
         self.in_screening -= 1
         if luck.fails:
             self.failed += 1
             self.note(site, number, What.SCREENING_FAILED)
-        elif luck.withdraws or self._closed.triggered:
+        elif luck.withdraws:
             self.withdrawn += 1
-            self.turned_away += not luck.withdraws
-            closed = "the trial has stopped" if self.board.stopped else "the trial is full"
-            why = "" if luck.withdraws else closed
-            self.note(site, number, What.SCREENING_WITHDRAWN, why)
+            self.note(site, number, What.SCREENING_WITHDRAWN)
         else:
             pathway = Pathway(self, site, number, self._randomise(site, number, luck), luck)
             self._doses.append(pathway.doses)
@@ -301,7 +300,7 @@ class TrialInTime:
             self.screened,
             self.failed,
             self.withdrawn,
-            self.turned_away,
+            self.in_screening,
             self.arms,
             tuple(self.board.looks),
             self.board.stopped,

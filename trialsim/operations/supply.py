@@ -254,21 +254,26 @@ class Pharmacy:
         total = sum(n for _, n in batches)
         if not total:
             return
-        shelf = self.shelf(site, arm)
         self.ledger.at_sites += total
         self._note(What.KITS_RECEIVED, site, arm, total)
-        shelf.put(batches)
-        for expires in {e for e, _ in batches if e < inf}:
-            self._env.process(self._expiry_at(site, arm, max(expires, self._env.now)))
+        fresh = [(expires, n) for expires, n in batches if expires > self._env.now]
+        self._throw_away(site, arm, total - sum(n for _, n in fresh))
+        self.shelf(site, arm).put(fresh)
+        for expires in {e for e, _ in fresh if e < inf}:
+            self._env.process(self._expiry_at(site, arm, expires))
 
     def _expiry_at(self, site: int, arm: str, day: float) -> Process:
         yield self._env.timeout(day - self._env.now)
-        gone = self.shelf(site, arm).expire(self._env.now)
+        if self._throw_away(site, arm, self.shelf(site, arm).expire(self._env.now)):
+            self.reorder(site, arm)
+
+    def _throw_away(self, site: int, arm: str, gone: int) -> int:
+        """Count kits that have expired at a site; return how many."""
         if gone:
             self.ledger.at_sites -= gone
             self.ledger.expired += gone
             self._note(What.KITS_EXPIRED, site, arm, gone)
-            self.reorder(site, arm)
+        return gone
 
     def _expiry_in_depots(self) -> Process:
         yield self._env.timeout(self._plan.expires_days)

@@ -24,13 +24,14 @@
     return query;
   }
 
-  async function ask(query) {
+  async function ask(query, quick = false) {
     if (asked) asked.abort();
     asked = new AbortController();
     clearTimeout(watch);
     answer.setAttribute("aria-busy", "true");
     const given = new URLSearchParams(query);
     given.set("part", "answer");
+    if (quick) given.set("quick", "1");
     const reply = await fetched(`${form.getAttribute("action")}?${given}`, { signal: asked.signal });
     if (!reply) return;
     const text = await reply.text().catch(() => null);
@@ -45,7 +46,9 @@
     const job = answer.querySelector("[data-job]");
     answer.setAttribute("aria-busy", job ? "true" : "false");
     const told = answer.querySelector(".headline, .problems h2, .job h2");
-    document.getElementById("said").textContent = told ? told.textContent.trim() : "";
+    const more = answer.querySelector("[data-partly], [data-then]");  // what follows is said
+    if (!more) document.getElementById("said").textContent = told ? told.textContent.trim() : "";
+    if (answer.querySelector("[data-then]")) timer = setTimeout(() => ask(new URLSearchParams(location.search)), 400);
     for (const rest of answer.querySelectorAll("[data-rest]")) {
       const slider = document.querySelector(`[data-slides="${rest.dataset.rest}"]`);
       if (slider && !document.getElementById(rest.dataset.rest).value) slider.value = rest.dataset.value;
@@ -64,12 +67,13 @@
       const told = await reply.json();
       const bar = job.querySelector("progress");
       if (bar && told.share_done > 0) bar.value = told.share_done;
-      if (told.over) ask(new URLSearchParams(location.search)); else follow();
-    }, 300);
+      const part = "partly" in job.dataset && told.left < job.dataset.job.split(",").length;
+      if (told.over || part) ask(new URLSearchParams(location.search)); else follow();
+    }, 200);
   }
 
   if (form && answer) {
-    form.addEventListener("submit", event => { event.preventDefault(); ask(address()); });
+    form.addEventListener("submit", event => { event.preventDefault(); clearTimeout(timer); ask(address()); });
     form.addEventListener("input", event => {
       if (event.target.dataset.guess) return;
       const slides = event.target.dataset.slides;
@@ -78,7 +82,7 @@
       if (slider) slider.value = event.target.value;
       clearTimeout(timer);
       if (event.target.name === "template") { location.assign(`${form.getAttribute("action")}?template=${encodeURIComponent(event.target.value)}${document.documentElement.classList.contains("big") ? "&big=1" : ""}`); return; }
-      timer = setTimeout(() => ask(address()), event.target.type === "text" ? 400 : 60);
+      timer = setTimeout(() => ask(address(), "quick" in form.dataset), event.target.type === "text" ? 400 : 60);
     });
     follow();
   }

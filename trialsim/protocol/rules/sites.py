@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import inf
 
 from trialsim.protocol.endpoints import BinaryEndpoint
+from trialsim.protocol.operations import OperationalNature
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.site_enrolment import site_enrolment_of
 from trialsim.protocol.template import Template
@@ -20,7 +21,7 @@ _LONGEST_YEARS = 100
 
 
 def site_rules(template: Template) -> Found:
-    """Find sites that can never enrol everybody, and two statements of who leaves."""
+    """Find sites that never enrol everybody, kits that never last, two statements of who leaves."""
     protocol, nature, sites = template.protocol, template.nature, site_enrolment_of(template)
     if nature.dropout and nature.operations and nature.operations.withdrawal:
         here: Location = ("nature", "operations", "withdrawal")
@@ -30,6 +31,12 @@ def site_rules(template: Template) -> Found:
     if cost and cost.sites is not None and planned not in (None, cost.sites):
         rule = f"must be the {planned} of protocol.operations.sites.planned"
         yield ("cost", "sites"), rule, "State the number of sites once: leave out cost.sites."
+    supply = decided.supply if decided else None
+    transit = (nature.operations or OperationalNature()).shipping.takes.mean
+    if supply and supply.expires and supply.expires.days <= transit.days:
+        rule = f"is no longer than kits are on their way to a site ({transit})"
+        here = ("protocol", "operations", "supply", "expires")
+        yield here, rule, "Let kits last longer, or shorten nature.operations.shipping.takes."
     fixed_risk = isinstance(protocol.primary, BinaryEndpoint)
     for index, scenario in enumerate(template.scenarios):
         if scenario.exposure and (protocol.is_single_arm or not fixed_risk):

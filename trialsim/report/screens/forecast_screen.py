@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from trialsim.protocol.rules.conduct import names_death
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import calendar_sentences, table, wrapped
+from trialsim.studies.operations.assumptions import states_rate
 from trialsim.studies.operations.forecast import (
     AS_TAKEN,
     EVERY_DOSE,
@@ -18,6 +20,7 @@ __all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
 _FEW = 0.01  # of the planned doses
 _MIDDLE = "middle 90%"
+_ROUNDING = 1e-9  # an error this small is that of adding up
 
 
 def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) -> str:
@@ -52,8 +55,11 @@ def number_with_error(row: Row, digits: int | None = None) -> str:
     if row.value is None:
         return "-"
     digits = _digits(row) if digits is None else digits
-    error = f" +-{row.mcse:,.{digits}f}" if row.mcse else ""
-    return f"{row.value:,.{digits}f}{error}"
+    if not row.mcse or row.mcse < _ROUNDING * abs(row.value):
+        return f"{row.value:,.{digits}f}"
+    shown = f"{row.mcse:,.{digits}f}"
+    error = shown if float(shown.replace(",", "")) else f"{row.mcse:.1g}"
+    return f"{row.value:,.{digits}f} +-{error}"
 
 
 def _digits(row: Row) -> int:
@@ -84,8 +90,10 @@ def _answer(result: StudyResult) -> str:
         f"From the first invitation to the database lock it takes {lock.value:.1f} months "
         f"(9 in 10 trials: {_range(lock)})"
     )
+    (own,) = _of(result, Measure.DURATION_MONTHS)
+    text += f", {own.value:.1f} of them from the first patient in"
     if full.value is not None:
-        text += f", of which enrolment {full.value:.1f}{_part_of(result, full)}"
+        text += f"; enrolment ends after {full.value:.1f}{_part_of(result, full)}"
     text += "."
     text += _stopped(result)
     (never,) = _of(result, Measure.NOT_ENROLLED)
@@ -302,10 +310,33 @@ def _basis(planned: PlannedForecast) -> str:
             text += f" {label}: {'; '.join(items)}."
     if left_out:
         text += f" Not in the file, and left out: {', '.join(left_out)}."
+    text += _who_enrols(planned) + _who_dies(planned)
     cost = planned.resolved.template.cost
     if cost is None:
         return f"{text} No price is stated ('cost:'), so no cost is given."
     return text + _prices(planned)
+
+
+def _who_enrols(planned: PlannedForecast) -> str:
+    """Return which of two statements of enrolment is heeded; empty where there is one."""
+    template = planned.resolved.template
+    if template.nature.enrolment is None or not states_rate(template):
+        return ""
+    return (
+        " Patients enter as sites enrol them: what nature.enrolment says is for the other commands."
+    )
+
+
+def _who_dies(planned: PlannedForecast) -> str:
+    """Return whose doses and visits death ends, where it is not the outcome."""
+    event = getattr(planned.resolved.template.protocol.primary, "event", "")
+    if planned.deaths:
+        return ""
+    if planned.outcomes and names_death(event):
+        return (
+            f" Which of '{event}' are deaths is not stated: it ends no patient's doses and visits."
+        )
+    return " Nobody dies: deaths are not simulated."
 
 
 def _prices(planned: PlannedForecast) -> str:

@@ -19,6 +19,7 @@ from trialsim.conduct.records import Luck
 from trialsim.conduct.reporting import evidence
 from trialsim.engine.blocks import Job, simulate_block
 from trialsim.engine.flawed_trials import FlawedTrial, flawed_trial
+from trialsim.engine.kept_draws import keeping_draws
 from trialsim.engine.run import Progress, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
@@ -73,6 +74,7 @@ ASSUMED_SEVERITY_SLOPE = 1.0  # log odds per SD, where a template states no prog
 # Of what is measured, scored or counted: as much as that slope, on the scale of the logistic
 # distribution, whose variance is pi**2 / 3: 1 / sqrt(1 + pi**2 / 3). Assumed.
 ASSUMED_SEVERITY_CORRELATION = 0.48
+_BYTES_OF_A_BLOCK = 100_000_000  # or less: what of it is kept while one trial is told
 _NOTHING: Coalition = frozenset()
 
 
@@ -461,11 +463,12 @@ class PlannedBias:
         flawed = replace(plan, conduct=before_publication(conduct))
         own = replace(self.job, truths=(truth,), plans=(plan, flawed))
         block, column = divmod(replicate - 1, own.block_width)
-        (found,) = simulate_block(own, seed, block)
-        both = [self._ended(results) for results in found]
-        one = slice(column, column + 1)
-        results = (both[0].only(one), both[1].only(one))
-        trial = flawed_trial(own, truth, conduct, seed, replicate, results)
+        with keeping_draws(_BYTES_OF_A_BLOCK):  # the trial is one of those simulated
+            (found,) = simulate_block(own, seed, block)
+            both = [self._ended(results) for results in found]
+            one = slice(column, column + 1)
+            results = (both[0].only(one), both[1].only(one))
+            trial = flawed_trial(own, truth, conduct, seed, replicate, results)
         if Mechanism.PUBLICATION not in conduct.mechanisms:
             return trial
         out = self._published(conduct, both[1], seed, block)[column] & ~both[1].failed[column, -1]

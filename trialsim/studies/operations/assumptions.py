@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trialsim.operations.plan import leaving_of, missed_visits_of
 from trialsim.protocol.operations import Delay, OperationalNature, Operations
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -12,7 +13,7 @@ from trialsim.protocol.site_enrolment import planned_sites
 from trialsim.protocol.survival import Dropout
 from trialsim.protocol.template import Template
 
-__all__ = ["Stated", "stated_of"]
+__all__ = ["Stated", "stated_of", "states_rate"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     yield _hazard("drug stopped", happens.adherence.stopped)
     if happens.adherence.discharged:
         yield _delayed("discharged after", happens.adherence.discharged)
-    yield _share("visits missed", happens.visits_missed)
-    yield _hazard("leaving the trial", happens.withdrawal)
+    yield _share("visits missed", missed_visits_of(template.nature))
+    yield _hazard("leaving the trial", leaving_of(template.nature))
     yield _delayed("data entered after", happens.data_entry)
     if decided.board.deliberates.days:
         yield Stated("the board deliberates for", str(decided.board.deliberates))

@@ -57,6 +57,7 @@ _WHOLE: dict[str, Callable[[ConductedTrial], float]] = {
     "screened": lambda t: t.screened,
     "screening failed": lambda t: t.screening_failed,
     "withdrawn in screening": lambda t: t.screening_withdrawn,
+    "in screening when enrolment closed": lambda t: t.in_screening,
     "randomised": lambda t: len(t.enrolled),
 }
 _OF_ARM = ("randomised", "started", "stopped", "discharged", "left", "died", "followed", "read_out",
@@ -157,7 +158,7 @@ class PlannedForecast:
             }
         found |= {name: count(trial) for name, count in _WHOLE.items()}
         for arm, counts in zip(self._arms, trial.arms, strict=False):
-            own = {name: getattr(counts, name) for name in _OF_ARM}
+            own = {n: getattr(counts, n) for n in _OF_ARM if n != "died" or self.deaths}
             own["exposure"] = counts.doses_taken / max(counts.doses_planned, 1)
             found |= {f"{arm.id}: {name}": value for name, value in own.items()}
         found["doses due without a kit"] = trial.stock_outs
@@ -190,13 +191,21 @@ class PlannedForecast:
         protocol = self.resolved.template.protocol
         return rules_of(protocol, self.truth, self.analysis, exposed=exposed)
 
+    @property
+    def deaths(self) -> bool:
+        """Whether the outcome is death, the only one that is simulated."""
+        return self.outcomes is not None and self.outcomes.fatal
+
     def _result(self, trials: Sequence[ConductedTrial], seed: int) -> StudyResult:
         full = [trial for trial in trials if trial.full]
         if not full:
             raise SimulationError(
                 Problem(
-                    f"is full in none of {len(trials)} simulated trials",
-                    "Plan more sites, or let fewer of them fail (activation.failing).",
+                    f"is full within 100 years in none of {len(trials)} simulated trials, though "
+                    f"expected after {self._expected_months():,.1f} months at the mean rate of "
+                    "sites",
+                    "Plan more sites, let fewer of them fail (activation.failing), or let them "
+                    "differ less (recruitment.shape).",
                     "enrolment",
                 )
             )
@@ -270,6 +279,9 @@ class PlannedForecast:
             late = [len(t.enrolled) - t.looks[-1].judgement.analysed for t in early]
             yield _row(Measure.PATIENTS, late, category=OVERRUNNING)
 
+    def _expected_months(self) -> float:
+        return self.plan.sites.expected_day(self.plan.n_patients) / DAYS_PER_MONTH
+
     def _patients(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         for name, count in _WHOLE.items():
             yield _row(Measure.PATIENTS, [count(t) for t in trials], category=name)
@@ -280,6 +292,8 @@ class PlannedForecast:
             for name, category in zip(names, words, strict=True):
                 values = [getattr(t.arms[index], name) for t in trials]
                 if name in ("started", "stopped", "discharged") and not arm.dose_days:
+                    continue
+                if name == "died" and not self.deaths:
                     continue
                 if name == "followed" and self.plan.read_out is None:
                     continue  # until the last look

@@ -46,7 +46,7 @@ from trialsim.studies.operations.designs import (
 )
 from trialsim.studies.operations.enrichment import Enriched, enriched_at, read_enrichment
 from trialsim.studies.operations.tested import TestedTimes
-from trialsim.studies.operations.written import read_at, text_of, tree_of
+from trialsim.studies.operations.written import kits_for, read_at, text_of, tree_of
 from trialsim.studies.size.claims import accepted_status, first_solid
 from trialsim.studies.size.kind import whole_units
 from trialsim.studies.size.question import SizeQuestion, SizeRequest
@@ -687,6 +687,20 @@ class PlannedOptimisation:
                 found.append((f"{most} {own}", best))
         return tuple(found)
 
+    def months_from_invitation(self, judged: Judged) -> float | None:
+        """Return months from the first invitation; None where the file states when they enter."""
+        calendar, design = self.bench_of(judged.design).calendar, judged.design
+        if calendar.stated is not None:
+            return None
+        waiting = calendar.first_day(design.sites) / DAYS_PER_UNIT["mo"]
+        return judged.worst(Quantity.MONTHS) + waiting
+
+    @property
+    def written_kits(self) -> tuple[int, int | None] | None:
+        """Kits of an arm in the file of the chosen design; None where none are stated."""
+        design = self.chosen.design
+        return kits_for(design, self.bench_of(design).resolved)
+
     def binding_scenario(self, quantity: Quantity, judged: Judged) -> str:
         """Return the scenario under which a quantity is worst; empty where none matters."""
         own = judged.values[quantity]
@@ -884,6 +898,16 @@ class PlannedOptimisation:
     def _rows(self) -> Iterator[Row]:
         for judged in dict.fromkeys([self.chosen, *self.front]):
             yield from self._rows_of(judged, headline=judged is self.chosen)
+            if (months := self.months_from_invitation(judged)) is not None:
+                yield Row(
+                    measure=Measure.DURATION_MONTHS,
+                    value=months,
+                    variant=judged.design.variant or None,
+                    endpoint=self.resolved.template.protocol.primary.id,
+                    analysis="from the first invitation",
+                    unit="months",
+                    set_by=judged.design.in_words(),
+                )
 
     def _rows_of(self, judged: Judged, *, headline: bool) -> Iterator[Row]:
         cost = self.resolved.template.cost
@@ -1006,6 +1030,15 @@ class PlannedOptimisation:
             told.append(f"Planned for {self.scenarios[0].id}, the first with an effect.")
         told.append(self._first.calendar.in_words)
         told += [own.in_words() for own in self.enriched.values() if own][:1]
+        if (whole := self.months_from_invitation(self.chosen)) is not None:
+            waiting = whole - self.chosen.worst(Quantity.MONTHS)
+            told.append(
+                "Months count from the first patient in to the last read-out, as 'simulate' counts "
+                f"them; 'forecast' counts from the first invitation, {waiting:.1f} months before "
+                f"on average at {self.chosen.design.sites} sites, to the database lock."
+            )
+        if self.written_kits is not None:
+            told.append("Kits of the file that is written are as many per patient (assumed).")
         cost = self.resolved.template.cost
         if cost is None:
             told.append("The file has no cost: block: patients stand for it.")
