@@ -183,3 +183,10 @@ def test_regression_a_full_queue_is_said_in_words(tmp_path):
             assert (await client.get("/save/size")).status_code == 503
 
     asyncio.run(visit())
+
+
+def test_property_what_would_take_too_long_is_refused_before_it_begins(page):
+    found = httpx.get(f"{page.address}/bias-lab?trials=20000&total=20000&part=answer", timeout=60)
+    assert "times their size must be at most 50,000,000 patients" in found.text
+    assert "400,000,000" in found.text
+    assert "data-job" not in found.text

@@ -42,6 +42,7 @@ from trialsim.report.text import DISCLAIMER
 __all__ = ["Pages", "Visit", "environment", "make_app", "static_text"]
 
 PATIENCE_SECONDS = 0.8  # then the page is shown without its answer, and fetches it
+LOOK_UP_SECONDS = 5.0  # whether a download is still waited for
 FORM_PATIENCE_SECONDS = 5.0  # for what may be chosen: a form is not drawn again
 _TYPES = {
     "svg": "image/svg+xml; charset=utf-8",
@@ -104,8 +105,7 @@ class Pages:
         """Show a room, or (``part=answer``) its answer alone."""
         room = ROOMS[request.path_params["room"]]
         part = request.query_params.get("part") == "answer"
-        tab = request.headers.get("x-tab", "")[:40]
-        visit = await self.visited(room, request, tab=tab)
+        visit = await self.visited(room, request, tab=_tab(request))
         text = self.shown(visit, layout="bare.html.j2" if part else "base.html.j2")
         answer = Response(text, media_type="text/html")  # of problems, too: it is a whole page
         answer.headers["x-address"] = visit.address()
@@ -151,17 +151,17 @@ class Pages:
         found = {"about": self.answers.about(template)} if template else {}
         if visit.problems or visit.held:
             return found
-        if not visit.whole and (first := room.first(state)):
-            found[_FIRST] = self.answers.job(first.words(), template, room.want, tab)
-        if visit.quick and _FIRST in found:
-            self.answers.now_waits(tab, found[_FIRST])
-            return found
-        words = state.words()
-        if words:
-            found[""] = self.answers.job(words, template, room.want, tab, long=room.long)
-            self.answers.now_waits(tab, found[""])
-        for name, further in room.more(state).items():
-            found[name] = self.answers.job(further, template, room.want, tab, long=room.long)
+        first = None if visit.whole else room.first(state)
+        asked = {_FIRST: first.words()} if first else {}
+        if not (visit.quick and first):
+            asked |= {"": state.words(), **room.more(state)}
+        try:
+            for name, words in asked.items():
+                if words:
+                    long = room.long and name != _FIRST
+                    found[name] = self.answers.job(words, template, room.want, tab, long=long)
+        finally:
+            self.answers.now_waits(tab, found.values())
         return found
 
     def _take(self, visit: Visit, wanted: dict[str, Job]) -> None:
@@ -312,7 +312,10 @@ class Pages:
             return PlainTextResponse(f"{error}\n", 422)
         except BusyError:
             return PlainTextResponse(f"{_BUSY}\n", 503)
-        await _wait_for(wanted)
+        while not all(job.is_over for job in wanted.values()):
+            await _wait_for(wanted, LOOK_UP_SECONDS)
+            if await request.is_disconnected():
+                return Response(status_code=499)  # nobody reads it: the jobs are abandoned
         self._take(visit, wanted)
         if visit.problems:
             return PlainTextResponse("".join(f"{p}\n" for p in visit.problems), 422)
@@ -323,16 +326,15 @@ class Pages:
     async def job(self, request: Request) -> Response:
         """Say how far jobs are."""
         jobs = self._jobs(request)
-        for job in jobs:
-            job.asked()
+        self.answers.still_waits(_tab(request), jobs)
         left = sum(not job.is_over for job in jobs)
         return JSONResponse({"over": not left, "share_done": _share(jobs), "left": left})
 
     async def cancel(self, request: Request) -> Response:
-        """End jobs, and return to the room without beginning them again."""
-        for job in self._jobs(request):
-            self.answers.pool.cancel(job)
+        """End jobs nobody else waits for, and return to the room without beginning them again."""
         form = await request.form(max_files=0, max_fields=100, max_part_size=4_096)
+        for job in self._jobs(request):
+            self.answers.cancel(str(form.get("tab", "")), job)
         room = ROOMS.get(str(form.get("room")), ROOMS["size"])
         read = room.state.read({k: v for k, v in form.items() if isinstance(v, str)})
         back = read.state.query(held="1", **({"big": "1"} if form.get("big") == "1" else {}))
@@ -482,6 +484,10 @@ def _not_a_protocol(found: Answer) -> tuple[Problem, ...]:
     return (Problem(rule, "Upload a protocol: 'trialsim new' makes one.", "File"),) if kinds else ()
 
 
+def _tab(request: Request) -> str:
+    return request.headers.get("x-tab", "")[:40]
+
+
 def _module(room: Room) -> str:
     return room.slug.replace("-", "_")
 
@@ -520,10 +526,16 @@ def environment() -> Any:
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    class _Absent(StrictUndefined):
+        """What a document need not hold: asked for it is not there, told it is a mistake."""
+
+        def __bool__(self) -> bool:  # type: ignore[override]  # the strict one raises
+            return False
+
     environment = Environment(
         loader=PackageLoader("trialsim.app", "templates"),
         autoescape=True,  # titles and notes are a stranger's text
-        undefined=StrictUndefined,
+        undefined=_Absent,
         trim_blocks=True,
         lstrip_blocks=True,
     )

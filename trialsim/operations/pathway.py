@@ -196,6 +196,7 @@ class Pathway:
 
         def entered(_: Event) -> None:
             if settles:
+                self._note(What.SETTLED)
                 trial.board.settled(self._patient, seen=seen, event=self._had_event)
             trial.data_entered()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from math import exp, log
+from math import ceil, exp, log
 from typing import Any, Literal
 
 import numpy as np
@@ -278,6 +279,16 @@ class Bought:
     after: Judged
 
 
+@contextmanager
+def _typed_as(value: str) -> Iterator[None]:
+    """Say of a request's problems which value of ``--vary`` they are about."""
+    try:
+        yield
+    except RequestError as error:
+        own = [replace(problem, field="--vary", value=value) for problem in error.problems]
+        raise RequestError(own) from None
+
+
 @dataclass(frozen=True)
 class PlannedOptimisation:
     """Everything to be tried, decided before any work starts.
@@ -368,14 +379,14 @@ class PlannedOptimisation:
         """What the file says of its threshold, by variant; None where there is none to move."""
         if not self.request.asked.vary.threshold:
             return dict.fromkeys(self.variants)
-        found = {
-            name: read_enrichment(self.file.resolved(self.file.tree(name), name))
-            for name in self.variants
-        }
         if self.resolved.template.nature.enrichment is None:
             rule = "cannot be tried: the file does not say what they change"
             remedy = "Add nature.enrichment: {marker, factor, level, share_of_all}."
             raise RequestError(Problem(rule, remedy, "threshold"))
+        found = {}
+        for name in self.variants:
+            with _typed_as(f"variant={name}"):
+                found[name] = read_enrichment(self.file.resolved(self.file.tree(name), name))
         return found
 
     @cached_property
@@ -383,13 +394,18 @@ class PlannedOptimisation:
         """The file of every variant, read-out and threshold, as plain data."""
         found: dict[Kept, dict[str, Any]] = {}
         for variant, time in product(self.variants, self.follow_ups):
-            tree, enriched = self.file.tree(variant), self.enriched[variant]
+            with _typed_as(f"variant={variant}"):
+                tree = self.file.tree(variant)
+            enriched = self.enriched[variant]
             for threshold in (self.request.asked.vary.threshold or ()) if enriched else (None,):
                 own = tree
                 if enriched and threshold is not None:
                     loaded = self.file.resolved(tree, variant)
                     own = enriched_at(tree, loaded, enriched, threshold)
-                found[variant, time, threshold] = read_at(self.file, own, time) if time else own
+                if time:
+                    with _typed_as(f"follow-up={time.after}"):
+                        own = read_at(self.file, own, time)
+                found[variant, time, threshold] = own
         return found
 
     @cached_property
@@ -613,12 +629,15 @@ class PlannedOptimisation:
 
     def _remedy(self, binding: Binding) -> str:
         constraint, near = binding.constraint, binding.nearest
+        about = [self.scenarios[index] for index in self._indices(constraint)]
+        if constraint.quantity is Quantity.POWER and self.resolved.truth(about[0]).is_null:
+            return "Plan for a scenario with an effect: there is nothing to find under this one."
         if constraint.quantity is Quantity.POWER:
             relaxed = f"{int(near * 1000) / 1000:g}"
         elif near >= 1000:
             relaxed = f"{-(-near // 10) * 10:,.0f}".replace(",", "")
         else:
-            relaxed = f"{int(near) + 1}"
+            relaxed = f"{ceil(near)}"
         sign, under = ">=" if constraint.at_least else "<=", constraint.under
         asked = f"{constraint.quantity} {sign} {relaxed}{f' under {under}' if under else ''}"
         more = {
@@ -698,8 +717,8 @@ class PlannedOptimisation:
     @property
     def written_kits(self) -> tuple[int, int | None] | None:
         """Kits of an arm in the file of the chosen design; None where none are stated."""
-        design = self.chosen.design
-        return kits_for(design, self.bench_of(design).resolved)
+        design, bench = self.chosen.design, self.bench_of(self.chosen.design)
+        return kits_for(design, bench.resolved, bench.calendar)
 
     def binding_scenario(self, quantity: Quantity, judged: Judged) -> str:
         """Return the scenario under which a quantity is worst; empty where none matters."""
