@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
-from trialsim.operations.conducted import ConductedTrial
-from trialsim.operations.plan import DAYS_PER_MONTH
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.pool import dosings_of
+from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.template import Template
+
+if TYPE_CHECKING:
+    from trialsim.operations.conducted import ConductedTrial
 
 __all__ = ["CATEGORIES", "Used", "costs_of", "planned_cost", "priced"]
 
@@ -69,8 +72,8 @@ def costs_of(trial: ConductedTrial, cost: Cost, doses_per_kit: int) -> dict[str,
         len(trial.enrolled),
         trial.visits_held,
         given + wasted,
-        (end - float(trial.enrolled[0])) / DAYS_PER_MONTH,
-        sum(end - day for day in trial.openings if day < end) / DAYS_PER_MONTH,
+        (end - float(trial.enrolled[0])) / DAYS_PER_UNIT["mo"],
+        sum(end - day for day in trial.openings if day < end) / DAYS_PER_UNIT["mo"],
         len(trial.looks),
     )
     return priced(used, cost)
