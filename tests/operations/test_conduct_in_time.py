@@ -167,6 +167,8 @@ def test_property_any_number_of_workers_gives_the_same_logs():
     two = conduct_trials(plan, n_runs=7, seed=6, workers=2, logged=7)
     assert [t.log for t in one] == [t.log for t in two]
     assert one[0].log != one[1].log
+    first = conduct_trials(plan, n_runs=3, seed=6, logged=1)
+    assert [bool(trial.log) for trial in first] == [True, False, False]
     alone = conduct_trial(plan, Streams(6), 5, keep_log=True)
     assert alone.log == one[5].log
 
