@@ -172,3 +172,9 @@ def test_property_a_dial_says_why_its_flaw_cannot_act():
         "assessment": "misreads outcomes, and 'death from any cause' cannot be misread"
     }
     assert about_template("lesson-9").flaws == ()
+
+
+def test_property_a_first_answer_has_fewer_trials_and_says_so():
+    assert BiasState(trials=1_000).first == BiasState(trials=256)
+    assert OFF.first == OFF  # as many as asked for
+    assert BiasState(template="lesson-1").first is None

@@ -137,7 +137,9 @@ def test_property_every_room_fits_a_phone_in_the_dark(page, visitor, slug):
 
 
 def test_property_big_letters_stay_big(page, visitor):
-    tab = visitor().tab
+    tab = visitor(viewport={"width": 360, "height": 740}).tab
+    tab.goto(f"{page.address}/?big=1")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
     tab.goto(f"{page.address}/size?big=1")
     assert tab.evaluate("getComputedStyle(document.documentElement).fontSize") == "24px"
     slid(tab, "ArrowLeft")
@@ -222,6 +224,7 @@ def test_regression_bias_lab_main_path_by_keyboard(page, visitor):
     expect(tab.locator("#published")).not_to_have_text(before)
     expect(tab).to_have_url(f"{page.address}/bias-lab?trials=200&exclusion_on=0")
     expect(tab.locator("#command")).to_contain_text("--flaw exclusion=0")
+    expect(tab.locator("[data-then], [data-job]")).to_have_count(0)  # all of it is there
     assert serious(tab) == []
     shown = tab.locator(".funnel .trial:visible")
     expect(shown).to_have_count(100)

@@ -101,7 +101,12 @@ def test_regression_run_directory_holds_record_results_and_figures(trialsim, tmp
         "--out", "run", cwd=tmp_path,
     )  # fmt: skip
     assert changed.returncode == 2
-    assert "protocol.scenarios.or-082.effect.odds_ratio" in changed.stderr
+    assert "run: scenarios.or-082.effect.odds_ratio.value 0.82" in changed.stderr
+    fewer = trialsim(
+        "simulate", "sepsis", *QUICK, "--set", "protocol.sample_size={total: 100}",
+        "--out", "run", cwd=tmp_path,
+    )  # fmt: skip
+    assert "run: protocol.sample_size.total 1106, here 100" in " ".join(fewer.stderr.split())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "note.txt").write_text("mine")
     taken = trialsim("simulate", "sepsis", *QUICK, "--out", "full", cwd=tmp_path)

@@ -206,7 +206,7 @@ def test_property_the_command_says_what_it_took_and_what_it_does_not_know(capsys
     assert "Not known, and taken as sound" in said
     assert "unverified" in said
     assert "of 2 studies. The next trial's effect" in said
-    assert "a half-normal prior of scale 0.5 (assumed)" in said
+    assert "a half-normal prior of scale 0.5 (Friede et al. 2017: 0.5 or 1.0; of the two" in said
     # brute force, over tau and the mean effect (test_analytic_the_next_trial_of_sepsis...)
     assert "true effect of the next trial 0.83 (0.26 to 2.50) 0.87 (0.28 to 2.45)" in said
     rows = json.loads(run(capsys, "sepsis", "--json")[1])["rows"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from conftest import ROOT
 from trialsim.cli import main
 from trialsim.errors import RequestError
 from trialsim.figures.explanation import explanation_figure
@@ -76,7 +77,7 @@ def mantel_haenszel(tables):
 def test_reference_etass_and_tests_have_the_published_ratio(sepsis):
     gap = sepsis.gap
     ends = [exp(gap.estimate + sign * 1.959964 * gap.standard_error) for sign in (0, -1, 1)]
-    assert [round(end, 2) for end in ends] == [0.68, 0.40, 1.15]  # EVIDENCE.md A3
+    assert [round(end, 2) for end in ends] == [0.68, 0.40, 1.15]  # derived from both records
     assert round(gap.p, 2) == 0.15
 
 
@@ -400,3 +401,30 @@ def test_analytic_of_an_objective_outcome_blinding_carries_what_reconcile_and_ad
         plan = plan_reconciliation(load_reconciliation(name, evidence), evidence)
         shift = plan.shifts(plan.explanations["quality"])["open"]
         assert shift.mean == pytest.approx(log(0.93), abs=1e-12)
+
+
+def with_trials_of_its_own(path):
+    """Write the sepsis template with two trials of its own, both observed."""
+    trial = (
+        "  - id: own-{0}\n    kind: trial\n    title: Own {0}\n    citation: none\n"
+        "    condition: sepsis\n    design: {{randomised: true, blinding_as_described: {1}}}\n"
+        "    results:\n      - id: mortality-28d\n        outcome: death from any cause\n"
+        "        at: 28 d\n        experimental: {{n: 100, events: {2}}}\n"
+        "        control: {{n: 100, events: 40}}\n"
+    )
+    text = (ROOT / "protocols" / "sepsis.yaml").read_text(encoding="utf-8")
+    text = text.replace("\nobserved: [", "\nobserved: [own-one, own-two, ", 1)
+    text += "\nevidence:\n" + trial.format("one", "open", 20) + trial.format("two", "double", 38)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_regression_a_file_s_own_trials_are_explained_with_it(tmp_path, capsys):
+    mine = with_trials_of_its_own(tmp_path / "mine.yaml")
+    assert main(["explain", "own-one", "own-two"]) == 2
+    assert "is not a known evidence id" in capsys.readouterr().err
+    words = ["explain", "own-one", "own-two", "--template", str(mine), "--replicates", "500"]
+    assert main([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    ratio = next(row for row in rows if row["measure"] == "ratio")
+    assert ratio["value"] == pytest.approx((20 / 80) / (38 / 62))  # the controls are alike

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     JSONResponse,
     PlainTextResponse,
@@ -42,6 +42,7 @@ from trialsim.report.text import DISCLAIMER
 __all__ = ["Pages", "Visit", "environment", "make_app", "static_text"]
 
 PATIENCE_SECONDS = 0.8  # then the page is shown without its answer, and fetches it
+LOOK_UP_SECONDS = 5.0  # whether a download is still waited for
 FORM_PATIENCE_SECONDS = 5.0  # for what may be chosen: a form is not drawn again
 _TYPES = {
     "svg": "image/svg+xml; charset=utf-8",
@@ -64,7 +65,10 @@ class Visit:
     answer: Answer | None = None
     more: dict[str, Answer] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    first: Answer | None = None  # of the cheaper state, until the answer is there
     jobs: tuple[Job, ...] = ()  # under way
+    whole: bool = False  # waited for, however long it takes
+    quick: bool = False  # the first answer is all that is asked for
     held: bool = False  # cancelled: nothing is begun
 
     @property
@@ -101,8 +105,7 @@ class Pages:
         """Show a room, or (``part=answer``) its answer alone."""
         room = ROOMS[request.path_params["room"]]
         part = request.query_params.get("part") == "answer"
-        tab = request.headers.get("x-tab", "")[:40]
-        visit = await self.visited(room, request, tab=tab)
+        visit = await self.visited(room, request, tab=_tab(request))
         text = self.shown(visit, layout="bare.html.j2" if part else "base.html.j2")
         answer = Response(text, media_type="text/html")  # of problems, too: it is a whole page
         answer.headers["x-address"] = visit.address()
@@ -112,12 +115,13 @@ class Pages:
         """Read the address and find its answer, or the jobs that will."""
         query = request.query_params
         visit = Visit(room, room.state.read(query), self._is_big(request))
-        visit.held = query.get("held") == "1"
+        visit.held, visit.quick = query.get("held") == "1", query.get("quick") == "1"
         visit.problems = visit.read.problems
         return await self.answered(visit, PATIENCE_SECONDS, tab)
 
     async def answered(self, visit: Visit, seconds: float | None, tab: str = "") -> Visit:
         """Find the answer of a visit, waiting for it so long, or (None) as long as it takes."""
+        visit.whole = seconds is None
         try:
             wanted = self._wanted(visit, tab)
         except RequestError as error:
@@ -128,8 +132,16 @@ class Pages:
             return visit
         form = {name: job for name, job in wanted.items() if name == "about"}
         await _wait_for(form, seconds and FORM_PATIENCE_SECONDS)
+        if visit.quick:  # what is shown stays until it is there
+            await _wait_for(wanted, FORM_PATIENCE_SECONDS)
+        elif _FIRST in wanted:
+            await _wait_for({_FIRST: wanted[_FIRST]}, seconds)
+            seconds = 0.05  # what else is there already comes along
         await _wait_for(wanted, seconds)
         self._take(visit, wanted)
+        if visit.quick and not (visit.first or visit.jobs or visit.problems):
+            visit.quick = False  # so few trials do not answer it
+            return await self.answered(visit, PATIENCE_SECONDS, tab)
         return visit
 
     def _wanted(self, visit: Visit, tab: str) -> dict[str, Job]:
@@ -139,12 +151,17 @@ class Pages:
         found = {"about": self.answers.about(template)} if template else {}
         if visit.problems or visit.held:
             return found
-        words = state.words()
-        if words:
-            found[""] = self.answers.job(words, template, room.want, tab, long=room.long)
-            self.answers.now_waits(tab, found[""])
-        for name, further in room.more(state).items():
-            found[name] = self.answers.job(further, template, room.want, tab, long=room.long)
+        first = None if visit.whole else room.first(state)
+        asked = {_FIRST: first.words()} if first else {}
+        if not (visit.quick and first):
+            asked |= {"": state.words(), **room.more(state)}
+        try:
+            for name, words in asked.items():
+                if words:
+                    long = room.long and name != _FIRST
+                    found[name] = self.answers.job(words, template, room.want, tab, long=long)
+        finally:
+            self.answers.now_waits(tab, found.values())
         return found
 
     def _take(self, visit: Visit, wanted: dict[str, Job]) -> None:
@@ -154,7 +171,9 @@ class Pages:
                 visit.jobs += (job,)
                 continue
             found, trouble = _outcome(job)
-            if trouble:
+            if name == _FIRST:
+                visit.first = found if found and not found.problems else None
+            elif trouble:
                 visit.problems += (trouble,)
             elif isinstance(found, About):
                 visit.about = without_files(found, shown) if found.problems else found
@@ -170,9 +189,12 @@ class Pages:
     def shown(self, visit: Visit, *, layout: str = "base.html.j2", saved: bool = False) -> str:
         """Return a visit as HTML: the whole page, or (``bare.html.j2``) its answer alone."""
         room, state = visit.room, visit.state
-        answer = None if visit.problems or visit.jobs or visit.held else visit.answer
-        ready = not (visit.problems or visit.jobs or visit.held)
-        own = room.view(state, answer, visit.about, visit.more) if ready else {}
+        partly = visit.first is not None
+        ready = not (visit.problems or visit.held or (visit.jobs and not partly))
+        answer = (visit.answer or visit.first) if ready else None
+        cheaper = room.first(state) if ready and partly and not visit.answer else None
+        told = cheaper or state
+        own = room.view(told, answer, visit.about, visit.more) if ready else {}
         answers = [a for a in (answer, *visit.more.values()) if a and a.document] if ready else []
         context: dict[str, Any] = {
             "layout": layout,
@@ -185,9 +207,12 @@ class Pages:
             "about": visit.about,
             "answer": answer,
             "ready": ready,
+            "is_first": told != state,
+            "quick": visit.quick and ready,
+            "has_first": room.first(state) is not None,
             "big": visit.big,
             "saved": saved,
-            "command": self._command(state.words()),
+            "command": "" if visit.read.problems else self._command(told.words()),
             "further": [
                 self._command(words)
                 for name, words in room.more(state).items()
@@ -250,12 +275,14 @@ class Pages:
 
     async def data(self, request: Request) -> Response:
         """Return the document of a room's answer, as the command line prints it."""
+        kind = request.path_params["kind"]
+        if kind not in ("json", "csv"):
+            return PlainTextResponse("A document is json or csv.\n", 404)
         visit = await self._whole(request, Want.NUMBERS)
         if isinstance(visit, Response):
             return visit
         if visit.answer is None:
             return PlainTextResponse("This room has no one document.\n", 404)
-        kind = request.path_params["kind"]
         text = visit.answer.json_text + "\n" if kind == "json" else visit.answer.csv_text
         name = f"trialsim-{visit.room.slug}-{_stem(visit)}.{kind}"
         return _download(text.encode(), _TYPES[kind], name)
@@ -271,7 +298,7 @@ class Pages:
         if room is None:
             return PlainTextResponse("There is no such room.\n", 404)
         visit = Visit(room, room.state.read(request.query_params), self._is_big(request))
-        visit.problems = visit.read.problems
+        visit.problems, visit.whole = visit.read.problems, True
         try:
             wanted = self._wanted(visit, "")
             if want is not room.want:
@@ -285,7 +312,10 @@ class Pages:
             return PlainTextResponse(f"{error}\n", 422)
         except BusyError:
             return PlainTextResponse(f"{_BUSY}\n", 503)
-        await _wait_for(wanted)
+        while not all(job.is_over for job in wanted.values()):
+            await _wait_for(wanted, LOOK_UP_SECONDS)
+            if await request.is_disconnected():
+                return Response(status_code=499)  # nobody reads it: the jobs are abandoned
         self._take(visit, wanted)
         if visit.problems:
             return PlainTextResponse("".join(f"{p}\n" for p in visit.problems), 422)
@@ -296,16 +326,15 @@ class Pages:
     async def job(self, request: Request) -> Response:
         """Say how far jobs are."""
         jobs = self._jobs(request)
-        for job in jobs:
-            job.asked()
-        over = all(job.is_over for job in jobs)
-        return JSONResponse({"over": over, "share_done": _share(jobs), "known": bool(jobs)})
+        self.answers.still_waits(_tab(request), jobs)
+        left = sum(not job.is_over for job in jobs)
+        return JSONResponse({"over": not left, "share_done": _share(jobs), "left": left})
 
     async def cancel(self, request: Request) -> Response:
-        """End jobs, and return to the room without beginning them again."""
-        for job in self._jobs(request):
-            self.answers.pool.cancel(job)
+        """End jobs nobody else waits for, and return to the room without beginning them again."""
         form = await request.form(max_files=0, max_fields=100, max_part_size=4_096)
+        for job in self._jobs(request):
+            self.answers.cancel(str(form.get("tab", "")), job)
         room = ROOMS.get(str(form.get("room")), ROOMS["size"])
         read = room.state.read({k: v for k, v in form.items() if isinstance(v, str)})
         back = read.state.query(held="1", **({"big": "1"} if form.get("big") == "1" else {}))
@@ -369,9 +398,16 @@ class Pages:
         return text
 
 
+_FIRST = "first"  # the job of a cheaper state, among those of a page
 _BUSY = Problem(
     "There are too many calculations under way",
     "Wait until one has ended, cancel one, or use the command line.",
+)
+
+
+_CHANCES = (
+    *("power", "error", "probability", "verdict", "published_share", "coverage"),
+    *("gap_as_large", "told_apart", "comes_first", "settles"),
 )
 
 
@@ -439,13 +475,17 @@ def _once(warnings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _is_a_chance(row: Mapping[str, Any]) -> bool:
-    return any(w in row["measure"] for w in ("power", "error", "probability", "verdict"))
+    return any(word in row["measure"] for word in _CHANCES)
 
 
 def _not_a_protocol(found: Answer) -> tuple[Problem, ...]:
     kinds = [row["kind"] for row in found.document.get("rows", ()) if "kind" in row]
     rule = f"is right, but is a {kinds[0]} file" if kinds else ""
     return (Problem(rule, "Upload a protocol: 'trialsim new' makes one.", "File"),) if kinds else ()
+
+
+def _tab(request: Request) -> str:
+    return request.headers.get("x-tab", "")[:40]
 
 
 def _module(room: Room) -> str:
@@ -486,10 +526,16 @@ def environment() -> Any:
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    class _Absent(StrictUndefined):
+        """What a document need not hold: asked for it is not there, told it is a mistake."""
+
+        def __bool__(self) -> bool:  # type: ignore[override]  # the strict one raises
+            return False
+
     environment = Environment(
         loader=PackageLoader("trialsim.app", "templates"),
         autoescape=True,  # titles and notes are a stranger's text
-        undefined=StrictUndefined,
+        undefined=_Absent,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -554,7 +600,7 @@ def make_app(
             Route(f"/{slug}", _in_room(pages.room, slug)),
             Route(f"/upload/{slug}", _in_room(pages.upload, slug), methods=["POST"]),
         ]
-    handlers = {500: _mistake_of_ours}
+    handlers: dict[Any, Any] = {500: _mistake_of_ours, ClientDisconnect: _given_up}
     return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), hosts)
 
 
@@ -563,6 +609,12 @@ def _mistake_of_ours(request: Request, error: Exception) -> Response:
     del error
     words = "A mistake of this program ended the page. The terminal shows more; the command line"
     return PlainTextResponse(f"{words} gives the same answers. Asked: {request.url.path}\n", 500)
+
+
+def _given_up(request: Request, error: Exception) -> Response:
+    """Answer an upload that was broken off; nobody reads it."""
+    del request, error
+    return Response(status_code=499)
 
 
 def _in_room(page: Any, slug: str) -> Any:

@@ -34,6 +34,7 @@ __all__ = ["Answer", "Drawn", "Line", "Order", "Panel", "Want", "serve"]
 
 
 MAX_BYTES = 3 << 30  # of one process
+MAX_KEPT_BYTES = 48_000_000  # of patients drawn
 
 
 class Want(StrEnum):
@@ -263,10 +264,13 @@ def serve(pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _bounded_memory()
     import_module("trialsim.app.warm")  # there already where this process was forked
+    from trialsim.engine.kept_draws import keeping_draws
+
     try:
         pipe.send(("ready",))
-        while True:
-            pipe.send(("done", *_served(pipe, *pipe.recv())))
+        with keeping_draws(MAX_KEPT_BYTES):  # of a dial that is turned, most stay as they were
+            while True:
+                pipe.send(("done", *_served(pipe, *pipe.recv())))
     except (EOFError, OSError):
         return  # the server is gone
 

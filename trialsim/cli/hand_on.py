@@ -63,6 +63,7 @@ def export(options: argparse.Namespace) -> None:
     """Write trials of a run as tables, patient by patient."""
     from trialsim.report.export_directory import NOT_ADAM, write_export
     from trialsim.report.parts.exported_tables import exported_tables
+    from trialsim.report.parts.flawed_trial import planned_of_run
     from trialsim.report.run_reader import newest_run, planned_run
     from trialsim.report.text import wrapped
     from trialsim.studies.simulation import plan_simulation
@@ -71,6 +72,10 @@ def export(options: argparse.Namespace) -> None:
     seed, stored = 1 if options.seed is None else options.seed, None
     if (folder / "record.json").is_file():
         _refuse_changes_of_a_run(options)
+        if planned_of_run(folder, None, max(options.replicate), asked=False) is not None:
+            rule = "holds trials with flaws, and no others: these tables have none"
+            remedy = "'trialsim replay RUN --out FILE.csv' writes patients before and after flaws."
+            raise RequestError(Problem(rule, remedy, "RUN", str(folder)))
         plan, stored, seed = planned_run(folder)
     else:
         plan = plan_simulation(load(options))
@@ -84,8 +89,8 @@ def export(options: argparse.Namespace) -> None:
     which = ", ".join(map(str, replicates))
     about = (
         f"Trial {which} of scenario {scenario}, seed {seed}, of the protocol "
-        f"'{plan.resolved.template.id}' (SHA-256 {plan.resolved.sha256}); written by trialsim "
-        f"{__version__}."
+        f"'{plan.resolved.template.id}' (SHA-256 {plan.resolved.sha256}), carried out without "
+        f"flaws; written by trialsim {__version__}."
     )
     written = write_export(options.out, plan.resolved, tables, about, parquet=options.parquet)
     if options.json:

@@ -358,7 +358,11 @@ def reconcile(options: argparse.Namespace) -> None:
         _conflicts(options)
         return
     from trialsim.engine.run import check_request
-    from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
+    from trialsim.figures.reconciliation import (
+        predictive_check_figure,
+        quantities_figure,
+        reconciliation_figure,
+    )
     from trialsim.protocol.catalogue import template_paths
     from trialsim.protocol.load import conflicts_of, load_reconciliation
     from trialsim.report.screens.reconciliation_screen import (
@@ -398,6 +402,8 @@ def reconcile(options: argparse.Namespace) -> None:
         drawn = {"weights": reconciliation_figure(planned, result)}
         if planned.file.gap and planned.file.has_records:
             drawn["checks"] = predictive_check_figure(planned, result)
+        if planned.file.has_records:
+            drawn["quantities"] = quantities_figure(planned, result)
         return drawn
 
     hand_over(options, document, shown, folder, figures, started)
@@ -438,14 +444,12 @@ def explain(options: argparse.Namespace) -> None:
     started = time.monotonic()
     check_request(options.replicates, options.seed)
     one, other = options.ids
-    found = evidence_with(options.evidence_files)
+    resolved, found = None, evidence_with(options.evidence_files)
+    if template := options.template or _observing(one, other):
+        resolved = load_template(template, evidence_files=options.evidence_files)
+        found = resolved.evidence  # a file may state trials of its own
     if problems := unexplained((one, other), found):
         raise RequestError(problems)
-    template = options.template or _observing(one, other)
-    resolved = None
-    if template:
-        resolved = load_template(template, evidence_files=options.evidence_files)
-        found = resolved.evidence
     answer = explained(
         (one, other),
         found,

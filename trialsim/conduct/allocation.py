@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,11 @@ class AllocationList:
         strata = np.zeros(shape, dtype=np.int64)
         return cls(assigned, opens, strata, 1, (1, 1), alternates=True)
 
+    def of_trial(self, column: int) -> AllocationList:
+        """Return the list of one trial, arrays of shape (n_patients, 1)."""
+        own = {name: getattr(self, name)[:, [column]] for name in ("assigned", "opens", "strata")}
+        return replace(self, **own)
+
 
 def guesses(lists: AllocationList) -> NDArray[np.int8]:
     """Return the arm guessed at each place of the lists: 1 treated, -1 control, 0 no guess.
@@ -75,10 +81,10 @@ def guesses(lists: AllocationList) -> NDArray[np.int8]:
         known = np.where(lists.assigned, 1, -1).astype(np.int8)
         known[0] = 0
         return known
+    steps = np.where(lists.assigned, -lists.ratio[1], lists.ratio[0])
     found = np.empty((n_patients, n_reps), dtype=np.int8)
     lead = np.zeros(lists.n_strata * n_reps, dtype=np.int64)  # of control, in parts of the ratio
     places = lists.strata * n_reps + np.arange(n_reps)
-    steps = np.where(lists.assigned, -lists.ratio[1], lists.ratio[0])
     for patient in range(n_patients):
         at = places[patient]
         so_far = np.where(lists.opens[patient], 0, lead[at])
@@ -123,19 +129,23 @@ def foreseen(
     """
     if isinstance(merit, float):
         return lists.assigned
+    acts = luck.of_patients(Decision.FORESIGHT) < luck.strength(
+        Mechanism.FORESEEN_ALLOCATION, flaw.strength
+    )
+    if not acts.any():
+        return lists.assigned
     standing = merit - merit.mean(axis=0)  # the origin of a scale must not tell strata apart
     n_patients, n_reps = lists.assigned.shape
     known = np.where(lists.assigned, 1, -1).astype(np.int8)
     guess = known if flaw.knows is Foresight.NEXT_ASSIGNMENT else guesses(lists)
-    acts = luck.of_patients(Decision.FORESIGHT) < luck.strength(
-        Mechanism.FORESEEN_ALLOCATION, flaw.strength
-    )
+    n_waiting = min(flaw.waiting, n_patients)
+    if lists.n_strata == 1:
+        return _picked(lists.assigned, guess, standing, acts, n_waiting)
     trial = np.arange(n_reps)
     in_order = np.argsort(lists.strata, axis=0, kind="stable")  # places, stratum after stratum
     counts = np.stack([(lists.strata == s).sum(axis=0) for s in range(lists.n_strata)])
     next_place = np.vstack([np.zeros(n_reps, dtype=np.int64), np.cumsum(counts, axis=0)[:-1]])
     treated = np.empty((n_patients, n_reps), dtype=bool)
-    n_waiting = min(flaw.waiting, n_patients)
     queue = np.repeat(np.arange(n_waiting)[:, None], n_reps, axis=1)
     slots = np.arange(n_waiting - 1)[:, None]
     for turn in range(n_patients):
@@ -150,4 +160,36 @@ def foreseen(
         arriving = turn + n_waiting
         new = np.full((1, n_reps), arriving) if arriving < n_patients else rest[:0]
         queue = np.concatenate([rest, new])
+    return treated
+
+
+def _picked(
+    assigned: Bools, guess: NDArray[Any], standing: Floats, acts: Bools, n_waiting: int
+) -> Bools:
+    """Return the same for one list: its places are used in order, whoever is picked."""
+    n_patients, n_reps = assigned.shape
+    trial = np.arange(n_reps)
+    treated = np.empty((n_patients, n_reps), dtype=bool)
+    guess = guess.astype(float)
+    queue = [np.full(n_reps, patient) for patient in range(n_waiting)]
+    merits = list(standing[:n_waiting])
+    for turn in range(n_patients):
+        suits, pick = guess[turn] * merits[0], np.zeros(n_reps, dtype=np.int64)
+        who = queue[0]
+        for slot in range(1, len(queue)):
+            own = guess[turn] * merits[slot]
+            better = acts[turn] & (own > suits)
+            suits, pick = np.where(better, own, suits), np.where(better, slot, pick)
+            who = np.where(better, queue[slot], who)
+        treated[who, trial] = assigned[turn]
+        for slot in range(len(queue) - 1):
+            stays = slot < pick
+            queue[slot] = np.where(stays, queue[slot], queue[slot + 1])
+            merits[slot] = np.where(stays, merits[slot], merits[slot + 1])
+        arriving = turn + n_waiting
+        if arriving < n_patients:
+            queue[-1], merits[-1] = np.full(n_reps, arriving), standing[arriving]
+        else:
+            queue.pop()
+            merits.pop()
     return treated

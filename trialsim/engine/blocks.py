@@ -15,6 +15,7 @@ from trialsim.analyse.subgroups import analyse_part
 from trialsim.conduct.records import Luck
 from trialsim.engine.conducted import conducted, steered
 from trialsim.engine.endpoint_kinds import kind_of
+from trialsim.engine.kept_draws import kept
 from trialsim.generate.binary import counts_suffice, draw_counts
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.historical import with_history
@@ -176,6 +177,21 @@ def draw_patients(
         Per truth, one batch per endpoint of the plans, by its id; where nature has intercurrent
         events, another with them by its `eventful_id`.
     """
+    about = (job.protocol, job.unit, job.kernel, seed, block, sorted(levels_of | _told_apart(job)))
+    arrived = (job.truths[0], *about)
+    read_out = list(dict.fromkeys((plan.endpoint, repr(plan.historical)) for plan in job.plans))
+    candidates, assigned = kept(arrived, lambda: _arriving(job, seed, block, levels_of))
+    batches = kept(
+        (job.truths, read_out, foresight, *about),
+        lambda: _followed(job, seed, block, levels_of, foresight, candidates, assigned),
+    )
+    return candidates, batches
+
+
+def _arriving(
+    job: Job, seed: int, block: int, levels_of: frozenset[str]
+) -> tuple[Candidates, NDArray[np.bool_]]:
+    """Draw candidates, and who would be treated of them, shape (n_patients, n_reps)."""
     streams, shared = Streams(seed, job.unit), job.truths[0]
     told_apart = _told_apart(job)
     shape = (job.protocol.n_total, block_width(job.protocol.n_total))
@@ -191,7 +207,20 @@ def draw_patients(
         levels_of=levels_of | told_apart,
         covariates={name: slope for name, slope in shared.slopes if slope or name in told_apart},
     )
-    assigned = assign(candidates, job.protocol, streams, block, job.kernel)
+    return candidates, assign(candidates, job.protocol, streams, block, job.kernel)
+
+
+def _followed(
+    job: Job,
+    seed: int,
+    block: int,
+    levels_of: frozenset[str],
+    foresight: ForeseenAllocation | None,
+    candidates: Candidates,
+    assigned: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """Draw what happens to candidates in the arms they come to, per truth."""
+    streams, shared = Streams(seed, job.unit), job.truths[0]
     if foresight:
         baseline = _baseline(job, seed, block, levels_of)
         expected = expected_outcome(job.protocol, shared, candidates, baseline, streams, block)
@@ -227,7 +256,7 @@ def draw_patients(
     if shared.intercurrent:
         _come_between(job, candidates, found, streams, block)
     if not job.protocol.is_single_arm:
-        return candidates, found
+        return found
     for plan in job.plans:
         assert plan.historical is not None  # of every plan of a single arm
         for batches in found:
@@ -235,7 +264,7 @@ def draw_patients(
             batches[plan.endpoint] = with_history(
                 own_batch, plan.endpoint, plan.historical, streams, block
             )
-    return candidates, found
+    return found
 
 
 def _baseline(

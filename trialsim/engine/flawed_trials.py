@@ -235,11 +235,11 @@ class FlawedBlock:
         shape = (job.protocol.n_total, job.block_width)
         self._luck = Luck(Streams(seed, job.unit), block, shape)
         self._drawn: dict[ForeseenAllocation | None, Any] = {}
+        self._written: dict[Any, Records] = {}
 
     def drawn(self, conduct: Conduct = RIGOROUS) -> tuple[Candidates, Any]:
         """Return candidates, and per truth batches by endpoint, as `draw_patients` does."""
-        flaw = conduct.foreseen_allocation
-        foresight = flaw if flaw and flaw.acts else None
+        foresight = _foresight_of(conduct)
         if foresight not in self._drawn:
             self._drawn[foresight] = draw_patients(
                 self._job, self._seed, self._block, self._levels_of, foresight
@@ -259,6 +259,14 @@ class FlawedBlock:
     def planned(self, truth: int, plan: AnalysisPlan) -> Records:
         """Return the records of trials without flaws."""
         return self._records(truth, plan, RIGOROUS)
+
+    def reported(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Records:
+        """Return the records of trials with these flaws, after all of them."""
+        records, own = self._records(truth, plan, conduct), replace(plan, conduct=conduct)
+        drawn = self.batch(truth, plan, conduct)
+        for _, after in carried_out(drawn, records, own, self._job.truths[truth], self._luck):
+            records = after
+        return records
 
     def steps(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> list[Step]:
         """Return what each flaw that acts on patients does, in the order they act in."""
@@ -283,7 +291,16 @@ class FlawedBlock:
         return yes_or_no(batches[truth][plan.endpoint], plan)
 
     def _records(self, truth: int, plan: AnalysisPlan, conduct: Conduct) -> Records:
-        return _records(self.batch(truth, plan, conduct), plan, self._job.truths[truth])
+        key = (truth, plan, _foresight_of(conduct))
+        if key not in self._written:
+            drawn = self.batch(truth, plan, conduct)
+            self._written[key] = _records(drawn, plan, self._job.truths[truth])
+        return self._written[key]
+
+
+def _foresight_of(conduct: Conduct) -> ForeseenAllocation | None:
+    flaw = conduct.foreseen_allocation
+    return flaw if flaw and flaw.acts else None
 
 
 def reached(records: Records, results: LookResults) -> Bools:
@@ -400,10 +417,10 @@ def flawed_trial(
     """
     number, column = divmod(replicate - 1, job.block_width)
     plan, protocol = job.plans[0], job.protocol
-    block = FlawedBlock(
-        replace(job, truths=(truth,)), seed, number, frozenset(f.id for f in truth.factors)
-    )
-    candidates, (batches,) = block.drawn()
+    alone = replace(job, truths=(truth,))
+    block = FlawedBlock(alone, seed, number)
+    levels = frozenset(factor.id for factor in truth.factors)
+    candidates, (batches,) = FlawedBlock(alone, seed, number, levels).drawn()
     first = block.planned(0, plan)
     steps = block.steps(0, plan, conduct)
     before, after = _one(first, column), _one(steps[-1].after if steps else first, column)
@@ -484,7 +501,7 @@ def _guessed_right(
     number, column = divmod(replicate - 1, job.block_width)
     streams = Streams(seed, job.unit)
     lists = allocation_list(job.protocol, candidates, planned.treated, flaw, streams, number)
-    return float(guessed_right(lists)[column])
+    return float(guessed_right(lists.of_trial(column))[0])
 
 
 def _imbalance_of_one(prognoses: Floats, records: Records, who: Bools) -> float:

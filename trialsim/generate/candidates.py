@@ -142,7 +142,9 @@ def assign(
         case AllocationMethod.RANDOM_ALLOCATION_RULE:
             return allocation.random_allocation_rule(uniforms, protocol.arm_sizes)
         case AllocationMethod.PERMUTED_BLOCKS:
-            sizes = streams.generator(Decision.BLOCK_SIZE, block).random(shape)
+            choice = len(protocol.block_sizes) > 1
+            size_luck = streams.generator(Decision.BLOCK_SIZE, block)
+            sizes = size_luck.random(shape) if choice else np.zeros(shape)
             if kernel is Kernel.NUMBA and candidates.n_strata == 1:
                 from trialsim.kernels import survival_fast
 

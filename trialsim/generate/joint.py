@@ -53,6 +53,8 @@ def latents(
     """
     shape = candidates.strata.shape
     wanted = [*wanted, *events]
+    if not wanted:
+        return {}
     involved = {name for pair in correlations for name in pair.between}
     primary = protocol.primary.id
     order = [name for name in ("severity", primary, *wanted) if name in involved]

@@ -97,6 +97,8 @@ def permuted_blocks(
     n_patients, n_reps = uniforms.shape
     sizes = np.array(block_sizes, dtype=np.int64)
     treated_in_block = sizes // sum(ratio) * ratio[0]
+    if n_strata == len(sizes) == 1:
+        return _place_by_place(uniforms, int(sizes[0]), int(treated_in_block[0]))
     chosen = (size_uniforms * len(sizes)).astype(np.int64)
     treated = np.empty((n_patients, n_reps), dtype=bool)
     left = np.zeros(n_strata * n_reps, dtype=np.int64)
@@ -112,6 +114,24 @@ def permuted_blocks(
         treated[patient] = to_treated
         left[at] = left_here - 1
         left_treated[at] = left_treated_here - to_treated
+    return treated
+
+
+def _place_by_place(uniforms: Floats, size: int, treated_in_block: int) -> Bools:
+    """Assign the first patients of all blocks at once, then the second ones, and so on.
+
+    Where all blocks have one size and follow one another, a trial of thousands of patients needs
+    as many steps as a block has places.
+    """
+    n_patients, n_reps = uniforms.shape
+    treated = np.empty((n_patients, n_reps), dtype=bool)
+    left_treated = np.full((-(-n_patients // size), n_reps), treated_in_block)
+    for place in range(min(size, n_patients)):
+        here = uniforms[place::size]
+        left_here = left_treated[: len(here)]  # the last block may end before this place
+        to_treated = here * (size - place) < left_here
+        treated[place::size] = to_treated
+        left_here -= to_treated
     return treated
 
 

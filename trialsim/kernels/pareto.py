@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["dominated_by", "knee", "non_dominated"]
+__all__ = ["knee", "non_dominated"]
 
 Bools = NDArray[np.bool_]
 _ROWS = 2_000_000  # comparisons held in memory at once
@@ -52,19 +52,6 @@ def non_dominated(points: ArrayLike) -> Bools:
 def _as_small(those: NDArray[np.float64], own: NDArray[np.float64]) -> Bools:
     """Tell which of those (second axis) are as small as which of the others (first) everywhere."""
     return np.asarray(np.all(those[None, :, :] <= own[:, None, :], axis=2))
-
-
-def dominated_by(points: ArrayLike, index: int) -> Bools:
-    """Tell which points dominate one of them.
-
-    Parameters
-    ----------
-    points : array_like, shape (n_points, n_objectives)
-    index : int
-    """
-    values = np.asarray(points, dtype=float)
-    own = values[index]
-    return np.asarray((values <= own).all(axis=1) & (values < own).any(axis=1))
 
 
 def knee(points: ArrayLike) -> int:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from math import isfinite
 from pathlib import Path
 
 from trialsim.errors import Problem, ProtocolError, did_you_mean
@@ -20,9 +19,11 @@ from trialsim.protocol.published_trials import table_rows
 __all__ = ["COLUMNS", "EnrolledSite", "EnrolledSites", "read_enrolled"]
 
 COLUMNS = ("site", "opened", "enrolled", "as_of")
+_FEWEST = 3  # of fewer, the day of the last patient has no variance under rates that may be 0
 _MAX_ENROLLED, _MAX_TEXT, _MAX_DAYS = 1_000_000, 80, 100_000.0
 _FORMULA = ("=", "+", "-", "@")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
 @dataclass(frozen=True)
@@ -169,15 +170,14 @@ def _day(text: str) -> float:
     """Return a date's ordinal, or a number of days (ValueError for neither)."""
     if _DATE.fullmatch(text):
         return float(date.fromisoformat(text).toordinal())
-    number = float(text)
-    if not isfinite(number) or not 0 <= number <= _MAX_DAYS:
+    if not _NUMBER.fullmatch(text) or float(text) > _MAX_DAYS:
         raise ValueError(text)
-    return number
+    return float(text)
 
 
 def _wrong_values(line: _Line) -> Iterator[Problem]:
     text = line.cells["enrolled"]
-    if not re.fullmatch(r"\d{1,9}", text) or int(text) > _MAX_ENROLLED:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > _MAX_ENROLLED:
         rule = f"must be a whole number from 0 to {_MAX_ENROLLED:,}"
         yield line.problem("enrolled", rule, "Write how many patients the site has enrolled.")
     days: dict[str, float] = {}
@@ -207,12 +207,12 @@ def _wrong_together(lines: Sequence[_Line], n_patients: int, file: str) -> Itera
         elif _day(line.cells["as_of"]) != as_of:
             rule = f"must be the same on every line: {first.cells['as_of']} on line {first.number}"
             yield line.problem("as_of", rule, "Count the patients of all sites on one day.")
-    if all(_day(line.cells["opened"]) >= as_of for line in lines):
+    if all(_day(line.cells["opened"]) >= as_of + _dated(first) for line in lines):
         rule = "comes before no day of 'as_of': no site has been open yet"
         yield Problem(rule, "Forecast without --enrolled.", "opened", file=file)
     enrolled = sum(int(line.cells["enrolled"]) for line in lines)
-    if not enrolled:
-        rule = "is 0 at every site: there is nothing to learn rates from"
+    if enrolled < _FEWEST:
+        rule = f"adds up to {enrolled}: fewer than {_FEWEST} say too little of rates"
         yield Problem(rule, "Forecast without --enrolled.", "enrolled", file=file)
     if enrolled >= n_patients:
         rule = f"adds up to {enrolled:,}, and {n_patients:,} are planned: enrolment is over"

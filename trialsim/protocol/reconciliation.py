@@ -20,6 +20,8 @@ from trialsim.protocol.quantities import (
 )
 
 __all__ = [
+    "TAU_SCALE",
+    "TAU_SOURCE",
     "Alternative",
     "Candidate",
     "Chance",
@@ -39,6 +41,12 @@ __all__ = [
 ]
 
 MOST_RECORDS = 100
+TAU_SCALE = 0.5
+"""Scale of the half-normal prior of the standard deviation of true log odds ratios between trials.
+
+Friede, Roever, Wandel and Neuenschwander (2017, Research Synthesis Methods 8:79-91) recommend 0.5
+or 1.0 for few trials; that it is 0.5 of the two is assumed. With it 95% of them are below 0.98."""
+TAU_SOURCE = "Friede et al. 2017: 0.5 or 1.0; of the two assumed"
 
 
 class Spread(SourcedNumber):
@@ -178,7 +186,7 @@ class Varying(_Explanation):
     """Effects that differ from population to population; `sd` is the scale of a half-normal."""
 
     kind: Literal["varying"]
-    sd: Spread
+    sd: Spread = Spread(value=TAU_SCALE, note=TAU_SOURCE)
 
 
 class Unmeasured(_Explanation):

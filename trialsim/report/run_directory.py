@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RunDirectory", "recorded_kernel"]
 
 _MAX_DIFFERENCES = 5
-_IDENTITY = ("protocol", "seed", "versions", "kernel", "kernel_version", "path")
+_IDENTITY = ("seed", "versions", "kernel", "kernel_version", "path")
 
 
 def _path_of(record: RunRecord, chosen: Path | None) -> Path:
@@ -181,10 +181,16 @@ class RunDirectory:
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     """Say where two records are not those of one run."""
-    one, other = (dict(_flat({key: r.get(key) for key in _IDENTITY})) for r in (there, here))
+    one, other = (dict(_identity(record)) for record in (there, here))
     for name in (*one, *(name for name in other if name not in one)):
         if one.get(name) != other.get(name):
             yield f"{name} {one.get(name, 'none')}, here {other.get(name, 'none')}"
+
+
+def _identity(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name what a file states as ``--set`` does, and then the rest."""
+    yield from _flat(record.get("protocol"))
+    yield from _flat({key: record.get(key) for key in _IDENTITY})
 
 
 def _flat(content: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -227,8 +227,12 @@ class PlannedSimulation:
         job = self.jobs[0]
         truth = self.resolved.truth(chosen)
         series = series_of(job, truth, seed)
-        if store and replicate > store.n_replicates(series):
-            rule = f"must be at most {store.n_replicates(series):,}, which the run has"
+        if store and replicate > (most := store.n_replicates(series)):
+            if not most:
+                rule = f"holds no simulated trials of scenario {scenario}"
+                remedy = "Run 'trialsim simulate' into it, or name the template instead of the run."
+                raise RequestError(Problem(rule, remedy, "RUN"))
+            rule = f"must be at most {most:,}, which the run has"
             raise RequestError(Problem(rule, "Name another.", "--replicate", f"{replicate:,}"))
         trial = replay(job, truth, seed, replicate)
         if store and (replicate - 1) // job.block_width in store.blocks(series):

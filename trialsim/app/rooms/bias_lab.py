@@ -18,12 +18,15 @@ from trialsim.app.rooms.lessons import LESSONS, Lesson, titles
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, Number, State, Switch, entered
 from trialsim.app.worker import Answer, Want
+from trialsim.errors import Problem
 
 __all__ = ["DIALS", "ROOM", "BiasState", "Dial"]
 
 PROFILE = "bias-lab"
 FIRST_TRUTH = {"sepsis": "or-082"}  # of `bias` all; a lab begins with one
 SIZES = (60, 150, 400, 1_000)  # patients a trial of the funnel: assumed
+FIRST_TRIALS = 256  # of the answer that comes first: the trials that are drawn in one go
+MOST_PATIENTS = 50_000_000  # of an answer: under a minute of one core
 EACH = 25  # trials of each size
 _Z95 = 1.959963984540054
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -215,6 +218,15 @@ class BiasState(State):
             words += ["--seed", str(self.seed)]
         return words
 
+    def too_dear(self) -> tuple[Problem, ...]:
+        """Return why so many patients are not simulated here."""
+        patients = self.trials * (self.total or 0)
+        if patients <= MOST_PATIENTS:
+            return ()
+        rule = f"times their size must be at most {MOST_PATIENTS:,} patients"
+        remedy = "Ask for fewer or smaller trials, or use the command line."
+        return (Problem(rule, remedy, "Simulated trials", f"{patients:,}"),)
+
     @property
     def lesson(self) -> Lesson | None:
         """Return the lesson that the address names in place of a protocol."""
@@ -232,6 +244,11 @@ class BiasState(State):
         own = ["--total", str(self.total)] if self.total is not None else []
         words = ("bias", self.template, *self._about_truth(), *own)
         return (*words, "--replicates", str(self.trials))
+
+    @property
+    def first(self) -> BiasState | None:
+        """Return the state of one block of trials: what a dial shows while it is turned."""
+        return None if self.lesson else self.but(trials=min(self.trials, FIRST_TRIALS))
 
     def class_of(self, size: int) -> tuple[str, ...]:
         """Return the command of the funnel's trials of one size."""
@@ -273,7 +290,8 @@ def view(
         return {"plain": answer.shown}
     lines = [{"name": _name(m), "mechanism": m, "rows": _measures(own, m)} for m in acting]
     steps, truth = _steps(own, last, about.better)
-    trials = list(_trials(more))
+    follows = any(str(size) not in more for size in SIZES)
+    trials = [] if follows else list(_trials(more))
     title = next((t for id_, t, _ in about.scenarios if id_ == scenario), scenario)
     return {
         "scenario": scenario,
@@ -287,6 +305,7 @@ def view(
         "waterfall": waterfall(steps, truth, _told(steps, truth), scale.removeprefix("log ")),
         "funnel": funnel(trials, truth, _funnel_told(trials)) if trials else "",
         "trials": trials,
+        "follows": follows,
         "n_published": sum(t.published for t in trials),
         "commands": [state.class_of(size) for size in SIZES],
         "further": (),  # they are among the commands
@@ -428,5 +447,6 @@ ROOM = Room(
     may_refuse=frozenset(map(str, SIZES)),
     want=Want.NUMBERS,
     long=True,
+    first=lambda state: state.first,
     precomputed=tuple(_grid()),
 )

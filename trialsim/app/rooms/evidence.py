@@ -18,6 +18,7 @@ from trialsim.app.charts import Mark, forest_chart
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, State, entered
 from trialsim.app.worker import Answer
+from trialsim.protocol.places import reconciliation_paths, template_paths
 
 __all__ = ["ROOM", "EvidenceState"]
 
@@ -52,6 +53,11 @@ class EvidenceState(State):
     second: str = entered(Choice("The other trial"), "")
 
     @property
+    def reconciled(self) -> list[str]:
+        """Return the protocols that ship with explanations to weigh."""
+        return [name for name in template_paths() if name in reconciliation_paths()]
+
+    @property
     def kind(self) -> tuple[str, ...]:
         """Return the option that says the kind of outcome."""
         return ("--outcomes", self.outcomes) if self.outcomes else ()
@@ -68,8 +74,10 @@ class EvidenceState(State):
             return ("reconcile", self.template, "--quick")
         if self.look == "explain":
             pair = (self.first, self.second)
-            chosen = all(map(_ID.fullmatch, pair)) and self.first != self.second
-            return ("explain", *pair, *self.kind) if chosen else ()
+            if not all(map(_ID.fullmatch, pair)) or self.first == self.second:
+                return ()
+            own = () if self.template in template_paths() else ("--template", self.template)
+            return ("explain", *pair, *own, *self.kind)
         return ("evidence", "--template", self.template)
 
 

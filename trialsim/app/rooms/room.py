@@ -10,7 +10,7 @@ from trialsim.app.about import About
 from trialsim.app.state import State
 from trialsim.app.worker import Answer, Want
 
-__all__ = ["Choices", "Room", "no_choices", "no_more"]
+__all__ = ["Choices", "Room", "no_choices", "no_first", "no_more"]
 
 Choices = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -19,6 +19,12 @@ def no_choices(about: About | None) -> Choices:
     """All choices are fixed."""
     del about
     return {}
+
+
+def no_first(state: Any) -> State | None:
+    """Answer what is asked for at once."""
+    del state
+    return None
 
 
 def no_more(state: Any) -> Mapping[str, tuple[str, ...]]:
@@ -54,6 +60,9 @@ class Room:
         its figures are better drawn in the same go; else `NUMBERS`.
     long : bool
         Whether its command often takes more than a second: such jobs leave one process free.
+    first : callable
+        (state) -> a cheaper state, whose answer is shown, and said to be the first, until that of
+        the state is there; None where there is none.
     precomputed : tuple of State
         What the file without a server holds of it; without any, its default.
     """
@@ -68,4 +77,5 @@ class Room:
     may_refuse: frozenset[str] = frozenset()
     want: Want = Want.SERIES
     long: bool = False
+    first: Callable[[Any], State | None] = no_first
     precomputed: tuple[State, ...] = ()

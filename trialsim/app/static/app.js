@@ -1,11 +1,13 @@
 // Everything works without this file; with it, answers follow the sliders.
 "use strict";
 (() => {
-  const tab = Array.from(crypto.getRandomValues(new Uint8Array(8)), b => b.toString(16).padStart(2, "0")).join("");
+  const named = Array.from(crypto.getRandomValues(new Uint8Array(8)), b => b.toString(16).padStart(2, "0")).join("");
+  const tab = sessionStorage.getItem("tab") || named; // the same after a reload: it waits once
+  sessionStorage.setItem("tab", tab);
   const form = document.querySelector("form[data-live]");
   const answer = document.getElementById("answer");
   const gone = document.getElementById("gone");
-  let asked = null, timer = 0, watch = 0;
+  let asked = null, timer = 0, watch = 0, left = false;
 
   async function fetched(address, options = {}) {
     try {
@@ -24,13 +26,14 @@
     return query;
   }
 
-  async function ask(query) {
+  async function ask(query, quick = false) {
     if (asked) asked.abort();
     asked = new AbortController();
     clearTimeout(watch);
     answer.setAttribute("aria-busy", "true");
     const given = new URLSearchParams(query);
     given.set("part", "answer");
+    if (quick) given.set("quick", "1");
     const reply = await fetched(`${form.getAttribute("action")}?${given}`, { signal: asked.signal });
     if (!reply) return;
     const text = await reply.text().catch(() => null);
@@ -45,7 +48,9 @@
     const job = answer.querySelector("[data-job]");
     answer.setAttribute("aria-busy", job ? "true" : "false");
     const told = answer.querySelector(".headline, .problems h2, .job h2");
-    document.getElementById("said").textContent = told ? told.textContent.trim() : "";
+    const more = answer.querySelector("[data-partly], [data-then]");  // what follows is said
+    if (!more) document.getElementById("said").textContent = told ? told.textContent.trim() : "";
+    if (answer.querySelector("[data-then]")) timer = setTimeout(() => ask(new URLSearchParams(location.search)), 400);
     for (const rest of answer.querySelectorAll("[data-rest]")) {
       const slider = document.querySelector(`[data-slides="${rest.dataset.rest}"]`);
       if (slider && !document.getElementById(rest.dataset.rest).value) slider.value = rest.dataset.value;
@@ -56,20 +61,23 @@
 
   function follow() {
     clearTimeout(watch);
+    if (left) return;
     const job = answer && answer.querySelector("[data-job]");
     if (!job) return;
     watch = setTimeout(async () => {
+      if (left) return;
       const reply = await fetched(`/jobs/${job.dataset.job}`);
       if (!reply) return;
       const told = await reply.json();
       const bar = job.querySelector("progress");
       if (bar && told.share_done > 0) bar.value = told.share_done;
-      if (told.over) ask(new URLSearchParams(location.search)); else follow();
-    }, 300);
+      const part = "partly" in job.dataset && told.left < job.dataset.job.split(",").length;
+      if (told.over || part) ask(new URLSearchParams(location.search)); else follow();
+    }, 200);
   }
 
   if (form && answer) {
-    form.addEventListener("submit", event => { event.preventDefault(); ask(address()); });
+    form.addEventListener("submit", event => { event.preventDefault(); clearTimeout(timer); ask(address()); });
     form.addEventListener("input", event => {
       if (event.target.dataset.guess) return;
       const slides = event.target.dataset.slides;
@@ -78,10 +86,19 @@
       if (slider) slider.value = event.target.value;
       clearTimeout(timer);
       if (event.target.name === "template") { location.assign(`${form.getAttribute("action")}?template=${encodeURIComponent(event.target.value)}${document.documentElement.classList.contains("big") ? "&big=1" : ""}`); return; }
-      timer = setTimeout(() => ask(address()), event.target.type === "text" ? 400 : 60);
+      timer = setTimeout(() => ask(address(), "quick" in form.dataset), event.target.type === "text" ? 400 : 60);
     });
     follow();
   }
+
+  addEventListener("pageshow", event => { if (event.persisted) { left = false; follow(); } });
+  document.addEventListener("submit", event => {
+    if (!event.target.matches("form[data-cancel]")) return;
+    const own = document.createElement("input");
+    Object.assign(own, { type: "hidden", name: "tab", value: tab });
+    event.target.append(own);
+    left = true;
+  });
 
   document.addEventListener("click", async event => {
     const button = event.target.closest("[data-copy]");

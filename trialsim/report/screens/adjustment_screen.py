@@ -7,8 +7,9 @@ from math import exp
 from typing import Any
 
 from trialsim.kernels.bias_adjustment import AdjustedPool, NextEffect
+from trialsim.protocol.reconciliation import TAU_SCALE, TAU_SOURCE
 from trialsim.report.text import table, wrapped
-from trialsim.studies.conflict.adjustment import TAU_SCALE, Adjustment, BiasPrior, FlawedStudy
+from trialsim.studies.conflict.adjustment import Adjustment, BiasPrior, FlawedStudy
 
 __all__ = ["adjustment_lines", "adjustment_rows", "adjustment_texts"]
 
@@ -134,8 +135,8 @@ def _on_tau(found: Adjustment, naive: float, adjusted: float) -> str:
     return (
         f"REML's tau2 is {naive:.3f} naive and {adjusted:.3f} adjusted, {of}. The next trial's "
         "effect, that of a trial without these flaws, is averaged over what is not known of tau: a "
-        f"half-normal prior of scale {TAU_SCALE:g} (assumed), median {tau:.2f} given the studies. "
-        f"Adjusted it would be {others}."
+        f"half-normal prior of scale {TAU_SCALE:g} ({TAU_SOURCE}), median {tau:.2f} given the "
+        f"studies. Adjusted it would be {others}."
     )
 
 

@@ -87,7 +87,9 @@ def _answer(result: StudyResult) -> str:
         f"From the first invitation to the database lock it takes {lock.value:.1f} months "
         f"(9 in 10 trials: {_range(lock)})"
     )
-    text += f", of which enrolment {full.value:.1f}." if full.value is not None else "."
+    (own,) = _of(result, Measure.DURATION_MONTHS)
+    text += f", {own.value:.1f} of them from the first patient in"
+    text += f"; enrolment ends after {full.value:.1f}." if full.value is not None else "."
     (never,) = _of(result, Measure.NOT_ENROLLED)
     if never.value:
         text += (

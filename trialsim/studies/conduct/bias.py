@@ -19,6 +19,7 @@ from trialsim.conduct.records import Luck
 from trialsim.conduct.reporting import evidence
 from trialsim.engine.blocks import Job, simulate_block
 from trialsim.engine.flawed_trials import FlawedTrial, flawed_trial
+from trialsim.engine.kept_draws import keeping_draws
 from trialsim.engine.run import Progress, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
@@ -73,6 +74,7 @@ ASSUMED_SEVERITY_SLOPE = 1.0  # log odds per SD, where a template states no prog
 # Of what is measured, scored or counted: as much as that slope, on the scale of the logistic
 # distribution, whose variance is pi**2 / 3: 1 / sqrt(1 + pi**2 / 3). Assumed.
 ASSUMED_SEVERITY_CORRELATION = 0.48
+_BYTES_OF_A_BLOCK = 100_000_000  # or less: what of it is kept while one trial is told
 _NOTHING: Coalition = frozenset()
 
 
@@ -417,7 +419,7 @@ class PlannedBias:
             }
             for results in simulation.results
         ]
-        looked = self._looked_into(found, seed, min(replicates, LOOKED_INTO))
+        looked = self._looked_into(job, found, seed, min(replicates, LOOKED_INTO))
         for truth, own, seen in zip(self.job.truths, found, looked, strict=True):
             rows += self._rows(truth, own, seen)
         template = self.resolved.template
@@ -461,11 +463,12 @@ class PlannedBias:
         flawed = replace(plan, conduct=before_publication(conduct))
         own = replace(self.job, truths=(truth,), plans=(plan, flawed))
         block, column = divmod(replicate - 1, own.block_width)
-        (found,) = simulate_block(own, seed, block)
-        both = [self._ended(results) for results in found]
-        one = slice(column, column + 1)
-        results = (both[0].only(one), both[1].only(one))
-        trial = flawed_trial(own, truth, conduct, seed, replicate, results)
+        with keeping_draws(_BYTES_OF_A_BLOCK):  # the trial is one of those simulated
+            (found,) = simulate_block(own, seed, block)
+            both = [self._ended(results) for results in found]
+            one = slice(column, column + 1)
+            results = (both[0].only(one), both[1].only(one))
+            trial = flawed_trial(own, truth, conduct, seed, replicate, results)
         if Mechanism.PUBLICATION not in conduct.mechanisms:
             return trial
         out = self._published(conduct, both[1], seed, block)[column] & ~both[1].failed[column, -1]
@@ -526,13 +529,13 @@ class PlannedBias:
         return stop(results, self.job.plans[0]).final
 
     def _looked_into(
-        self, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
+        self, job: Job, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
     ) -> list[dict[Conduct, LookedInto]]:
         """Return, per truth, what the records of the first n trials say; empty without events."""
         if not self._has_events:
             return [{} for _ in found]
         shown = [{p: own.results for p, own in one.items() if self._is_shown(p)} for one in found]
-        return look_into(self.job, shown, seed, n)
+        return look_into(job, shown, seed, n)
 
     @property
     def _has_events(self) -> bool:

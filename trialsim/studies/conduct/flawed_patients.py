@@ -156,8 +156,7 @@ def _of_block(
     job: Job, block: FlawedBlock, truth: int, conduct: Conduct, results: LookResults
 ) -> LookedInto:
     plan, n = job.plans[0], len(results.failed)
-    steps = block.steps(truth, plan, conduct)
-    last = steps[-1].after if steps else block.planned(truth, plan)
+    last = block.reported(truth, plan, conduct)
     if last.worse_by is not None:
         return _of_times(block, truth, replace(plan, conduct=conduct), last, results)
     records = first_trials(last, n)

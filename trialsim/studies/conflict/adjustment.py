@@ -27,12 +27,12 @@ from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Better, Summary
 from trialsim.protocol.evidence import BiasEstimate, Flaw, MetaEpidemiology, OutcomeType, Trial
 from trialsim.protocol.published_trials import PublishedStudy, PublishedTrials, recorded_trials
+from trialsim.protocol.reconciliation import TAU_SCALE
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
 from trialsim.studies.literature.published_synthesis import pool_studies
 
 __all__ = [
-    "TAU_SCALE",
     "Adjustment",
     "BiasPrior",
     "FlawedStudy",
@@ -41,10 +41,6 @@ __all__ = [
     "plan_adjustment",
     "prior_of",
 ]
-
-TAU_SCALE = 0.5
-"""Scale of the half-normal prior of the standard deviation of true log odds ratios between trials:
-assumed. With it 95% of the standard deviations are below 0.98."""
 
 _Z95 = 1.959963984540054
 _Floats = NDArray[np.float64]

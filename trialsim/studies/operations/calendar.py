@@ -52,7 +52,8 @@ class Calendar:
         template = self.template
         return planned_sites(template.protocol, template.nature, template.cost)
 
-    def _first_day(self, sites: int) -> float:
+    def first_day(self, sites: int) -> float:
+        """Return the mean day of the first patient since the first invitation; sites decide it."""
         if (0, sites) not in self._last:
             self._last[0, sites] = mean_time_to(1, self._accrual(sites))
         return self._last[0, sites]
@@ -65,7 +66,7 @@ class Calendar:
         if self.stated is None:
             days = mean_times_to(sizes, self._accrual(sites))
             for n, day in zip(sizes, days, strict=True):
-                self._last[n, sites] = day - self._first_day(sites)
+                self._last[n, sites] = day - self.first_day(sites)
 
     def pace(self, n: int, sites: int) -> float:
         """Return how many times as long a trial enrols as the file's own."""
@@ -130,7 +131,8 @@ class Calendar:
         if self.stated is not None:
             return (
                 f"Patients enter as nature.enrolment states for {self.template.protocol.n_total:,} "
-                f"patients at {at}: at the same pace per site (assumed)."
+                f"patients at {at}: at the same pace per site (assumed). "
+                "Months count from the first patient in."
             )
         operations = self.template.nature.operations
         rate = sites_of(self.template).per_day * 30.4375
@@ -140,5 +142,5 @@ class Calendar:
         differ = f"gamma shape {shape.value:g}" if shape else "all sites alike (assumed)"
         return (
             f"An open site enrols {rate:.3g} patients a month ({source or 'assumed'}), {differ}; "
-            f"the file's own trial has {at}. Months count from the first patient in."
+            f"the file's own trial has {at}."
         )

@@ -58,7 +58,8 @@ class Design:
 
     def in_words(self) -> str:
         """Return the decisions on one line."""
-        parts = [f"{self.size:,} patients", f"{self.sites} sites", looks_in_words(self.looks)]
+        sites = f"{self.sites} site{'' if self.sites == 1 else 's'}"
+        parts = [f"{self.size:,} patients", sites, looks_in_words(self.looks)]
         parts += [f"{self.ratio}"]
         parts += [f"read at {self.follow_up.after}"] if self.follow_up else []
         parts += [self.variant] if self.variant else []
@@ -202,7 +203,7 @@ class Bench:
             return tuple(sum(e.share * what(e) for e in own) for own in endings)
 
         def price(ending: Ending) -> float:
-            return self._price(ending.patients, ending.day, sites, ending.looks)
+            return self._price(ending, design)
 
         patients = expected(lambda ending: ending.patients)
         worse = zip(patients, tested, strict=True)
@@ -219,19 +220,22 @@ class Bench:
             values[Quantity.EXPECTED_COST] = expected(price)
         return Judged(design, values)
 
-    def _price(self, n: float, days: float, sites: int, n_looks: int) -> float:
-        """Return what a trial of that size and length costs; 0 without prices.
+    def _price(self, ending: Ending, design: Design) -> float:
+        """Return what a trial that ends there costs; 0 without prices.
 
         Visits and doses are paid as planned, for every patient (assumed).
         """
         if self.cost is None:
             return 0.0
-        template = self.resolved.template
-        months = days / DAYS_PER_UNIT["mo"]
+        n, sites, template = ending.patients, design.sites, self.resolved.template
+        months = ending.day / DAYS_PER_UNIT["mo"]
         screened = template.nature.screened_per_patient
         total = self.cost.total(n, self._visits, months, screened, sites)
-        once = sites * self.cost.start_up.value + n_looks * self.cost.per_look.value
-        return total + once + n * self._doses_per_patient * self.cost.per_dose.value
+        once = sites * self.cost.start_up.value + ending.looks * self.cost.per_look.value
+        treated = design.ratio.treated / (design.ratio.treated + design.ratio.control)
+        experimental, control = self._doses
+        doses = treated * experimental + (1 - treated) * control
+        return total + once + n * doses * self.cost.per_dose.value
 
     @cached_property
     def _visits(self) -> int:
@@ -240,16 +244,14 @@ class Bench:
         return protocol.visits_by(day)
 
     @cached_property
-    def _doses_per_patient(self) -> float:
-        """Doses planned, averaged over both arms as they are allocated in the file."""
+    def _doses(self) -> tuple[int, int]:
+        """Doses planned for a patient of the experimental and of the control arm."""
         protocol = self.resolved.template.protocol
-        shares = protocol.ratio
-        arms = (protocol.experimental, protocol.control)
-        given = [
+        experimental, control = (
             sum(ceil(d.lasting.days / d.every.days - 1e-9) for d in dosings_of(arm.regimen))
-            for arm in arms
-        ]
-        return sum(s * g for s, g in zip(shares, given, strict=True)) / sum(shares)
+            for arm in (protocol.experimental, protocol.control)
+        )
+        return experimental, control
 
 
 def _without_looks(resolved: ResolvedTemplate) -> ResolvedTemplate:

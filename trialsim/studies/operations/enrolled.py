@@ -106,13 +106,24 @@ class PlannedEnrolled:
 
     @cached_property
     def exposures(self) -> Floats:
-        """Days open at full rate so far, shape (n_sites,)."""
+        """Days of screening at full rate whose patients are enrolled, shape (n_sites,)."""
         return np.asarray(self._exposed(self.now)[0])
 
+    @property
+    def screening(self) -> float:
+        """Days from screening to enrolment, of everybody the mean."""
+        return self.sites.screening.mean.days
+
+    @cached_property
+    def _screened_from(self) -> Floats:
+        """Opening days; earlier where a site has enrolled though it is not open for so long."""
+        half_way = self.now - self.screening - (self.now - self.opened) / 2
+        return np.where(self.counts > 0, np.minimum(self.opened, half_way), self.opened)
+
     def _exposed(self, days: Floats | float) -> Floats:
-        """Days open at full rate by days, shape (n_days, n_sites)."""
-        until = np.atleast_1d(np.asarray(days, dtype=float))[:, None]
-        return exposure_days(until, self.opened, self.sites.ramp_up_days, self.sites.pauses)
+        """Days of screening at full rate whose patients are enrolled by days, (n_days, n_sites)."""
+        until = np.atleast_1d(np.asarray(days, dtype=float))[:, None] - self.screening
+        return exposure_days(until, self._screened_from, self.sites.ramp_up_days, self.sites.pauses)
 
     @cached_property
     def fitted(self) -> Rates:
@@ -140,8 +151,9 @@ class PlannedEnrolled:
     @property
     def settled(self) -> float:
         """Day from which all of the sites enrol at full rate, and no pause is to come."""
-        ends = [end for _, end in self.sites.pauses if end > self.now]
-        return float(max([self.now, self.opened.max() + self.sites.ramp_up_days, *ends]))
+        began = [self._screened_from.max() + self.sites.ramp_up_days]
+        began += [end for _, end in self.sites.pauses]
+        return max(self.now, float(max(began)) + self.screening)
 
     def expected_day(self) -> float:
         """Return the mean day on which everybody is enrolled, if that comes after `settled`."""
@@ -181,7 +193,8 @@ class PlannedEnrolled:
         accrual = accrual_of(self.sites)
         opens = self.now + accrual.activation.of(luck.random((most, runs)))
         opens = np.where(luck.random((most, runs)) < self.sites.failing, inf, opens)
-        opened = np.concatenate([np.broadcast_to(self.opened[:, None], own.shape), opens])
+        began = np.broadcast_to(self._screened_from[:, None], own.shape)
+        opened = np.concatenate([began, opens])
         rates = np.concatenate([own, new])
         luck = streams.generator(Decision.ARRIVALS, 0)
         more = np.cumsum(luck.standard_exponential((self.remaining, runs)), axis=0)
@@ -191,8 +204,8 @@ class PlannedEnrolled:
             prepared = prepare_arrivals(
                 opened[:n], rates[:n], self.sites.ramp_up_days, self.sites.pauses
             )
-            latent = prepared.by(np.full(runs, self.now)) + (more if not added else more[-1:])
-            days = arrivals(latent, prepared)
+            so_far = prepared.by(np.full(runs, self.now - self.screening))
+            days = arrivals(so_far + (more if not added else more[-1:]), prepared) + self.screening
             full[added] = days[-1]
             entries = entries if added else days
         return _Drawn(rates, opened, full, entries)
@@ -270,8 +283,16 @@ class PlannedEnrolled:
             f"site and month, {spread}. Forecasts average over mean and shape (flat in their "
             "logarithms, shape 0.2 to 50: assumed), so that they know how little is known. Sites "
             "added are invited on the day of the counts and open as nature.operations.activation "
-            "says. The time screening takes is left out."
+            "says."
         )
+        n_stated, n_listed = self.sites.n_sites, len(self.seen.sites)
+        if n_listed < n_stated:
+            text += (
+                f" The plan has {n_stated} sites: the {n_stated - n_listed} that are not in the "
+            )
+            text += "table are not counted on."
+        if self.screening:
+            text += f" Patients are enrolled {self.screening:g} days after they come, the mean."
         if self.seen.dated:
             text += (
                 " The first invitation is taken to be the mean delay of activation before the "

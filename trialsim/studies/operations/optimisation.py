@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from math import exp, log
+from math import ceil, exp, log
 from typing import Literal
 
 import numpy as np
@@ -45,7 +45,7 @@ from trialsim.studies.operations.designs import (
     exact_test_of,
 )
 from trialsim.studies.operations.tested import TestedTimes
-from trialsim.studies.operations.written import read_at, text_of, tree_of
+from trialsim.studies.operations.written import kits_for, read_at, text_of, tree_of
 from trialsim.studies.size.claims import accepted_status, first_solid
 from trialsim.studies.size.kind import whole_units
 from trialsim.studies.size.question import SizeQuestion, SizeRequest
@@ -366,8 +366,13 @@ class PlannedOptimisation:
         """The file of every variant and read-out, as plain data."""
         found = {}
         for variant, time in product(self.variants, self.follow_ups):
-            tree = self.file.tree(variant)
-            found[variant, time] = read_at(self.file, tree, time) if time else tree
+            try:
+                tree = self.file.tree(variant)
+                found[variant, time] = read_at(self.file, tree, time) if time else tree
+            except RequestError as error:
+                value = f"follow-up={time.after}" if time else f"variant={variant}"
+                own = [replace(p, field="--vary", value=value) for p in error.problems]
+                raise RequestError(own) from None
         return found
 
     @cached_property
@@ -590,12 +595,15 @@ class PlannedOptimisation:
 
     def _remedy(self, binding: Binding) -> str:
         constraint, near = binding.constraint, binding.nearest
+        about = [self.scenarios[index] for index in self._indices(constraint)]
+        if constraint.quantity is Quantity.POWER and self.resolved.truth(about[0]).is_null:
+            return "Plan for a scenario with an effect: there is nothing to find under this one."
         if constraint.quantity is Quantity.POWER:
             relaxed = f"{int(near * 1000) / 1000:g}"
         elif near >= 1000:
             relaxed = f"{-(-near // 10) * 10:,.0f}".replace(",", "")
         else:
-            relaxed = f"{int(near) + 1}"
+            relaxed = f"{ceil(near)}"
         sign, under = ">=" if constraint.at_least else "<=", constraint.under
         asked = f"{constraint.quantity} {sign} {relaxed}{f' under {under}' if under else ''}"
         more = {
@@ -663,6 +671,20 @@ class PlannedOptimisation:
                 most = "most" if own.larger_is_better else "least"
                 found.append((f"{most} {own}", best))
         return tuple(found)
+
+    def months_from_invitation(self, judged: Judged) -> float | None:
+        """Return months from the first invitation; None where the file states when they enter."""
+        calendar, design = self.bench_of(judged.design).calendar, judged.design
+        if calendar.stated is not None:
+            return None
+        waiting = calendar.first_day(design.sites) / DAYS_PER_UNIT["mo"]
+        return judged.worst(Quantity.MONTHS) + waiting
+
+    @property
+    def written_kits(self) -> tuple[int, int | None] | None:
+        """Kits of an arm in the file of the chosen design; None where none are stated."""
+        design, bench = self.chosen.design, self.bench_of(self.chosen.design)
+        return kits_for(design, bench.resolved, bench.calendar)
 
     def binding_scenario(self, quantity: Quantity, judged: Judged) -> str:
         """Return the scenario under which a quantity is worst; empty where none matters."""
@@ -861,6 +883,16 @@ class PlannedOptimisation:
     def _rows(self) -> Iterator[Row]:
         for judged in dict.fromkeys([self.chosen, *self.front]):
             yield from self._rows_of(judged, headline=judged is self.chosen)
+            if (months := self.months_from_invitation(judged)) is not None:
+                yield Row(
+                    measure=Measure.DURATION_MONTHS,
+                    value=months,
+                    variant=judged.design.variant or None,
+                    endpoint=self.resolved.template.protocol.primary.id,
+                    analysis="from the first invitation",
+                    unit="months",
+                    set_by=judged.design.in_words(),
+                )
 
     def _rows_of(self, judged: Judged, *, headline: bool) -> Iterator[Row]:
         cost = self.resolved.template.cost
@@ -982,6 +1014,15 @@ class PlannedOptimisation:
         if not (self.request.asked.under or any(c.under for c in self.constraints)):
             told.append(f"Planned for {self.scenarios[0].id}, the first with an effect.")
         told.append(self._first.calendar.in_words)
+        if (whole := self.months_from_invitation(self.chosen)) is not None:
+            waiting = whole - self.chosen.worst(Quantity.MONTHS)
+            told.append(
+                "Months count from the first patient in to the last read-out, as 'simulate' counts "
+                f"them; 'forecast' counts from the first invitation, {waiting:.1f} months before "
+                f"on average at {self.chosen.design.sites} sites, to the database lock."
+            )
+        if self.written_kits is not None:
+            told.append("Kits of the file that is written are as many per patient (assumed).")
         cost = self.resolved.template.cost
         if cost is None:
             told.append("The file has no cost: block: patients stand for it.")

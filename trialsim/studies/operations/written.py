@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from fractions import Fraction
 from math import ceil
 from typing import Any
 
@@ -18,7 +19,7 @@ from trialsim.studies.operations.calendar import Calendar
 from trialsim.studies.operations.designs import Design
 from trialsim.studies.operations.tested import looks_at
 
-__all__ = ["read_at", "text_of", "tree_of"]
+__all__ = ["kits_for", "read_at", "text_of", "tree_of"]
 
 Tree = dict[str, Any]
 _MARK = "by trialsim optimise"
@@ -134,6 +135,13 @@ def tree_of(
             {"at": {"information": _round(t)}, "efficacy_z": _round(z)} for t, z in pairs
         ]
     _put_sites(found, design, resolved)
+    if (kits := kits_for(design, resolved, calendar)) is not None:
+        at_start, made = kits
+        supply = dict(found["protocol"]["operations"]["supply"])
+        supply["kits_at_start"] = at_start
+        if made is not None:
+            supply["produced"] = {**supply["produced"], "kits": made}
+        found["protocol"]["operations"]["supply"] = supply
     if calendar.stated is not None:
         found["nature"]["enrolment"] = _enrolment(design, resolved, calendar)
     return found
@@ -174,6 +182,32 @@ def _put_sites(found: Tree, design: Design, resolved: ResolvedTemplate) -> None:
     for factor in found["nature"].get("factors", ()):
         if factor["id"] in SITE_FACTORS and "equal_levels" in factor:
             factor["equal_levels"] = design.sites
+
+
+def kits_for(
+    design: Design, resolved: ResolvedTemplate, calendar: Calendar
+) -> tuple[int, int | None] | None:
+    """Return the kits of an arm that a design needs where the file's own has what it states.
+
+    Those at the start, and those made from time to time, grow with how fast an arm fills, which
+    sites decide. What an arm needs beyond that for its patients is made while they come, since
+    kits at the start may expire; or lies there at the start where none are made. So there are as
+    many per patient as the file has. None where kits are not stated.
+    """
+    protocol = resolved.template.protocol
+    supply = protocol.operations.supply if protocol.operations else None
+    if supply is None:
+        return None
+    own, now = protocol.ratio, (design.ratio.treated, design.ratio.control)
+    arm = max(Fraction(n, sum(now)) / Fraction(m, sum(own)) for n, m in zip(now, own, strict=True))
+    pace = arm * Fraction(design.sites, calendar.sites[0])
+    more = max(Fraction(0), arm * Fraction(design.size, protocol.n_total) - pace)
+    at_start = supply.kits_at_start
+    if supply.produced is None:
+        return ceil(at_start * (pace + more)), None
+    times = calendar.last_day(design.size, design.sites) / supply.produced.every.days
+    made = supply.produced.kits * pace + at_start * more / Fraction(max(1.0, times))
+    return ceil(at_start * pace), ceil(made)
 
 
 def _enrolment(design: Design, resolved: ResolvedTemplate, calendar: Calendar) -> Tree:
