@@ -144,9 +144,16 @@ def test_property_sites_screen_as_many_more_as_do_not_come_through(monkeypatch):
 
 
 def test_analytic_costs_of_a_trial_by_hand():
-    names = ("start_up", "screening", "per_patient", "per_visit", "per_dose", "per_month",
-             "per_site_month", "per_look")  # fmt: skip
-    prices = dict(zip(names, (7, 11, 13, 17, 19, 23, 29, 31), strict=True))
+    prices = {
+        "start_up": 7,
+        "screening": 11,
+        "per_patient": 13,
+        "per_visit": 17,
+        "per_dose": 19,
+        "per_month": 23,
+        "per_site_month": 29,
+        "per_look": 31,
+    }
     cost = Cost(currency="EUR", year=2025, **prices)
     month = 30.4375
     trial = SimpleNamespace(

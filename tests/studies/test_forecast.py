@@ -132,10 +132,13 @@ def test_analytic_rows_are_means_errors_and_percentiles_of_the_trials(forecast):
         check(found, column(f"{name} (months)"))
     lasts = column("database lock (months)") - column("first patient randomised (months)")
     check(row(forecast, Measure.DURATION_MONTHS), lasts)
-    for name in ("expired", "in_transit", "in_depots", "at_sites"):
-        words = {"expired": "expired", "in_transit": "on their way at the end",
-                 "in_depots": "in depots at the end", "at_sites": "at sites at the end"}  # fmt: skip
-        check(row(forecast, Measure.KITS, category=words[name]), column(name))
+    for name, words in (
+        ("expired", "expired"),
+        ("in_transit", "on their way at the end"),
+        ("in_depots", "in depots at the end"),
+        ("at_sites", "at sites at the end"),
+    ):
+        check(row(forecast, Measure.KITS, category=words), column(name))
 
 
 def test_property_some_trials_never_fill_and_doses_after_death_were_planned():
