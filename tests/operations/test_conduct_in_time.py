@@ -132,6 +132,7 @@ def test_property_a_log_counted_again_gives_the_trial():
     assert seen[What.LEFT] == sum(a.left for a in arms)
     assert seen[What.FOLLOWED] == sum(a.followed for a in arms)
     assert sum(a.died + a.left + a.followed for a in arms) == 60
+    assert sum(a.read_out + a.not_seen + a.left for a in arms) == 60
     given = seen[What.DOSE_GIVEN] + seen[What.DOSE_LATE]
     assert given == sum(a.doses_taken for a in arms)
     for arm in arms:
