@@ -13,9 +13,9 @@ from trialsim import RequestError, load_template
 from trialsim.app.about import about_template
 from trialsim.app.answers import Answers
 from trialsim.app.files import Files
-from trialsim.app.lab_charts import Step, Trial, funnel, waterfall
+from trialsim.app.lab_charts import Scale, Step, Trial, funnel, waterfall
 from trialsim.app.pool import Pool
-from trialsim.app.rooms.bias_lab import DIALS, EACH, BiasState, _of_class, _steps
+from trialsim.app.rooms.bias_lab import DIALS, EACH, ROOM, BiasState, _of_class, _steps, fitted
 from trialsim.app.rooms.lessons import LESSONS
 from trialsim.app.worker import Order, Want, answered
 from trialsim.protocol.conduct import Mechanism
@@ -114,11 +114,12 @@ def test_property_a_funnel_holds_each_trial_once_and_hollow_where_in_the_drawer(
         Trial(2, 60, (0.3, 0.5), (0.2, 0.51), published=False),
         Trial(3, 60, (math.nan, math.nan), (0.2, 0.51), published=False),  # not analysable
     ]
-    drawn = str(funnel(trials, math.log(0.82), "<b>"))
+    ratio = Scale("odds ratio")
+    drawn = str(funnel(trials, math.log(0.82), "<b>", ratio))
     assert drawn.count('<g class="trial') == 2
     assert drawn.count('<g class="trial drawer"') == 1
-    assert "0.82 as planned, 0.67 as reported" in drawn
-    bars = str(waterfall([Step("<i>", 0.0, -0.1, 0.01, favours=True)], 0.0, "<b>", "ratio"))
+    assert "0.819 as planned, 0.670 as reported" in drawn
+    bars = str(waterfall([Step("<i>", 0.0, -0.1, 0.01, favours=True)], 0.0, "<b>", ratio))
     assert "x 0.905" in bars
     for svg in (drawn, bars):
         assert "<b>" not in svg
@@ -178,3 +179,28 @@ def test_property_a_first_answer_has_fewer_trials_and_says_so():
     assert BiasState(trials=1_000).first == BiasState(trials=256)
     assert OFF.first == OFF  # as many as asked for
     assert BiasState(template="lesson-1").first is None
+
+
+def test_property_at_rest_a_dial_is_on_where_its_flaw_can_act():
+    about = about_template("chronic-hepatitis-b")
+    state = fitted(BiasState(template=about.id), about)
+    assert not state.foreseen_allocation_on
+    assert state.scenario == about.first_truth == "chien-1998"
+    asked = BiasState(template=about.id, foreseen_allocation=0.7)  # is refused in words
+    assert fitted(asked, about).foreseen_allocation_on
+    sepsis = about_template("sepsis")
+    assert fitted(BiasState(), sepsis) == BiasState()
+
+
+def test_property_a_difference_has_bars_and_trials_on_its_own_scale():
+    about = about_template("hbv-aclf")
+    state = fitted(BiasState(template=about.id, trials=200), about)
+    answer = answered(Order(state.words()))
+    more = {name: answered(Order(words)) for name, words in ROOM.more(state).items()}
+    seen = ROOM.view(state, answer, about, more)
+    assert seen["truth"] == "+0.108"  # half of 21.5 points: the protocol's scenario
+    assert "risk difference" in seen["waterfall"]
+    rows = [r for found in more.values() for r in found.document["rows"]]
+    shown = {f"{t.planned[0]:.9f}" for t in seen["trials"]}
+    planned = [r for r in rows if r["measure"] == "estimate" and r["conduct"] == "rigorous"]
+    assert shown == {f"{r['value']:.9f}" for r in planned if r["analysis"].startswith("student ")}

@@ -25,8 +25,10 @@ class About:
         Of the primary endpoint: ``binary``, ``time-to-event``, ...
     better : str
         ``lower`` or ``higher``: whether the primary endpoint is to be rare and small.
+    first_truth : str
+        Id of the first scenario with an effect; of the first one, where there is none.
     flaws : tuple of (mechanism, rule)
-        Flaws of conduct that cannot act in it, and why.
+        Flaws of the profile ``bias-lab`` that cannot act in it, and why.
     problems : tuple of Problem
         Why it cannot be read; all else is then empty.
     """
@@ -41,23 +43,26 @@ class About:
     observed: tuple[str, ...] = ()
     records: tuple[tuple[str, str, str], ...] = ()
     better: str = "lower"
+    first_truth: str = ""
     flaws: tuple[tuple[str, str], ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 def about_template(name: str) -> About:
     """Read a protocol, shipped or a file."""
-    from trialsim.protocol.conduct import Mechanism
-    from trialsim.protocol.load import load_template
-    from trialsim.protocol.rules.conduct import why_not
+    from trialsim.protocol.load import load_conduct, load_template
     from trialsim.report.screens.protocol_screen import records_of
+    from trialsim.studies.conduct.bias import refused_flaws
 
     try:
         resolved = load_template(name)
     except TrialsimError as error:
         return About(problems=error.problems)
     template = resolved.template
-    protocol = template.protocol
+    protocol, refused = template.protocol, {}
+    if not protocol.is_single_arm:
+        refused = refused_flaws(resolved, load_conduct("bias-lab"))
+    acting = [s.id for s in template.scenarios if not resolved.truth(s).is_null]
     return About(
         template.id,
         template.title,
@@ -69,5 +74,6 @@ def about_template(name: str) -> About:
         tuple(dict.fromkeys(o.evidence for o in template.observed)),
         tuple((r.id, r.title, r.kind) for r in records_of(resolved).values()),
         str(protocol.primary.better),
-        tuple((str(m), found[0]) for m in Mechanism if (found := why_not(m, protocol))),
+        (acting or [template.scenarios[0].id])[0],
+        tuple((str(mechanism), problem.rule) for mechanism, problem in refused.items()),
     )

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files as packaged
 from pathlib import Path
@@ -123,6 +123,7 @@ class Pages:
         """Find the answer of a visit, waiting for it so long, or (None) as long as it takes."""
         visit.whole = seconds is None
         try:
+            await self._fit(visit, seconds and FORM_PATIENCE_SECONDS)
             wanted = self._wanted(visit, tab)
         except RequestError as error:
             visit.problems += error.problems
@@ -130,8 +131,6 @@ class Pages:
         except BusyError:
             visit.problems += (_BUSY,)
             return visit
-        form = {name: job for name, job in wanted.items() if name == "about"}
-        await _wait_for(form, seconds and FORM_PATIENCE_SECONDS)
         if visit.quick:  # what is shown stays until it is there
             await _wait_for(wanted, FORM_PATIENCE_SECONDS)
         elif _FIRST in wanted:
@@ -144,10 +143,30 @@ class Pages:
             return await self.answered(visit, PATIENCE_SECONDS, tab)
         return visit
 
+    async def _fit(self, visit: Visit, seconds: float | None) -> None:
+        """Wait for what a form must know of its protocol, and let the state fit it.
+
+        Raises
+        ------
+        RequestError, BusyError
+        """
+        if template := self._template(visit):
+            job = self.answers.about(template)
+            await _wait_for({"about": job}, seconds)
+            self._take(visit, {"about": job})
+            visit.jobs = ()
+            if visit.about and not visit.about.problems:
+                fitted = visit.room.fitted(visit.state, visit.about)
+                visit.read = replace(visit.read, state=fitted)
+
+    @staticmethod
+    def _template(visit: Visit) -> str:
+        return visit.state.template if visit.state.takes_template else ""
+
     def _wanted(self, visit: Visit, tab: str) -> dict[str, Job]:
         """Return the jobs of a page by name: "about", "" (its answer), and further ones."""
         state, room = visit.state, visit.room
-        template = state.template if state.takes_template else ""
+        template = self._template(visit)
         found = {"about": self.answers.about(template)} if template else {}
         if visit.problems or visit.held:
             return found
@@ -300,10 +319,10 @@ class Pages:
         visit = Visit(room, room.state.read(request.query_params), self._is_big(request))
         visit.problems, visit.whole = visit.read.problems, True
         try:
+            await self._fit(visit, None)
             wanted = self._wanted(visit, "")
             if want is not room.want:
-                state = visit.state
-                template = state.template if state.takes_template else ""
+                state, template = visit.state, self._template(visit)
                 if words := state.words():
                     wanted[""] = self.answers.job(words, template, want, long=room.long)
                 for name, further in room.more(state).items():

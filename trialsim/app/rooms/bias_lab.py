@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from trialsim.app.about import About
-from trialsim.app.lab_charts import Step, Trial, funnel, waterfall
+from trialsim.app.lab_charts import Scale, Step, Trial, funnel, waterfall
 from trialsim.app.rooms.lessons import LESSONS, Lesson, titles
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, Number, State, Switch, entered
@@ -260,9 +260,20 @@ def choices(about: About | None) -> Choices:
     """Return the scenarios of the protocol."""
     listed = about.scenarios if about else ()
     first = FIRST_TRUTH.get(about.id, "") if about else ""
-    named = [(id_, f"{title} ({status})") for id_, title, status in listed]
-    at_rest = next((words for id_, words in named if id_ == first), "the first with an effect")
-    return {"scenario": [("", at_rest), *(n for n in named if n[0] != first)]}
+    return {
+        "scenario": [
+            ("" if id_ == first else id_, f"{title} ({status})") for id_, title, status in listed
+        ]
+    }
+
+
+def fitted(state: BiasState, about: About) -> BiasState:
+    """Return the state with one truth, and at rest the flaws that can act in the protocol."""
+    refused = {mechanism for mechanism, _ in about.flaws}
+    at_rest = [d for d in DIALS if d.mechanism in refused and state.strength(d) == d.at_rest]
+    truth = state.truth or about.first_truth
+    off = {f"{dial.key}_on": False for dial in at_rest}
+    return state.but(**off, scenario=truth if truth != FIRST_TRUTH.get(state.template) else "")
 
 
 def more(state: BiasState) -> Mapping[str, tuple[str, ...]]:
@@ -285,9 +296,7 @@ def view(
     own = [row for row in rows if row["scenario"] == scenario]
     acting = list(dict.fromkeys(r["mechanism"] for r in own if r["measure"] == "published_share"))
     last = acting[-1]
-    scale = _measures(own, last)["estimate_mean"]["scale"]
-    if not scale.startswith("log "):  # of a difference: the command's own words
-        return {"plain": answer.shown}
+    scale = Scale.of(_measures(own, last)["estimate_mean"]["scale"])
     lines = [{"name": _name(m), "mechanism": m, "rows": _measures(own, m)} for m in acting]
     steps, truth = _steps(own, last, about.better)
     follows = any(str(size) not in more for size in SIZES)
@@ -296,14 +305,14 @@ def view(
     return {
         "scenario": scenario,
         "title": title,
-        "truth": math.exp(truth),
-        "measure": scale.removeprefix("log "),
+        "truth": scale.told(truth),
+        "scale": scale,
         "steps": steps,
         "lines": lines,
         "sound": lines[0]["rows"],
         "last": lines[-1]["rows"],
-        "waterfall": waterfall(steps, truth, _told(steps, truth), scale.removeprefix("log ")),
-        "funnel": funnel(trials, truth, _funnel_told(trials)) if trials else "",
+        "waterfall": waterfall(steps, truth, _told(steps, truth, scale), scale),
+        "funnel": funnel(trials, truth, _funnel_told(trials, scale), scale) if trials else "",
         "trials": trials,
         "follows": follows,
         "n_published": sum(t.published for t in trials),
@@ -323,12 +332,12 @@ def _of_lesson(lesson: Lesson, answer: Answer, more: Mapping[str, Answer]) -> Ma
     }
     if not lesson.classroom:
         return shown
-    document = documents[lesson.classroom]
+    document, scale = documents[lesson.classroom], Scale("odds ratio")
     trials = list(_of_class(document))
     truth = math.log(lesson.true_ratio)
     return {
         **shown,
-        "funnel": funnel(trials, truth, _funnel_told(trials)),
+        "funnel": funnel(trials, truth, _funnel_told(trials, scale), scale),
         "trials": trials,
         "n_published": sum(t.published for t in trials),
     }
@@ -371,16 +380,16 @@ def _steps(
     return steps, truth
 
 
-def _told(steps: Sequence[Step], truth: float) -> str:
-    moves = ", ".join(f"{s.name} x {math.exp(s.end - s.start):.3f}" for s in steps)
+def _told(steps: Sequence[Step], truth: float, scale: Scale) -> str:
+    moves = ", ".join(f"{s.name} {scale.moved(s.end - s.start)}" for s in steps)
     end = steps[-1].end if steps else truth
-    return f"From the truth, {math.exp(truth):.3f}, to publication, {math.exp(end):.3f}: {moves}"
+    return f"From the truth, {scale.told(truth)}, to publication, {scale.told(end)}: {moves}"
 
 
-def _funnel_told(trials: Sequence[Trial]) -> str:
+def _funnel_told(trials: Sequence[Trial], scale: Scale) -> str:
     out = sum(t.published for t in trials)
     return (
-        f"Funnel of {len(trials)} trials by odds ratio and standard error, as planned and as "
+        f"Funnel of {len(trials)} trials by {scale.name} and standard error, as planned and as "
         f"reported; {out} are published"
     )
 
@@ -415,11 +424,12 @@ def _of_class(document: Mapping[str, Any]) -> Iterator[Trial]:
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[float, float]:
-    """Return log ratio and standard error; not a number where no analysis was possible."""
-    if row["value"] is None or not row["lower"] > 0:
+    """Return effect and standard error; not a number where no analysis was possible."""
+    ratio = "difference" not in (row.get("scale") or "")
+    if row["value"] is None or (ratio and not row["lower"] > 0):
         return math.nan, math.nan
-    wide = math.log(row["upper"] / row["lower"]) / (2 * _Z95)
-    return math.log(row["value"]), wide
+    on = math.log if ratio else float
+    return on(row["value"]), (on(row["upper"]) - on(row["lower"])) / (2 * _Z95)
 
 
 def _grid() -> Iterator[BiasState]:
@@ -447,6 +457,7 @@ ROOM = Room(
     may_refuse=frozenset(map(str, SIZES)),
     want=Want.NUMBERS,
     long=True,
+    fitted=fitted,
     first=lambda state: state.first,
     precomputed=tuple(_grid()),
 )

@@ -10,7 +10,7 @@ from trialsim.app.about import About
 from trialsim.app.state import State
 from trialsim.app.worker import Answer, Want
 
-__all__ = ["Choices", "Room", "no_choices", "no_first", "no_more"]
+__all__ = ["Choices", "Room", "as_it_is", "no_choices", "no_first", "no_more"]
 
 Choices = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -19,6 +19,13 @@ def no_choices(about: About | None) -> Choices:
     """All choices are fixed."""
     del about
     return {}
+
+
+def as_it_is(state: Any, about: About) -> State:
+    """Return a state that suits every template."""
+    del about
+    found: State = state
+    return found
 
 
 def no_first(state: Any) -> State | None:
@@ -60,6 +67,8 @@ class Room:
         its figures are better drawn in the same go; else `NUMBERS`.
     long : bool
         Whether its command often takes more than a second: such jobs leave one process free.
+    fitted : callable
+        (state, about) -> the state with what is at rest as the template lets it be.
     first : callable
         (state) -> a cheaper state, whose answer is shown, and said to be the first, until that of
         the state is there; None where there is none.
@@ -77,5 +86,6 @@ class Room:
     may_refuse: frozenset[str] = frozenset()
     want: Want = Want.SERIES
     long: bool = False
+    fitted: Callable[[Any, About], State] = as_it_is
     first: Callable[[Any], State | None] = no_first
     precomputed: tuple[State, ...] = ()

@@ -9,10 +9,11 @@
   function tell() {
     const trials = all().slice(0, shown);
     const out = trials.filter(trial => !trial.classList.contains("drawer"));
-    const logs = out.map(trial => Math.log(Number(trial.dataset.reported)));
-    const middle = logs.sort((a, b) => a - b)[Math.floor((logs.length - 1) / 2)];
+    const found = out.map(trial => Number(trial.dataset.reported)).sort((a, b) => a - b);
+    const middle = found[Math.floor((found.length - 1) / 2)];
+    const { scale, ratio } = box().querySelector("svg").dataset;
     box().querySelector(".count").textContent = `${shown} of ${all().length} trials, ${out.length} published` +
-      (out.length ? `; half of these find an odds ratio up to ${Math.exp(middle).toFixed(2)}` : "");
+      (out.length ? `; half of these find ${scale} up to ${ratio === "1" ? Math.exp(middle).toFixed(2) : middle.toFixed(3)}` : "");
   }
 
   function draw() {

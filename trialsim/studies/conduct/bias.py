@@ -59,6 +59,7 @@ __all__ = [
     "before_publication",
     "flaw_from_words",
     "plan_bias",
+    "refused_flaws",
     "strengths_from_words",
     "what_can_act",
     "with_prognosis",
@@ -239,6 +240,18 @@ def _cannot_act(resolved: ResolvedTemplate, conduct: Conduct) -> list[Problem]:
     if Mechanism.FORESEEN_ALLOCATION in conduct.mechanisms:
         problems += [Problem(*found, "--conduct", conduct.id) for found in _unforeseen(resolved)]
     return problems
+
+
+def refused_flaws(resolved: ResolvedTemplate, conduct: Conduct) -> dict[Mechanism, Problem]:
+    """Return why flaws that a profile states cannot act here, however strong; without it, all."""
+    able, found = with_prognosis(resolved), {}
+    for mechanism in Mechanism:
+        if (flaw := conduct.of(mechanism)) is None:
+            continue
+        own = conduct.at(mechanism, flaw.strength.value or 0.5).only({mechanism})
+        if problems := _cannot_act(able, own):
+            found[mechanism] = problems[0]
+    return found
 
 
 def what_can_act(resolved: ResolvedTemplate, conduct: Conduct) -> Conduct:
