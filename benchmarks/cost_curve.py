@@ -11,6 +11,7 @@ from statistics import median
 import designs
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator
 
 from trialsim.figures.style import save_svg
 
@@ -50,6 +51,12 @@ def main() -> int:
     print("trials     seconds      us a trial")
     for n, cost in zip(REPLICATES, replicates, strict=True):
         print(f"{n:8,}   {cost:7.2f}      {1e6 * cost / n:10.1f}")
+    draw(patients, replicates)
+    return 0
+
+
+def draw(patients: list[float], replicates: list[float]) -> None:
+    """Draw microseconds a trial by patients, and seconds a run by trials."""
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.loglog(PATIENTS, patients, "o-", label="measured")
@@ -61,12 +68,16 @@ def main() -> int:
         REPLICATES, [replicates[-1] * n / REPLICATES[-1] for n in REPLICATES], ":", label="linear"
     )
     right.set(xlabel="simulated trials", ylabel="seconds", title="A whole run, 400 patients")
-    for axes in (left, right):
+    for axes, sizes in ((left, PATIENTS), (right, REPLICATES)):
         axes.legend(frameon=False)
+        axes.xaxis.set_major_locator(FixedLocator(sizes))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(lambda n, _: f"{n:,.0f}")
+        axes.yaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
+        axes.minorticks_off()
     with (IMAGES / "cost-curve.svg").open("w", encoding="utf-8", newline="\n") as stream:
         what = "Cost grows as n log n in patients and linearly in trials."
         save_svg(figure, stream, "cost-curve", what)
-    return 0
 
 
 if __name__ == "__main__":

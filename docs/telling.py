@@ -103,7 +103,7 @@ def retold(page: Path, run: Run, *, draw: bool = True) -> str:
 
     Blocks that name a file are written, blocks of a console are run, one after another in an empty
     folder; what a command prints replaces what stood under it. A command that stands twice is run
-    once, and may show other paragraphs.
+    once, and may show other paragraphs; again, if a file has been written in between.
     """
     text = page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
@@ -115,6 +115,7 @@ def retold(page: Path, run: Run, *, draw: bool = True) -> str:
             block = Block(found[1], found[2] or "", found[3])
             if block.name:
                 (Path(folder) / block.name).write_text(block.text, encoding="utf-8")
+                once.cache_clear()
             elif block.language == "python":
                 printed_last = cells.run(block.text)
             elif block.language == "output":

@@ -100,7 +100,11 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Take the two addresses out of the theme's script from which it could load another."""
+    """Take the two addresses out of the theme's script from which it could load another.
+
+    The page for a server that finds nothing has addresses that lead nowhere on a disk: it goes.
+    """
+    (Path(config.site_dir) / "404.html").unlink()
     for script in Path(config.site_dir).glob("assets/javascripts/bundle.*.js"):
         text = script.read_text(encoding="utf-8")
         script.write_text(text.replace("https://unpkg.com/", "not-shipped/"), encoding="utf-8")

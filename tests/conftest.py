@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 # Compiled kernels are tested with their bounds checked, apart from those a user has cached.
 os.environ["NUMBA_BOUNDSCHECK"] = "1"
 os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / "trialsim-tests-numba")
+# Threads that wait for one another took three quarters of the time of small matrices.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 CORPUS = ROOT / "tests" / "protocols"
 
 settings.register_profile(

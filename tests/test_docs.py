@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import telling
@@ -50,6 +51,21 @@ def runner(trialsim):
     return run
 
 
+def test_regression_a_command_is_run_again_once_its_file_is_another(tmp_path):
+    page = tmp_path / "page.md"
+    console = "```console\n$ cat it.yaml\nold\n```\n"
+    page.write_text("".join(f"```yaml it.yaml\n{n}\n```\n{console}{console}" for n in (1, 2)))
+    asked = []
+
+    def run(words, folder):
+        asked.append(words)
+        return (Path(folder) / words[1]).read_text()
+
+    told = telling.retold(page, run)
+    assert re.findall(r"(?m)^\$ cat it.yaml\n(.)$", told) == ["1", "1", "2", "2"]
+    assert len(asked) == 2
+
+
 SIMULATING = ("simulate", "followup", "bias", "synthesise", "size", "calibrate", "demo")
 
 
@@ -63,7 +79,8 @@ def reduced(words: list[str]) -> list[str]:
 
 IN_FULL = ("docs/contribute/a-template.md", "docs/your-own-protocol.md")  # above
 TOLD = {page.relative_to(ROOT).as_posix(): page for page in telling.told_pages()}
-TABLE = re.findall(r"\| `trialsim ([^`]+)` \|", README)
+ROWS = "\n".join(re.findall(r"(?m)^\|.+\| (.+?) \|$", README))  # what to type
+TABLE = re.findall(r"`trialsim ([^`]+)`", ROWS)
 ELSEWHERE = {f"trialsim {command}" for command in TABLE}  # run below
 
 
@@ -104,6 +121,7 @@ def run_page(text, trialsim, folder, done_elsewhere=frozenset()):
     for block in telling.blocks(text):
         if block.name:
             (folder / block.name).write_text(block.text, encoding="utf-8")
+            done = {*ELSEWHERE, *done_elsewhere}
         elif block.language == "python":
             cells.run(re.sub(r"replicates=[0-9_]+", "replicates=200", block.text))
         for command, shown in telling.commands(block.text) if block.language == "console" else ():
@@ -157,12 +175,58 @@ PLACEHOLDERS = ("COMMAND", "...")
 def test_property_every_command_named_in_a_sentence_is_one_the_program_takes():
     for page in PAGES:
         text = telling.FENCE.sub("", page.read_text(encoding="utf-8"))
-        for command in re.findall(r"(?<!`)`(trialsim [a-z][^`]*)`(?!`)", text):
+        for command in re.findall(r"(?<!`)`(?:time )?(trialsim [a-z][^`]*)`(?!`)", text):
             words = shlex.split(command.replace("\\|", "|"))
             if {*PLACEHOLDERS} & {*words}:
                 continue
             if wrong := refused(["1" if word in ("N", "S", "i") else word for word in words[1:]]):
                 raise AssertionError(f"{page.name}: {command}: {wrong}")
+
+
+SAID_ELSEWHERE = {  # numbers in sentences that no block of their page shows
+    "docs/dosing.md": {"0.22", "3.2", "57", "85"},  # of a record; of how-long-to-follow.md; pages
+    "docs/faq.md": {"10", "100"},
+    "docs/guides/quality-and-bias.md": {"0.41", "0.82"},  # the title of an example
+    "docs/guides/sizing.md": {"48"},
+    "docs/start.md": {"10,000", "3.11", "560"},
+}
+
+
+@pytest.mark.parametrize("name", sorted({*TOLD} - {"docs/outgrowing-one-machine.md"}))
+def test_property_a_number_in_a_sentence_stands_in_what_its_page_shows(name):
+    text = TOLD[name].read_text(encoding="utf-8")
+    prose = telling.FENCE.sub("", text)
+    shown = " ".join([*(b.text for b in telling.blocks(text)), *re.findall(r"`[^`]*`", prose)])
+    prose = re.sub(r"(?m)`[^`]*`|\]\([^)]*\)|<!--.*?-->|^#.*$", "", prose)
+    number = r"\d[\d,]*\d(?:\.\d+)?|\d(?:\.\d+)?"
+    said = {n for n in re.findall(rf"(?<![\w.])(?:{number})", prose) if not _YEAR.fullmatch(n)}
+    missing = said - {*re.findall(number, shown)}
+    assert missing == SAID_ELSEWHERE.get(name, set())
+
+
+_YEAR = re.compile(r"(?:19|20)\d\d")
+
+
+def test_property_every_target_and_script_named_in_a_sentence_exists():
+    targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert {*re.findall(r"`(?:time )?make ([\w-]+)`", text)} <= targets, page.name
+        for script in re.findall(r"`python ((?:benchmarks|validation|docs)/[\w/]+\.py)", text):
+            assert (ROOT / script).exists(), f"{page.name}: {script}"
+
+
+def test_property_every_figure_of_speed_has_a_command_beside_it():
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    parts = re.split(r"\n\n|\n(?=- )", text.partition("## Beside the peers")[2])
+    command = re.compile(
+        r"`(?:time )?(?:make|trialsim|python) [^`]+`|`(?:test_|validation/)\w+|the same command"
+    )
+    for part in parts:
+        measured = re.search(r"\d (?:s|us|ms|MB)\b|\d times|%|trials a second", part)
+        assert part.startswith("|") or not measured or command.search(part), part
+    for row in re.findall(r"(?m)^\| .+ \| [\d.]+ s.* \|$", text.partition("## Commands")[2]):
+        assert command.search(row) or "The local page" in text.partition(row)[0], row
 
 
 def refused(words: list[str]) -> str:

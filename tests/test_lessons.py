@@ -148,6 +148,7 @@ def test_analytic_hands_are_two_six_and_eight(told):
 
 
 def test_reference_looks_at_many_patients_come_near_those_at_normal_outcomes():
+    """Armitage, McPherson and Rowe 1969, table 2."""
     # Armitage, McPherson and Rowe (1969), JRSS A 132:235-244, table 2
     for looks, share in {1: 0.05, 2: 0.0831, 5: 0.1417, 10: 0.1934}.items():
         assert exact.significant_after_looks(200, 0.3, looks) == pytest.approx(share, abs=0.005)

@@ -481,6 +481,8 @@ class Measure(StrEnum):
     P_INTERACTION = "p_interaction"  # two-sided, of two strata's pooled effects; median
     GAP_AS_LARGE = "gap_as_large"  # share of literatures whose strata differ as published, or more
     GAP_PREDICTED = "gap_predicted"  # ratio of two sides' ratios under an explanation: median, 95%
+    QUANTITY = "quantity"  # of all records, in `scale`: as published, or median and 95% under one
+    PREDICTIVE_P = "predictive_p"  # share of literatures in which that quantity is as large
     PRIOR_WEIGHT = "prior_weight"  # of an explanation, before its records are seen
     POSTERIOR_WEIGHT = "posterior_weight"  # of an explanation, given the records in `set_by`
     WEIGHT_OTHERWISE = "weight_otherwise"  # the same, with the choice in `set_by` made otherwise

@@ -12,11 +12,12 @@ import pytest
 from app.conftest import HOSTILE_TITLE
 from app.test_rooms import shown, uploaded
 from trialsim.app.answers import Answers
-from trialsim.app.files import Files
+from trialsim.app.files import MAX_UPLOADS, Files
 from trialsim.app.guard import CONTENT_SECURITY_POLICY
 from trialsim.app.pool import BusyError, Pool
 from trialsim.app.rooms import ROOMS
-from trialsim.app.web import make_app
+from trialsim.app.rooms.size import SizeState
+from trialsim.app.web import _download, make_app
 from trialsim.app.worker import Want
 from trialsim.errors import RequestError
 
@@ -49,6 +50,9 @@ def test_property_another_page_may_link_here_but_load_nothing(page):
     for kind in ("image", "script", "iframe", "empty"):
         found = httpx.get(f"{page.address}/size", headers={**cross, "sec-fetch-dest": kind})
         assert found.status_code == 403
+        near = {"sec-fetch-site": "same-site", "sec-fetch-dest": kind}  # another port
+        assert httpx.get(f"{page.address}/size", headers=near).status_code == 403
+    assert uploaded(page, "a.yaml", b"id: a\n", **cross).status_code == 403
     clicked = {**cross, "sec-fetch-dest": "document"}
     assert httpx.get(f"{page.address}/size", headers=clicked).status_code == 200
 
@@ -59,9 +63,12 @@ def test_property_every_answer_carries_the_policy_and_no_page_needs_more(page):
         found = httpx.get(f"{page.address}{path}", timeout=60)
         assert found.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
         assert found.headers["x-content-type-options"] == "nosniff"
+        assert found.headers["cache-control"] == "no-store"
         assert found.headers["referrer-policy"] == "same-origin"
         if path != "/static/app.js":
             assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son\w+=", found.text)
+    for nothing in ("default-src", "base-uri", "frame-ancestors"):
+        assert f"{nothing} 'none'" in CONTENT_SECURITY_POLICY
     assert "unsafe" not in CONTENT_SECURITY_POLICY
     assert "http" not in CONTENT_SECURITY_POLICY
 
@@ -69,6 +76,7 @@ def test_property_every_answer_carries_the_policy_and_no_page_needs_more(page):
 def test_property_a_large_upload_is_refused_whether_it_says_so_or_not(page):
     large = b"x" * 1_200_000
     assert uploaded(page, "a.yaml", large).status_code == 413
+    assert "is too large" in uploaded(page, "a.yaml", large[:1_050_000]).text
 
     def in_pieces():
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.yaml"\r\n\r\n'
@@ -83,6 +91,7 @@ def test_property_a_large_upload_is_refused_whether_it_says_so_or_not(page):
 
 def test_property_a_long_address_is_refused(page):
     assert httpx.get(f"{page.address}/size?effect={'x' * 5000}").status_code == 414
+    assert httpx.get(f"{page.address}/{'x' * 5000}").status_code == 414
 
 
 def test_regression_an_alias_bomb_is_refused_at_once(page):
@@ -158,6 +167,7 @@ def test_property_words_that_name_files_are_refused(tmp_path):
         ("size", "sepsis", "--out=x"),
         ("bias", "sepsis", "--conduct", "/etc/passwd"),
         ("bias", "sepsis", "--conduct=../poor.yaml"),
+        ("bias", "sepsis", "--conduct=poor/../x"),
         ("synthesise", "sepsis", "--literature", "x.csv"),
         ("size", "sepsis", "--evidence", "x.yaml"),
     ):
@@ -183,3 +193,65 @@ def test_regression_a_full_queue_is_said_in_words(tmp_path):
             assert (await client.get("/save/size")).status_code == 503
 
     asyncio.run(visit())
+
+
+def test_property_what_would_take_too_long_is_refused_before_it_begins(page):
+    found = httpx.get(f"{page.address}/bias-lab?trials=20000&total=20000&part=answer", timeout=60)
+    assert "times their size must be at most 50,000,000 patients" in found.text
+    assert "400,000,000" in found.text
+    assert "data-job" not in found.text
+
+
+def test_property_a_file_name_is_no_option_and_an_upload_has_no_folder(tmp_path):
+    (tmp_path / "-x.yaml").write_text("id: x\n")
+    files = Files(tmp_path)
+    with pytest.raises(RequestError, match="is not a template"):
+        files.word("-x.yaml")
+    for name in ("../../up.yaml", "..\\up.yaml", "-up.yaml", ".up.yaml"):
+        word, folder = files.word(files.keep(name, name.encode()))
+        assert word == f"{folder}/up.yaml"
+    files.close()
+    assert not files._folder.exists()
+
+
+def test_property_uploads_are_bounded_and_the_oldest_go(tmp_path):
+    files = Files(tmp_path)
+    kept = [files.keep("a.yaml", str(i).encode()) for i in range(MAX_UPLOADS + 2)]
+    assert files.uploaded() == tuple(kept[2:])
+    with pytest.raises(RequestError, match="is no longer here"):
+        files.word(kept[0])
+    assert len(list(files._folder.iterdir())) == MAX_UPLOADS
+    files.close()
+
+
+def test_property_a_file_that_was_changed_is_another_one(tmp_path):
+    files, file = Files(tmp_path), tmp_path / "a.yaml"
+    file.write_text("id: a\n")
+    before = files.version("a.yaml")
+    file.write_text("id: ab\n")
+    assert files.version("a.yaml") != before
+    files.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule"),
+    [
+        ("looks", "0.5\n1", "must be one line of text"),
+        ("looks", "1" * 61, "must be at most 60 characters"),
+        ("scenario", "x" * 201, "is too long"),
+        ("power", "nan", "must be from 50 to 99 %"),
+        ("total", "1e400", "must be from 4 to 1,000,000 patients in all"),
+        ("total", "4.5", "must be a whole number"),
+    ],
+)
+def test_property_what_cannot_be_meant_is_refused(name, text, rule):
+    read = SizeState.read({name: text})
+    assert [problem.rule for problem in read.problems] == [rule]
+    assert read.state == SizeState()
+
+
+def test_property_a_download_has_a_plain_name():
+    found = _download(b"", "text/csv", 'a"; filename="b\r\nx: y.csv')
+    assert found.headers["content-disposition"] == (
+        'attachment; filename="a___filename__b__x__y.csv"'
+    )

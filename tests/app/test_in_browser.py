@@ -137,7 +137,9 @@ def test_property_every_room_fits_a_phone_in_the_dark(page, visitor, slug):
 
 
 def test_property_big_letters_stay_big(page, visitor):
-    tab = visitor().tab
+    tab = visitor(viewport={"width": 360, "height": 740}).tab
+    tab.goto(f"{page.address}/?big=1")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
     tab.goto(f"{page.address}/size?big=1")
     assert tab.evaluate("getComputedStyle(document.documentElement).fontSize") == "24px"
     slid(tab, "ArrowLeft")

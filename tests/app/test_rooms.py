@@ -8,17 +8,20 @@ import json
 import re
 import shlex
 from html import unescape
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
+from jinja2 import UndefinedError
 
 from conftest import CORPUS, ROOT
+from studies.test_explanation import with_trials_of_its_own
 from trialsim.app.charts import Mark, forest_chart, line_chart, ticks
 from trialsim.app.rooms import ROOMS
 from trialsim.app.rooms.evidence import EvidenceState
 from trialsim.app.rooms.followup import FollowupState, horizons
 from trialsim.app.rooms.size import SizeState, beliefs
+from trialsim.app.web import _facts, environment
 from trialsim.app.worker import Line, Order, Panel, answered
 
 WRONG = CORPUS / "invalid" / "two-mistakes.yaml"
@@ -193,12 +196,6 @@ def test_property_two_trials_are_asked_for_by_their_ids_alone():
         assert asked.but(first=wrong).words() == ()
 
 
-def test_regression_two_trials_of_an_upload_are_asked_for_with_it():
-    name = "upload-0123456789abcdef"
-    asked = EvidenceState(template=name, look="explain", first="own-one", second="own-two")
-    assert asked.words() == ("explain", "own-one", "own-two", "--template", name)
-
-
 def test_property_a_forest_leaves_no_number_out_and_escapes_its_words():
     marks = [Mark("a", 0.5, 0.1, 2.0, "trial", "<0.5>"), Mark("b", 2.0, None, None, "pool", "2")]
     chart = str(forest_chart([("<one>", marks)], "<title>", "ratio", none_at=1.0))
@@ -284,6 +281,19 @@ def test_regression_an_upload_is_sized_under_its_own_name(page):
     assert number(text, "n-total") == number(shown(page, "size", {}), "n-total")
 
 
+def test_regression_trials_of_an_upload_are_explained(page, tmp_path):
+    content = with_trials_of_its_own(tmp_path / "mine.yaml").read_bytes()
+    sent = uploaded(page, "mine.yaml", content, room="evidence")
+    name = parse_qs(urlsplit(sent.headers["location"]).query)["template"][0]
+    pair = {"look": "explain", "first": "own-one", "second": "own-two", "outcomes": ""}
+    text = shown(page, "evidence", {"template": name, **pair})
+    assert "explain own-one own-two --template mine.yaml" in text
+    assert number(text, "ratio") == pytest.approx((20 / 80) / (38 / 62))
+    asked = EvidenceState(look="explain", first="chien-1998", second="mutchnick-1999")
+    text = shown(page, "evidence", dict(parse_qsl(asked.query())))
+    assert "The kind of outcome is not said" in text
+
+
 def test_regression_a_profile_is_no_protocol(page):
     content = (ROOT / "protocols" / "conduct" / "poor.yaml").read_bytes()
     assert "is right, but is a" in uploaded(page, "poor.yaml", content).text
@@ -346,3 +356,48 @@ def test_property_beliefs_are_read_off_the_rows():
     truths, matrix = beliefs(rows)
     assert truths == ("a", "b")
     assert matrix[0].powers == (0.8, 0.3)
+
+
+def test_regression_a_document_is_json_or_csv(page):
+    for kind in ("html", "svg", "x"):
+        found = httpx.get(f"{page.address}/data/size.{kind}", timeout=60)
+        assert (found.status_code, found.text) == (404, "A document is json or csv.\n")
+
+
+def test_regression_the_lab_shows_hazard_ratios_and_how_to_go_on_where_a_flaw_cannot_act(page):
+    state = {"template": "nsclc-adjuvant", "trials": "200"}
+    text = unescape(shown(page, "bias-lab", state))
+    assert "foresees the allocation" in text
+    (way_on,) = re.findall(r'href="/bias-lab\?(.*?)">go on without', text)
+    assert way_on == "template=nsclc-adjuvant&trials=200&foreseen_allocation_on=0"
+    text = shown(page, "bias-lab", dict(httpx.QueryParams(way_on)))
+    assert "True hazard ratio" in text
+    assert number(text, "sound") < 0
+
+
+def test_regression_a_protocol_without_explanations_names_those_that_have_some(page):
+    text = unescape(shown(page, "evidence", {"template": "hbv-aclf", "look": "reconcile"}))
+    for name in ("sepsis", "chronic-hepatitis-b", "nsclc-adjuvant"):
+        assert f'href="/evidence?template={name}&look=reconcile"' in text
+
+
+def test_regression_no_command_stands_beside_an_address_that_cannot_be_read(page):
+    text = shown(page, "size", {"power": "200"})
+    assert "must be from 50 to 99 %" in text
+    assert 'id="command"' not in text
+
+
+def test_property_simulated_shares_in_words_have_their_error():
+    rows = [
+        {"measure": "told_apart", "n_replicates": 600, "mcse": 0.014},
+        {"measure": "comes_first", "n_replicates": 300, "mcse": 0.028},
+        {"measure": "expected_information", "n_replicates": 4000, "mcse": 0.5},  # in bit
+    ]
+    assert _facts({"rows": rows})["largest_mcse"] == 0.028
+
+
+def test_property_what_a_document_need_not_hold_is_no_mistake_until_it_is_told():
+    asked = environment().from_string("{% if texts.gap %}x{% endif %}{{ texts.gap and 1 or '-' }}")
+    assert asked.render(texts={}) == "-"
+    with pytest.raises(UndefinedError):
+        environment().from_string("{{ texts.gap }}").render(texts={})

@@ -87,6 +87,28 @@ def test_property_counts_of_every_table_are_those_of_the_replayed_trials(name):
             last = [c for c in patients if c.startswith("visit_")][-1]
             assert np.nansum(numbers(read)) == pytest.approx(np.nansum(patients[last]))
     assert plan.resolved.template.id == adsl[0]["STUDYID"]
+    for name in ("ADTTE", "ADRS", "ADLB"):
+        keys = [
+            (row["USUBJID"], row["PARAMCD"], row.get("AVISITN"))
+            for row in (tables[name].rows if name in tables else ())
+        ]
+        assert len(set(keys)) == len(keys)
+    for row in tables["ADLB"].rows if "ADLB" in tables else ():
+        if row.get("CHG") is not None:
+            assert row["CHG"] == pytest.approx(row["AVAL"] - row["BASE"], abs=1e-6)
+
+
+def test_analytic_what_the_run_stored_is_in_the_results():
+    _, trials, tables = exported("time-to-event", an_effect("time-to-event"), (1, 2, 3, 4, 5, 6))
+    seen = set()
+    for row, trial in zip(tables["RESULTS"].rows, trials, strict=True):
+        assert row["LOOK"] == trial.stopped_at + 1
+        assert row["FOUND"] == ("Y" if trial.final.rejected[0, 0] else "N")
+        assert row["LOWER"] < row["ESTIMATE"] < row["UPPER"]
+        assert row["PVALUE"] < 0.1 or row["FOUND"] == "N"
+        seen.add((row["LOOK"], row["FOUND"]))
+    assert {found for _, found in seen} == {"Y", "N"}
+    assert len({look for look, _ in seen}) > 1
 
 
 def test_reference_lifelines_finds_the_stored_hazard_ratio_and_p_in_the_tables():
@@ -167,3 +189,15 @@ def test_regression_a_run_without_simulated_trials_says_so(tmp_path, capsys, mon
     told = capsys.readouterr().err
     assert f"RUN holds no simulated trials of scenario {name}" in told
     assert "Run 'trialsim simulate' into it" in told
+
+
+def test_regression_without_pyarrow_nothing_is_written(tmp_path, monkeypatch):
+    plan, _, tables = exported("ten-lines", an_effect("ten-lines"))
+
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("trialsim.report.export_directory.import_module", absent)
+    with pytest.raises(RequestError, match="needs pyarrow, which is not installed"):
+        write_export(tmp_path / "x", plan.resolved, tuple(tables.values()), "", parquet=True)
+    assert not (tmp_path / "x").exists()

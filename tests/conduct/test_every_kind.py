@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import CORPUS, ROOT
-from trialsim.analyse.as_recorded import recorded, unfavourable
+from trialsim.analyse import as_recorded
+from trialsim.analyse.as_recorded import event_days, recorded, unfavourable
 from trialsim.conduct.records import Luck
 from trialsim.engine.blocks import Job, draw_patients, simulate_block
 from trialsim.engine.conducted import conducted
@@ -50,8 +51,9 @@ from trialsim.protocol.load import load_template
 from trialsim.protocol.rules.conduct import acts_on, why_not
 from trialsim.protocol.rules.flaws import conduct_problems, recruiting
 from trialsim.streams import Streams
+from trialsim.studies.conduct import bias
 from trialsim.studies.conduct.bias import plan_bias
-from trialsim.trial import AnalysisPlan, LookResults, Measure
+from trialsim.trial import AnalysisPlan, Kernel, LookResults, Measure
 
 CELLS = {
     "treated_unfavourable": 0.3,
@@ -578,3 +580,35 @@ def test_property_unfavourable_is_the_worse_outcome(case):
     assert 0.02 < bad.mean() < 0.98
     if case != "days alive":  # where death is bad whatever the rest
         assert not (bad & good).any()
+
+
+def test_regression_every_flaw_asks_about_patients_followed_once(monkeypatch):
+    """`bias colorectal-adjuvant` followed 640,000 patients anew for each flaw and question."""
+    resolved = load_template("nsclc-adjuvant")
+    plan = AnalysisPlan.of(resolved.template.protocol)
+    job = Job(resolved.template.protocol, (plan,), (resolved.truth(resolved.scenarios()[0]),))
+    batch = draw_patients(job, 1, 0, frozenset())[1][0][plan.endpoint]
+    asked = []
+    monkeypatch.setattr(as_recorded, "followed", lambda own: (asked.append(1), followed(own))[1])
+    first = event_days(batch)
+    assert (unfavourable(batch, plan) <= np.isfinite(first)).all()
+    assert np.array_equal(event_days(batch), first)
+    assert len(asked) == 1
+    changed = batch._replace(latent=2 * batch.latent)
+    assert not np.array_equal(event_days(changed), first)  # another batch is followed anew
+    assert len(asked) == 2
+
+
+def test_regression_records_are_looked_into_by_the_kernel_of_the_run(monkeypatch):
+    pytest.importorskip("numba", reason="the extra [fast] is not installed")
+    found = []
+
+    def seen(job, found_of, seed, n):
+        found.append((job.kernel, job.plans[0].kernel))
+        return [{} for _ in found_of]
+
+    monkeypatch.setattr(bias, "look_into", seen)
+    monkeypatch.setattr(bias, "kernel_for", lambda job, replicates: Kernel.NUMBA)
+    conduct = Conduct(id="own", title="t", exclusion=Exclusion(strength=0.5))
+    plan_bias(load_template("nsclc-adjuvant"), conduct, ["no-effect"]).result(replicates=100)
+    assert found == [(Kernel.NUMBA, Kernel.NUMBA)]

@@ -89,6 +89,7 @@ LEVELS = {1: 0.05, 2: 0.0831, 3: 0.1073, 4: 0.1262, 5: 0.1417, 10: 0.1934, 20: 0
 
 @pytest.mark.parametrize(("looks", "level"), list(LEVELS.items()))
 def test_reference_undeclared_looks_at_normal_outcomes_of_known_variance(looks, level):
+    """Armitage, McPherson and Rowe 1969, table 2."""
     information = [(k + 1) / looks for k in range(looks)]
     crossed = crossing_probabilities(information, [-C] * looks, [C] * looks)
     assert crossed.upper.sum() + crossed.lower.sum() == pytest.approx(level, abs=5.1e-5)

@@ -210,6 +210,7 @@ def test_property_scenarios_and_read_outs_share_patients_and_workers_do_not_matt
 
 
 def test_reference_observed_trials_are_read_at_their_own_time():
+    """Chien 1998 read out 18 months, Mutchnick 1999 12 months after entry."""
     plan = plan_simulation(load_template("chronic-hepatitis-b"))
     days = {job.unit: job.plans[0].day for job in plan.jobs}
     assert days["chien-1998"] == pytest.approx(18 * 30.4375)
@@ -264,6 +265,7 @@ def test_regression_steep_hazards_neither_overflow_nor_leave_probability(rate):
 
 
 def test_reference_52_weeks_are_fitted_to_group_b_and_said_to_be_assumed_beyond():
+    """Chien 1998: 9 of 34 in group B against 3 of 32 without treatment, at 18 months."""
     resolved = load_template("chronic-hepatitis-b", variant="fifty-two-weeks")
     scenario = resolved.scenarios(["chien-1998"])[0]
     truth = resolved.truth(scenario)

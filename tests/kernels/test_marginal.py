@@ -19,6 +19,7 @@ TREATED = 0.82 * 0.3 / 0.7 / (1 + 0.82 * 0.3 / 0.7)
 
 @pytest.mark.parametrize(("slope", "conditional"), [(1.0, 0.7910), (2.0, 0.7296)])
 def test_reference_conditional_odds_ratio_behind_marginal_082(slope, conditional):
+    """The root of both arms' integrals over a normal prognosis, by scipy's quad and brentq."""
     truth = Truth("x", "OR 0.82", "x", 0.30, TREATED, slope, ())
     assert solve(truth).conditional_odds_ratio == pytest.approx(conditional, abs=1e-4)
 

@@ -200,7 +200,7 @@ DOSES = Graph([0.5, 0.5, 0, 0], [[0, 0.5, 0.5, 0], [0.5, 0, 0, 0.5], [0, 1, 0, 0
 
 
 def test_reference_graphicalmcp_two_doses_by_two_endpoints():
-    """Rejected in the order H2, H1, H4 at 1/2, 3/4 and 1/2 of alpha; H3 is left with all of it."""
+    """Documentation of graphicalMCP: H2, H1, H4 at 1/2, 3/4, 1/2 of alpha; H3 is left."""
     p = np.array([0.018, 0.01, 0.105, 0.006])[:, None]
     assert graphical(p, DOSES, 0.025).rejected[:, 0].tolist() == [True, True, False, True]
     table = weights_after(DOSES)

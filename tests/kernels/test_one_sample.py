@@ -39,6 +39,7 @@ MINIMAX = [
 def test_reference_published_two_stage_designs_have_their_operating_characteristics(
     null, good, r1, n1, r, n, expected, stops
 ):
+    """Simon 1989, Controlled Clinical Trials 10:1-10, as clinfun and lrstat document it."""
     stages = Stages(n, n1, r1)
     under_null, under_good = outcome_probabilities(stages, [null, good])
     assert under_null @ patients_used(stages) == pytest.approx(expected, abs=0.006)

@@ -26,6 +26,7 @@ CHIEN, ETASS, TESTS = (13, 32, 3, 32), (47, 181, 63, 180), (127, 542, 132, 547)
     ids=["chien", "etass", "tests"],
 )
 def test_reference_chi_square_p_as_published(table, p):
+    """Chien 1998, ETASS (Wu 2013) and TESTS (Wu 2025), from their counts."""
     assert float(pr.normal_p(pr.pearson_z(*table), 2)) == pytest.approx(
         p, abs=5 * 10 ** -len(f"{p}"[1:])
     )
@@ -35,11 +36,13 @@ def test_reference_chi_square_p_as_published(table, p):
     ("table", "chi_square"), [((14, 29, 9, 33), 2.918), ((14, 29, 1, 30), 15.71)]
 )
 def test_reference_chi_square_statistics_of_you_2006(table, chi_square):
+    """You 2006, World J Gastroenterol 12:6715-21."""
     assert float(pr.pearson_z(*table)) ** 2 == pytest.approx(chi_square, abs=5e-3)
 
 
 @pytest.mark.parametrize(("table", "p"), [(CHIEN, 0.0081), (ETASS, 0.068)])
 def test_reference_fisher_p_of_published_trials(table, p):
+    """Derived from the counts of Chien 1998 and ETASS (Wu 2013) with R."""
     assert float(pr.fisher_p(*table)) == pytest.approx(p, abs=6e-4)
 
 
@@ -89,6 +92,7 @@ def test_regression_all_or_no_patients_with_the_event_gives_zero_not_nan(table):
 
 
 def test_reference_etass_effects_as_published():
+    """Wu 2013, Critical Care 17:R8: relative risk; the odds ratio is derived from its counts."""
     ratio = pr.log_risk_ratio(*ETASS)
     low, high = (
         ratio.estimate - 1.96 * ratio.standard_error,
@@ -104,6 +108,7 @@ def test_reference_etass_effects_as_published():
 
 
 def test_reference_zero_cell_adds_a_half_to_all_four_cells():
+    """Woolf's formula with 0.5 in every cell (Haldane, Anscombe), written out."""
     odds = pr.log_odds_ratio([0, 3], [10, 10], [4, 4], [10, 10])
     assert odds.corrected.tolist() == [True, False]
     assert odds.estimate[0] == pytest.approx(np.log(0.5 * 6.5 / (10.5 * 4.5)))
@@ -120,6 +125,7 @@ def test_regression_an_empty_arm_gives_nan_and_is_not_corrected():
 
 
 def test_reference_newcombe_1998_table_ii():
+    """Newcombe 1998, Statistics in Medicine 17:873-890, table II, method 10."""
     # Newcombe 1998, table II, method 10: 56/70 v 48/80; 9/10 v 3/10; 5/56 v 0/29; 10/10 v 0/10
     cases = [
         ((56, 70, 48, 80), (0.0524, 0.3339)),

@@ -71,7 +71,7 @@ class TrialToldAgain:
             self.patients[who] = "in trial" if entry.what is What.RANDOMISED else "gone"
             if entry.what is What.RANDOMISED:
                 self.arms[who] = entry.detail
-        else:
+        elif entry.what is not What.SETTLED:  # which may be long after
             assert was == "in trial"
             if entry.what is What.KIT_DISPENSED:
                 self.at_sites[entry.site, self.arms[who]] -= 1

@@ -13,7 +13,7 @@ from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.errors import DesignError, ProtocolError
 from trialsim.operations.conducted import Outcomes
 from trialsim.operations.event_log import What
-from trialsim.operations.plan import ConductPlan, plan_conduct
+from trialsim.operations.plan import ConductPlan, LookPlan, plan_conduct
 from trialsim.operations.simulation import TrialInTime, conduct_trial
 from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
@@ -119,7 +119,8 @@ def test_property_patients_and_kits_balance_at_every_moment(without):
 
 
 def test_property_a_log_counted_again_gives_the_trial():
-    plan = plan_of(SUPPLY, HAPPENS)
+    looks = (LookPlan(settled=20), LookPlan(enrolled=45), LookPlan(settled=60))
+    plan = replace(plan_of(SUPPLY, HAPPENS), looks=looks)
     deaths = [2.0 if i % 5 == 0 else inf for i in range(60)]
     trial = conduct_trial(plan, Streams(4), 1, Outcomes((deaths, deaths), True), keep_log=True)
     seen = counted(trial.log)
@@ -139,6 +140,11 @@ def test_property_a_log_counted_again_gives_the_trial():
     assert trial.exposure.sum() * 14 == pytest.approx(given)
     days = [entry.day for entry in trial.log]
     assert days == sorted(days)
+    held = [number for number, entry in enumerate(trial.log) if entry.what is What.LOOK]
+    for at, look in zip(held, trial.looks, strict=True):
+        by_then = counted(trial.log[:at])
+        assert (by_then[What.RANDOMISED], by_then[What.SETTLED]) == (look.randomised, look.settled)
+    assert [look.settled for look in trial.looks] == sorted(look.settled for look in trial.looks)
 
 
 def test_property_luck_belongs_to_sites_and_patients_not_to_the_order_of_events():

@@ -58,6 +58,27 @@ def test_twin_one_patient_at_a_time_follows_the_kernel():
     assert found == kernel.tolist()
 
 
+def allocated(method, n, ratio=(2, 1), blocks=(3, 6), stratum="a", sizes=(60, 30), seed=5):
+    plan = AllocationPlan(method, ratio, blocks, sizes)
+    allocator = Allocator(plan, Streams(seed), 0)
+    return [allocator.assign(stratum) for _ in range(n)]
+
+
+def test_analytic_lists_keep_their_ratio_block_by_block():
+    found = np.array(allocated(AllocationMethod.PERMUTED_BLOCKS, 900))
+    ahead = np.cumsum(found * 1 - (~found) * 2)  # 0 wherever a block ends
+    assert ahead[-6:].min() <= 0 <= ahead[-6:].max()
+    assert ahead.max() <= 4
+    assert ahead.min() >= -4
+    assert ahead.max() == 4  # only in a block of six can four come first
+    assert found.mean() == pytest.approx(2 / 3, abs=0.01)
+    other = np.array(allocated(AllocationMethod.PERMUTED_BLOCKS, 900, stratum="b"))
+    assert (found != other).any()
+    simple = np.mean(allocated(AllocationMethod.SIMPLE, 4000))
+    assert simple == pytest.approx(2 / 3, abs=4 * (2 / 9 / 4000) ** 0.5)
+    assert sum(allocated(AllocationMethod.RANDOM_ALLOCATION_RULE, 90)) == 60
+
+
 def test_property_a_protocol_may_be_minimised():
     template = load_template("sepsis", settings=[MINIMISED]).template
     assert template.protocol.allocation_method is AllocationMethod.MINIMISATION

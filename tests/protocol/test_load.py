@@ -110,6 +110,7 @@ def test_regression_a_patched_number_does_not_keep_the_old_note():
 
 
 def test_reference_the_two_clocks():
+    """A month is 365.25 / 12 days, 26 weeks are 182."""
     time = Time.model_validate({"after": "12 mo", "from": "end-of-therapy"})
     therapy = Duration.parse("26 wk")
     assert time.days_after_entry(therapy) == pytest.approx(26 * 7 + 12 * 30.4375)
@@ -117,6 +118,7 @@ def test_reference_the_two_clocks():
 
 
 def test_reference_effects_carried_to_another_control_risk():
+    """The odds ratio of 50% to 35%, applied by hand to 35%."""
     planned = SEPSIS.truth(scenario(SEPSIS, "etass-planning"), control_risk=0.35)
     odds = (0.35 / 0.65) * 0.35 / 0.65  # 50% -> 35% is an odds ratio of 0.35/0.65
     assert planned.treated_risk == pytest.approx(odds / (1 + odds))

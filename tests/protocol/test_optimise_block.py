@@ -33,6 +33,7 @@ SHIPPED = sorted((ROOT / "protocols").glob("*.yaml"))
         ("patients <= 1,500", Quantity.PATIENTS, 1500.0, None),
         ("worse-arm <= 300 under a", Quantity.WORSE_ARM, 300.0, "a"),
         ("expected months <= 30.5", Quantity.EXPECTED_MONTHS, 30.5, None),
+        ("Expected Months <= 30.5", Quantity.EXPECTED_MONTHS, 30.5, None),
     ],
 )
 def test_property_a_constraint_is_read_as_it_is_said(words, quantity, bound, under):

@@ -42,6 +42,7 @@ def test_property_it_round_trips():
 
 
 def test_reference_the_regimen_is_daily_for_a_week_then_twice_weekly_to_week_12():
+    """29 injections of 1.6 mg, counted by hand."""
     regimen = LIVER.template.protocol.experimental.regimen
     assert str(regimen).endswith(
         "1.6 mg subcutaneous every 1 d for 1 wk, then every 3.5 d for 11 wk"
@@ -62,6 +63,7 @@ def test_reference_as_observed_has_exactly_the_published_counts():
 
 
 def test_reference_as_in_document_has_exactly_the_figures_of_the_document():
+    """The record document-002."""
     truth = LIVER.truth(SCENARIOS["as-in-document"])
     assert (truth.control_risk, truth.treated_risk) == (0.45, 0.65)
     assert LIVER.status_of(SCENARIOS["as-in-document"]) == "document"

@@ -42,6 +42,7 @@ def change(template, scenario, endpoint):
 
 
 def test_reference_constants_are_those_of_the_document(template):
+    """The record document-003."""
     stated = {q.id: q for q in template.evidence.records["document-003"].quantities}
     for name, (mean, sd) in (("cd4-baseline", BASELINE), ("cd4-6mo", SIX_MONTHS)):
         assert stated[name].value == mean
@@ -71,6 +72,7 @@ def test_analytic_eligible_patients_are_those_of_the_document(template):
 
 
 def test_reference_hiv_proportion_is_the_published_one(template):
+    """The record hiv-inr."""
     record = template.evidence.records["hiv-inr"]
     before, after = (
         record.result(f"cd4-proportion-{when}").experimental.value for when in ("baseline", "24wk")
@@ -106,6 +108,7 @@ def test_property_randomised_the_same_patients_keep_the_level():
 
 
 def test_reference_nothing_else_gives_the_document_as_it_reads():
+    """The record document-003."""
     template = load_template("immunocompromised", variant="nothing-else")
     assert change(template, "as-in-document", "cd4") == SIX_MONTHS[0] - BASELINE[0]
     ratio = exp(change(template, "as-in-document", "cd4-cd8"))

@@ -47,6 +47,7 @@ def medians(template, scenario):
 
 
 def test_reference_medians_are_those_published_and_of_the_document(template):
+    """The records asco-ta1-2023, document-004-cancer and gasto-1098."""
     records = template.evidence.records
     cohort = records["asco-ta1-2023"].result("pfs-first-v-third")
     assert medians(template, "as-observed") == pytest.approx(

@@ -125,6 +125,7 @@ def test_regression_enrichment_finds_a_predictive_effect_more_often_and_no_progn
 
 
 def test_reference_means_of_mhla_dr_are_those_of_both_arms_of_etass_together():
+    """The record etass-2013."""
     resolved = load_template(ID)
     etass = resolved.evidence.records["etass-2013"]
     arms = {r.id: (r.experimental.value, r.control.value) for r in etass.results if r.control}

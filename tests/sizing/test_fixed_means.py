@@ -58,6 +58,7 @@ def test_reference_two_known_deviations_of_gs_design():
 
 
 def test_reference_camis_examples():
+    """Examples of CAMIS (Comparing Analysis Method Implementations in Software)."""
     found = means_size(TwoMeans(8, PooledDeviation(15)), 0.8, BOTH_TAILS)
     assert found.n_treated_unrounded == pytest.approx(56.16, abs=5e-3)
     assert found.n_treated == 57

@@ -146,6 +146,7 @@ def test_reference_sizes_of_beliefs_about_sepsis(treated, control, n):
 
 
 def test_reference_exact_power_of_144_per_arm():
+    """Every table of two of scipy's binomials whose chi-square is significant."""
     p1 = by_odds_ratio(0.41)
     found = exact_proportions_power(ExactTest.CHI_SQUARE, p1, 0.241, 144, 144)
     assert found == pytest.approx(0.809, abs=5e-4)

@@ -52,6 +52,7 @@ def test_reference_two_stage_designs_of_clinfun(figure, criterion):
     ],
 )
 def test_reference_two_stage_designs_of_simon_1989(p0, p1, optimal, minimax):
+    """Simon 1989, Controlled Clinical Trials 10:1-10, as clinfun and lrstat document it."""
     for criterion, expected in zip(SimonCriterion, (optimal, minimax), strict=True):
         found = simon_two_stage(p0, p1, criterion)
         whole = (found.most_to_stop, found.n_first, found.most_to_accept, found.n)
@@ -95,7 +96,7 @@ def test_property_single_stage_round_trip(null, more, power, alpha):
 
 
 def test_reference_ordinal_size_of_whitehead_1993():
-    """Section 4: log odds ratio 0.887, 90% power at two-sided 5%: 187 patients, 94 per arm."""
+    """Whitehead 1993, section 4: log odds ratio 0.887, 90% power: 187 patients, 94 per arm."""
     found = ordinal_size((0.2, 0.5, 0.2, 0.1), 2.42797, 0.9)
     assert found.total_unrounded == pytest.approx(187, abs=0.5)
     assert (found.n_treated, found.n_control) == (94, 94)

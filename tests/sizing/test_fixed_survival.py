@@ -148,7 +148,7 @@ def test_reference_patients_of_gs_design(figure, found, method, allocation):
 
 
 def test_reference_lachin_foulkes_example_of_gs_design():
-    """Hazards 0.2 and 0.1 a year, loss 0.1, accrual half a year, two years: 429.62 and 90.1."""
+    """gsDesign's nSurvival: hazards 0.2, 0.1 a year, loss 0.1, accrual 0.5, two years."""
     half = Enrolment.model_validate({"uniform": "6 mo"})
     found = course([0.2 / 12], [(inf, 0.5)], 0.1 / 12, half)
     design = TimeToEvent(found, 24 * MONTH, SurvivalMethod.LACHIN_FOULKES)
@@ -159,7 +159,7 @@ def test_reference_lachin_foulkes_example_of_gs_design():
 
 
 def test_reference_schoenfeld_844_09_events_are_845():
-    """FIELD 3.8 has 844, which is rounded down: its power is 0.89997."""
+    """Schoenfeld 1981; rounded down to 844 the power is 0.89997."""
     target = events_required(0.8, power=0.9)
     assert target.events_unrounded == pytest.approx(844.087616526, rel=1e-10)
     assert target.events == 845

@@ -195,6 +195,7 @@ def test_reference_published_bounds(fractions, efficacy, z, printed):
 
 
 def test_reference_published_two_sided_nominal_levels():
+    """RConsortium/pharma-skills #27: O'Brien-Fleming-like spending at 50%, 75% and 100%."""
     design = sequential_design(
         (0.5, 0.75, 1), alpha=0.05, sides=2, efficacy=LanDeMetsObrienFleming()
     )
@@ -219,6 +220,7 @@ def test_reference_published_error_and_power_by_look():
 
 
 def test_reference_armitage_1969_repeated_looks():
+    """Armitage, McPherson and Rowe 1969, table 2."""
     found = [sequential.type_i_error_of_repeated_looks(n, 0.05) for n in (1, 2, 3, 4, 5, 10, 20)]
     assert found == pytest.approx([0.05, 0.0831, 0.1073, 0.1262, 0.1417, 0.1934, 0.2479], abs=5e-5)
 

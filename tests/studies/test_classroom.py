@@ -98,6 +98,7 @@ def test_analytic_as_planned_a_class_finds_the_truth_and_the_drawer_does_not():
 
 
 def test_reference_rows_are_the_students_and_their_pool():
+    """The students' tables, pooled apart from the class."""
     planned = plan_class(SMALL, 12, conduct=load_conduct("poor"), scenarios=["or-082"])
     trials = planned.trials(2)
     rows = planned.result(trials).rows

@@ -82,10 +82,11 @@ def test_property_more_sites_are_never_later_and_the_same_seed_gives_the_same(tm
 def test_analytic_screening_delays_everybody_by_its_mean(tmp_path):
     """Own quadrature: rates on a grid, exposures short of screening, sites opening late."""
     setting = "nature.operations.screening.takes={mean: 60 d, cv: 0.5}"
-    settings = ("protocol.sample_size.total=150", setting)
+    failing = "nature.operations.activation={takes: {mean: 90 d, cv: 0.5}, failing: 0.3}"
+    settings = ("protocol.sample_size.total=500", setting, failing)
     text = SITES + "F,390,2,400\nG,430,0,400\n"
     resolved = load_template("sepsis", settings=settings)
-    plan = plan_enrolled(resolved, read_enrolled(table(tmp_path, text), 150))
+    plan = plan_enrolled(resolved, read_enrolled(table(tmp_path, text), 500))
     exposures = [340, 310, 280, 250, 140, 5, 0]  # F: half of the days it is open
     assert plan.exposures == pytest.approx(exposures)
     found = plan.forecast(runs=4000, seed=3)
@@ -94,7 +95,7 @@ def test_analytic_screening_delays_everybody_by_its_mean(tmp_path):
     posterior = rate_posterior(plan.counts, np.array(exposures, dtype=float))
     point = rng.choice(len(posterior.weights), 4000, p=posterior.weights)
     rates = rng.gamma(posterior.site_shapes[point], posterior.site_scales[point])
-    need = rng.gamma(150 - plan.counts.sum(), 1, 4000)
+    need = rng.gamma(500 - plan.counts.sum(), 1, 4000)
     before = rates[:, :6].sum(axis=1)
     late = np.maximum(need - 90 * before, 0)  # G screens from day 430, so enrols from day 490
     days = 400 + np.minimum(need / before, 90) + late / rates.sum(axis=1)
@@ -103,6 +104,27 @@ def test_analytic_screening_delays_everybody_by_its_mean(tmp_path):
     assert abs(drawn.value - months.mean()) < 4 * error
     assert abs(drawn.upper - np.quantile(months, 0.95)) < 0.05 * months.std() * 4
     assert "enrolled 60 days after they come" in found.texts["rests on"]
+
+    # ten sites more, as alike as these are, invited on day 400, 3 in 10 never open
+    more = rng.gamma(posterior.shape[point], size=(10, 4000))
+    more *= posterior.per_day[point] / posterior.shape[point]
+    begins = 400 + rng.gamma(4, 90 / 4, (10, 4000)) + 60
+    begins[rng.random((10, 4000)) < 0.3] = np.inf
+    rates = np.concatenate([rates.T, more])
+    begins = np.concatenate([np.full((6, 4000), 400.0), np.full((1, 4000), 490.0), begins])
+    low, high = np.full(4000, 400.0), np.full(4000, 4e4)
+    for _ in range(60):
+        middle = (low + high) / 2
+        short = (rates * np.maximum(middle - begins, 0)).sum(axis=0) < need
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    ten = rows_of(found, Measure.MILESTONE_MONTHS)["10 sites added"]
+    error = np.hypot(ten.mcse, (high / 30.4375).std() / 4000**0.5)
+    assert ten.value == pytest.approx(high.mean() / 30.4375, abs=4 * error)
+    assert ten.value < drawn.value - 1
+    on_time = rows_of(found, Measure.ON_TIME)["0 sites added"]
+    share = (days <= plan.planned_day).mean()
+    assert 0.02 < share < 0.45
+    assert on_time.value == pytest.approx(share, abs=4 * 1.42 * on_time.mcse)
 
 
 def test_regression_a_site_that_opened_on_the_day_of_the_counts_is_open(tmp_path):

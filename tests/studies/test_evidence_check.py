@@ -20,7 +20,7 @@ CONSISTENT, ROUNDING = Verdict.CONSISTENT, Verdict.ROUNDING
 IMPOSSIBLE, UNTESTABLE = Verdict.IMPOSSIBLE, Verdict.UNTESTABLE
 INTERVAL = "interval v estimate on the log scale"
 
-# Rows of EVIDENCE.md part 1: what was looked at, the verdict, and the arithmetic in words.
+# What was looked at, the verdict, and the arithmetic in words.
 # (record, check, about, verdict, said)
 TABLE = [
     ("chien-1998", "percentages v whole patients", "counts", CONSISTENT, "only 13/32, 9/34, 3/32"),
@@ -93,7 +93,7 @@ TABLE = [
 ]
 
 
-# The verdict of each row: record, and what EVIDENCE.md says of it. Two rows are about one claim
+# The verdict of each row: record, and what was found of it. Two rows are about one claim
 # among several of a record (document-002, tests-2025), and have the gravest one's verdict.
 VERDICTS = {
     "chien-1998": CONSISTENT,

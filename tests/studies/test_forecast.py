@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
+from html import unescape
 from math import sqrt
 from types import SimpleNamespace
 
@@ -190,7 +192,12 @@ def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypa
     assert document["command"] == "forecast"
     assert {"power", "power_lost", "percentile"} <= {r["measure"] for r in document["rows"]}
     assert main(["report", "run", "--out", "out.html"]) == 0
-    assert "The trial on paper" in (tmp_path / "out.html").read_text(encoding="utf-8")
+    report = unescape((tmp_path / "out.html").read_text(encoding="utf-8"))
+    assert "The trial on paper" in report
+    again = report.split("Repeat with: trialsim ")[1].split("</p>")[0]
+    assert main([*shlex.split(again), "--out", "again"]) == 0
+    repeated = json.loads((tmp_path / "again" / "results" / "forecast.json").read_text())
+    assert repeated["rows"] == document["rows"]
 
 
 @pytest.mark.parametrize(

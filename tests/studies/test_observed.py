@@ -26,6 +26,7 @@ def row(evidence, scenario, measure):
 
 
 def test_reference_trials_are_simulated_at_their_own_sizes_and_control_risk():
+    """ETASS (Wu 2013) and TESTS (Wu 2025)."""
     etass, tests = observed_trials(SEPSIS, SEPSIS.scenarios())
     assert etass.protocol.arm_sizes == (181, 180)
     assert tests.protocol.arm_sizes == (542, 547)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
+from conftest import ROOT
 from trialsim.errors import DesignError, RequestError
+from trialsim.kernels.pareto import knee
 from trialsim.protocol.load import TemplateFile, check_file
 from trialsim.protocol.optimisation import (
     Quantity,
@@ -403,6 +406,184 @@ def test_analytic_doses_are_paid_in_the_arms_that_get_them_and_kits_grow_with_th
     assert (design.ratio.treated, design.ratio.control) == (2, 1)
     written = planned.resolved_of(design).template.protocol.operations.supply
     arm = (2 / 3) / (1 / 2)  # of the patients, in the arm that has more of them than it had
-    assert written.kits_at_start == np.ceil(40 * arm * 600 / 200 - 1e-9)
-    assert written.produced.kits == np.ceil(12 * arm * 16 / 8 - 1e-9)
+    assert written.kits_at_start == np.ceil(40 * arm * 16 / 8 - 1e-9)
+    times = 20 * 600 / 200 * 8 / 16 / 3  # 30 months, every 3
+    made = 12 * arm * 16 / 8 + 40 * arm * (600 / 200 - 16 / 8) / times
+    assert written.produced.kits == np.ceil(made - 1e-9)
+    whole = written.kits_at_start + written.produced.kits * times
+    assert whole >= arm * 600 / 200 * (40 + 12 * 20 / 3)  # as many per patient
     assert any("Kits of the file" in told for told in planned.assumed)
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "told"),
+    [
+        (["looks=2 wt:9"], "looks", "must be in"),
+        (["looks=3 hsd"], "looks", "must end in a number"),
+        (["follow-up=90 d"], "--vary", "is beyond follow-up"),
+        (["variant=nobody"], "--vary", "is not a variant"),
+    ],
+)
+def test_regression_what_cannot_be_tried_is_told_by_the_word_that_asked(
+    tmp_path, words, field, told
+):
+    with pytest.raises(RequestError, match=told) as refused:
+        planned_for(file_of(tmp_path), vary=[*words, "size=100"]).check()
+    (problem,) = refused.value.problems
+    assert problem.field == field
+    assert problem.value in (words[0], words[0].partition("=")[2])
+
+
+def test_regression_power_without_an_effect_cannot_be_asked_for(tmp_path):
+    planned = planned_for(file_of(tmp_path), vary=["size=100"], under=["no-effect"])
+    with pytest.raises(DesignError, match="Plan for a scenario with an effect"):
+        planned.check()
+
+
+def test_regression_the_remedy_of_a_whole_number_is_that_number(tmp_path):
+    file, small = file_of(tmp_path), ["size=100", "sites=8"]
+    with pytest.raises(DesignError, match="patients <= 100"):
+        planned_for(
+            file, vary=[*small, "looks=1", "ratio=1:1"], constraints=["patients <= 8"]
+        ).check()
+
+
+def test_analytic_looks_are_paid_and_stop_for_either_bound(tmp_path):
+    planned = planned_for(
+        file_of(tmp_path), vary=["size=300", "looks=1,2 pocock", "ratio=1:1", "sites=8"],
+        under=["no-effect"], constraints=["patients <= 400"],
+    )  # fmt: skip
+    one, two = planned.designs
+    assert two.values[Quantity.COST][0] - one.values[Quantity.COST][0] == pytest.approx(500)
+    # Pocock's bound for two looks at 5%, two-sided, is 2.178: either is crossed at the first
+    saved = 300 - two.values[Quantity.EXPECTED_PATIENTS][0]
+    entered = 150 + 28 / (20 * 300 / 200 * MONTH) * 300  # until these are read out
+    assert saved == pytest.approx(2 * norm.sf(2.178) * (300 - entered), rel=0.01)
+
+
+def test_analytic_a_test_of_one_side_does_not_find_harm_and_losses_take_patients(tmp_path):
+    text = FILE.replace("scenarios:\n", "scenarios:\n  - {id: harms, title: harms, effect: "
+                        "{odds_ratio: 2}}\n")  # fmt: skip
+    text = text.replace("  sample_size:", "  test: {alpha: 0.025, sides: 1}\n  sample_size:")
+    vary = ["size=100", "looks=1", "ratio=1:1", "sites=8"]
+    planned = planned_for(file_of(tmp_path, text), vary=vary, under=["harms"],
+                          constraints=["patients <= 400"])  # fmt: skip
+    assert planned.designs[0].values[Quantity.POWER] == (0.0,)
+    assert planned.designs[0].values[Quantity.WORSE_ARM][0] == 50
+
+
+def test_analytic_patients_who_are_lost_do_not_count(tmp_path):
+    scored = ROOT / "tests" / "protocols" / "valid" / "means-primary.yaml"
+    text = scored.read_text(encoding="utf-8")
+    with_loss, without = (
+        planned_for(
+            file_of(tmp_path, text.replace("lost_per_visit: 0.05", f"lost_per_visit: {lost}")),
+            vary=[f"size={n}", "looks=1", "ratio=1:1"], constraints=["patients <= 900"],
+        ).designs[0].values[Quantity.POWER][0]
+        for lost, n in ((0.05, 400), (0, 361 - 1))
+    )  # fmt: skip
+    assert with_loss == pytest.approx(without, abs=0.002)  # two more visits: 0.95^2 of 400 are 361
+
+
+def test_property_a_constraint_under_a_scenario_is_about_that_alone(tmp_path):
+    file, vary = file_of(tmp_path), ["size=100:300:50", "looks=1", "sites=4,8", "ratio=1:1"]
+    planned = planned_for(
+        file, vary=vary, under=["large", "small"], constraints=["power >= 0.9 under large"],
+        choose=Quantity.PATIENTS,
+    )  # fmt: skip
+    for judged, ok in zip(planned.designs, planned.feasible, strict=True):
+        assert ok == (judged.under(Quantity.POWER, 0) >= 0.9)
+    assert planned.chosen.worst(Quantity.POWER) < 0.8
+    tied = planned_for(
+        file, vary=["size=200", "looks=3 obf,1", "sites=8", "ratio=1:1"], under=["small"],
+        constraints=["patients <= 300"], choose=Quantity.PATIENTS,
+    )  # fmt: skip
+    assert len(tied.front) == 2
+    assert tied.chosen.design.looks.number == 1  # of as many patients, the one with more power
+    with pytest.raises(DesignError) as refused:
+        planned_for(file, vary=vary, constraints=["cost <= 10"]).check()
+    asked = refused.value.problems[0].remedy.split('"')[1]
+    assert planned_for(file, vary=vary, constraints=[asked]).chosen.design.size == 100
+
+
+def test_property_a_constraint_typed_replaces_that_of_the_file_on_the_same(tmp_path):
+    text = FILE + "optimise: {constraints: [power >= 0.9 under small, months <= 60]}\n"
+    planned = planned_for(file_of(tmp_path, text), constraints=["power >= 0.6 under small"])
+    assert [str(own) for own in planned.constraints] == ["months <= 60", "power >= 0.6 under small"]
+
+
+def test_property_a_file_with_blocks_sites_and_looks_of_its_own_gets_those_of_the_design(tmp_path):
+    text = FILE.replace("  operations: {sites: {planned: 8}}\n", (
+        "  allocation: {method: permuted-blocks, block_sizes: [4], stratify_by: [site]}\n"
+        "  operations: {sites: {planned: 8}}\n"
+        "  looks: [{at: {information: 0.5}, efficacy_z: 2.8}, "
+        "{at: {information: 1}, efficacy_z: 1.98}]\n"
+    )).replace("nature:\n", "nature:\n  factors: [{id: site, equal_levels: 8}]\n")  # fmt: skip
+    planned = planned_for(
+        file_of(tmp_path, text), vary=["size=300", "looks=1", "ratio=2:1", "sites=16"],
+        under=["small"], constraints=["patients <= 400"],
+    )  # fmt: skip
+    written = planned.resolved_of(planned.chosen.design).template
+    assert written.protocol.looks == ()
+    assert written.protocol.allocation.block_sizes == (6,)
+    assert written.nature.factors[0].equal_levels == 16
+
+
+def test_property_the_knee_is_chosen_where_it_is_asked_for(tmp_path):
+    file = file_of(tmp_path)
+    planned = planned_for(file, vary=["sites=8"], under=["small"], choose="knee")
+    points = planned.points(planned.front)
+    assert planned.chosen is planned.front[knee(points)]
+    assert planned.front[0] is not planned.chosen is not planned.front[-1]
+
+
+def test_property_the_chosen_design_has_all_of_the_replicates_and_a_bad_formula_is_told(
+    tmp_path, monkeypatch
+):
+    planned = planned_for(
+        file_of(tmp_path), vary=["size=24,48", "looks=3 pocock", "sites=8", "ratio=3:1"],
+        under=["large"], constraints=["power >= 0.1"],
+    )  # fmt: skip
+    result = planned.result(replicates=2000)
+    rows = [row for row in result.rows if row.measure is Measure.POWER_SIMULATED]
+    assert {row.n_replicates for row in rows if row.analysis == "chosen"} == {2000}
+    assert {row.n_replicates for row in rows if row.analysis != "chosen"} == {1000}
+    assert "formula" not in [caution.code for caution in result.warnings]
+    (own, *_) = result.figure_data["confirmed"]
+    other = replace(own, power=(replace(own.power[0], value=own.power[0].value / 2),))
+    monkeypatch.setattr(type(planned), "confirmed", lambda *_, **__: iter([other]))
+    assert "formula" in [caution.code for caution in planned.result(replicates=2000).warnings]
+
+
+def test_property_looks_are_refused_where_the_endpoint_has_none():
+    path = ROOT / "tests" / "protocols" / "valid" / "ordinal-primary.yaml"
+    with pytest.raises(RequestError, match="this endpoint and test have no looks"):
+        planned_for(TemplateFile.of(str(path)), vary=["looks=3 obf"])
+
+
+def test_property_the_dearest_scenario_is_paid_and_a_lag_delays_looks_on_events():
+    prices = "cost={currency: EUR, year: 2025, per_month: 1000}"
+    looks = "protocol.looks=[{at: {events: 120}}]"
+    months = {}
+    for lag in ("0 d", "3 mo"):
+        file = TemplateFile.of("delayed-effect", [prices, looks, f"protocol.read_out_lag={lag}"])
+        own = {
+            names: planned_for(file, vary=["size=240", "looks=2 obf", "ratio=1:1"], under=names,
+                               constraints=["patients <= 400"]).designs[0].values
+            for names in (("no-effect",), ("after-3-months",), ("no-effect", "after-3-months"))
+        }  # fmt: skip
+        alone = [own[name,][Quantity.COST][0] for name in ("no-effect", "after-3-months")]
+        assert alone[0] < alone[1]  # fewer die
+        assert own["no-effect", "after-3-months"][Quantity.COST] == (max(alone),)
+        months[lag] = own["after-3-months",][Quantity.EXPECTED_MONTHS][0]
+    assert months["3 mo"] - months["0 d"] == pytest.approx(3, abs=1e-6)
+
+
+def test_analytic_a_look_on_a_day_waits_for_the_patients_of_a_larger_trial():
+    planned = planned_for(
+        TemplateFile.of("delayed-effect"), vary=["size=360,720", "looks=1", "ratio=2:1"],
+        constraints=["patients <= 900"],
+    )  # fmt: skip
+    few, many = (judged.worst(Quantity.MONTHS) for judged in planned.designs)
+    assert few == pytest.approx(25, abs=0.01)
+    assert many == pytest.approx(25 + 14, abs=0.01)  # at the same pace enrolment takes 28 months

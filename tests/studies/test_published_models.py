@@ -78,6 +78,7 @@ def test_reference_every_model_is_that_of_metafor(prefix, tables, measure):
 
 
 def test_reference_studies_added_one_by_one_are_the_pool_of_the_first():
+    """The first studies alone, pooled without the rest."""
     trials = trials_of(BCG)
     rows = [row for row in rows_of(trials) if row.measure is Measure.ESTIMATE_CUMULATIVE]
     n = len(trials.studies)

@@ -14,13 +14,21 @@ from scipy import integrate, stats
 from conftest import ROOT
 from trialsim.cli import main
 from trialsim.errors import ProtocolError, RequestError
-from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
+from trialsim.figures.reconciliation import (
+    predictive_check_figure,
+    quantities_figure,
+    reconciliation_figure,
+)
 from trialsim.protocol.catalogue import reconciliation_paths
 from trialsim.protocol.load import load_reconciliation, shipped_evidence
 from trialsim.protocol.reconciliation import TAU_SCALE
 from trialsim.report.screens.reconciliation_screen import priors_in_words, reconciliation_tables
 from trialsim.studies.conflict.adjustment import Adjustment
-from trialsim.studies.conflict.predictive_check import predictive_checks
+from trialsim.studies.conflict.predictive_check import (
+    Quantity,
+    predictive_checks,
+    quantity_checks,
+)
 from trialsim.studies.conflict.reconciliation import (
     CLEAR,
     Reference,
@@ -60,7 +68,7 @@ def changed(tmp_path, *pairs):
 
 
 def test_reference_what_enters_is_what_the_evidence_derives(sepsis):
-    """EVIDENCE.md A1 to A3: 0.65 (0.41-1.02), 0.96 (0.73-1.27); three small trials about 0.37."""
+    """ETASS, TESTS and Gu 2025: 0.65 (0.41-1.02), 0.96 (0.73-1.27); small trials about 0.37."""
     etass, tests, lower, small = sepsis.entered
     for one, value, low, high in (
         (etass, 0.65, 0.41, 1.02),
@@ -636,3 +644,59 @@ def test_regression_one_prior_of_the_spread_between_trials():
     assert {spread.value for spread in spreads} == {TAU_SCALE} == {0.5}
     assert all("Friede et al. 2017" in (spread.note or "") for spread in spreads)
     assert signature(Adjustment.next_effect).parameters["tau_scale"].default == TAU_SCALE
+
+
+def test_analytic_predictive_checks_of_all_records_under_chance(sepsis):
+    """Q is chi-squared; significance and the largest effect by quadrature over the effect."""
+    reference = sepsis.reference(2_000, 5)
+    checks = {
+        c.quantity: c for c in quantity_checks(sepsis, reference) if c.explanation == "chance"
+    }
+    y, sd = sepsis.y, np.sqrt(sepsis.records.variances)
+    weights = sd**-2
+    q = float(weights @ (y - weights @ y / weights.sum()) ** 2)
+
+    def over_the_effect(chance):
+        return integrate.quad(
+            lambda effect: stats.norm.pdf(effect, 0, 0.35) * chance(effect), -3, 3, epsabs=1e-10
+        )[0]
+
+    def nobody_significant(effect):
+        z = effect / sd
+        return (stats.norm.cdf(1.959964 - z) - stats.norm.cdf(-1.959964 - z)).prod()
+
+    def nobody_as_large(effect):
+        return stats.norm.sf((y.min() - effect) / sd).prod()
+
+    exact = {
+        Quantity.SPREAD: stats.chi2.sf(q, len(y) - 1),
+        Quantity.SIGNIFICANT: 1 - over_the_effect(nobody_significant),  # one is, as published
+        Quantity.LARGEST: 1 - over_the_effect(nobody_as_large),
+    }
+    assert checks[Quantity.SPREAD].seen == pytest.approx(q)
+    assert checks[Quantity.SIGNIFICANT].seen == (np.abs(y) > 1.959964 * sd).sum() == 1
+    for quantity, p in exact.items():
+        check = checks[quantity]
+        assert check.mcse == pytest.approx(sqrt(check.share * (1 - check.share) / 2_000))
+        assert abs(check.share - p) < 4 * sqrt(p * (1 - p) / 2_000), quantity
+
+
+def test_property_checks_of_all_records_are_on_screen_in_rows_and_in_the_figure(sepsis, result):
+    seen = {r.scale: r for r in result.rows if r.measure == "quantity"}
+    assert len(seen) == 3
+    shares = [r for r in result.rows if r.measure == "predictive_p"]
+    assert len(shares) == 3 * len(sepsis.plan.models)
+    assert all(r.n_replicates == 50 and (r.mcse or r.value in (0, 1)) for r in shares)
+    tables = reconciliation_tables(
+        sepsis.plan.file.model_dump(mode="json"), [r.as_dict() for r in result.rows], ()
+    )
+    (shown,) = (t for t in tables if t.figure == "quantities")
+    assert [line[0] for line in shown.lines] == [
+        sepsis.plan.explanations[name].title for name in sepsis.plan.models
+    ]
+    assert "largest effect 0.36" in shown.below
+    figure, words = quantities_figure(sepsis.plan, result)
+    lines = [axes.lines[0].get_xdata()[0] for axes in figure.axes]
+    published = [r for r in result.rows if r.measure == "quantity" and r.analysis == "as published"]
+    assert lines == [r.value for r in published]
+    assert "largest effect, one effect, and chance: 0." in words

@@ -108,6 +108,7 @@ def test_property_with_no_effect_regimens_find_the_same_at_the_same_time_since_e
 
 
 def test_reference_all_pools_say_13_of_32_and_disagree_under_52_weeks():
+    """Chien 1998: 13 of 32 after 26 weeks of therapy, 9 of 34 after 52."""
     plan = planned(scenarios=())
     fitted = [held for held in plan.held_against if held.fitted]
     longer = [held for held in plan.held_against if not held.fitted]

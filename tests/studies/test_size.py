@@ -48,7 +48,7 @@ def test_reference_the_r_call_printed_gives_the_size(design):
 
 
 def test_reference_the_belief_matrix_of_sepsis():
-    """144, 947 and 2,301 per arm; 58,086 for TESTS as observed; no effect is infeasible."""
+    """The formula by hand; 58,086 for TESTS as observed; no effect is infeasible."""
     beliefs = {b.truth.scenario: b for b in planned("sepsis").belief_matrix}
     sizes = {name: b.total and b.total // 2 for name, b in beliefs.items()}
     assert sizes == {

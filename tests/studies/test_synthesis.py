@@ -211,6 +211,7 @@ def test_property_the_same_trials_meet_every_truth_and_only_flawed_ones_change()
 
 
 def test_reference_what_was_published_of_the_strata_is_placed():
+    """Gu 2025: its subgroups by quality, their ratio derived."""
     plan = planned()
     assert plan.ratio_seen == pytest.approx(0.50, abs=0.005)
     assert plan.observed.p_value == pytest.approx(0.017, abs=0.0005)

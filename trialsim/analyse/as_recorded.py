@@ -102,9 +102,27 @@ def _worse_than_median(values: Floats, planned: int, *, lower: bool) -> Bools:
     return np.asarray(values > median if lower else values < median)  # never where NaN
 
 
+class _LastFollowed:
+    """The batch followed last: every flaw of a profile asks about the same patients."""
+
+    kept: tuple[FollowUp, tuple[Floats, Bools]] | None = None
+
+    def of(self, batch: FollowUp) -> tuple[Floats, Bools]:
+        """Return days from entry to event or loss, and whether it is the event."""
+        kept = self.kept
+        if kept is None or kept[0] is not batch:
+            kept = self.kept = batch, followed(batch)
+            for array in kept[1]:
+                array.flags.writeable = False
+        return kept[1]
+
+
+_LAST = _LastFollowed()
+
+
 def _seen_by_read_out(batch: FollowUp, plan: AnalysisPlan) -> Bools:
     """Return whose event came by the read-out, and before the last data cut-off."""
-    time, event = followed(batch)
+    time, event = _LAST.of(batch)
     calendar = np.broadcast_to(batch.entry, time.shape) + time
     entered = np.where(np.isfinite(calendar), calendar, batch.entry)
     happened = np.ascontiguousarray(np.where(event, calendar, np.inf).T)
@@ -160,7 +178,7 @@ def event_days(batch: Any) -> Floats | None:
     """Return when a time to an event came, infinity for never; None of other kinds."""
     if not isinstance(batch, FollowUp):
         return None
-    time, event = followed(batch)
+    time, event = _LAST.of(batch)
     return np.where(event, time, np.inf)
 
 

@@ -41,7 +41,7 @@ def analyse(batch: FollowUp, plan: AnalysisPlan) -> LookResults:
     LookResults
         Arrays of shape (n_reps, n_looks).
     """
-    numbers = _read(batch, plan)
+    numbers = _read(batch, plan, reading_of(plan))
     estimate, se = _estimate(numbers, plan)
     z, p, rejected = _test(numbers, plan)
     failed = ~(np.isfinite(estimate) & np.isfinite(se) & np.isfinite(z)) | (se <= 0)
@@ -120,7 +120,7 @@ def risks_seen(batch: FollowUp, plan: AnalysisPlan) -> Floats:
         Control, treated; NaN where unknown.
     """
     reading = Reading((), None, milestone_day=plan.day)
-    numbers = survival.read_looks(batch, partial(event_cuts, plan.looks), reading)
+    numbers = _read(batch, plan, reading)
     return np.asarray(1 - numbers.milestone[..., 0])
 
 
@@ -202,13 +202,13 @@ def _weight(weight: LogRankWeight | None) -> survival.Weight:
     return survival.ModestlyWeighted(until=modest.t_star.days if modest.t_star else np.inf)
 
 
-def _read(batch: FollowUp, plan: AnalysisPlan) -> LookNumbers:
+def _read(batch: FollowUp, plan: AnalysisPlan, reading: Reading) -> LookNumbers:
     rule = partial(event_cuts, plan.looks)
     if plan.kernel is Kernel.NUMBA:
         from trialsim.kernels import survival_fast
 
-        return survival_fast.read_looks(batch, rule, reading_of(plan))
-    return survival.read_looks(batch, rule, reading_of(plan))
+        return survival_fast.read_looks(batch, rule, reading)
+    return survival.read_looks(batch, rule, reading)
 
 
 def _estimate(numbers: LookNumbers, plan: AnalysisPlan) -> tuple[Floats, Floats]:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ _WRITING = {"--out", "--export", "--evidence", "--docx", "--markdown", "--figure
 _NAMING = {"--conduct", "--literature", "--conflict"}  # an id, or a file
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 MAX_KEPT_BYTES = 64_000_000
+MAX_TABS = 50  # that are known to wait: their jobs hold answers
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Answers:
         self.jobs: OrderedDict[str, Job] = OrderedDict()
         self._kept: OrderedDict[Any, _Kept] = OrderedDict()
         self._under_way: dict[Any, Job] = {}
-        self._of_tab: dict[str, Job] = {}
+        self._of_tab: dict[str, frozenset[Job]] = {}
         self._bytes = 0
         self._slow: set[tuple[str, str, bool]] = set()
 
@@ -131,6 +133,7 @@ class Answers:
         (self._slow.add if took > LONG_SECONDS else self._slow.discard)(pace)
 
     def _over(self, key: Any, job: Job) -> None:
+        self.jobs.pop(job.id, None)  # what is not known is over; it would hold the answer
         if self._under_way.get(key) is job:
             del self._under_way[key]
         if job.outcome.exception() is not None:
@@ -143,17 +146,39 @@ class Answers:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.size
 
-    def now_waits(self, tab: str, job: Job) -> None:
-        """Note that a tab waits for this job alone; what nobody waits for ends."""
+    def now_waits(self, tab: str, jobs: Iterable[Job]) -> None:
+        """Note that a tab waits for these jobs alone; what nobody waits for ends.
+
+        A page that was just loaded, or has no JavaScript, is the tab "": it only stops asking.
+        """
+        now = frozenset(job for job in jobs if not job.is_over)
+        for job in now:
+            job.tabs.add(tab)
         if not tab:
             return
-        before = self._of_tab.get(tab)
-        job.tabs.add(tab)
-        self._of_tab[tab] = job
-        while len(self._of_tab) > 500:
+        before = self._of_tab.pop(tab, frozenset())
+        self._of_tab[tab] = now
+        while len(self._of_tab) > MAX_TABS:
             del self._of_tab[next(iter(self._of_tab))]
-        if before and before is not job:
-            self.pool.leave(before, tab)
+        for job in before - now:
+            self.pool.leave(job, tab)
+
+    def still_waits(self, tab: str, jobs: Iterable[Job]) -> None:
+        """Note that a tab asks how far jobs are; the page it loaded now has a name."""
+        asked = frozenset(jobs)
+        for job in asked:
+            job.asked()
+            if tab:
+                job.tabs.discard("")
+                job.tabs.add(tab)
+        if tab:
+            self._of_tab.setdefault(tab, asked)
+
+    def cancel(self, tab: str, job: Job) -> None:
+        """End a job for a tab; where another waits for it, it goes on."""
+        job.tabs.discard(tab if tab in job.tabs else "")
+        if not job.tabs:
+            self.pool.cancel(job)
 
 
 def _bytes(found: Any) -> int:

@@ -19,7 +19,7 @@ from trialsim.app.worker import Line, Panel
 __all__ = ["Mark", "forest_chart", "line_chart", "ticks"]
 
 _APART = 26.0  # labels of ticks would touch
-_LEFT, _TOP, _RIGHT, _BOTTOM = 52, 14, 12, 44
+_LEFT, _TOP, _RIGHT, _BOTTOM = 52, 30, 12, 44
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -234,7 +234,9 @@ def line_chart(
         return height - _BOTTOM - (height - _TOP - _BOTTOM) * share
 
     parts = [
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{_text(title)}">'
+        f'<svg class="chart lines" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{_text(title)}">',
+        f'<text class="axis" x="2" y="15">{_text(panel.y_label)}</text>',
     ]
     for tick in ticks(bottom, top):
         y, label = down(tick), f"{100 * tick:g}%" if y_percent else f"{tick:g}"

@@ -97,7 +97,7 @@ class Pool:
         A job may take.
     """
 
-    def __init__(self, processes: int = 2, most_waiting: int = 60, seconds: float = 300) -> None:
+    def __init__(self, processes: int = 2, most_waiting: int = 120, seconds: float = 300) -> None:
         self.most_waiting, self.seconds = most_waiting, seconds
         if sys.platform == "linux":  # another process is there at once, its memory shared
             self._context: Any = multiprocessing.get_context("forkserver")

@@ -252,7 +252,12 @@ class State:
                 found[name] = entry.read(text) if text != "" else at_rest[name]
             except ValueError as error:
                 problems.append(Problem(str(error), entry.remedy(), entry.label, text[:60]))
-        return Read(cls(**found), typed, tuple(problems))
+        state = cls(**found)
+        return Read(state, typed, (*problems, *state.too_dear()))
+
+    def too_dear(self) -> tuple[Problem, ...]:
+        """Return why the answer would take longer than this page allows; none here."""
+        return ()
 
     def changed(self) -> Iterator[tuple[str, Any]]:
         """Yield the fields that are not at rest."""

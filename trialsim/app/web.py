@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     JSONResponse,
     PlainTextResponse,
@@ -42,6 +42,7 @@ from trialsim.report.text import DISCLAIMER
 __all__ = ["Pages", "Visit", "environment", "make_app", "static_text"]
 
 PATIENCE_SECONDS = 0.8  # then the page is shown without its answer, and fetches it
+LOOK_UP_SECONDS = 5.0  # whether a download is still waited for
 FORM_PATIENCE_SECONDS = 5.0  # for what may be chosen: a form is not drawn again
 _TYPES = {
     "svg": "image/svg+xml; charset=utf-8",
@@ -104,8 +105,7 @@ class Pages:
         """Show a room, or (``part=answer``) its answer alone."""
         room = ROOMS[request.path_params["room"]]
         part = request.query_params.get("part") == "answer"
-        tab = request.headers.get("x-tab", "")[:40]
-        visit = await self.visited(room, request, tab=tab)
+        visit = await self.visited(room, request, tab=_tab(request))
         text = self.shown(visit, layout="bare.html.j2" if part else "base.html.j2")
         answer = Response(text, media_type="text/html")  # of problems, too: it is a whole page
         answer.headers["x-address"] = visit.address()
@@ -170,17 +170,17 @@ class Pages:
         found = {"about": self.answers.about(template)} if template else {}
         if visit.problems or visit.held:
             return found
-        if not visit.whole and (first := room.first(state)):
-            found[_FIRST] = self.answers.job(first.words(), template, room.want, tab)
-        if visit.quick and _FIRST in found:
-            self.answers.now_waits(tab, found[_FIRST])
-            return found
-        words = state.words()
-        if words:
-            found[""] = self.answers.job(words, template, room.want, tab, long=room.long)
-            self.answers.now_waits(tab, found[""])
-        for name, further in room.more(state).items():
-            found[name] = self.answers.job(further, template, room.want, tab, long=room.long)
+        first = None if visit.whole else room.first(state)
+        asked = {_FIRST: first.words()} if first else {}
+        if not (visit.quick and first):
+            asked |= {"": state.words(), **room.more(state)}
+        try:
+            for name, words in asked.items():
+                if words:
+                    long = room.long and name != _FIRST
+                    found[name] = self.answers.job(words, template, room.want, tab, long=long)
+        finally:
+            self.answers.now_waits(tab, found.values())
         return found
 
     def _take(self, visit: Visit, wanted: dict[str, Job]) -> None:
@@ -231,7 +231,7 @@ class Pages:
             "has_first": room.first(state) is not None,
             "big": visit.big,
             "saved": saved,
-            "command": self._command(told.words()),
+            "command": "" if visit.read.problems else self._command(told.words()),
             "further": [
                 self._command(words)
                 for name, words in room.more(state).items()
@@ -294,12 +294,14 @@ class Pages:
 
     async def data(self, request: Request) -> Response:
         """Return the document of a room's answer, as the command line prints it."""
+        kind = request.path_params["kind"]
+        if kind not in ("json", "csv"):
+            return PlainTextResponse("A document is json or csv.\n", 404)
         visit = await self._whole(request, Want.NUMBERS)
         if isinstance(visit, Response):
             return visit
         if visit.answer is None:
             return PlainTextResponse("This room has no one document.\n", 404)
-        kind = request.path_params["kind"]
         text = visit.answer.json_text + "\n" if kind == "json" else visit.answer.csv_text
         name = f"trialsim-{visit.room.slug}-{_stem(visit)}.{kind}"
         return _download(text.encode(), _TYPES[kind], name)
@@ -329,7 +331,10 @@ class Pages:
             return PlainTextResponse(f"{error}\n", 422)
         except BusyError:
             return PlainTextResponse(f"{_BUSY}\n", 503)
-        await _wait_for(wanted)
+        while not all(job.is_over for job in wanted.values()):
+            await _wait_for(wanted, LOOK_UP_SECONDS)
+            if await request.is_disconnected():
+                return Response(status_code=499)  # nobody reads it: the jobs are abandoned
         self._take(visit, wanted)
         if visit.problems:
             return PlainTextResponse("".join(f"{p}\n" for p in visit.problems), 422)
@@ -340,16 +345,15 @@ class Pages:
     async def job(self, request: Request) -> Response:
         """Say how far jobs are."""
         jobs = self._jobs(request)
-        for job in jobs:
-            job.asked()
+        self.answers.still_waits(_tab(request), jobs)
         left = sum(not job.is_over for job in jobs)
         return JSONResponse({"over": not left, "share_done": _share(jobs), "left": left})
 
     async def cancel(self, request: Request) -> Response:
-        """End jobs, and return to the room without beginning them again."""
-        for job in self._jobs(request):
-            self.answers.pool.cancel(job)
+        """End jobs nobody else waits for, and return to the room without beginning them again."""
         form = await request.form(max_files=0, max_fields=100, max_part_size=4_096)
+        for job in self._jobs(request):
+            self.answers.cancel(str(form.get("tab", "")), job)
         room = ROOMS.get(str(form.get("room")), ROOMS["size"])
         read = room.state.read({k: v for k, v in form.items() if isinstance(v, str)})
         back = read.state.query(held="1", **({"big": "1"} if form.get("big") == "1" else {}))
@@ -420,6 +424,12 @@ _BUSY = Problem(
 )
 
 
+_CHANCES = (
+    *("power", "error", "probability", "verdict", "published_share", "coverage"),
+    *("gap_as_large", "told_apart", "comes_first", "settles"),
+)
+
+
 def _outcome(job: Job) -> tuple[Any, Problem | None]:
     """Return what a job found, or in words why it found nothing."""
     try:
@@ -484,13 +494,17 @@ def _once(warnings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _is_a_chance(row: Mapping[str, Any]) -> bool:
-    return any(w in row["measure"] for w in ("power", "error", "probability", "verdict"))
+    return any(word in row["measure"] for word in _CHANCES)
 
 
 def _not_a_protocol(found: Answer) -> tuple[Problem, ...]:
     kinds = [row["kind"] for row in found.document.get("rows", ()) if "kind" in row]
     rule = f"is right, but is a {kinds[0]} file" if kinds else ""
     return (Problem(rule, "Upload a protocol: 'trialsim new' makes one.", "File"),) if kinds else ()
+
+
+def _tab(request: Request) -> str:
+    return request.headers.get("x-tab", "")[:40]
 
 
 def _module(room: Room) -> str:
@@ -531,10 +545,16 @@ def environment() -> Any:
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    class _Absent(StrictUndefined):
+        """What a document need not hold: asked for it is not there, told it is a mistake."""
+
+        def __bool__(self) -> bool:  # type: ignore[override]  # the strict one raises
+            return False
+
     environment = Environment(
         loader=PackageLoader("trialsim.app", "templates"),
         autoescape=True,  # titles and notes are a stranger's text
-        undefined=StrictUndefined,
+        undefined=_Absent,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -599,7 +619,7 @@ def make_app(
             Route(f"/{slug}", _in_room(pages.room, slug)),
             Route(f"/upload/{slug}", _in_room(pages.upload, slug), methods=["POST"]),
         ]
-    handlers = {500: _mistake_of_ours}
+    handlers: dict[Any, Any] = {500: _mistake_of_ours, ClientDisconnect: _given_up}
     return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), hosts)
 
 
@@ -608,6 +628,12 @@ def _mistake_of_ours(request: Request, error: Exception) -> Response:
     del error
     words = "A mistake of this program ended the page. The terminal shows more; the command line"
     return PlainTextResponse(f"{words} gives the same answers. Asked: {request.url.path}\n", 500)
+
+
+def _given_up(request: Request, error: Exception) -> Response:
+    """Answer an upload that was broken off; nobody reads it."""
+    del request, error
+    return Response(status_code=499)
 
 
 def _in_room(page: Any, slug: str) -> Any:

@@ -358,7 +358,11 @@ def reconcile(options: argparse.Namespace) -> None:
         _conflicts(options)
         return
     from trialsim.engine.run import check_request
-    from trialsim.figures.reconciliation import predictive_check_figure, reconciliation_figure
+    from trialsim.figures.reconciliation import (
+        predictive_check_figure,
+        quantities_figure,
+        reconciliation_figure,
+    )
     from trialsim.protocol.catalogue import template_paths
     from trialsim.protocol.load import conflicts_of, load_reconciliation
     from trialsim.report.screens.reconciliation_screen import (
@@ -398,6 +402,8 @@ def reconcile(options: argparse.Namespace) -> None:
         drawn = {"weights": reconciliation_figure(planned, result)}
         if planned.file.gap and planned.file.has_records:
             drawn["checks"] = predictive_check_figure(planned, result)
+        if planned.file.has_records:
+            drawn["quantities"] = quantities_figure(planned, result)
         return drawn
 
     hand_over(options, document, shown, folder, figures, started)

@@ -10,6 +10,7 @@ from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_fig
 from trialsim.trial import Measure, Row, StudyResult
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -163,26 +164,28 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
         if row.measure is Measure.PATIENTS and row.look is None
     }
     arms = list(dict.fromkeys(arm for _, arm in counts if arm))
-    middles = [0.5] if len(arms) == 1 else [0.25, 0.75]
-    _box(axes, 0.36, 0.93, [_said(counts["screened", None], "screened")])
+    middles = [0.4] if len(arms) == 1 else [0.2, 0.6]
+    screened = _box(axes, 0.4, 0.94, [_said(counts["screened", None], "screened")])
     out = ("screening failed", "withdrawn in screening", "in screening when enrolment closed")
-    _box(axes, 0.80, 0.79, [_said(counts[name, None], name) for name in out])
-    _box(axes, 0.36, 0.65, [_said(counts["randomised", None], "randomised")])
-    _arrow(axes, (0.36, 0.89), (0.36, 0.69))
-    _arrow(axes, (0.36, 0.79), (0.66, 0.79))
+    lost = _box(axes, 0.80, 0.81, [_said(counts[name, None], name) for name in out])
+    entered = _box(axes, 0.4, 0.68, [_said(counts["randomised", None], "randomised")])
+    _arrow(axes, screened, entered)
+    start = (0.4, 0.81)
+    axes.annotate("", (0, 0.5), start, xycoords=lost, textcoords="data", arrowprops=_ARROW)
     for x, arm in zip(middles, arms, strict=True):
         own = {name: row for (name, its), row in counts.items() if its == arm}
-        top = [f"{arm}", *_lines(own, ("randomised", "had a dose"))]
-        lost = _lines(own, ("stopped the drug", "discharged during treatment", "left the trial",
-                            "died", "not seen"))  # fmt: skip
-        end = _lines(own, ("followed to the end", "read out"))
-        _box(axes, x, 0.47, top)
-        _box(axes, x, 0.255, lost)
-        _arrow(axes, (0.36, 0.61), (x, 0.535))
-        _arrow(axes, (x, 0.41), (x, 0.345))
-        if end:
-            _box(axes, x, 0.06, end)
-            _arrow(axes, (x, 0.165), (x, 0.11))
+        steps = [
+            [f"{arm}", *_lines(own, ("randomised", "had a dose"))],
+            _lines(own, ("stopped the drug", "discharged during treatment", "left the trial",
+                         "died", "not seen")),
+            _lines(own, ("followed to the end", "read out")),
+        ]  # fmt: skip
+        above = entered
+        for y, lines in zip((0.50, 0.275, 0.06), steps, strict=True):
+            if lines:
+                box = _box(axes, x, y, lines)
+                _arrow(axes, above, box)
+                above = box
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_axis_off()
@@ -197,15 +200,22 @@ def _said(row: Row, name: str) -> str:
     return f"{row.value:,.1f} {name}"
 
 
-def _box(axes: Axes, x: float, y: float, lines: Sequence[str]) -> None:
-    axes.text(
+_ARROW = {"arrowstyle": "-|>", "color": GREY, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
+
+
+def _box(axes: Axes, x: float, y: float, lines: Sequence[str]) -> Artist:
+    text = axes.text(
         x, y, "\n".join(lines), ha="center", va="center", fontsize=9, linespacing=1.4,
         bbox={"boxstyle": "round,pad=0.45", "fc": "white", "ec": INK, "lw": 1.0},
     )  # fmt: skip
+    frame = text.get_bbox_patch()
+    assert frame is not None  # asked for
+    return frame
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": GREY, "lw": 1.2})
+def _arrow(axes: Axes, above: Artist, below: Artist) -> None:
+    """Draw an arrow from the bottom of one box to the top of another."""
+    axes.annotate("", (0.5, 1), (0.5, 0), xycoords=below, textcoords=above, arrowprops=_ARROW)
 
 
 def consort_figure(result: StudyResult) -> Drawn:
@@ -253,7 +263,8 @@ def supply_figure(result: StudyResult) -> Drawn:
     kits = {row.category: row for row in result.rows if row.measure is Measure.KITS}
     dispensed = kits["dispensed"].value or 0.0
     title = (
-        f"Kits in the first simulated trial: {len(outs)} doses without one. On average "
+        f"Kits in the first simulated trial: {len(outs)} "
+        f"{'dose' if len(outs) == 1 else 'doses'} without one. On average "
         f"{dispensed:,.0f} of {kits['made'].value:,.0f} kits made reach a patient."
     )
     with house_style():

@@ -24,7 +24,8 @@ def pareto_figure(planned: PlannedOptimisation) -> tuple[Figure, str]:
         panels = figure.subplots(1, len(others), squeeze=False)[0]
         for axes, quantity in zip(panels, others, strict=True):
             _panel(axes, planned, quantity, first)
-        panels[0].legend(frameon=False, fontsize=8, loc="lower right")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, fontsize=9, loc="outside lower left", ncol=5)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
     chosen = planned.chosen
     facts = ", ".join(planned.shown(own, chosen.worst(own)) for own in planned.objectives)
@@ -46,7 +47,8 @@ def _panel(axes: Axes, planned: PlannedOptimisation, across: Quantity, up: Quant
     if planned.constraints:
         axes.plot(*xy(list(on & ~ok)), "o", mfc="white", mec=BLUE, ms=4, lw=0.6,
                   label="not dominated, misses a constraint")  # fmt: skip
-    axes.plot(*xy(list(on & ok)), "o", color=BLUE, ms=4, label="not dominated")
+    kept = "not dominated, meets every constraint" if planned.constraints else "not dominated"
+    axes.plot(*xy(list(on & ok)), "o", color=BLUE, ms=4, label=kept)
     chosen = planned.chosen
     scale = 100 if up is Quantity.POWER else 1
     at = chosen.worst(across), scale * chosen.worst(up)

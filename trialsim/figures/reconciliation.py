@@ -12,7 +12,7 @@ from trialsim.trial import Measure, Row, StudyResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["predictive_check_figure", "reconciliation_figure"]
+__all__ = ["predictive_check_figure", "quantities_figure", "reconciliation_figure"]
 
 _BELOW = 0.22  # of a line
 
@@ -108,6 +108,47 @@ def predictive_check_figure(plan: Reconciling, result: StudyResult) -> tuple[Fig
         )
         figure.suptitle(textwrap.fill(title, 92), x=0.01, ha="left", fontsize=11.5)
     return figure, f"{title} {'; '.join(told)}."
+
+
+def quantities_figure(plan: Reconciling, result: StudyResult) -> tuple[Figure, str]:
+    """Return the figure and its alternative text; the file has two records or more.
+
+    A panel for each quantity of all records: its median and 95% in literatures drawn from each
+    explanation's prior; what was seen is a vertical line, with the share as large beside it.
+    """
+    of = [row for row in result.rows if row.measure is Measure.QUANTITY]
+    seen = {row.scale: row.value or 0.0 for row in of if row.analysis == "as published"}
+    drawn = {(row.analysis, row.scale): row for row in of}
+    shares = {
+        (row.analysis, row.scale): row for row in result.rows if row.measure is Measure.PREDICTIVE_P
+    }
+    names = list(plan.models)
+    told = []
+    with house_style():
+        figure = new_figure(10.4, 1.6 + 0.45 * len(names))
+        every = figure.subplots(1, len(seen), sharey=True)
+        for axes, (scale, value) in zip(every, seen.items(), strict=True):
+            axes.axvline(value, color=ORANGE, lw=1.6)
+            for y, name in enumerate(names):
+                row = drawn[name, scale]
+                axes.plot([row.lower, row.upper], [y, y], color=INK, lw=1.4, ls="--")
+                axes.plot(row.value, y, "s", color=BLUE, mec=INK, ms=6)
+                share = _as_large(shares[name, scale])
+                axes.text(
+                    1.0, y - 0.3, share, transform=axes.get_yaxis_transform(), va="center",
+                    ha="right", fontsize=7.5,
+                )  # fmt: skip
+                told.append(f"{scale}, {plan.explanations[name].title}: {share}")
+            axes.tick_params(axis="y", length=0)
+            axes.set_xlabel(f"{scale}, seen {value:.3g}", fontsize=9)
+            if scale == "largest effect":
+                ratio_axis(axes)
+        titles = [textwrap.fill(plan.explanations[name].title, 34) for name in names]
+        every[0].set_yticks(range(len(names)), titles)
+        every[0].set_ylim(len(names) - 0.5, -0.8)
+        title = "Predictive check: all records (line: seen), and under each, drawn"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
+    return figure, f"{title}; share as large. {'; '.join(told)}."
 
 
 _OF_CHECKS = (Measure.RATIO_OF_ODDS_RATIOS, Measure.GAP_AS_LARGE, Measure.GAP_PREDICTED)

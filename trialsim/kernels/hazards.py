@@ -73,6 +73,9 @@ def day_of(latent: Floats, hazard: Hazard) -> Floats:
         uncured = (np.exp(-latent) - hazard.cured) / (1 - hazard.cured)
         with np.errstate(divide="ignore"):
             wanted = -np.log(np.maximum(uncured, 0.0))
+    if len(slopes) == 1:  # the same numbers, without looking the piece up
+        times = wanted * slopes[0] if np.isfinite(slopes[0]) else np.full(wanted.shape, np.inf)
+        return times if hazard.shape == 1 else times ** (1 / hazard.shape)
     piece = np.searchsorted(at_start, wanted, side="right") - 1
     # a run of pieces with rate 0 shares one cumulative hazard: the last of them is chosen
     with np.errstate(invalid="ignore"):

@@ -30,20 +30,16 @@ __all__ = [
     "UnreachableTimeError",
     "arrivals",
     "closed_form_time",
-    "counts_mean_and_variance",
     "exposure_days",
     "fit_rates",
     "gamma_times",
     "invitation_days",
     "mean_time_to",
     "mean_times_to",
-    "posterior_rates",
     "prepare_arrivals",
     "probability_enrolled",
     "rate_for_mean_time",
     "rate_posterior",
-    "time_quantile",
-    "time_sd",
 ]
 
 Floats = NDArray[np.float64]
@@ -179,27 +175,6 @@ def exposure_days(
     return np.asarray(total)
 
 
-def counts_mean_and_variance(
-    exposures: Floats, per_day: float, shape: float = inf
-) -> tuple[Floats, Floats]:
-    """Return mean and variance of the number enrolled, given what sites were exposed.
-
-    Parameters
-    ----------
-    exposures : ndarray, shape (..., n_sites)
-        Days open at full speed.
-    per_day, shape : float
-        As in `Accrual`.
-
-    References
-    ----------
-    Anisimov and Fedorov (2007), Statistics in Medicine 26:4958-4975, section 2: a sum of negative
-    binomials.
-    """
-    mean = per_day * exposures.sum(axis=-1)
-    return mean, mean + per_day**2 * (exposures**2).sum(axis=-1) / shape
-
-
 class _Curve(NamedTuple):
     """Moments of the exposure of sites that open, on days; none of them depends on rates."""
 
@@ -275,22 +250,20 @@ def probability_enrolled(days: Floats, n: int, accrual: Accrual) -> Floats:
     return (1 - accrual.never) * (1 - curve.below(n, accrual.per_day, accrual.shape))
 
 
-def closed_form_time(n: int, n_sites: int, per_day: float, shape: float) -> tuple[float, float]:
-    """Return mean and variance of the time to the `n`-th patient, all sites open from day 0.
+def closed_form_time(n: int, n_sites: int, per_day: float, shape: float) -> float:
+    """Return the mean time to the `n`-th patient, all sites open from day 0.
 
     ``T = Gamma(n, 1) / Gamma(n_sites shape, per_day / shape)``, Pearson's type VI; infinite where
-    ``n_sites shape`` is at most 1, and 2. With an infinite shape Erlang's distribution.
+    ``n_sites shape`` is at most 1. With an infinite shape Erlang's distribution.
 
     References
     ----------
     Anisimov and Fedorov (2007), section 3.1.
     """
     if shape == inf:
-        return n / (n_sites * per_day), n / (n_sites * per_day) ** 2
+        return n / (n_sites * per_day)
     k, scale = n_sites * shape, per_day / shape
-    mean = n / (scale * (k - 1)) if k > 1 else inf
-    square = n * (n + 1) / (scale**2 * (k - 1) * (k - 2)) if k > 2 else inf
-    return mean, square - mean**2 if square < inf else inf
+    return n / (scale * (k - 1)) if k > 1 else inf
 
 
 def _grid(accrual: Accrual, scale: float) -> Floats:
@@ -309,16 +282,14 @@ def _scale(n: int, accrual: Accrual) -> float:
     return float(n / speed + waits + paused + accrual.invited.mean())
 
 
-def _moments(n: int, curve: _Curve, per_day: float, shape: float) -> tuple[float, float]:
-    """Mean and mean square of the time: integrals of ``P(T > t)`` and ``2 t P(T > t)``."""
-    below = curve.below(n, per_day, shape)
-    mean = float(np.trapezoid(below, curve.days))
-    return mean, float(np.trapezoid(2 * curve.days * below, curve.days))
+def _mean_time(n: int, curve: _Curve, per_day: float, shape: float) -> float:
+    """Mean of the time: the integral of ``P(T > t)``."""
+    return float(np.trapezoid(curve.below(n, per_day, shape), curve.days))
 
 
-def _has_moment(order: int, accrual: Accrual) -> bool:
-    """Whether ``E T^order`` is finite but for trials with next to no site that opens."""
-    n_sites, few = accrual.n_sites, order / accrual.shape
+def _has_mean(accrual: Accrual) -> bool:
+    """Whether ``E T`` is finite but for trials with next to no site that opens."""
+    n_sites, few = accrual.n_sites, 1 / accrual.shape
     if not accrual.failing:
         return n_sites > few
     opened = np.arange(1, n_sites + 1)
@@ -332,18 +303,18 @@ def mean_time_to(n: int, accrual: Accrual) -> float:
     The rate of all sites together must be kept away from 0: ``n_sites shape > 1``. Probabilities
     are those of `probability_enrolled`.
     """
-    if not _has_moment(1, accrual):
+    if not _has_mean(accrual):
         return inf
     if accrual.opens_at_once:
-        return closed_form_time(n, accrual.n_sites, accrual.per_day, accrual.shape)[0]
+        return closed_form_time(n, accrual.n_sites, accrual.per_day, accrual.shape)
     curve = _curve(accrual, _grid(accrual, _scale(n, accrual)))
-    return _moments(n, curve, accrual.per_day, accrual.shape)[0]
+    return _mean_time(n, curve, accrual.per_day, accrual.shape)
 
 
 def mean_times_to(counts: Sequence[int], accrual: Accrual) -> list[float]:
     """Return `mean_time_to` of several numbers of patients: those of a size share a curve."""
     found = dict.fromkeys(counts, inf)
-    if accrual.opens_at_once or not _has_moment(1, accrual):
+    if accrual.opens_at_once or not _has_mean(accrual):
         return [mean_time_to(n, accrual) for n in counts]
     rest = sorted(found)
     while rest:
@@ -351,30 +322,9 @@ def mean_times_to(counts: Sequence[int], accrual: Accrual) -> list[float]:
         alike = [n for n in rest if n >= largest / _ALIKE]
         curve = _curve(accrual, _grid(accrual, _scale(largest, accrual)))
         for n in alike:
-            found[n] = _moments(n, curve, accrual.per_day, accrual.shape)[0]
+            found[n] = _mean_time(n, curve, accrual.per_day, accrual.shape)
         rest = rest[: -len(alike)]
     return [found[n] for n in counts]
-
-
-def time_sd(n: int, accrual: Accrual) -> float:
-    """Return the standard deviation of the day of the `n`-th enrolment."""
-    if not _has_moment(2, accrual):
-        return inf
-    if accrual.opens_at_once:
-        own = closed_form_time(n, accrual.n_sites, accrual.per_day, accrual.shape)
-        return float(np.sqrt(own[1]))
-    curve = _curve(accrual, _grid(accrual, _scale(n, accrual)))
-    mean, square = _moments(n, curve, accrual.per_day, accrual.shape)
-    return float(np.sqrt(square - mean * mean))
-
-
-def time_quantile(n: int, share: float, accrual: Accrual) -> float:
-    """Return the day by which `n` are enrolled with probability `share`; infinity for never."""
-    days = _grid(accrual, _scale(n, accrual))
-    reached = probability_enrolled(days, n, accrual)
-    if share > reached[-1]:
-        return inf
-    return float(np.interp(share, reached, days))
 
 
 def rate_for_mean_time(n: int, days: float, accrual: Accrual) -> float:
@@ -395,19 +345,19 @@ def rate_for_mean_time(n: int, days: float, accrual: Accrual) -> float:
     """
     from scipy.optimize import brentq  # a fifth of a second, which workers never need
 
-    if not _has_moment(1, accrual):
+    if not _has_mean(accrual):
         k = accrual.shape * accrual.n_sites
         raise UnreachableTimeError(
             f"the mean time is infinite: sites times shape is {k:.3g}, which must be above 1"
         )
     if accrual.opens_at_once:
-        return closed_form_time(n, accrual.n_sites, 1.0, accrual.shape)[0] / days
+        return closed_form_time(n, accrual.n_sites, 1.0, accrual.shape) / days
     curve = _curve(accrual, _grid(accrual, days))
     opening = accrual.n_sites * (1 - accrual.failing)
     guess = n / max(opening * float(np.interp(days, curve.days, curve.mean)), 1e-9)
 
     def off(log_rate: float) -> float:
-        return _moments(n, curve, np.exp(log_rate), accrual.shape)[0] - days
+        return _mean_time(n, curve, np.exp(log_rate), accrual.shape) - days
 
     low, high = np.log(guess) - 3, np.log(guess) + 8
     if off(high) > 0:
@@ -483,18 +433,6 @@ def log_likelihood(counts: Floats, exposures: Floats, rates: Rates) -> float:
     a = rates.shape
     terms = gammaln(a + counts) - gammaln(a) - a * np.log1p(mean / a)
     return float((terms + xlogy(counts, mean / (a + mean))).sum())
-
-
-def posterior_rates(counts: Ints, exposures: Floats, rates: Rates) -> tuple[Floats, Floats]:
-    """Return shape and inverse scale (days) of every site's gamma posterior.
-
-    Prior and likelihood are conjugate: ``Gamma(shape + count, shape / mean + exposure)``.
-
-    References
-    ----------
-    Anisimov and Fedorov (2007), section 4.2.
-    """
-    return np.asarray(rates.shape + counts, dtype=float), rates.shape / rates.per_day + exposures
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class What(StrEnum):
     DIED = "died"
     OUTCOME = "outcome event"
     FOLLOWED = "follow-up complete"
-    READ_OUT = "read-out known"
+    SETTLED = "settled"  # read out, or known never to be
     LOOK = "look"
     KITS_MADE = "kits made"
     KITS_SHIPPED = "kits shipped"

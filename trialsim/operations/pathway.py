@@ -195,6 +195,7 @@ class Pathway:
 
         def entered(_: Event) -> None:
             if settles:
+                self._note(What.SETTLED)
                 trial.board.settled(self._patient)
             trial.data_entered()
 

@@ -88,7 +88,7 @@ class Decision(StrEnum):
 KNEE: Literal["knee"] = "knee"
 _EXAMPLE = 'Write for example "power >= 0.8 under or-082", "months <= 48" or "cost <= 6e6".'
 _CONSTRAINT = re.compile(
-    r"(?P<quantity>[a-z][a-z _-]*?)\s*(?P<sign><=|>=|=<|=>|<|>|==|=)\s*"
+    r"(?P<quantity>[A-Za-z][A-Za-z _-]*?)\s*(?P<sign><=|>=|=<|=>|<|>|==|=)\s*"
     r"(?P<number>(?:[0-9]|\.[0-9])[0-9,_.]*(?:[eE][-+]?[0-9]{1,2})?)\s*(?P<unit>%|[A-Za-z]+)??"
     r"(?:\s+under\s+(?P<under>\S+))?"
 )
@@ -148,7 +148,7 @@ def _constraint(text: str) -> dict[str, Any]:
     found = _CONSTRAINT.fullmatch(" ".join(text.split()))
     if found is None:
         raise broken("must be a quantity, <= or >=, and a number", _EXAMPLE)
-    word = re.sub("[-_ ]+", " ", found["quantity"]).strip()
+    word = re.sub("[-_ ]+", " ", found["quantity"]).strip().lower()
     known = {str(quantity): quantity for quantity in Quantity}
     if word not in known:
         listed = f"The quantities are {', '.join(known)}."
@@ -360,6 +360,11 @@ def vary_from_words(words: Sequence[str]) -> Vary:
             rule = f"must be a decision and its values; the decisions are {known}"
             problems.append(Problem(rule, _VARY_EXAMPLE, "--vary", text))
             continue
+        if key in content:
+            problems.append(
+                Problem(f"decides on '{name}' again", "Give its values in one.", "--vary", text)
+            )
+            continue
         parts = [part.strip() for part in values.split(",") if part.strip()]
         try:
             numbers = key in ("size", "sites")
@@ -374,7 +379,10 @@ def vary_from_words(words: Sequence[str]) -> Vary:
 
 
 def _stepped(part: str) -> list[int]:
-    numbers = [int(float(n)) for n in part.replace("_", "").split(":")]
+    values = [float(n) for n in part.replace("_", "").split(":")]
+    if not all(value.is_integer() for value in values):
+        raise broken("must be whole numbers", "Write for example 800:2000:100.")
+    numbers = [int(value) for value in values]
     if len(numbers) == 1:
         return numbers
     if len(numbers) != 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:

@@ -31,8 +31,10 @@ _REMEDIES = {
     "conduct": "Other conduct profiles come with a later version.",
     "arms": "Exactly two are supported: one experimental, one control (or historical, which is "
     "not recruited).",
+    "currency": "Write the code of ISO 4217: EUR, USD, CNY.",
     "doi": "Write it without the resolver: 10.1136/bmj-2024-082583.",
 }
+_PATTERNS = {"doi": "must be a DOI", "currency": "must be three capital letters"}
 _LIMITS = {
     "greater_than": ("above", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -151,8 +153,8 @@ def _rule(kind: str, context: dict[str, Any], node: Node, name: str) -> tuple[st
             name, "Add or remove some."
         )
     if kind == "string_pattern_mismatch":
-        remedy = _REMEDIES.get(name, _REMEDIES["id"])
-        return ("must be a DOI" if name == "doi" else "must be an id such as my-trial-2"), remedy
+        rule = _PATTERNS.get(name, "must be an id such as my-trial-2")
+        return rule, _REMEDIES.get(name, _REMEDIES["id"])
     if kind == "string_too_long":
         return f"must be at most {context['max_length']} characters long", "Shorten it."
     return _SHAPES.get(

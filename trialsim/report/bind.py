@@ -134,7 +134,8 @@ def write_figures(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
         names = (
             *("observed", "subgroups", "estimands", "historical", "followup", "lags", "regimens"),
             *("bias", "imbalance", "onetrial", "pooled", "funnel"),
-            *("gap", "literature", "class", "adjusted", "tornado", "weights", "checks"),
+            *("gap", "literature", "class", "adjusted", "tornado"),
+            *("weights", "checks", "quantities"),
             *("recruitment", "milestones", "consort", "supply", "cost"),
         )
         for path in sorted(p for p in drawn if p.stem.startswith(names)):

@@ -18,6 +18,7 @@ from trialsim.app.rooms.lessons import LESSONS, Lesson, titles
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, Number, State, Switch, entered
 from trialsim.app.worker import Answer, Want
+from trialsim.errors import Problem
 
 __all__ = ["DIALS", "ROOM", "BiasState", "Dial"]
 
@@ -25,6 +26,7 @@ PROFILE = "bias-lab"
 FIRST_TRUTH = {"sepsis": "or-082"}  # of `bias` all; a lab begins with one
 SIZES = (60, 150, 400, 1_000)  # patients a trial of the funnel: assumed
 FIRST_TRIALS = 256  # of the answer that comes first: the trials that are drawn in one go
+MOST_PATIENTS = 50_000_000  # of an answer: under a minute of one core
 EACH = 25  # trials of each size
 _Z95 = 1.959963984540054
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -215,6 +217,15 @@ class BiasState(State):
         if self.seed != 1:
             words += ["--seed", str(self.seed)]
         return words
+
+    def too_dear(self) -> tuple[Problem, ...]:
+        """Return why so many patients are not simulated here."""
+        patients = self.trials * (self.total or 0)
+        if patients <= MOST_PATIENTS:
+            return ()
+        rule = f"times their size must be at most {MOST_PATIENTS:,} patients"
+        remedy = "Ask for fewer or smaller trials, or use the command line."
+        return (Problem(rule, remedy, "Simulated trials", f"{patients:,}"),)
 
     @property
     def lesson(self) -> Lesson | None:

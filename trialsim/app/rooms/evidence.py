@@ -18,7 +18,7 @@ from trialsim.app.charts import Mark, forest_chart
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, State, entered
 from trialsim.app.worker import Answer
-from trialsim.protocol.catalogue import template_paths
+from trialsim.protocol.places import reconciliation_paths, template_paths
 
 __all__ = ["ROOM", "EvidenceState"]
 
@@ -51,6 +51,11 @@ class EvidenceState(State):
     )
     first: str = entered(Choice("One trial", hint="To ask why two disagree."), "")
     second: str = entered(Choice("The other trial"), "")
+
+    @property
+    def reconciled(self) -> list[str]:
+        """Return the protocols that ship with explanations to weigh."""
+        return [name for name in template_paths() if name in reconciliation_paths()]
 
     @property
     def kind(self) -> tuple[str, ...]:

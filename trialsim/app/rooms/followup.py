@@ -200,7 +200,7 @@ def _charts(
         Line("wrong verdict", xs, wrong, "", False),
     )
     caption = "Trials that find an effect, and that end in a wrong verdict, by when they are read"
-    panel = Panel(f"read out at, {unit} since entry", "", "", lines)
+    panel = Panel(f"read out at, {unit} since entry", "of trials", "", lines)
     chart = line_chart(panel, caption, y_percent=True, rule_at=at)
     yield chart, caption, ("found", "wrong verdict")
 

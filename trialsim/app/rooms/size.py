@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from markupsafe import Markup
@@ -281,7 +281,8 @@ def _charts(answer: Answer) -> Iterator[tuple[Markup, str]]:
         caption += " (shaded: the prior)" if panel.areas else ""
         title = f"{caption}: {drawn.alt_text}" if drawn else caption
         names = (caption, "the design")
-        yield line_chart(panel, title, names=names, y_percent=True), caption
+        named = replace(panel, y_label="power")
+        yield line_chart(named, title, names=names, y_percent=True), caption
 
 
 _PRECOMPUTED = (

@@ -1,11 +1,13 @@
 // Everything works without this file; with it, answers follow the sliders.
 "use strict";
 (() => {
-  const tab = Array.from(crypto.getRandomValues(new Uint8Array(8)), b => b.toString(16).padStart(2, "0")).join("");
+  const named = Array.from(crypto.getRandomValues(new Uint8Array(8)), b => b.toString(16).padStart(2, "0")).join("");
+  const tab = sessionStorage.getItem("tab") || named; // the same after a reload: it waits once
+  sessionStorage.setItem("tab", tab);
   const form = document.querySelector("form[data-live]");
   const answer = document.getElementById("answer");
   const gone = document.getElementById("gone");
-  let asked = null, timer = 0, watch = 0;
+  let asked = null, timer = 0, watch = 0, left = false;
 
   async function fetched(address, options = {}) {
     try {
@@ -59,9 +61,11 @@
 
   function follow() {
     clearTimeout(watch);
+    if (left) return;
     const job = answer && answer.querySelector("[data-job]");
     if (!job) return;
     watch = setTimeout(async () => {
+      if (left) return;
       const reply = await fetched(`/jobs/${job.dataset.job}`);
       if (!reply) return;
       const told = await reply.json();
@@ -86,6 +90,15 @@
     });
     follow();
   }
+
+  addEventListener("pageshow", event => { if (event.persisted) { left = false; follow(); } });
+  document.addEventListener("submit", event => {
+    if (!event.target.matches("form[data-cancel]")) return;
+    const own = document.createElement("input");
+    Object.assign(own, { type: "hidden", name: "tab", value: tab });
+    event.target.append(own);
+    left = true;
+  });
 
   document.addEventListener("click", async event => {
     const button = event.target.closest("[data-copy]");

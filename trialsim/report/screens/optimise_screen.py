@@ -16,6 +16,7 @@ from trialsim.trial import StudyResult
 __all__ = ["optimise_screen", "shown_of_front"]
 
 _MOST = 12
+_SHOWN_MONTHS = 0.05  # later, that is seen
 _HEADS = {
     Quantity.POWER: "power",
     Quantity.MONTHS: "months",
@@ -73,7 +74,8 @@ def _chosen(planned: PlannedOptimisation, result: StudyResult) -> str:
         for quantity in (Quantity.POWER, Quantity.MONTHS, Quantity.COST)
         if quantity in judged.values
     ]
-    if (whole := planned.months_from_invitation(judged)) is not None:
+    whole = planned.months_from_invitation(judged)
+    if whole is not None and whole - judged.worst(Quantity.MONTHS) >= _SHOWN_MONTHS:
         facts[1] += f" ({whole:,.1f} from the first invitation)"
     worse = f"{judged.worst(Quantity.WORSE_ARM):,.0f} expected in the worse arm"
     lines = [

@@ -95,7 +95,8 @@ def reconciliation_tables(
     titles = {e["id"]: e["title"] for e in file["explanations"]}
     found = [_records(file, observed)] if observed else []
     found.append(_weights(titles, rows))
-    found += [*_otherwise(rows), *_effects(titles, rows), *_checks(titles, rows), *_first(rows)]
+    found += [*_otherwise(rows), *_effects(titles, rows), *_checks(titles, rows)]
+    found += [*_quantities(titles, rows), *_first(rows)]
     found += _candidates(file, rows)
     return found
 
@@ -228,6 +229,27 @@ def _checks(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[Reconci
     header = ("under", "ratio of ratios", "gap as large")
     caption = "Predictive check: the gap, as each explanation has it"
     yield ReconciliationTable(caption, header, lines, below, "checks")
+
+
+def _quantities(titles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[ReconciliationTable]:
+    of = [r for r in rows if r["measure"] == "quantity"]
+    seen = {r["scale"]: r["value"] for r in of if r["analysis"] == "as published"}
+    shares = [r for r in rows if r["measure"] == "predictive_p"]
+    by = {(r["analysis"], r["scale"]): r for r in shares}
+    if not by:
+        return
+    names = dict.fromkeys(r["analysis"] for r in shares)
+    lines = tuple((titles[n], *(_gap_share(by[n, scale]) for scale in seen)) for n in names)
+    q, significant, largest = seen.values()
+    below = (
+        f"As published: Cochran's Q {q:.1f}; {significant:.0f} of the records significant (95% "
+        f"interval without 1); largest effect {largest:.2f}. By each explanation's prior: share "
+        f"(MCSE) of {shares[0]['n_replicates']:,} literatures drawn in which it is as large, or "
+        "larger; near 0 the explanation does not give what was seen."
+    )
+    header = ("under", "Q", "significant", "largest effect")
+    caption = "Predictive check: spread, significance and the largest effect of the records"
+    yield ReconciliationTable(caption, header, lines, below, "quantities")
 
 
 def _gap_share(row: _Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from typing import Any
@@ -51,8 +52,25 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
     yield Paragraph(texts["basis"])
     yield Paragraph(
         f"{rows[0]['n_replicates']:,} simulated trials, event by event, seed "
-        f"{run.document['seed']}. Repeat with: trialsim forecast {run.document['protocol']}"
+        f"{run.document['seed']}. Repeat with: {_command(run)}"
     )
+
+
+def _command(run: FinishedRun) -> str:
+    """Return what gives these numbers again."""
+    given = run.document["arguments"]
+    months = given.get("observed_months")
+    words = ["trialsim", "forecast", run.document["protocol"]]
+    for name, values in (
+        ("--variant", [given.get("variant")]),
+        ("--set", given.get("set", ())),
+        ("--scenario", [given.get("scenario")]),
+        ("--observed-enrolment", [months and f"{months:g} mo"]),
+        ("--runs", [str(given["runs"])]),
+        ("--seed", [str(run.document["seed"])]),
+    ):
+        words += [word for value in values if value for word in (name, value)]
+    return shlex.join(words)
 
 
 def _drawn(

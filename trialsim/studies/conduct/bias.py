@@ -432,7 +432,7 @@ class PlannedBias:
             }
             for results in simulation.results
         ]
-        looked = self._looked_into(found, seed, min(replicates, LOOKED_INTO))
+        looked = self._looked_into(job, found, seed, min(replicates, LOOKED_INTO))
         for truth, own, seen in zip(self.job.truths, found, looked, strict=True):
             rows += self._rows(truth, own, seen)
         template = self.resolved.template
@@ -542,13 +542,13 @@ class PlannedBias:
         return stop(results, self.job.plans[0]).final
 
     def _looked_into(
-        self, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
+        self, job: Job, found: Sequence[Mapping[Conduct, Reported]], seed: int, n: int
     ) -> list[dict[Conduct, LookedInto]]:
         """Return, per truth, what the records of the first n trials say; empty without events."""
         if not self._has_events:
             return [{} for _ in found]
         shown = [{p: own.results for p, own in one.items() if self._is_shown(p)} for one in found]
-        return look_into(self.job, shown, seed, n)
+        return look_into(job, shown, seed, n)
 
     @property
     def _has_events(self) -> bool:

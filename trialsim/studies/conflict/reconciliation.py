@@ -95,10 +95,13 @@ class Reference:
         Explanation a literature is drawn from, literature, explanation it is judged by.
     gaps : ndarray of float, shape (drawn, n)
         Log ratio of the ratios of the two sides.
+    y : ndarray of float, shape (drawn, n, n_records)
+        Log ratios of the records, below 0 in favour.
     """
 
     log_marginals: Floats
     gaps: Floats
+    y: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     @property
     def n(self) -> int:
@@ -312,7 +315,7 @@ class Reconciled:
 
     def reference(self, n: int, seed: int) -> Reference:
         """Return `n` literatures like this one from each modelled explanation."""
-        drawn, gaps = [], []
+        drawn, gaps, every = [], [], []
         loadings = self.gap_loadings()
         for name, model in self.plan.models.items():
             rng = self.plan.generator(seed, name)
@@ -322,8 +325,9 @@ class Reconciled:
                 for other in self.plan.models.values()
             ]
             drawn.append(np.stack(judged, axis=1))
+            every.append(y)
             gaps.append(np.zeros(n) if loadings is None else y @ loadings)
-        return Reference(np.array(drawn), np.array(gaps))
+        return Reference(np.array(drawn), np.array(gaps), np.array(every))
 
     def pairs(self, reference: Reference) -> Iterator[Pair]:
         """Yield every two modelled explanations, and how often they are told apart."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import exp, sqrt
 
 import numpy as np
 
-from trialsim.studies.conflict.predictive_check import predictive_checks
+from trialsim.studies.conflict.predictive_check import (
+    Quantity,
+    predictive_checks,
+    quantity_checks,
+)
 from trialsim.studies.conflict.reconciled_records import Entered
 from trialsim.studies.conflict.reconciliation import (
     ALIKE,
@@ -49,7 +54,8 @@ def reconciliation_result(plan: Reconciling, n: int, draws: int, seed: int) -> S
     if reference is not None:
         pairs = list(main.pairs(reference))
         first = list(_first_rows(main, reference))
-        rows += [*_gap_rows(main, reference), *_told_rows(pairs, reference), *first]
+        rows += [*_gap_rows(main, reference), *_quantity_rows(main, reference)]
+        rows += [*_told_rows(pairs, reference), *first]
     if plan.file.candidates and len(plan.models) > 1:
         found = [main.information(c, draws, seed) for c in plan.file.candidates]
         rows += _candidate_rows(found, draws)
@@ -165,6 +171,29 @@ def _gap_rows(main: Reconciled, reference: Reference) -> Iterator[Row]:
             scale="ratio of odds ratios",
             mcse=None if check.middle_mcse is None else middle * check.middle_mcse,
             n_replicates=check.n,
+        )
+
+
+def _quantity_rows(main: Reconciled, reference: Reference) -> Iterator[Row]:
+    said: set[Quantity] = set()
+    for check in quantity_checks(main, reference):
+        values = [check.seen, check.middle, check.low, check.high]
+        if check.quantity is Quantity.LARGEST:
+            values = [exp(main.direction * value) for value in values]
+        seen, middle, *ends = values
+        about = Row(measure=Measure.QUANTITY, value=seen, scale=check.quantity.value)
+        if check.quantity not in said:
+            said.add(check.quantity)
+            yield replace(about, analysis="as published")
+        drawn = replace(about, analysis=check.explanation, n_replicates=check.n)
+        yield replace(drawn, value=middle, lower=min(ends), upper=max(ends), level=0.95)
+        yield replace(
+            drawn,
+            measure=Measure.PREDICTIVE_P,
+            value=check.share,
+            mcse=check.mcse,
+            upper=check.at_most,
+            level=None if check.at_most is None else 0.95,
         )
 
 

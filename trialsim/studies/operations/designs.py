@@ -58,7 +58,8 @@ class Design:
 
     def in_words(self) -> str:
         """Return the decisions on one line."""
-        parts = [f"{self.size:,} patients", f"{self.sites} sites", looks_in_words(self.looks)]
+        sites = f"{self.sites} site{'' if self.sites == 1 else 's'}"
+        parts = [f"{self.size:,} patients", sites, looks_in_words(self.looks)]
         parts += [f"{self.ratio}"]
         parts += [f"read at {self.follow_up.after}"] if self.follow_up else []
         parts += [self.variant] if self.variant else []

@@ -68,7 +68,7 @@ def observed_calendar_rows(resolved: ResolvedTemplate) -> Iterator[Row]:
         for analysis, fitted in fits.items():
             alike = Accrual(np.zeros(centres), fitted.per_day / _DAYS_PER_MONTH, fitted.shape)
             share = probability_enrolled(np.array([months * _DAYS_PER_MONTH]), quantity.n, alike)
-            mean, _ = closed_form_time(quantity.n, centres, fitted.per_day, fitted.shape)
+            mean = closed_form_time(quantity.n, centres, fitted.per_day, fitted.shape)
             yield Row(
                 measure=Measure.PERCENTILE,
                 value=float(share[0]),

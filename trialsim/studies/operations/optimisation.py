@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from math import exp, log
+from math import ceil, exp, log
 from typing import Literal
 
 import numpy as np
@@ -366,8 +366,13 @@ class PlannedOptimisation:
         """The file of every variant and read-out, as plain data."""
         found = {}
         for variant, time in product(self.variants, self.follow_ups):
-            tree = self.file.tree(variant)
-            found[variant, time] = read_at(self.file, tree, time) if time else tree
+            try:
+                tree = self.file.tree(variant)
+                found[variant, time] = read_at(self.file, tree, time) if time else tree
+            except RequestError as error:
+                value = f"follow-up={time.after}" if time else f"variant={variant}"
+                own = [replace(p, field="--vary", value=value) for p in error.problems]
+                raise RequestError(own) from None
         return found
 
     @cached_property
@@ -590,12 +595,15 @@ class PlannedOptimisation:
 
     def _remedy(self, binding: Binding) -> str:
         constraint, near = binding.constraint, binding.nearest
+        about = [self.scenarios[index] for index in self._indices(constraint)]
+        if constraint.quantity is Quantity.POWER and self.resolved.truth(about[0]).is_null:
+            return "Plan for a scenario with an effect: there is nothing to find under this one."
         if constraint.quantity is Quantity.POWER:
             relaxed = f"{int(near * 1000) / 1000:g}"
         elif near >= 1000:
             relaxed = f"{-(-near // 10) * 10:,.0f}".replace(",", "")
         else:
-            relaxed = f"{int(near) + 1}"
+            relaxed = f"{ceil(near)}"
         sign, under = ">=" if constraint.at_least else "<=", constraint.under
         asked = f"{constraint.quantity} {sign} {relaxed}{f' under {under}' if under else ''}"
         more = {
@@ -675,8 +683,8 @@ class PlannedOptimisation:
     @property
     def written_kits(self) -> tuple[int, int | None] | None:
         """Kits of an arm in the file of the chosen design; None where none are stated."""
-        design = self.chosen.design
-        return kits_for(design, self.bench_of(design).resolved)
+        design, bench = self.chosen.design, self.bench_of(self.chosen.design)
+        return kits_for(design, bench.resolved, bench.calendar)
 
     def binding_scenario(self, quantity: Quantity, judged: Judged) -> str:
         """Return the scenario under which a quantity is worst; empty where none matters."""

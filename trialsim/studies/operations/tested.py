@@ -12,7 +12,7 @@ from functools import cached_property
 from math import ceil, floor
 from typing import NamedTuple
 
-from trialsim.errors import DesignError
+from trialsim.errors import DesignError, RequestError, TrialsimError
 from trialsim.protocol.design import MAX_PATIENTS, Allocation, Look, SampleSize, Trigger
 from trialsim.protocol.optimisation import LookPlan, RatioOfArms
 from trialsim.protocol.quantities import Duration
@@ -37,10 +37,14 @@ class Ending(NamedTuple):
 
 
 def efficacy_of(looks: LookPlan) -> Efficacy:
-    """Return the rule of the bounds of several looks."""
+    """Return the rule of the bounds of several looks (RequestError for none)."""
     name = looks.rule.partition(":")[0]
     read = bounds_from_words if name in ("obf", "pocock", "wt") else spending_from_words
-    return read(looks.rule)
+    try:
+        return read(looks.rule)
+    except TrialsimError as error:
+        problems = [replace(own, field="looks", value=str(looks)) for own in error.problems]
+        raise RequestError(problems) from None
 
 
 @dataclass(frozen=True)

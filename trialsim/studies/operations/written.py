@@ -135,7 +135,7 @@ def tree_of(
             {"at": {"information": _round(t)}, "efficacy_z": _round(z)} for t, z in pairs
         ]
     _put_sites(found, design, resolved)
-    if (kits := kits_for(design, resolved)) is not None:
+    if (kits := kits_for(design, resolved, calendar)) is not None:
         at_start, made = kits
         supply = dict(found["protocol"]["operations"]["supply"])
         supply["kits_at_start"] = at_start
@@ -184,23 +184,30 @@ def _put_sites(found: Tree, design: Design, resolved: ResolvedTemplate) -> None:
             factor["equal_levels"] = design.sites
 
 
-def kits_for(design: Design, resolved: ResolvedTemplate) -> tuple[int, int | None] | None:
+def kits_for(
+    design: Design, resolved: ResolvedTemplate, calendar: Calendar
+) -> tuple[int, int | None] | None:
     """Return the kits of an arm that a design needs where the file's own has what it states.
 
-    Those at the start grow with the patients of an arm, or with sites where these grow more; those
-    made from time to time with how fast the arm fills, which sites decide. So there are as many per
-    patient as the file has. None where kits are not stated.
+    Those at the start, and those made from time to time, grow with how fast an arm fills, which
+    sites decide. What an arm needs beyond that for its patients is made while they come, since
+    kits at the start may expire; or lies there at the start where none are made. So there are as
+    many per patient as the file has. None where kits are not stated.
     """
-    protocol, template = resolved.template.protocol, resolved.template
+    protocol = resolved.template.protocol
     supply = protocol.operations.supply if protocol.operations else None
     if supply is None:
         return None
     own, now = protocol.ratio, (design.ratio.treated, design.ratio.control)
     arm = max(Fraction(n, sum(now)) / Fraction(m, sum(own)) for n, m in zip(now, own, strict=True))
-    sites = Fraction(design.sites, planned_sites(protocol, template.nature, template.cost)[0])
-    patients = Fraction(design.size, protocol.n_total)
-    made = ceil(supply.produced.kits * arm * sites) if supply.produced else None
-    return ceil(supply.kits_at_start * arm * max(patients, sites)), made
+    pace = arm * Fraction(design.sites, calendar.sites[0])
+    more = max(Fraction(0), arm * Fraction(design.size, protocol.n_total) - pace)
+    at_start = supply.kits_at_start
+    if supply.produced is None:
+        return ceil(at_start * (pace + more)), None
+    times = calendar.last_day(design.size, design.sites) / supply.produced.every.days
+    made = supply.produced.kits * pace + at_start * more / Fraction(max(1.0, times))
+    return ceil(at_start * pace), ceil(made)
 
 
 def _enrolment(design: Design, resolved: ResolvedTemplate, calendar: Calendar) -> Tree:
