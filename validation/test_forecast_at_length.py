@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from conftest import ROOT
+from stopped_trials import furthest_from_simulate
 from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.engine.workers import each_by_processes
 from trialsim.operations.enrolment import accrual_of, draw_conduct
@@ -149,3 +150,53 @@ def test_property_a_trial_of_the_size_of_tests_takes_little_time():
     trial = conduct_trial(plan, Streams(1), 1, keep_log=True)
     assert process_time() - started < 0.6
     assert sum(arm.doses_planned for arm in trial.arms) == 14 * 1106
+
+
+@pytest.mark.parametrize(
+    ("template", "scenario", "settings"),
+    [
+        (
+            "sepsis",
+            "or-041",
+            (
+                "protocol.sample_size.total=120",
+                "nature.control_risk=0.4",
+                "protocol.looks=[{at: {information: 0.3333}, efficacy_z: 2.2, futility_z: 0}, {at: "
+                "{enrolled: 90}, efficacy_z: 2.1, futility_z: 0.6}, {at: {information: 1}, "
+                "efficacy_z: 2.0}]",
+                "protocol.operations={sites: {planned: 8}}",
+                "nature.operations={recruitment: {per_site_month: 2}}",
+                "nature.enrolment=null",
+            ),
+        ),
+        (
+            "tests/protocols/valid/sites-enrol.yaml",
+            "good",
+            (
+                "protocol.looks=[{at: {events: 40}, efficacy_z: 2.6, futility_z: 0.2}, {at: "
+                "{events: 80}, efficacy_z: 2.2, futility_z: 0.8}, {at: {events: 120}, "
+                "efficacy_z: 1.97}]",
+            ),
+        ),
+        (
+            "tests/protocols/valid/continuous-looks.yaml",
+            "effect",
+            ("protocol.sample_size.total=80",),
+        ),
+    ],
+)
+def test_reference_looks_stop_a_trial_on_paper_as_often_as_in_simulate(
+    template, scenario, settings
+):
+    planned = plan_forecast(load_template(template, settings=settings), scenario)
+    trials = conduct_trials(
+        planned.plan,
+        n_runs=N_TRIALS,
+        seed=23,
+        outcomes=planned.outcomes,
+        rules=planned.rules,
+        workers=2,
+        logged=0,
+    )
+    assert all(trial.full for trial in trials)
+    assert furthest_from_simulate(planned, trials, 20_000, seed=24) < 4

@@ -57,7 +57,7 @@ def trial(plan, monkeypatch):
     monkeypatch.setattr(simulation, "opening_days", lambda *_: (0.0,))
     monkeypatch.setattr(simulation, "arrival_days", lambda *_: iter(ARRIVALS))
     monkeypatch.setattr(simulation, "patients_of", lambda *_: iter((*LUCK, NOBODY, NOBODY)))
-    deaths = ([inf, inf, 18.0, inf], [1.0] * 4)  # nobody is in the other arm
+    deaths = ([inf, 24.0, 18.0, inf], [1.0] * 4)  # nobody is in the other arm
     return conduct_trial(plan, Streams(1), 0, Outcomes(deaths, True), keep_log=True)
 
 
@@ -71,6 +71,7 @@ def test_analytic_patients_pass_as_their_luck_says(trial):
     assert (arm.stopped, arm.discharged) == (1, 1)
     assert (arm.read_out, arm.not_seen) == (2, 1)  # seen, or known to be dead; who left is neither
     assert trial.arms[1].randomised == 0
+    assert [e.patient for e in trial.log if e.what is What.OUTCOME] == [5]  # not of who has left
 
 
 def test_analytic_doses_are_taken_as_their_luck_says(trial):
@@ -121,6 +122,7 @@ def test_analytic_a_late_dose_is_said_to_be_late_and_none_comes_after_the_drug_h
     trial = conduct_trial(replace(plan, supply=late), Streams(1), 0, keep_log=True)
     arm = trial.arms[0]
     assert arm.not_taken == {"no kit": 2, "stopped": 4}
+    assert (arm.read_out, arm.not_seen) == (4, 0)
     assert trial.stock_out_days.tolist() == [0.0] * 4
     given = [(e.day, str(e.what)) for e in trial.log if e.what in (What.DOSE_LATE, What.DOSE_GIVEN)]
     assert given == [(6.0, "dose given late")] * 2 + [(d, "dose given") for d in (10, 10, 20, 20)]
@@ -144,9 +146,16 @@ def test_property_sites_screen_as_many_more_as_do_not_come_through(monkeypatch):
 
 
 def test_analytic_costs_of_a_trial_by_hand():
-    names = ("start_up", "screening", "per_patient", "per_visit", "per_dose", "per_month",
-             "per_site_month", "per_look")  # fmt: skip
-    prices = dict(zip(names, (7, 11, 13, 17, 19, 23, 29, 31), strict=True))
+    prices = {
+        "start_up": 7,
+        "screening": 11,
+        "per_patient": 13,
+        "per_visit": 17,
+        "per_dose": 19,
+        "per_month": 23,
+        "per_site_month": 29,
+        "per_look": 31,
+    }
     cost = Cost(currency="EUR", year=2025, **prices)
     month = 30.4375
     trial = SimpleNamespace(

@@ -132,6 +132,7 @@ def test_property_a_log_counted_again_gives_the_trial():
     assert seen[What.LEFT] == sum(a.left for a in arms)
     assert seen[What.FOLLOWED] == sum(a.followed for a in arms)
     assert sum(a.died + a.left + a.followed for a in arms) == 60
+    assert sum(a.read_out + a.not_seen + a.left for a in arms) == 60
     given = seen[What.DOSE_GIVEN] + seen[What.DOSE_LATE]
     assert given == sum(a.doses_taken for a in arms)
     for arm in arms:
@@ -167,6 +168,8 @@ def test_property_any_number_of_workers_gives_the_same_logs():
     two = conduct_trials(plan, n_runs=7, seed=6, workers=2, logged=7)
     assert [t.log for t in one] == [t.log for t in two]
     assert one[0].log != one[1].log
+    first = conduct_trials(plan, n_runs=3, seed=6, logged=1)
+    assert [bool(trial.log) for trial in first] == [True, False, False]
     alone = conduct_trial(plan, Streams(6), 5, keep_log=True)
     assert alone.log == one[5].log
 

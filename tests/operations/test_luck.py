@@ -15,6 +15,7 @@ from trialsim.protocol.load import load_template
 from trialsim.streams import Streams
 
 MONTH = 30.4375
+SITES = "protocol.operations={sites: {planned: 6}}"
 N_SITES, N_PATIENTS = 800, 4000
 
 
@@ -40,7 +41,7 @@ def test_analytic_sites_open_after_gamma_times_or_never_at_gamma_rates():
 
 def test_analytic_patients_are_what_the_file_says_of_them():
     visits = "protocol.visits=[{at: 7 d, window: 2 d}]"
-    plan = plan_of("protocol.operations={sites: {planned: 6}}", visits, HAPPENS)
+    plan = plan_of(SITES, visits, HAPPENS)
     drawn = list(islice(patients_of(plan, Streams(2), 0, 0), N_PATIENTS))
 
     def column(name):
@@ -73,3 +74,27 @@ def test_analytic_what_is_stated_of_patients_is_one_plan():
     assert len(plan.arms[0].dose_days) == 14  # twice a day for a week
     assert plan.arms[0].dose_days[-1] == 6.5
     assert plan.arms[0].amounts == (1.6,) * 14
+
+
+def test_analytic_phases_looks_and_lags_are_those_of_the_file():
+    then = "[{dose: 1.6 mg, every: 1 d, for: 3 d}]"
+    phases = f"{{drug: x, dose: 3.2 mg, every: 12 h, for: 2 d, then: {then}}}"
+    looks = "[{at: {information: 0.25}, efficacy_z: 4}, {at: {information: 1}, efficacy_z: 2}]"
+    settings = [
+        f"protocol.arms.thymalfasin.regimen={phases}",
+        f"protocol.looks={looks}",
+        "protocol.read_out_lag=5 d",
+    ]
+    template = load_template("sepsis", settings=settings).template
+    plan = plan_conduct(template)
+    assert plan.arms[0].dose_days == (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+    assert plan.arms[0].amounts == (3.2,) * 4 + (1.6,) * 3
+    assert [look.settled for look in plan.looks] == [276, 1106]
+    assert plan.lag_days == 5
+
+
+def test_analytic_screening_that_takes_time_shifts_the_expected_curve():
+    takes = HAPPENS.replace("takes: {mean: 4 d}", "takes: {mean: 0 d}")
+    later, at_once = (plan_of(SITES, each).sites for each in (HAPPENS, takes))
+    for day in (100.0, 200.0, 400.0):
+        assert later.expected_enrolled(day + 4) == pytest.approx(at_once.expected_enrolled(day))

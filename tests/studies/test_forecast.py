@@ -101,6 +101,73 @@ def test_property_too_few_kits_are_told_with_what_would_help():
     assert row(found, Measure.EXPOSURE, arm="thymalfasin").value < 0.6
 
 
+def test_analytic_milestones_of_a_trial_are_days_of_its_log(forecast):
+    def months(*kinds):
+        return [e.day / 30.4375 for e in forecast.log if e.what in kinds]
+
+    line = forecast.trials[0]
+    entered = months(What.RANDOMISED)
+    expected = {"first patient randomised": 0, "25% enrolled": 15, "50% enrolled": 31,
+                "75% enrolled": 47, "all enrolled": 63}  # fmt: skip
+    for name, index in expected.items():
+        assert line[f"{name} (months)"] == pytest.approx(entered[index])
+    assert line["first site open (months)"] == pytest.approx(months(What.SITE_OPENED)[0])
+    assert line["look 1 (months)"] == pytest.approx(months(What.LOOK)[0])
+    ended = months(What.FOLLOWED, What.LEFT)
+    assert line["last visit (months)"] == pytest.approx(max(ended))
+    assert line["database lock (months)"] >= max(line["last visit (months)"], months(What.LOOK)[0])
+
+
+def test_analytic_rows_are_means_errors_and_percentiles_of_the_trials(forecast):
+    def check(found, values):
+        assert found.value == pytest.approx(values.mean())
+        assert found.mcse == pytest.approx(values.std(ddof=1) / sqrt(6))
+        assert (found.lower, found.upper) == pytest.approx(tuple(np.quantile(values, (0.05, 0.95))))
+
+    def column(name):
+        return np.array([trial[name] for trial in forecast.trials])
+
+    for name in ("first patient randomised", "50% enrolled", "database lock", "look 1"):
+        found = row(forecast, Measure.MILESTONE_MONTHS, milestone=name)
+        check(found, column(f"{name} (months)"))
+    lasts = column("database lock (months)") - column("first patient randomised (months)")
+    check(row(forecast, Measure.DURATION_MONTHS), lasts)
+    for name, words in (
+        ("expired", "expired"),
+        ("in_transit", "on their way at the end"),
+        ("in_depots", "in depots at the end"),
+        ("at_sites", "at sites at the end"),
+    ):
+        check(row(forecast, Measure.KITS, category=words), column(name))
+
+
+def test_property_some_trials_never_fill_and_doses_after_death_were_planned():
+    settings = [
+        "protocol.sample_size.total=30",
+        "protocol.operations={sites: {planned: 2}}",
+        "nature.operations={activation: {failing: 0.6}, recruitment: {per_site_month: 9}}",
+        "nature.control_risk=0.9",
+    ]
+    found = plan_forecast(load_template("sepsis", settings=settings)).forecast(runs=20, seed=1)
+    full = np.array([trial["full"] for trial in found.trials])
+    assert 0 < full.sum() < 20
+    assert row(found, Measure.NOT_ENROLLED).value == pytest.approx(1 - full.mean())
+    for arm in ("thymalfasin", "placebo"):
+        shares = [t[f"{arm}: doses_taken"] / t[f"{arm}: doses_planned"] for t in found.trials
+                  if t["full"]]  # fmt: skip
+        assert row(found, Measure.EXPOSURE, arm=arm).value == pytest.approx(np.mean(shares))
+        assert row(found, Measure.EXPOSURE, arm=arm).n_failed == 20 - full.sum()
+
+
+def test_property_a_rate_that_is_not_stated_is_solved_from_enrolment():
+    resolved = load_template("nsclc-adjuvant")
+    planned = plan_forecast(resolved)
+    months = resolved.template.nature.enrolment.last_day / 30.4375
+    assert planned.plan.sites.per_day * 30.4375 == pytest.approx(rate_to_enrol_in(resolved, months))
+    (rate,) = (each for each in planned.stated if each.what.startswith("patients per open site"))
+    assert rate.source == "solved from nature.enrolment"
+
+
 def test_property_milestones_come_one_after_another(forecast):
     names = ("first site open", "first patient randomised", "25% enrolled", "50% enrolled",
              "75% enrolled", "all enrolled", "look 1", "last visit", "database lock")  # fmt: skip

@@ -296,7 +296,13 @@ def test_property_variants_are_decisions_too():
     file = TemplateFile.of("sepsis-enriched")
     planned = planned_for(
         file,
-        vary=["variant=as it stands,all-comers", "size=1500,3000", "looks=1", "sites=22"],
+        vary=[
+            "variant=as it stands,all-comers",
+            "size=1500,3000",
+            "looks=1",
+            "sites=22",
+            "threshold=30",
+        ],
         under=["predictive"],
         constraints=["patients <= 4000"],
     )

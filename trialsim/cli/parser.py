@@ -560,7 +560,10 @@ def _forecast(forecast: argparse.ArgumentParser) -> None:
         help="CSV table (site, opened, enrolled, as_of) of a trial under way: when it will be full",
     )
     forecast.add_argument(
-        "--scenario", metavar="ID", help="what becomes of patients (default: first with an effect)"
+        "--scenario",
+        metavar="ID",
+        help="what becomes of patients, and so what looks with a bound decide: they may stop a "
+        "trial (default: first with an effect)",
     )
     forecast.add_argument("--sites", type=_whole, metavar="N", help="so many sites instead")
     forecast.add_argument(

@@ -43,6 +43,8 @@ from trialsim.trial import (
 __all__ = [
     "Found",
     "Job",
+    "candidates_of",
+    "draw_fates",
     "draw_patients",
     "eventful_id",
     "foresight_of",
@@ -192,21 +194,8 @@ def _arriving(
     job: Job, seed: int, block: int, levels_of: frozenset[str]
 ) -> tuple[Candidates, NDArray[np.bool_]]:
     """Draw candidates, and who would be treated of them, shape (n_patients, n_reps)."""
-    streams, shared = Streams(seed, job.unit), job.truths[0]
-    told_apart = _told_apart(job)
-    shape = (job.protocol.n_total, block_width(job.protocol.n_total))
-    entry = entry_days(shared.sites, shape, streams, block) if shared.sites else None
-    candidates = draw_candidates(
-        job.protocol,
-        shared.factors,
-        shared.severity_slope,
-        streams,
-        block,
-        enrolment=shared.enrolment,
-        entry=entry,
-        levels_of=levels_of | told_apart,
-        covariates={name: slope for name, slope in shared.slopes if slope or name in told_apart},
-    )
+    streams = Streams(seed, job.unit)
+    candidates = candidates_of(job, streams, block, levels_of)
     return candidates, assign(candidates, job.protocol, streams, block, job.kernel)
 
 
@@ -225,6 +214,34 @@ def _followed(
         baseline = _baseline(job, seed, block, levels_of)
         expected = expected_outcome(job.protocol, shared, candidates, baseline, streams, block)
         assigned = steered(job.protocol, candidates, assigned, expected, foresight, streams, block)
+    return draw_fates(job, candidates, assigned, streams, block)
+
+
+def candidates_of(
+    job: Job, streams: Streams, block: int, levels_of: frozenset[str] = frozenset()
+) -> Candidates:
+    """Draw one block of a job's candidates, with all that outcomes and analyses depend on."""
+    shared, told_apart = job.truths[0], _told_apart(job)
+    shape = (job.protocol.n_total, block_width(job.protocol.n_total))
+    entry = entry_days(shared.sites, shape, streams, block) if shared.sites else None
+    return draw_candidates(
+        job.protocol,
+        shared.factors,
+        shared.severity_slope,
+        streams,
+        block,
+        enrolment=shared.enrolment,
+        entry=entry,
+        levels_of=levels_of | told_apart,
+        covariates={name: slope for name, slope in shared.slopes if slope or name in told_apart},
+    )
+
+
+def draw_fates(
+    job: Job, candidates: Candidates, assigned: NDArray[np.bool_], streams: Streams, block: int
+) -> list[dict[str, Any]]:
+    """Draw what happens to candidates, as assigned, under each truth; as `draw_patients` does."""
+    shared = job.truths[0]
     found: list[dict[str, Any]] = [{} for _ in job.truths]
     own = {endpoint.id for endpoint in job.protocol.simulated}
     named = list(dict.fromkeys(plan.endpoint for plan in job.plans))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trialsim.engine.board_decisions import BoardRules
 from trialsim.engine.outcome_days import OutcomeDays
 from trialsim.engine.workers import each_by_processes
 from trialsim.operations.conducted import ConductedTrial
@@ -26,6 +27,7 @@ class _Some:
     runs: tuple[int, ...]
     logged: int
     outcomes: OutcomeDays | None
+    rules: BoardRules | None
 
 
 def conduct_trials(
@@ -34,11 +36,14 @@ def conduct_trials(
     n_runs: int,
     seed: int,
     outcomes: OutcomeDays | None = None,
+    rules: BoardRules | None = None,
     workers: int = 1,
     logged: int = 1,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> list[ConductedTrial]:
     """Simulate `n_runs` trials event by event; the first `logged` of them keep their log.
+
+    Where there are `rules`, looks may stop a trial.
 
     Raises
     ------
@@ -46,7 +51,9 @@ def conduct_trials(
         If processes die again and again.
     """
     tasks = [
-        _Some(plan, seed, tuple(range(first, min(first + _AT_ONCE, n_runs))), logged, outcomes)
+        _Some(
+            plan, seed, tuple(range(first, min(first + _AT_ONCE, n_runs))), logged, outcomes, rules
+        )
         for first in range(0, n_runs, _AT_ONCE)
     ]
     found: list[list[ConductedTrial]] = [[] for _ in tasks]
@@ -67,6 +74,7 @@ def _conduct_some(some: _Some) -> list[ConductedTrial]:
             streams,
             run,
             some.outcomes.drawn(n, streams, run) if some.outcomes else None,
+            judge=some.rules.judge_of(n, streams, run) if some.rules else None,
             keep_log=run < some.logged,
         )
         for run in some.runs

@@ -48,11 +48,15 @@ class OutcomeDays:
     control: tuple[HazardCurve, ...]
     fatal: bool
 
-    def drawn(self, n: int, streams: Streams, run: int) -> Outcomes:
-        """Draw the days of `n` patients under both arms, by the same luck."""
+    def luck_of(self, n: int, streams: Streams, run: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Draw the cumulative hazard at the event, and the level, of `n` patients."""
         generator = streams.generator(Decision.OUTCOME_DAYS, run)
         luck, which = generator.standard_exponential(n), generator.random(n)
-        level = np.searchsorted(np.cumsum(self.shares)[:-1], which, side="right")
+        return luck, np.searchsorted(np.cumsum(self.shares)[:-1], which, side="right")
+
+    def drawn(self, n: int, streams: Streams, run: int) -> Outcomes:
+        """Draw the days of `n` patients under both arms, by the same luck."""
+        luck, level = self.luck_of(n, streams, run)
         found: list[list[float]] = []
         for curves in (self.treated, self.control):
             days = np.empty(n)

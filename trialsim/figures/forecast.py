@@ -78,9 +78,12 @@ def recruitment_figure(result: StudyResult) -> Drawn:
     full = _milestone(result, "all enrolled")
     fan = result.figure_data["fan"]
     total = round(max(fan["enrolled"][-1]))
+    of = "simulated trials"
+    if any(row.measure is Measure.STOP_PROBABILITY for row in result.rows):
+        of += " that are not stopped" if full.value is not None else ""
     title = (
-        f"Enrolment of {total:,} patients takes {_between(full)} months in 9 of 10 simulated "
-        "trials. Dark and light: middle 50 and 90%; dashed: every site as planned, without chance."
+        f"Enrolment of {total:,} patients takes {_between(full)} months in 9 of 10 {of}. "
+        "Dark and light: middle 50 and 90%; dashed: every site as planned, without chance."
     )
     with house_style():
         figure = new_figure(8.6, 4.6)
@@ -101,7 +104,7 @@ def recruitment_figure(result: StudyResult) -> Drawn:
 def milestone_panel(axes: Axes, rows: Sequence[Row]) -> Axes:
     """Draw each milestone at its mean, with a bar over the middle 90% of trials."""
     for y, row in enumerate(rows):
-        look = (row.milestone or "").startswith("look")
+        look = (row.milestone or "").startswith(("look", "stopped"))
         low, high = row.lower or 0.0, row.upper or 0.0
         axes.barh(
             y, high - low, left=low, height=0.5, fc=ORANGE if look else BLUE, alpha=0.45,
@@ -114,7 +117,9 @@ def milestone_panel(axes: Axes, rows: Sequence[Row]) -> Axes:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, None)
-    axes.set_xlabel("months since the first invitation of a site; hatched: looks by the board")
+    axes.set_xlabel(
+        "months since the first invitation of a site; hatched: looks and decisions of the board"
+    )
     return axes
 
 
@@ -149,7 +154,7 @@ def _milestone(result: StudyResult, name: str) -> Row:
 
 def _between(row: Row) -> str:
     if row.value is None:
-        return "longer than until the last look, -"
+        return "longer than any trial went on,"
     return f"{row.lower:.1f} to {row.upper:.1f}"
 
 
@@ -170,6 +175,8 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
     lost = _box(axes, 0.80, 0.81, [_said(counts[name, None], name) for name in out])
     entered = _box(axes, 0.4, 0.68, [_said(counts["randomised", None], "randomised")])
     _arrow(axes, screened, entered)
+    if stops := _stops(result):
+        _box(axes, 0.80, 0.665, [f"{words} of trials" for words in stops])
     start = (0.4, 0.81)
     axes.annotate("", (0, 0.5), start, xycoords=lost, textcoords="data", arrowprops=_ARROW)
     for x, arm in zip(middles, arms, strict=True):
@@ -190,6 +197,16 @@ def consort_panel(axes: Axes, result: StudyResult) -> Axes:
     axes.set_ylim(0, 1)
     axes.set_axis_off()
     return axes
+
+
+def _stops(result: StudyResult) -> list[str]:
+    """Return "stopped at look 1 for efficacy: 2.5%", for what happens."""
+    last = max((r.look or 0 for r in result.rows), default=0)
+    return [
+        f"stopped at look {row.look} for {row.analysis}: {100 * row.value:.1f}%"
+        for row in result.rows
+        if row.measure is Measure.STOP_PROBABILITY and row.value and 0 < (row.look or 0) < last
+    ]
 
 
 def _lines(own: Mapping[str | None, Row], names: Sequence[str]) -> list[str]:
@@ -226,8 +243,8 @@ def consort_figure(result: StudyResult) -> Drawn:
         consort_panel(figure.subplots(), result)
         _titled(figure, title)
     rows = (r for r in result.rows if r.measure is Measure.PATIENTS and r.look is None)
-    each = "; ".join(f"{r.arm + ' ' if r.arm else ''}{r.category} {r.value:,.1f}" for r in rows)
-    return figure, f"{title}. {each}."
+    each = [f"{r.arm + ' ' if r.arm else ''}{r.category} {r.value:,.1f}" for r in rows]
+    return figure, f"{title}. {'; '.join([*each, *_stops(result)])}."
 
 
 # -- supply --------------------------------------------------------------------------------------

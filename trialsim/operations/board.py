@@ -1,13 +1,15 @@
-"""The monitoring board: what it waits for, and who is where when it meets."""
+"""The monitoring board: what it waits for, who is where when it meets, and what it decides."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from simpy import Environment, Event
 
-from trialsim.operations.conducted import LookHeld
+from trialsim.operations.conducted import Judgement, LookHeld, Verdict
 from trialsim.operations.event_log import What
 from trialsim.operations.plan import LookPlan
 
@@ -22,8 +24,13 @@ class Board:
     lag_days : float
         From an event to its analysis, where outcomes are times to an event; else 0, as read-outs
         are settled only once they can be analysed.
+    deliberation_days : float
+        From an interim look to its decision.
     note : callable
-        Told that a look was held: its number from 1.
+        Told what was done, and the words of the log.
+    judge : callable or None
+        A look (from 0), the day of its data cut-off and whose read-out is known -> what the look's
+        rule says; None where no look has a rule.
     """
 
     def __init__(
@@ -31,18 +38,27 @@ class Board:
         environment: Environment,
         looks: tuple[LookPlan, ...],
         lag_days: float,
+        deliberation_days: float,
         over: Event,
         note: Callable[[What, str], None],
+        judge: Callable[[int, float, set[int]], Judgement] | None = None,
     ) -> None:
         self._env, self._plans, self._lag, self._over = environment, looks, lag_days, over
-        self._note = note
+        self._deliberates, self._note, self._judge = deliberation_days, note, judge
         self._set_off = [environment.event() for _ in looks]
         self._first_patient = environment.event()
         self._first_day = 0.0
         self._settled: set[int] = set()
+        self._seen: set[int] = set()
         self._treated_until: list[float] = []
         self._n_events = 0
         self.looks: list[LookHeld] = []
+        self.done = self.stopped = False
+
+    @property
+    def last_dose(self) -> float:
+        """Day of the last dose that anybody may have."""
+        return max(self._treated_until, default=0.0)
 
     def randomised(self) -> None:
         """Count one more patient."""
@@ -56,13 +72,16 @@ class Board:
         """Learn when a patient may have the last dose."""
         self._treated_until[patient] = day
 
-    def settled(self, patient: int) -> None:
-        """Count a patient as read out, or as known not to be."""
+    def settled(self, patient: int, *, seen: bool = True, event: bool = False) -> None:
+        """Count a patient as read out (with or without the event), or as known not to be."""
         self._settled.add(patient)
+        if seen:
+            self._seen.add(patient)
+            self._n_events += event
         self._ask()
 
     def event(self) -> None:
-        """Count an outcome event."""
+        """Count an outcome event, where outcomes are times to an event."""
         self._n_events += 1
         self._ask()
 
@@ -79,7 +98,7 @@ class Board:
         return look.enrolled is not None and len(self._treated_until) >= look.enrolled
 
     def meetings(self) -> Generator[Any, Any, None]:
-        """Wait and look, one look after another."""
+        """Wait, look and decide, one look after another, until one stops the trial."""
         for number, (look, set_off) in enumerate(zip(self._plans, self._set_off, strict=True), 1):
             if look.calendar_days is not None:
                 yield self._first_patient | self._over
@@ -87,10 +106,28 @@ class Board:
                 yield self._env.timeout(max(0.0, left)) | self._over
             else:
                 yield set_off | self._over
+            cut = self._env.now
             if self._lag:
                 yield self._env.timeout(self._lag)
-            self.looks.append(self._held())
+            held = self._held()
             self._note(What.LOOK, str(number))
+            yield from self._decide(number, cut, held)
+            if self.stopped:
+                break
+        self.done = True
+
+    def _decide(self, number: int, cut: float, held: LookHeld) -> Generator[Any, Any, None]:
+        """Judge a look; an interim one takes time, in which patients go on entering."""
+        judgement, interim = Judgement(), number < len(self._plans)
+        if self._judge:
+            judgement = self._judge(number - 1, cut, self._seen)
+            if interim and self._deliberates:
+                yield self._env.timeout(self._deliberates)
+            z = f", z {judgement.z:.3f}" if isfinite(judgement.z) else ""
+            self._note(What.DECISION, f"look {number}: {judgement.verdict}{z}")
+        self.looks.append(replace(held, judgement=judgement, decided=self._env.now))
+        crossed = judgement.verdict in (Verdict.EFFICACY, Verdict.FUTILITY)
+        self.stopped = interim and crossed
 
     def _held(self) -> LookHeld:
         n, settled = len(self._treated_until), len(self._settled)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
+from enum import StrEnum
+from math import inf, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,16 @@ from numpy.typing import NDArray
 from trialsim.operations.event_log import Entry
 from trialsim.operations.supply import Ledger
 
-__all__ = ["ArmCounts", "ConductedTrial", "LookHeld", "Outcomes"]
+__all__ = [
+    "ArmCounts",
+    "ConductedTrial",
+    "Judge",
+    "Judgement",
+    "Known",
+    "LookHeld",
+    "Outcomes",
+    "Verdict",
+]
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +64,68 @@ class ArmCounts:
     doses_left_in_kits: int = 0
 
 
+class Verdict(StrEnum):
+    """What the monitoring board makes of a look."""
+
+    NO_RULE = "no rule: nothing decided"
+    GO_ON = "goes on"
+    EFFICACY = "efficacy"
+    FUTILITY = "futility"
+    END = "end, no effect found"
+    FAILED = "end, no analysis possible"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, the z it rests on (positive in favour of the experimental arm), and on how many.
+
+    Attributes
+    ----------
+    analysed : int
+        Patients in the data.
+    """
+
+    verdict: Verdict = Verdict.NO_RULE
+    z: float = nan
+    analysed: int = 0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the data of a look hold; arrays in order of randomisation, shape (n,).
+
+    Attributes
+    ----------
+    look : int
+        Which one, from 0.
+    cut : float
+        Day of the data cut-off since the first invitation.
+    enrolled : ndarray
+        Day of randomisation.
+    in_first_arm : ndarray of bool
+    read_out : ndarray of bool
+        Whose read-out is known; of a time to an event, everyone.
+    leaves : ndarray
+        Days from randomisation until a patient leaves the trial; infinity for never.
+    strata : ndarray of int
+        Stratum of allocation.
+    exposure : ndarray
+        Share taken of the doses planned before death.
+    """
+
+    look: int
+    cut: float
+    enrolled: Floats
+    in_first_arm: NDArray[np.bool_]
+    read_out: NDArray[np.bool_]
+    leaves: Floats
+    strata: NDArray[np.int64]
+    exposure: Floats
+
+
+Judge = Callable[[Known], Judgement]
+
+
 @dataclass(frozen=True)
 class LookHeld:
     """A look, the day it was held on, and who was where.
@@ -63,6 +136,9 @@ class LookHeld:
         Randomised, not yet read out.
     in_treatment : int
         Of these, with doses to come.
+    judgement : Judgement
+    decided : float
+        Day of the decision, after the board has deliberated.
     """
 
     day: float
@@ -71,6 +147,8 @@ class LookHeld:
     events: int
     in_pipeline: int
     in_treatment: int
+    judgement: Judgement = Judgement()
+    decided: float = nan
 
 
 @dataclass(frozen=True)
@@ -80,8 +158,8 @@ class ConductedTrial:
     Attributes
     ----------
     full : bool
-        Whether all patients planned were enrolled within a hundred years, or the last look came
-        before.
+        Whether all patients planned were enrolled within a hundred years, or the last look or the
+        board's decision to stop came before.
     openings : list of float
         Day on which each site opened, in order of sites; infinity for never.
     enrolled : ndarray, shape (n,)
@@ -110,7 +188,8 @@ class ConductedTrial:
     screening_withdrawn: int
     in_screening: int  # when enrolment closed
     arms: tuple[ArmCounts, ArmCounts]
-    looks: tuple[LookHeld, ...]
+    looks: tuple[LookHeld, ...]  # those that were held
+    stopped_early: bool  # by the board, at the last of these
     visits_held: int
     last_visit: float
     locked: float
@@ -126,5 +205,5 @@ class ConductedTrial:
 
     @property
     def sites_opened(self) -> int:
-        """How many ever opened before the trial was full."""
+        """How many ever opened before enrolment closed."""
         return sum(day < inf for day in self.openings)

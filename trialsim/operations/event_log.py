@@ -34,6 +34,8 @@ class What(StrEnum):
     FOLLOWED = "follow-up complete"
     SETTLED = "settled"  # read out, or known never to be
     LOOK = "look"
+    DECISION = "board decides"
+    ENROLMENT_STOPPED = "enrolment stopped by the board"
     KITS_MADE = "kits made"
     KITS_SHIPPED = "kits shipped"
     KITS_RECEIVED = "kits received"

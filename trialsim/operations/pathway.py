@@ -12,7 +12,6 @@ from simpy import Event
 from trialsim.operations.doses import DoseCourse
 from trialsim.operations.draws import PatientLuck
 from trialsim.operations.event_log import What
-from trialsim.operations.plan import LONGEST_DAYS
 
 if TYPE_CHECKING:
     from trialsim.operations.simulation import TrialInTime
@@ -75,7 +74,7 @@ class Pathway:
         luck, ends = self._luck, self._ends
         visits = [max(0.0, day) for day in luck.visit_days]
         # where outcomes are times to an event, until the last look
-        last = max(visits) if self._plan.read_out is not None else LONGEST_DAYS
+        last = max(visits) if self._plan.read_out is not None else self._plan.followed_days
         doses = enumerate(self._arm.dose_days)
         found = [(day, _DOSE, i) for i, day in doses if day < self._drug_ends]
         found += [(day, _VISIT, i) for i, day in enumerate(visits) if day < ends]
@@ -93,11 +92,13 @@ class Pathway:
     def _turn(self, kind: int, day: float) -> None:
         """Count what changes a patient's course."""
         luck, counts, board = self._luck, self._counts, self._trial.board
-        if kind in (_EVENT, _END) and self._plan.read_out is None:
+        timed = self._plan.read_out is None
+        if timed and kind in (_EVENT, _END, _FOLLOWED):
             board.settled(self._patient)
         if kind == _EVENT:
             self._note(What.OUTCOME)
-            board.event()
+            if timed:
+                board.event()
         elif kind == _DRUG_END:
             stopped = luck.stops <= luck.discharged
             counts.stopped += stopped
@@ -178,7 +179,7 @@ class Pathway:
         if reads:
             self._counts.read_out += held
             self._counts.not_seen += not held
-        self._enter_data(self._luck.data_days[index], settles=reads)
+        self._enter_data(self._luck.data_days[index], settles=reads, seen=held)
 
     def _settle_unseen(self, day: float, *, died: bool) -> None:
         """Settle, on the day of the read-out, a patient who does not come to it."""
@@ -186,9 +187,9 @@ class Pathway:
         due = self._luck.visit_days[read_out] if read_out is not None else -inf
         if due >= day:
             self._counts.read_out += died
-            self._enter_data(due - day + self._luck.data_days[-1], settles=True)
+            self._enter_data(due - day + self._luck.data_days[-1], settles=True, seen=died)
 
-    def _enter_data(self, days: float, *, settles: bool) -> None:
+    def _enter_data(self, days: float, *, settles: bool, seen: bool) -> None:
         """Have data entered some days later, and the patient settled with them."""
         trial = self._trial
         trial.data_awaited()
@@ -196,8 +197,14 @@ class Pathway:
         def entered(_: Event) -> None:
             if settles:
                 self._note(What.SETTLED)
-                trial.board.settled(self._patient)
+                trial.board.settled(self._patient, seen=seen, event=self._had_event)
             trial.data_entered()
 
         later = self._env.timeout(days + (self._plan.lag_days if settles else 0.0))
         later.callbacks.append(entered)
+
+    @property
+    def _had_event(self) -> bool:
+        """Whether the outcome event came by the day of the read-out."""
+        read_out = self._plan.read_out
+        return read_out is not None and self._event <= self._plan.visits[read_out].day

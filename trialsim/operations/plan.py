@@ -132,6 +132,10 @@ class ConductPlan:
         When patients leave the trial, and when they stop the drug; None for never.
     lag_days : float
         From data entry until a read-out can be analysed.
+    deliberation_days : float
+        From an interim look to the board's decision.
+    followed_days : float
+        Most follow-up of a patient, for a time to an event.
     """
 
     n_patients: int
@@ -152,6 +156,8 @@ class ConductPlan:
     data_entry: GammaDelay
     lag_days: float
     supply: SupplyPlan | None
+    deliberation_days: float = 0.0
+    followed_days: float = LONGEST_DAYS
 
 
 def plan_conduct(template: Template, per_day: float | None = None) -> ConductPlan:
@@ -177,6 +183,7 @@ def plan_conduct(template: Template, per_day: float | None = None) -> ConductPla
     if per_day is not None:
         sites = replace(sites, per_day=per_day)
     failures = nature.screening_failures.value if nature.screening_failures else 0.0
+    followed = getattr(protocol.primary, "followed_for", None)
     plan = ConductPlan(
         protocol.n_total,
         (_arm(protocol.experimental, visits), _arm(protocol.control, visits)),
@@ -196,6 +203,8 @@ def plan_conduct(template: Template, per_day: float | None = None) -> ConductPla
         _delay(happens.data_entry),
         protocol.read_out_lag.days if protocol.read_out_lag else 0.0,
         _supply(decided.supply, happens),
+        decided.board.deliberates.days,
+        followed.days if followed else LONGEST_DAYS,
     )
     _check_can_fill(plan)
     return plan
@@ -296,14 +305,19 @@ def _looks(protocol: Protocol) -> tuple[LookPlan, ...]:
     """Return every look; one at the end where the file has none."""
     if not protocol.looks:
         return (LookPlan(settled=protocol.n_total),)
-    last = max((look.at.events or 0 for look in protocol.looks), default=0)
+    timed = isinstance(protocol.primary, TimeToEventEndpoint)
+    last = protocol.looks[-1].at.events or 0  # of times to an event, required for shares by a rule
+
+    def share(information: float, of: int) -> int:
+        return max(1, ceil(information * of - 1e-9))
+
     return tuple(
         LookPlan(
             settled=None
-            if look.at.information is None or last
-            else max(1, round(look.at.information * protocol.n_total)),
-            events=max(1, round(look.at.information * last))
-            if look.at.information is not None and last
+            if look.at.information is None or timed
+            else share(look.at.information, protocol.n_total),
+            events=share(look.at.information, last)
+            if look.at.information is not None and timed
             else look.at.events,
             enrolled=look.at.enrolled,
             calendar_days=look.at.calendar.days if look.at.calendar else None,

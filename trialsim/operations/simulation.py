@@ -10,7 +10,14 @@ import numpy as np
 from simpy import Environment
 
 from trialsim.operations.board import Board
-from trialsim.operations.conducted import ArmCounts, ConductedTrial, Outcomes
+from trialsim.operations.conducted import (
+    ArmCounts,
+    ConductedTrial,
+    Judge,
+    Judgement,
+    Known,
+    Outcomes,
+)
 from trialsim.operations.doses import DoseCourse
 from trialsim.operations.draws import (
     PatientLuck,
@@ -43,6 +50,8 @@ class TrialInTime:
         Which simulated trial, from 0.
     outcomes : Outcomes or None
         What becomes of patients; None for no outcome event.
+    judge : callable or None
+        What the rule of a look says of its data; None where no look has a rule.
     keep_log : bool
     """
 
@@ -53,9 +62,10 @@ class TrialInTime:
         run: int,
         outcomes: Outcomes | None = None,
         *,
+        judge: Judge | None = None,
         keep_log: bool = False,
     ) -> None:
-        self.plan, self.environment = plan, Environment()
+        self.plan, self.environment, self._judge = plan, Environment(), judge
         self._outcomes, self._keep_log = outcomes, keep_log
         self._streams, self._run = streams, run
         self.log: list[Entry] = []
@@ -66,18 +76,23 @@ class TrialInTime:
         self.arms = (ArmCounts(), ArmCounts())
         self.in_first_arm: list[bool] = []
         self._enrolled: list[float] = []
+        self._leaves: list[float] = []
+        self._strata: list[int] = []
+        self._known_strata: dict[str, int] = {}
         self._doses: list[DoseCourse] = []
         self._n_ended = self._n_data_awaited = 0
         self._last_visit = self._locked = nan
-        self._full, self._over = self.environment.event(), self.environment.event()
+        self._closed, self._over = self.environment.event(), self.environment.event()
         self._allocator = Allocator(plan.allocation, streams, run)
         event_driven = plan.read_out is None
         self.board = Board(
             self.environment,
             plan.looks,
             plan.lag_days if event_driven else 0.0,
+            plan.deliberation_days,
             self._over,
             lambda what, look: self.note(-1, -1, what, look),
+            self._judged if judge else None,
         )
         self.pharmacy: Pharmacy | None = None
         self._open_pharmacy()
@@ -150,7 +165,7 @@ class TrialInTime:
         self._check_over()
 
     def _check_over(self) -> None:
-        done = self._full.triggered and self._n_ended == self.n_randomised
+        done = self._closed.triggered and self._n_ended == self.n_randomised
         if done and not self._n_data_awaited and not self.over:
             self._over.succeed()
 
@@ -158,16 +173,52 @@ class TrialInTime:
 
     def _patience(self) -> Process:
         """End a trial that does not fill."""
-        yield self._full | self.environment.timeout(LONGEST_DAYS)
-        if not self._full.triggered:
+        yield self._closed | self.environment.timeout(LONGEST_DAYS)
+        if not (self._closed.triggered or self.over):
             self._over.succeed()
 
     def _meetings(self, *, event_driven: bool) -> Process:
-        """Let the board meet; the last look ends a trial that waits for events."""
+        """Let the board meet; its last look ends a trial that waits for events.
+
+        Where it stops the trial, patients in treatment have their doses first.
+        """
         yield from self.board.meetings()
+        if self.board.stopped:
+            self._stop_enrolling()
+            if event_driven and not self.over:
+                left = self.board.last_dose - self.environment.now
+                yield self.environment.timeout(max(0.0, left)) | self._over
         if event_driven and not self.over:
             self._last_visit = self._locked = self.environment.now
             self._over.succeed()
+
+    def _stop_enrolling(self) -> None:
+        """Close recruitment and screening; who is in the trial stays in it."""
+        if not self._closed.triggered:
+            self.note(-1, -1, What.ENROLMENT_STOPPED)
+            self._closed.succeed()
+            self._check_over()
+
+    def _judged(self, look: int, cut: float, read_out: set[int]) -> Judgement:
+        """Hand the data of a look to the judge."""
+        assert self._judge is not None  # the board asks only then
+        n = self.n_randomised
+        seen = np.ones(n, dtype=bool)
+        if self.plan.read_out is not None:
+            seen[:] = False
+            seen[list(read_out)] = True
+        return self._judge(
+            Known(
+                look,
+                cut,
+                np.array(self._enrolled),
+                np.array(self.in_first_arm, dtype=bool),
+                seen,
+                np.array(self._leaves),
+                np.array(self._strata, dtype=np.int64),
+                np.array([course.exposure_alive for course in self._doses]),
+            )
+        )
 
     def _site(self, site: int, luck: SiteLuck) -> Process:
         env, opens = self.environment, luck.opens[site]
@@ -175,7 +226,7 @@ class TrialInTime:
             self.note(site, -1, What.SITE_FAILED)
             return
         yield env.timeout(opens)
-        if self._full.triggered:
+        if self._closed.triggered:
             return
         self._openings[site] = opens
         self.note(site, -1, What.SITE_OPENED)
@@ -188,7 +239,7 @@ class TrialInTime:
             if day > LONGEST_DAYS:
                 return
             yield env.timeout(day - env.now)
-            if self._full.triggered:
+            if self._closed.triggered:
                 return
             env.process(self._patient(site, number, next(patients)))
 
@@ -198,7 +249,7 @@ class TrialInTime:
         self.note(site, number, What.SCREENED)
         if luck.screening_days:
             yield self.environment.timeout(luck.screening_days)
-        if self._full.triggered:
+        if self._closed.triggered:
             return  # enrolment has closed: nobody waits for the result
         self.in_screening -= 1
         if luck.fails:
@@ -215,14 +266,17 @@ class TrialInTime:
     def _randomise(self, site: int, number: int, luck: PatientLuck) -> int:
         """Assign a patient; return their number in order of randomisation, from 0."""
         where = (site,) if self.plan.allocation.by_site else ()
-        first = self._allocator.assign("-".join(str(level) for level in (*where, *luck.strata)))
+        stratum = "-".join(str(level) for level in (*where, *luck.strata))
+        first = self._allocator.assign(stratum)
+        self._strata.append(self._known_strata.setdefault(stratum, len(self._known_strata)))
+        self._leaves.append(luck.leaves)
         self._enrolled.append(self.environment.now)
         self.in_first_arm.append(first)
         self.arms[not first].randomised += 1
         self.note(site, number, What.RANDOMISED, self.plan.arms[not first].id)
         if self.n_randomised == self.plan.n_patients:
             self.note(-1, -1, What.ENROLMENT_COMPLETE)
-            self._full.succeed()
+            self._closed.succeed()
         self.board.randomised()
         return self.n_randomised - 1
 
@@ -232,12 +286,12 @@ class TrialInTime:
         """Run the trial to its end."""
         env = self.environment
         env.run(until=self._over)
-        while len(self.board.looks) < len(self.plan.looks) and env.peek() < inf:
+        while not self.board.done and env.peek() < inf:
             env.step()  # looks held because there is no more to come
         for course in self._doses:
             course.close()
         return ConductedTrial(
-            self._full.triggered or env.now < LONGEST_DAYS,
+            self._closed.triggered or env.now < LONGEST_DAYS,
             self._openings,
             np.array(self._enrolled),
             np.array(self.in_first_arm, dtype=bool),
@@ -249,6 +303,7 @@ class TrialInTime:
             self.in_screening,
             self.arms,
             tuple(self.board.looks),
+            self.board.stopped,
             self.visits_held,
             self._last_visit,
             self._locked,
@@ -265,10 +320,11 @@ def conduct_trial(
     run: int,
     outcomes: Outcomes | None = None,
     *,
+    judge: Judge | None = None,
     keep_log: bool = False,
 ) -> ConductedTrial:
     """Simulate one trial's conduct, event by event.
 
     The same plan, seed and run give the same log, whatever ran before or beside it.
     """
-    return TrialInTime(plan, streams, run, outcomes, keep_log=keep_log).conducted()
+    return TrialInTime(plan, streams, run, outcomes, judge=judge, keep_log=keep_log).conducted()

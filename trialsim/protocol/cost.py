@@ -38,17 +38,3 @@ class Cost(Frozen):
     per_dose: Amount = Amount(value=0.0)
     per_look: Amount = Amount(value=0.0)
     sites: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
-
-    def total(
-        self,
-        n_patients: float,
-        visits_per_patient: float,
-        months: float,
-        screened_per_patient: float = 1.0,
-        sites: int = 1,
-    ) -> float:
-        """Return the cost of a trial of that size and length; start-up, doses and looks apart."""
-        running = self.per_month.value + sites * self.per_site_month.value
-        treated = self.per_patient.value + visits_per_patient * self.per_visit.value
-        screened = screened_per_patient * self.screening.value
-        return n_patients * (treated + screened) + months * running

@@ -29,6 +29,7 @@ __all__ = [
     "Activation",
     "Adherence",
     "Delay",
+    "MonitoringBoard",
     "OperationalNature",
     "Operations",
     "Pause",
@@ -124,11 +125,21 @@ class Supply(Frozen):
         return self
 
 
+class MonitoringBoard(Frozen):
+    """How long the board takes from the data of an interim look to its decision.
+
+    Patients go on entering until then. What it decides is said by ``protocol.looks``.
+    """
+
+    deliberates: Duration = Duration(0, "d")
+
+
 class Operations(Frozen):
-    """What the team decides of sites and supply; without `supply` a kit is always there."""
+    """What the team decides of sites, supply and board; without `supply` a kit is always there."""
 
     sites: Sites = Sites()
     supply: Supply | None = None
+    board: MonitoringBoard = MonitoringBoard()
 
 
 class Pause(Frozen):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_serializer, model_validator
@@ -22,7 +23,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.protocol.design import MAX_PATIENTS
-from trialsim.protocol.quantities import Frozen, Id, Time, Whole, broken, lenient_words
+from trialsim.protocol.quantities import Frozen, Id, Number, Time, Whole, broken, lenient_words
 
 __all__ = [
     "KNEE",
@@ -83,6 +84,7 @@ class Decision(StrEnum):
     FOLLOW_UP = "follow-up"
     RATIO = "ratio"
     VARIANT = "variant"
+    THRESHOLD = "threshold"
 
 
 KNEE: Literal["knee"] = "knee"
@@ -265,7 +267,8 @@ class Vary(Frozen):
     """The values a decision may take; what is left out has those `trialsim optimise` assumes.
 
     `variant` names variants of the file, which change whatever they change: who is eligible, the
-    dose, the visits. `as it stands` is the file without one.
+    dose, the visits. `as it stands` is the file without one. `threshold` is where the marker of
+    ``nature.enrichment`` makes a patient eligible.
     """
 
     size: Annotated[tuple[_Patients, ...], Field(min_length=1, max_length=_MOST)] | None = None
@@ -283,6 +286,7 @@ class Vary(Frozen):
         Annotated[tuple[Id | Literal["as it stands"], ...], Field(min_length=1, max_length=20)]
         | None
     ) = None
+    threshold: Annotated[tuple[Number, ...], Field(min_length=1, max_length=50)] | None = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Vary:
@@ -367,8 +371,12 @@ def vary_from_words(words: Sequence[str]) -> Vary:
             continue
         parts = [part.strip() for part in values.split(",") if part.strip()]
         try:
-            numbers = key in ("size", "sites")
-            content[key] = [n for part in parts for n in _stepped(part)] if numbers else parts
+            if key in ("size", "sites"):
+                content[key] = [n for part in parts for n in _stepped(part)]
+            elif key == "threshold":
+                content[key] = [n for part in parts for n in _evenly(part)]
+            else:
+                content[key] = parts
             Vary.model_validate({key: content[key]})
         except (PydanticCustomError, ValueError) as error:
             problems.append(_problem(error, "--vary", text))
@@ -376,6 +384,16 @@ def vary_from_words(words: Sequence[str]) -> Vary:
     if problems:
         raise RequestError(problems)
     return Vary.model_validate(content)
+
+
+def _evenly(part: str) -> list[float]:
+    numbers = [float(n) for n in part.split(":")]
+    if len(numbers) == 1:
+        return numbers
+    if len(numbers) != 3 or not numbers[2] > 0 or not numbers[0] <= numbers[1] < inf:
+        raise broken("must be FIRST:LAST:STEP", "Write for example 20:50:10.")
+    n = min(int((numbers[1] - numbers[0]) / numbers[2] + 1e-9), _MOST) + 1
+    return [round(numbers[0] + k * numbers[2], 12) for k in range(n)]
 
 
 def _stepped(part: str) -> list[int]:

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from trialsim.protocol.course import Course
 from trialsim.protocol.endpoints import Counted
+from trialsim.protocol.enrichment import Enrichment
 from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
@@ -365,6 +366,7 @@ class Nature(Frozen):
     body_weight_kg: BodySize | None = None
     screening_failures: ScreeningFailures | None = None
     operations: OperationalNature | None = None
+    enrichment: Enrichment | None = None
 
     @property
     def leaving(self) -> Dropout | None:

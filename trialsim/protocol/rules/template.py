@@ -50,6 +50,7 @@ from trialsim.protocol.resolved import (
     risks_as_observed,
     survival_of,
 )
+from trialsim.protocol.rules.enrichment import enrichment_rules
 from trialsim.protocol.rules.observed import observed_rules
 from trialsim.protocol.rules.optimise import optimise_rules
 from trialsim.protocol.rules.safety import safety_rules, sourced_risks
@@ -257,6 +258,7 @@ def broken_rules(template: Template, evidence: Evidence) -> Iterator[Broken]:
         rule = f"must be at most {MAX_PATIENTS:,} patients in all"
         yield Broken(("protocol", "sample_size"), rule, "Use fewer.")
     yield from (Broken(*found) for found in optimise_rules(template))
+    yield from (Broken(*found) for found in enrichment_rules(template))
     yield from evidence_rules(template.evidence)
     yield from conflict_rules(template.conflicts, evidence)
 

@@ -10,6 +10,8 @@ from trialsim.studies.operations.forecast import (
     AS_TAKEN,
     EVERY_DOSE,
     MILESTONES,
+    OVERRUNNING,
+    STOPPED_EARLY,
     PlannedForecast,
 )
 from trialsim.trial import Measure, Row, StudyResult
@@ -33,7 +35,7 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
     parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
-    parts += [_looks(result), _consort(result)]
+    parts += [_looks(result), wrapped(_decisions(planned, result)), _consort(result)]
     parts += [_doses(result), _kits(result), _costs(planned, result)]
     parts.append(wrapped(_basis(planned)))
     parts.append(wrapped(DISCLAIMER))
@@ -43,6 +45,7 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
 def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
     """Return what a report says besides tables: the answer, and what it rests on."""
     texts = {"answer": _answer(result), "basis": _basis(planned)}
+    texts["looks"] = _decisions(planned, result)
     observed = " ".join(calendar_sentences(result))
     return {**texts, "observed times": observed} if observed else texts
 
@@ -89,7 +92,10 @@ def _answer(result: StudyResult) -> str:
     )
     (own,) = _of(result, Measure.DURATION_MONTHS)
     text += f", {own.value:.1f} of them from the first patient in"
-    text += f"; enrolment ends after {full.value:.1f}." if full.value is not None else "."
+    if full.value is not None:
+        text += f"; enrolment ends after {full.value:.1f}{_part_of(result, full)}"
+    text += "."
+    text += _stopped(result)
     (never,) = _of(result, Measure.NOT_ENROLLED)
     if never.value:
         text += (
@@ -102,6 +108,22 @@ def _answer(result: StudyResult) -> str:
         (total,) = totals
         text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
     return text + _power(result) + _placed(result)
+
+
+def _stopped(result: StudyResult) -> str:
+    """Return how often the board stops a trial before its end, in a sentence."""
+    rows = _of(result, Measure.STOP_PROBABILITY, analysis=STOPPED_EARLY)
+    if not rows:
+        return ""
+    text = f" The board stops {_share(rows[0])} of trials early"
+    if not rows[0].value:
+        return f"{text}."
+    (when,) = _of(result, Measure.MILESTONE_MONTHS, milestone=STOPPED_EARLY)
+    (late,) = _of(result, Measure.PATIENTS, category=OVERRUNNING)
+    return (
+        f"{text}: these after {when.value:.1f} months on average, with {late.value:,.1f} patients "
+        "who are not in the data that stopped them."
+    )
 
 
 def _short_of_kits(result: StudyResult) -> str:
@@ -138,7 +160,7 @@ def _calendar(result: StudyResult) -> str:
     rows = []
     for name in MILESTONES:
         (row,) = _of(result, Measure.MILESTONE_MONTHS, milestone=name)
-        rows.append((name, number_with_error(row, 2), _range(row)))
+        rows.append((name + _part_of(result, row), number_with_error(row, 2), _range(row)))
     return "Months since the first invitation\n" + table(("milestone", "mean", _MIDDLE), rows)
 
 
@@ -146,12 +168,55 @@ def _looks(result: StudyResult) -> str:
     looks = sorted({row.look for row in result.rows if row.look})
     rows = []
     for look in looks:
-        (when,) = _of(result, Measure.MILESTONE_MONTHS, look=look)
+        found = _of(result, Measure.MILESTONE_MONTHS, look=look)
+        if not found:
+            continue  # no trial came so far
+        (when,) = found
         counts = {row.category: row for row in _of(result, Measure.PATIENTS, look=look)}
         cells = [number_with_error(row) for row in counts.values()]
-        rows.append((str(look), number_with_error(when, 2), *cells))
+        name = f"{look}{_part_of(result, when)}"
+        rows.append((name, number_with_error(when, 2), *cells))
     header = ("look", "month", "randomised", "read out", "in the pipeline", "of these in treatment")
     return "Looks by the monitoring board\n" + table(header, rows, folding=(4, 5))
+
+
+def _part_of(result: StudyResult, row: Row) -> str:
+    """Return in which part of the trials a milestone is reached, where not in all."""
+    (never,) = _of(result, Measure.NOT_ENROLLED)
+    all_trials = result.n_replicates - round(result.n_replicates * (never.value or 0.0))
+    n = row.n_replicates or 0
+    return f" ({100 * n / all_trials:.0f}% of trials)" if row.value and n < all_trials else ""
+
+
+def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
+    """Return what the looks decide, look by look, in sentences."""
+    if planned.rules is None:
+        return (
+            "No rule: nothing decided. No look has a bound (looks: efficacy_z, futility_z), so "
+            "every trial goes on to its end."
+        )
+    parts = []
+    looks = planned.analysis.looks
+    for number, look in enumerate(looks, 1):
+        rows = {row.analysis: row for row in _of(result, Measure.STOP_PROBABILITY, look=number)}
+        bounds = {"efficacy": look.efficacy_z, "futility": look.futility_z}
+        said = []
+        for why, row in rows.items():
+            bound = bounds.get(why or "")
+            if bound is None and why in bounds and not row.value:
+                continue
+            side = "<=" if why == "futility" else ">="
+            at = f" (z {side} {bound:g})" if bound is not None else ""
+            said.append(f"{why}{at} {_share(row)}")
+        where = f"look {number}" if number < len(looks) else "the last look"
+        parts.append(f"{where}: {'; '.join(said)}")
+    delay = planned.plan.deliberation_days
+    took = f" An interim decision takes {delay:g} days." if delay else ""
+    return (
+        f"How trials end under {planned.scenario.id}, by {planned.analysis.in_words}, as in "
+        f"'simulate': {'. '.join(parts)}.{took} A trial that is stopped closes recruitment and "
+        "screening; who is in it is treated and followed as planned."
+    )
 
 
 def _consort(result: StudyResult) -> str:

@@ -114,6 +114,7 @@ def _front(planned: PlannedOptimisation) -> str:
     cost = planned.resolved.template.cost
     quantities = list(planned.objectives)
     variants = {judged.design.variant or "as it stands" for judged in shown}
+    thresholds = planned.request.asked.vary.threshold
     heads = {
         **_HEADS,
         Quantity.COST: f"cost, {cost.currency}" if cost else "cost",
@@ -129,10 +130,13 @@ def _front(planned: PlannedOptimisation) -> str:
             f"{design.ratio}",
         ]
         decided += [str(design.follow_up.after)] if design.follow_up else []
+        if thresholds:
+            decided += ["-" if design.threshold is None else f"{design.threshold:g}"]
         decided += [design.variant or "-"] if len(variants) > 1 else []
         lines.append((*decided, *(_cell(q, judged.worst(q)) for q in quantities)))
     header = ["size", "sites", "looks", "ratio"]
     header += ["read at"] if shown[0].design.follow_up else []
+    header += ["threshold"] if thresholds else []
     header += ["variant"] if len(variants) > 1 else []
     total = len(planned.front)
     told = f"The front: no other design is as good in everything ({len(shown)} of {total:,}"

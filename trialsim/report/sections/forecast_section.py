@@ -16,6 +16,7 @@ _Row = Mapping[str, Any]
 _HEADER = ("", "Mean", "Monte Carlo error", "Middle 90% of trials")
 _TABLES = (
     ("milestones", "Months since the first invitation of a site", ("milestone_months",)),
+    ("looks", "How trials end, share of them", ("stop_probability",)),
     ("consort", "Patients, mean over simulated trials", ("patients",)),
     ("supply", "Doses, drug and kits", ("doses", "drug_used", "exposure", "kits", "stock_outs")),
     ("cost", "Cost", ("cost",)),
@@ -41,6 +42,8 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         own = [row for row in rows if row["measure"] in measures]
         if not own:
             continue
+        if figure == "looks" and (decided := texts.get("looks")):
+            yield Paragraph(decided)
         grid = Grid(caption, _HEADER, tuple(map(_line, own)))
         yield from _drawn(run, figure, number, grid)
         if figure == "milestones":
@@ -90,17 +93,21 @@ def _line(row: _Row) -> tuple[str, ...]:
         name += f", look {row['look']}"
     if row.get("arm"):
         name += f", {row['arm']}"
+    if row["measure"] == "stop_probability":
+        name = f"look {row['look']}: {row['analysis']}" if row.get("look") else row["analysis"]
     if row["measure"] == "doses":
         name = f"doses {name}"
     if row["measure"] == "kits":
         name = f"kits {name}"
     if row["value"] is None:
         return name, "-", "-", row.get("why", "-")
-    share = row["measure"] == "exposure"
+    share = row["measure"] in ("exposure", "stop_probability")
     numbers = [row["value"], row.get("mcse") or 0.0, row.get("lower"), row.get("upper")]
     digits = 0 if abs(row["value"]) >= 1000 else 2
     value, error, low, high = (
         "-" if x is None else f"{100 * x:.2f}%" if share else f"{x:,.{digits}f}" for x in numbers
     )
+    if row["measure"] == "stop_probability":  # its limits are an interval of its own
+        return name, value, error, "-"
     unit = f" {row['unit']}" if row.get("unit") and row["measure"] == "drug_used" else ""
     return name, value + unit, error, f"{low} to {high}"

@@ -18,6 +18,7 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.run import Progress, Simulation, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
+from trialsim.operations.money import planned_cost
 from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.endpoints import Counted, Summary
@@ -357,16 +358,22 @@ class PlannedFollowUp:
     def cost(self, horizon: Horizon, n_total: int) -> float | None:
         """Return the cost of a trial that ends there; None where prices or months are not stated.
 
-        Every visit the file plans before then is paid for each patient, and the read-out (assumed):
-        a trial read there alone, whatever else is compared.
+        Every visit the file plans before then is paid for each patient, the read-out, every dose
+        planned, and one analysis or the file's looks (assumed): a trial read there alone, whatever
+        else is compared.
         """
         template, months = self.resolved.template, self.months(horizon, n_total)
         if template.cost is None or months is None:
             return None
-        visits = template.protocol.visits_by(horizon.day)
-        screened = template.nature.screened_per_patient
-        sites = stated_sites(template) or 1
-        return template.cost.total(n_total, visits, months, screened, sites)
+        return planned_cost(
+            template,
+            n_total,
+            months,
+            read_out_day=horizon.day,
+            sites=stated_sites(template) or 1,
+            looks=len(template.protocol.looks) or 1,
+            treated=1 / 2,
+        )
 
     @property
     def assumed(self) -> list[str]:
@@ -378,10 +385,11 @@ class PlannedFollowUp:
             prices = (
                 *(cost.per_patient, cost.per_visit, cost.screening),
                 *(cost.per_month, cost.per_site_month),
+                *(cost.start_up, cost.per_dose, cost.per_look),
             )
             told.append(
                 ("Prices are assumed. " if not all(p.source for p in prices if p.value) else "")
-                + "Every visit the file plans is paid for each patient (assumed)."
+                + "Every visit and dose the file plans is paid for each patient (assumed)."
             )
         return told
 

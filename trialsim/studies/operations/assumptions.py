@@ -87,6 +87,8 @@ def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     yield _share("visits missed", missed_visits_of(template.nature))
     yield _hazard("leaving the trial", leaving_of(template.nature))
     yield _delayed("data entered after", happens.data_entry)
+    if decided.board.deliberates.days:
+        yield Stated("the board deliberates for", str(decided.board.deliberates))
     supply = decided.supply
     if supply is None:
         yield Stated("a kit for every dose is always there", "(no 'supply')")

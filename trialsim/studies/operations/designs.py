@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import ceil
 
 from trialsim.errors import Problem, RequestError
 from trialsim.kernels.exact import ExactTest
+from trialsim.operations.money import planned_cost
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.endpoints import BinaryEndpoint, BinaryTest, TimeToEventEndpoint
 from trialsim.protocol.optimisation import LookPlan, Quantity, RatioOfArms
-from trialsim.protocol.pool import dosings_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
@@ -47,6 +46,8 @@ class Design:
         When the primary endpoint is read; None for when the file reads it.
     variant : str
         Of the file; empty for none.
+    threshold : float or None
+        Of the marker that makes a patient eligible; None for that of the file.
     """
 
     size: int
@@ -55,6 +56,7 @@ class Design:
     ratio: RatioOfArms
     follow_up: Time | None = None
     variant: str = ""
+    threshold: float | None = None
 
     def in_words(self) -> str:
         """Return the decisions on one line."""
@@ -62,6 +64,7 @@ class Design:
         parts = [f"{self.size:,} patients", sites, looks_in_words(self.looks)]
         parts += [f"{self.ratio}"]
         parts += [f"read at {self.follow_up.after}"] if self.follow_up else []
+        parts += [f"threshold {self.threshold:g}"] if self.threshold is not None else []
         parts += [self.variant] if self.variant else []
         return ", ".join(parts)
 
@@ -225,33 +228,17 @@ class Bench:
 
         Visits and doses are paid as planned, for every patient (assumed).
         """
-        if self.cost is None:
-            return 0.0
-        n, sites, template = ending.patients, design.sites, self.resolved.template
-        months = ending.day / DAYS_PER_UNIT["mo"]
-        screened = template.nature.screened_per_patient
-        total = self.cost.total(n, self._visits, months, screened, sites)
-        once = sites * self.cost.start_up.value + ending.looks * self.cost.per_look.value
-        treated = design.ratio.treated / (design.ratio.treated + design.ratio.control)
-        experimental, control = self._doses
-        doses = treated * experimental + (1 - treated) * control
-        return total + once + n * doses * self.cost.per_dose.value
-
-    @cached_property
-    def _visits(self) -> int:
-        protocol = self.resolved.template.protocol
-        day = protocol.primary.read_out.days_after_entry(protocol.therapy)
-        return protocol.visits_by(day)
-
-    @cached_property
-    def _doses(self) -> tuple[int, int]:
-        """Doses planned for a patient of the experimental and of the control arm."""
-        protocol = self.resolved.template.protocol
-        experimental, control = (
-            sum(ceil(d.lasting.days / d.every.days - 1e-9) for d in dosings_of(arm.regimen))
-            for arm in (protocol.experimental, protocol.control)
+        template = self.resolved.template
+        protocol = template.protocol
+        return planned_cost(
+            template,
+            ending.patients,
+            ending.day / DAYS_PER_UNIT["mo"],
+            read_out_day=protocol.primary.read_out.days_after_entry(protocol.therapy),
+            sites=design.sites,
+            looks=ending.looks,
+            treated=design.ratio.treated / (design.ratio.treated + design.ratio.control),
         )
-        return experimental, control
 
 
 def _without_looks(resolved: ResolvedTemplate) -> ResolvedTemplate:

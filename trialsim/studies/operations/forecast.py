@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.characteristics import Characteristic, mean, mid_percentile, proportion
+from trialsim.engine.board_decisions import BoardRules, rules_of
 from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of, power_by_exposure
 from trialsim.engine.run import Progress
 from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
-from trialsim.operations.conducted import ConductedTrial
+from trialsim.operations.conducted import ConductedTrial, Verdict
 from trialsim.operations.enrolment import accrual_of
 from trialsim.operations.event_log import Entry
 from trialsim.operations.money import CATEGORIES, costs_of
@@ -30,10 +31,11 @@ from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
 from trialsim.studies.operations.observed_calendar import observed_calendar_rows
-from trialsim.trial import Measure, Row, StudyResult
+from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
 __all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
 
+STOPPED_EARLY, OVERRUNNING = "stopped early", "not in the data that stopped the trial"
 EVERY_DOSE, AS_TAKEN = "as if every dose were taken", "with the doses taken"
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
 MILESTONES = (
@@ -77,7 +79,7 @@ class Forecast:
 
     result: StudyResult
     log: list[Entry]
-    trials: list[dict[str, float]]
+    trials: list[dict[str, float | str]]
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class PlannedForecast:
             n_runs=runs,
             seed=seed,
             outcomes=self.outcomes,
+            rules=self.rules,
             workers=workers,
             on_progress=on_progress,
         )
@@ -133,14 +136,26 @@ class PlannedForecast:
         drawn = (
             self.outcomes.drawn(self.plan.n_patients, streams, run - 1) if self.outcomes else None
         )
-        return conduct_trial(self.plan, streams, run - 1, drawn, keep_log=True).log
+        judge = None
+        if self.rules:
+            judge = self.rules.judge_of(self.plan.n_patients, streams, run - 1)
+        return conduct_trial(self.plan, streams, run - 1, drawn, judge=judge, keep_log=True).log
 
-    def _in_numbers(self, run: int, trial: ConductedTrial) -> dict[str, float]:
+    def _in_numbers(self, run: int, trial: ConductedTrial) -> dict[str, float | str]:
         """Return one trial as one line of a table."""
         names = (*MILESTONES, *(f"look {i + 1}" for i in range(len(trial.looks))))
-        found: dict[str, float] = {"trial": run, "full": int(trial.full)}
+        found: dict[str, float | str] = {"trial": run, "full": int(trial.full)}
         months = zip(names, _months(self.plan, trial), strict=True)
         found |= {f"{name} (months)": month for name, month in months}
+        if self.rules and trial.looks:
+            last = trial.looks[-1]
+            found |= {
+                "looks held": len(trial.looks),
+                "stopped early": int(trial.stopped_early),
+                "decision": last.judgement.verdict,
+                "z of the last look": last.judgement.z,
+                "decided (months)": last.decided / DAYS_PER_MONTH,
+            }
         found |= {name: count(trial) for name, count in _WHOLE.items()}
         for arm, counts in zip(self._arms, trial.arms, strict=False):
             own = {n: getattr(counts, n) for n in _OF_ARM if n != "died" or self.deaths}
@@ -164,6 +179,18 @@ class PlannedForecast:
         """When outcome events come; None where the endpoint is no event."""
         return outcome_days_of(self.resolved.template.protocol, self.truth)
 
+    @cached_property
+    def analysis(self) -> AnalysisPlan:
+        """The analysis of the primary endpoint, with its looks."""
+        return plans_of(self.resolved)[0]
+
+    @cached_property
+    def rules(self) -> BoardRules | None:
+        """What the looks may decide; None where none has a bound."""
+        exposed = self.scenario.exposure is not None
+        protocol = self.resolved.template.protocol
+        return rules_of(protocol, self.truth, self.analysis, exposed=exposed)
+
     @property
     def deaths(self) -> bool:
         """Whether the outcome is death, the only one that is simulated."""
@@ -186,6 +213,7 @@ class PlannedForecast:
             *_milestones(self.plan, full),
             *_looks(full),
             *self._patients(full),
+            *self._stops(full),
             *self._doses(full),
             *_kits(full),
             *self._costs(full),
@@ -202,6 +230,54 @@ class PlannedForecast:
             figure_data=self._figure_data(trials, full),
             n_replicates=len(trials),
         )
+
+    def _stops(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+        """Yield how often each look ends the trial and why, and what is then still under way."""
+        if self.rules is None:
+            return
+        n = len(self.plan.looks)
+        about: dict[str, Any] = {
+            "scenario": self.scenario.id,
+            "endpoint": self.analysis.endpoint,
+        }
+        analysed = [t for t in trials if t.looks[-1].judgement.verdict is not Verdict.FAILED]
+        for index, look in enumerate(self.analysis.looks):
+            reasons = [Verdict.EFFICACY, Verdict.END if index == n - 1 else Verdict.FUTILITY]
+            for bound, measure in (
+                (look.efficacy_z, Measure.Z_EFFICACY),
+                (look.futility_z, Measure.Z_FUTILITY),
+            ):
+                if bound is not None:
+                    yield Row(measure=measure, value=bound, look=index + 1, **about)
+            for reason in reasons:
+                hits = [
+                    len(t.looks) == index + 1 and t.looks[-1].judgement.verdict is reason
+                    for t in analysed
+                ]
+                yield proportion(Measure.STOP_PROBABILITY, np.array(hits)).row(
+                    Row(
+                        measure=Measure.STOP_PROBABILITY,
+                        value=None,
+                        look=index + 1,
+                        analysis=reason.value,
+                        **about,
+                    )
+                )
+        early = [t for t in trials if t.stopped_early]
+        yield proportion(Measure.STOP_PROBABILITY, np.array([t.stopped_early for t in trials])).row(
+            Row(
+                measure=Measure.STOP_PROBABILITY,
+                value=None,
+                analysis=STOPPED_EARLY,
+                headline=True,
+                **about,
+            )
+        )
+        if early:
+            months = [t.looks[-1].decided / DAYS_PER_MONTH for t in early]
+            yield _row(Measure.MILESTONE_MONTHS, months, milestone=STOPPED_EARLY, unit="months")
+            late = [len(t.enrolled) - t.looks[-1].judgement.analysed for t in early]
+            yield _row(Measure.PATIENTS, late, category=OVERRUNNING)
 
     def _expected_months(self) -> float:
         return self.plan.sites.expected_day(self.plan.n_patients) / DAYS_PER_MONTH
@@ -272,9 +348,9 @@ class PlannedForecast:
 
     def _powers(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
         """Yield power as if every dose were taken, and with what was, where the scenario asks."""
-        if not self.scenario.exposure:
-            return
-        plan = replace(plans_of(self.resolved)[0], looks=())
+        if not self.scenario.exposure or self.rules:
+            return  # where looks decide, their chances are with the doses taken
+        plan = replace(self.analysis, looks=())
         found = power_by_exposure(trials, self.truth, plan, Streams(seed))
         about: dict[str, Any] = {"scenario": self.scenario.id, "endpoint": plan.endpoint}
         for values, analysis in (
@@ -408,8 +484,9 @@ def _months(plan: ConductPlan, trial: ConductedTrial) -> list[float]:
 
 
 def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
-    for index in range(len(trials[0].looks)):
-        held = [trial.looks[index] for trial in trials]
+    """Yield when each look is held, and who is then where, of the trials that come so far."""
+    for index in range(max(len(trial.looks) for trial in trials)):
+        held = [trial.looks[index] for trial in trials if len(trial.looks) > index]
         months = [look.day / DAYS_PER_MONTH for look in held]
         number = index + 1
         yield _row(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
 from math import ceil, exp, log
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ from trialsim.studies.operations.designs import (
     enumerable,
     exact_test_of,
 )
+from trialsim.studies.operations.enrichment import Enriched, enriched_at, read_enrichment
 from trialsim.studies.operations.tested import TestedTimes
 from trialsim.studies.operations.written import kits_for, read_at, text_of, tree_of
 from trialsim.studies.size.claims import accepted_status, first_solid
@@ -62,6 +64,7 @@ __all__ = [
 ]
 
 Bools = NDArray[np.bool_]
+Kept = tuple[str, Time | None, float | None]  # variant, read-out, threshold
 _POWERS = (0.5, 0.95)  # that the sizes tried reach from and to (assumed)
 _N_SIZES = 20
 _SITES = (0.5, 0.75, 1.0, 1.5, 2.0)  # times those of the file (assumed)
@@ -106,7 +109,7 @@ class OptimiseRequest:
 def _typed(value: object) -> object:
     if isinstance(value, Time):
         return f"{value.after} from {value.clock}"
-    return value if isinstance(value, int) else str(value)
+    return value if isinstance(value, int | float) else str(value)
 
 
 def optimise_request(
@@ -276,6 +279,16 @@ class Bought:
     after: Judged
 
 
+@contextmanager
+def _typed_as(value: str) -> Iterator[None]:
+    """Say of a request's problems which value of ``--vary`` they are about."""
+    try:
+        yield
+    except RequestError as error:
+        own = [replace(problem, field="--vary", value=value) for problem in error.problems]
+        raise RequestError(own) from None
+
+
 @dataclass(frozen=True)
 class PlannedOptimisation:
     """Everything to be tried, decided before any work starts.
@@ -362,22 +375,42 @@ class PlannedOptimisation:
         return tuple("" if name == _AS_IT_STANDS else name for name in stated)
 
     @cached_property
-    def trees(self) -> Mapping[tuple[str, Time | None], dict[str, object]]:
-        """The file of every variant and read-out, as plain data."""
+    def enriched(self) -> Mapping[str, Enriched | None]:
+        """What the file says of its threshold, by variant; None where there is none to move."""
+        if not self.request.asked.vary.threshold:
+            return dict.fromkeys(self.variants)
+        if self.resolved.template.nature.enrichment is None:
+            rule = "cannot be tried: the file does not say what they change"
+            remedy = "Add nature.enrichment: {marker, factor, level, share_of_all}."
+            raise RequestError(Problem(rule, remedy, "threshold"))
         found = {}
-        for variant, time in product(self.variants, self.follow_ups):
-            try:
-                tree = self.file.tree(variant)
-                found[variant, time] = read_at(self.file, tree, time) if time else tree
-            except RequestError as error:
-                value = f"follow-up={time.after}" if time else f"variant={variant}"
-                own = [replace(p, field="--vary", value=value) for p in error.problems]
-                raise RequestError(own) from None
+        for name in self.variants:
+            with _typed_as(f"variant={name}"):
+                found[name] = read_enrichment(self.file.resolved(self.file.tree(name), name))
         return found
 
     @cached_property
-    def benches(self) -> Mapping[tuple[str, Time | None], Bench]:
-        """What designs of every variant and read-out are judged on."""
+    def trees(self) -> Mapping[Kept, dict[str, Any]]:
+        """The file of every variant, read-out and threshold, as plain data."""
+        found: dict[Kept, dict[str, Any]] = {}
+        for variant, time in product(self.variants, self.follow_ups):
+            with _typed_as(f"variant={variant}"):
+                tree = self.file.tree(variant)
+            enriched = self.enriched[variant]
+            for threshold in (self.request.asked.vary.threshold or ()) if enriched else (None,):
+                own = tree
+                if enriched and threshold is not None:
+                    loaded = self.file.resolved(tree, variant)
+                    own = enriched_at(tree, loaded, enriched, threshold)
+                if time:
+                    with _typed_as(f"follow-up={time.after}"):
+                        own = read_at(self.file, own, time)
+                found[variant, time, threshold] = own
+        return found
+
+    @cached_property
+    def benches(self) -> Mapping[Kept, Bench]:
+        """What designs of every variant, read-out and threshold are judged on."""
         names = [scenario.id for scenario in self.scenarios]
         loaded = {key: self.file.resolved(tree, key[0]) for key, tree in self.trees.items()}
         found = {
@@ -406,7 +439,7 @@ class PlannedOptimisation:
         """Whether powers are exact."""
         return self._first.exact is not None
 
-    def _range(self, benches: Mapping[tuple[str, Time | None], Bench]) -> tuple[int, int]:
+    def _range(self, benches: Mapping[Kept, Bench]) -> tuple[int, int]:
         """Return how many patients the smallest design has, and the largest, and some."""
         sizes = list(self.request.asked.vary.size or ())
         sizes = sizes or [n for bench in benches.values() for n in self._spread(bench)]
@@ -474,12 +507,13 @@ class PlannedOptimisation:
         """
         found: list[Judged] = []
         every = list(product(self.benches.items(), self.looks, self.ratios))
-        for number, (((variant, time), bench), looks, ratio) in enumerate(every):
+        for number, (((variant, time, threshold), bench), looks, ratio) in enumerate(every):
             sizes = self._sizes(bench, looks, ratio)
             for done, sites in enumerate(self.sites, start=1):
                 bench.calendar.prepare(sizes, sites)
                 found += (
-                    bench.judged(Design(size, sites, looks, ratio, time, variant)) for size in sizes
+                    bench.judged(Design(size, sites, looks, ratio, time, variant, threshold))
+                    for size in sizes
                 )
                 if on_progress:
                     on_progress(number + done / len(self.sites), len(every))
@@ -713,7 +747,7 @@ class PlannedOptimisation:
 
     def bench_of(self, design: Design) -> Bench:
         """Return what a design is judged on."""
-        return self.benches[design.variant, design.follow_up]
+        return self.benches[design.variant, design.follow_up, design.threshold]
 
     @cached_property
     def bought(self) -> tuple[Bought, ...]:
@@ -745,7 +779,7 @@ class PlannedOptimisation:
         bench = self.bench_of(design)
         tested = bench.tested(0, design.looks, design.ratio)
         looks = tested.kind.question.looks if design.looks.number > 1 else None
-        tree = self.trees[design.variant, design.follow_up]
+        tree = self.trees[design.variant, design.follow_up, design.threshold]
         events = 0.0
         if isinstance(tested, TestedTimes):
             events = tested.events(design.size, design.sites)
@@ -1014,6 +1048,7 @@ class PlannedOptimisation:
         if not (self.request.asked.under or any(c.under for c in self.constraints)):
             told.append(f"Planned for {self.scenarios[0].id}, the first with an effect.")
         told.append(self._first.calendar.in_words)
+        told += [own.in_words() for own in self.enriched.values() if own][:1]
         if (whole := self.months_from_invitation(self.chosen)) is not None:
             waiting = whole - self.chosen.worst(Quantity.MONTHS)
             told.append(

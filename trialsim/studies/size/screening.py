@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
+from trialsim.operations.money import planned_cost
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.site_enrolment import stated_sites
@@ -13,7 +14,9 @@ from trialsim.trial import Measure, Row
 
 __all__ = ["Screened", "screened_for", "screening_rows"]
 
-_RATE = "patients enter at one rate, whatever their number, and every visit is paid (assumed)"
+_RATE = (
+    "patients enter at one rate, whatever their number, and every visit and dose is paid (assumed)"
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,14 @@ def screened_for(resolved: ResolvedTemplate, enrolled: int) -> Screened | None:
         if months is not None:
             protocol = resolved.template.protocol
             day = protocol.primary.read_out.days_after_entry(protocol.therapy)
-            visits, sites = protocol.visits_by(day), stated_sites(resolved.template) or 1
-            trial = cost.total(enrolled, visits, months, n / enrolled, sites)
+            trial = planned_cost(
+                resolved.template,
+                enrolled,
+                months,
+                read_out_day=day,
+                sites=stated_sites(resolved.template) or 1,
+                looks=len(protocol.looks) or 1,
+            )
     unit = f"{cost.currency} of {cost.year}" if cost else ""
     return Screened(n, enrolled, nature.screening_failures, unit, screening, trial)
 
