@@ -16,10 +16,10 @@ from trialsim.protocol.operations import (
     Supply,
     WithoutKit,
 )
-from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
+from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.scenario import Nature
 from trialsim.protocol.site_enrolment import SITE_FACTORS, SiteEnrolment, sites_of
-from trialsim.protocol.survival import Dropout, HazardCurve
+from trialsim.protocol.survival import HazardCurve
 from trialsim.protocol.template import Template
 
 __all__ = [
@@ -30,8 +30,6 @@ __all__ = [
     "LookPlan",
     "SupplyPlan",
     "VisitPlan",
-    "leaving_of",
-    "missed_visits_of",
     "plan_conduct",
 ]
 
@@ -178,7 +176,7 @@ def plan_conduct(template: Template, per_day: float | None = None) -> ConductPla
     decided = protocol.operations or Operations()
     happens = nature.operations or OperationalNature()
     visits, read_out = _visits(protocol)
-    leaving = leaving_of(nature)
+    leaving = nature.loss_to_follow_up
     sites = sites_of(template)
     if per_day is not None:
         sites = replace(sites, per_day=per_day)
@@ -198,7 +196,7 @@ def plan_conduct(template: Template, per_day: float | None = None) -> ConductPla
         happens.adherence.missed.value,
         happens.adherence.stopped.curve if happens.adherence.stopped else None,
         _delay(happens.adherence.discharged) if happens.adherence.discharged else None,
-        missed_visits_of(nature).value,
+        nature.visits_missed.value,
         leaving.curve if leaving else None,
         _delay(happens.data_entry),
         protocol.read_out_lag.days if protocol.read_out_lag else 0.0,
@@ -225,18 +223,6 @@ def _check_can_fill(plan: ConductPlan) -> None:
 
 def _delay(delay: Delay) -> GammaDelay:
     return GammaDelay(delay.mean.days, float(delay.cv))
-
-
-def leaving_of(nature: Nature) -> Dropout | None:
-    """Return when patients leave, wherever the file says so; None for never."""
-    rate = nature.response.loss_per_year if nature.response else None
-    return nature.leaving or (Dropout(rate_per_year=rate) if rate and rate.value else None)
-
-
-def missed_visits_of(nature: Nature) -> SourcedNumber:
-    """Return the share of visits missed, wherever the file says so."""
-    missed = (nature.operations or OperationalNature()).visits_missed
-    return missed if missed.value or not nature.response else nature.response.missed_visits
 
 
 def _visits(protocol: Protocol) -> tuple[tuple[VisitPlan, ...], int | None]:

@@ -374,6 +374,18 @@ class Nature(Frozen):
         return self.dropout or (self.operations.withdrawal if self.operations else None)
 
     @property
+    def loss_to_follow_up(self) -> Dropout | None:
+        """When patients leave, wherever the file says so (`leaving`, `response`); None: never."""
+        rate = self.response.loss_per_year if self.response else None
+        return self.leaving or (Dropout(rate_per_year=rate) if rate and rate.value else None)
+
+    @property
+    def visits_missed(self) -> SourcedNumber:
+        """The share of visits missed, wherever the file says so (`operations`, `response`)."""
+        missed = (self.operations or OperationalNature()).visits_missed
+        return missed if missed.value or not self.response else self.response.missed_visits
+
+    @property
     def screened_per_patient(self) -> float:
         """How many are screened for each who is enrolled: 1 where nothing is said."""
         return self.screening_failures.screened_per_patient if self.screening_failures else 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trialsim.operations.plan import leaving_of, missed_visits_of
 from trialsim.protocol.operations import Delay, OperationalNature, Operations
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.resolved import ResolvedTemplate
@@ -84,8 +83,8 @@ def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     yield _hazard("drug stopped", happens.adherence.stopped)
     if happens.adherence.discharged:
         yield _delayed("discharged after", happens.adherence.discharged)
-    yield _share("visits missed", missed_visits_of(template.nature))
-    yield _hazard("leaving the trial", leaving_of(template.nature))
+    yield _share("visits missed", template.nature.visits_missed)
+    yield _hazard("leaving the trial", template.nature.loss_to_follow_up)
     yield _delayed("data entered after", happens.data_entry)
     if decided.board.deliberates.days:
         yield Stated("the board deliberates for", str(decided.board.deliberates))
