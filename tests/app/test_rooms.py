@@ -366,10 +366,13 @@ def test_regression_a_document_is_json_or_csv(page):
 
 def test_regression_the_lab_shows_hazard_ratios_and_how_to_go_on_where_a_flaw_cannot_act(page):
     state = {"template": "nsclc-adjuvant", "trials": "200"}
-    text = unescape(shown(page, "bias-lab", state))
+    text = shown(page, "bias-lab", state)  # at rest it is off
+    assert "--flaw foreseen-allocation=0" in text
+    text = unescape(shown(page, "bias-lab", {**state, "foreseen_allocation": "70"}))
     assert "foresees the allocation" in text
     (way_on,) = re.findall(r'href="/bias-lab\?(.*?)">go on without', text)
-    assert way_on == "template=nsclc-adjuvant&trials=200&foreseen_allocation_on=0"
+    state = "template=nsclc-adjuvant&scenario=as-observed&trials=200"
+    assert way_on == f"{state}&foreseen_allocation=70&foreseen_allocation_on=0"
     text = shown(page, "bias-lab", dict(httpx.QueryParams(way_on)))
     assert "True hazard ratio" in text
     assert number(text, "sound") < 0
