@@ -33,7 +33,7 @@ from trialsim.app.files import MAX_UPLOAD_BYTES, Files
 from trialsim.app.guard import Guard
 from trialsim.app.pool import BusyError, CancelledError, FailedError, Job, Pool, TooLongError
 from trialsim.app.rooms import ROOMS
-from trialsim.app.rooms.room import Room
+from trialsim.app.rooms.room import Room, as_it_is
 from trialsim.app.state import Read
 from trialsim.app.worker import Answer, Drawn, Want
 from trialsim.errors import Problem, RequestError
@@ -144,13 +144,13 @@ class Pages:
         return visit
 
     async def _fit(self, visit: Visit, seconds: float | None) -> None:
-        """Wait for what a form must know of its protocol, and let the state fit it.
+        """Let the state of a room that asks for it fit its protocol, once that is read.
 
         Raises
         ------
         RequestError, BusyError
         """
-        if template := self._template(visit):
+        if (template := self._template(visit)) and visit.room.fitted is not as_it_is:
             job = self.answers.about(template)
             await _wait_for({"about": job}, seconds)
             self._take(visit, {"about": job})
