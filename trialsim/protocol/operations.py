@@ -70,7 +70,7 @@ class Sites(Frozen):
     """
 
     planned: Annotated[Whole, Field(ge=1, le=2000)] | None = None
-    invited_over: Duration = Duration(0, "d")
+    invited_over: Duration = Duration(0.0, "d")
     source: Id | None = None
     note: Text | None = None
 
@@ -131,7 +131,7 @@ class MonitoringBoard(Frozen):
     Patients go on entering until then. What it decides is said by ``protocol.looks``.
     """
 
-    deliberates: Duration = Duration(0, "d")
+    deliberates: Duration = Duration(0.0, "d")
 
 
 class Operations(Frozen):
@@ -170,7 +170,7 @@ class GammaShape(SourcedNumber):
 class Activation(Frozen):
     """From invitation to opening: how long it takes, and the share of sites that never open."""
 
-    takes: Delay = Delay(mean=Duration(0, "d"), cv=0.0)
+    takes: Delay = Delay(mean=Duration(0.0, "d"), cv=0.0)
     failing: Proportion = Proportion(value=0.0)
 
 
@@ -190,7 +190,7 @@ class Recruitment(Frozen):
 class Screening(Frozen):
     """From screening to randomisation; who fails it is said by ``nature.screening_failures``."""
 
-    takes: Delay = Delay(mean=Duration(0, "d"), cv=0.0)
+    takes: Delay = Delay(mean=Duration(0.0, "d"), cv=0.0)
     withdrawn: Proportion = Proportion(value=0.0)
 
 
@@ -209,7 +209,7 @@ class Adherence(Frozen):
 class Shipping(Frozen):
     """From the depot to a site: how long it takes, and the share of kits damaged on the way."""
 
-    takes: Delay = Delay(mean=Duration(5, "d"), cv=0.0, note="assumed")
+    takes: Delay = Delay(mean=Duration(5.0, "d"), cv=0.0, note="assumed")
     damaged: Proportion = Proportion(value=0.0)
 
 
@@ -222,5 +222,5 @@ class OperationalNature(Frozen):
     adherence: Adherence = Adherence()
     visits_missed: Proportion = Proportion(value=0.0)
     withdrawal: Dropout | None = None
-    data_entry: Delay = Delay(mean=Duration(0, "d"), cv=0.0)
+    data_entry: Delay = Delay(mean=Duration(0.0, "d"), cv=0.0)
     shipping: Shipping = Shipping()
