@@ -16,8 +16,8 @@ from pathlib import Path
 from notebook import write_notebook
 from telling import printed, retold, told_pages
 
-from trialsim.protocol.catalogue import schema_paths
-from trialsim.protocol.load import json_schemas
+from trialsim.protocol.reading.catalogue import schema_paths
+from trialsim.protocol.reading.load import json_schemas
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import binom, chi2, hypergeom
 
 from trialsim import load_template, plan_simulation
-from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.endpoints import BinaryEndpoint, BinaryTest, ResponseEndpoint
-from trialsim.protocol.evidence import Pool, Trial
-from trialsim.protocol.nodes import plain, read_file
+from trialsim.protocol.published.evidence import Pool, Trial
+from trialsim.protocol.reading.catalogue import template_paths
+from trialsim.protocol.reading.nodes import plain, read_file
 from trialsim.protocol.rules.template import cited_ids
 from trialsim.protocol.template import Template
 

@@ -17,9 +17,9 @@ from trialsim import ProtocolError, load_template, plan_simulation
 from trialsim.analyse.as_recorded import recorded, unfavourable, yes_or_no
 from trialsim.engine.blocks import draw_patients
 from trialsim.engine.endpoint_kinds import ENDPOINT_KINDS, EndpointKind
-from trialsim.protocol.catalogue import schema_paths
 from trialsim.protocol.endpoints import BinaryEndpoint, Endpoint
-from trialsim.protocol.nodes import plain, read_file
+from trialsim.protocol.reading.catalogue import schema_paths
+from trialsim.protocol.reading.nodes import plain, read_file
 from trialsim.report.sections.content import _MECHANISMS
 from trialsim.studies.simulation import PlannedSimulation
 from trialsim.trial import Measure, Path

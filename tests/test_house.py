@@ -71,7 +71,7 @@ def test_property_a_module_imports_only_from_below(path):
 
 def test_property_the_floor_test_can_fail():
     assert misplaced("trialsim.kernels.proportions", "trialsim.protocol.design")
-    assert misplaced("trialsim.protocol.load", "trialsim.studies.power")
+    assert misplaced("trialsim.protocol.reading.load", "trialsim.studies.power")
     assert misplaced("trialsim.cli.design", "trialsim.app.serve")
     assert not misplaced("trialsim.studies.power", "trialsim.engine.run")
 

@@ -16,8 +16,8 @@ import pytest
 from cli.test_browser import FLAGS
 from conftest import ROOT, needs
 from trialsim.cli.parser import command_line
-from trialsim.protocol.load import json_schemas
-from trialsim.protocol.places import template_paths
+from trialsim.protocol.reading.load import json_schemas
+from trialsim.protocol.reading.places import template_paths
 from trialsim.protocol.rules.scope import refused_designs
 from trialsim.trial import Measure
 

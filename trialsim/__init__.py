@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         SimulationError,
         TrialsimError,
     )
-    from trialsim.protocol.load import check_file, load_template
+    from trialsim.protocol.reading.load import check_file, load_template
     from trialsim.studies.simulation import plan_simulation
     from trialsim.studies.size.planned import plan_size
     from trialsim.studies.size.question import SizeRequest
@@ -60,8 +60,8 @@ _HOMES = {
     "SizeRequest": "trialsim.studies.size.question",
     "StudyResult": "trialsim.trial",
     "TrialsimError": "trialsim.errors",
-    "check_file": "trialsim.protocol.load",
-    "load_template": "trialsim.protocol.load",
+    "check_file": "trialsim.protocol.reading.load",
+    "load_template": "trialsim.protocol.reading.load",
     "plan_simulation": "trialsim.studies.simulation",
     "plan_size": "trialsim.studies.size.planned",
 }

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trialsim.protocol.cautions import Caution
 from trialsim.protocol.conduct import Conduct
 from trialsim.protocol.design import Look, Protocol
 from trialsim.protocol.endpoints import (
@@ -31,6 +30,7 @@ from trialsim.protocol.historical import HistoricalControl, TwoStage
 from trialsim.protocol.intercurrent import MAIN, PlannedEstimand, by_ranks
 from trialsim.protocol.missing import MissingReadOut
 from trialsim.protocol.modifiers import SEVERITY
+from trialsim.protocol.published.cautions import Caution
 from trialsim.protocol.quantities import Time
 
 __all__ = [

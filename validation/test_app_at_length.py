@@ -23,7 +23,7 @@ from trialsim.app import offline
 from trialsim.app.pool import Pool, TooLongError
 from trialsim.app.rooms.lessons import LESSONS
 from trialsim.app.worker import Order
-from trialsim.protocol.places import lessons_folder, template_paths
+from trialsim.protocol.reading.places import lessons_folder, template_paths
 
 
 def test_regression_a_job_that_takes_too_long_is_ended():

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT
 from trialsim.protocol.conduct import Conduct
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.studies.conduct.bias_calibration import plan_bias_calibration
 from trialsim.trial import Measure

@@ -18,9 +18,9 @@ from trialsim.engine.workers import each_by_processes
 from trialsim.operations.enrolment import accrual_of, draw_conduct
 from trialsim.operations.plan import ConductPlan, plan_conduct
 from trialsim.operations.simulation import conduct_trial
-from trialsim.protocol.load import load_template
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.reading.load import load_template
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.streams import Streams
 from trialsim.studies.operations.forecast import plan_forecast, rate_to_enrol_in
 from trialsim.trial import Measure

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trialsim.protocol.load import TemplateFile, check_file, load_template
 from trialsim.protocol.optimisation import Quantity, constraints_from_words, vary_from_words
+from trialsim.protocol.reading.load import TemplateFile, check_file, load_template
 from trialsim.studies.operations.optimisation import optimise_request, plan_optimisation
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure

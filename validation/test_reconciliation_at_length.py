@@ -16,7 +16,7 @@ from trialsim.kernels.explanations import (
     draw_records,
     log_marginal,
 )
-from trialsim.protocol.load import load_reconciliation, shipped_evidence
+from trialsim.protocol.reading.load import load_reconciliation, shipped_evidence
 from trialsim.studies.conflict.reconciliation import Reference, plan_reconciliation
 
 SD = 0.35

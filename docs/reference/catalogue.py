@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reference.markdown import grid
-from trialsim.protocol.cautions import cautions_about
-from trialsim.protocol.evidence import EvidenceRecord
-from trialsim.protocol.load import load_template, shipped_evidence
-from trialsim.protocol.places import template_paths
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.cautions import cautions_about
+from trialsim.protocol.published.evidence import EvidenceRecord
+from trialsim.protocol.reading.load import load_template, shipped_evidence
+from trialsim.protocol.reading.places import template_paths
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.screens.catalogue import catalogue_rows
 from trialsim.report.screens.protocol_screen import sources_of, template_lines
 from trialsim.report.screens.records import evidence_rows, record_lines

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reference.markdown import from_docstring, grid
-from trialsim.protocol.load import json_schemas
+from trialsim.protocol.reading.load import json_schemas
 
 Schema = dict[str, Any]
 _ATTRIBUTE = re.compile(r"^(\w+) : [^\n]+\n((?: {4}[^\n]*\n?)+)", flags=re.MULTILINE)

@@ -19,8 +19,8 @@ from trialsim.app.rooms.bias_lab import DIALS, EACH, ROOM, BiasState, _of_class,
 from trialsim.app.rooms.lessons import LESSONS
 from trialsim.app.worker import Order, Want, answered
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.load import load_conduct, shipped_evidence
-from trialsim.protocol.places import lesson_paths, lessons_folder
+from trialsim.protocol.reading.load import load_conduct, shipped_evidence
+from trialsim.protocol.reading.places import lesson_paths, lessons_folder
 from trialsim.studies.conduct.bias import with_strengths
 from trialsim.studies.literature.literature_trials import _DOMAINS
 

@@ -6,8 +6,8 @@ import pytest
 
 from trialsim.app.worker import Order, answered
 from trialsim.figures.forest import forest_figure, forest_lines
-from trialsim.protocol.load import load_template
-from trialsim.protocol.places import template_paths
+from trialsim.protocol.reading.load import load_template
+from trialsim.protocol.reading.places import template_paths
 from trialsim.report.screens.held_against import held_against, held_against_lines
 from trialsim.report.screens.protocol_screen import sources_of
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from trialsim.operations.money import planned_cost
-from trialsim.protocol.catalogue import template_paths
-from trialsim.protocol.evidence import Pool, Trial
-from trialsim.protocol.load import load_template
-from trialsim.protocol.safety import safety_endpoints
+from trialsim.protocol.published.evidence import Pool, Trial
+from trialsim.protocol.reading.catalogue import template_paths
+from trialsim.protocol.reading.load import load_template
+from trialsim.protocol.truths.safety import safety_endpoints
 from trialsim.report.parts.control_arm import control_arm_in_words
 from trialsim.report.parts.schedule import schedule_lines, schedule_of
 from trialsim.report.screens.catalogue import catalogue_lines, catalogue_rows

@@ -8,9 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from trialsim.cli import main
-from trialsim.protocol.catalogue import conduct_paths, literature_paths, reconciliation_paths
-from trialsim.protocol.file_kinds import FileKind, kind_of_file
-from trialsim.protocol.load import load_literature, load_reconciliation
+from trialsim.protocol.reading.catalogue import (
+    conduct_paths,
+    literature_paths,
+    reconciliation_paths,
+)
+from trialsim.protocol.reading.file_kinds import FileKind, kind_of_file
+from trialsim.protocol.reading.load import load_literature, load_reconciliation
 
 TABLE = "study,events_treated,n_treated,events_control,n_control\nA,3,30,9,30\nB,4,31,10,29\n"
 

@@ -11,8 +11,8 @@ import pytest
 
 from trialsim.cli.first_draft import check_draft
 from trialsim.errors import RequestError
-from trialsim.protocol.first_draft import EFFECTS, QUESTIONS, Draft, DraftKind
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.first_draft import EFFECTS, QUESTIONS, Draft, DraftKind
+from trialsim.protocol.reading.load import load_template
 
 
 def written(draft, folder):

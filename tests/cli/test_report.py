@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from trialsim.protocol.load import shipped_evidence
+from trialsim.protocol.reading.load import shipped_evidence
 
 SETTINGS = ["--set", "title=<b>Bold</b> & <script>alert(1)</script>", "--replicates", "200"]
 SECTIONS = [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from trialsim.errors import RequestError
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.report.run_directory import RunDirectory
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Kernel

@@ -9,7 +9,7 @@ from trialsim.conduct.allocation import AllocationList, foreseen, guesses
 from trialsim.conduct.records import Luck
 from trialsim.engine.blocks import Job, draw_patients
 from trialsim.protocol.conduct import AllocationListKind, ForeseenAllocation, Foresight
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan
 

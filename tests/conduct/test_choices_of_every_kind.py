@@ -18,7 +18,7 @@ from trialsim.conduct.records import Luck
 from trialsim.engine.blocks import Job, draw_patients, simulate_block
 from trialsim.errors import RequestError
 from trialsim.protocol.conduct import Conduct
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.protocol.rules.flaws import recruiting
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import plan_bias

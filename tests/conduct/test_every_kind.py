@@ -47,7 +47,7 @@ from trialsim.protocol.endpoints import (
     Endpoint,
     OrdinalEndpoint,
 )
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.protocol.rules.conduct import acts_on, why_not
 from trialsim.protocol.rules.flaws import conduct_problems, recruiting
 from trialsim.streams import Streams

@@ -13,7 +13,7 @@ from trialsim.conduct.records import Luck, Records
 from trialsim.engine.blocks import Job, draw_patients, simulate_block
 from trialsim.engine.conducted import _records
 from trialsim.protocol.conduct import Conduct, EarlyDeaths, ImmortalTime
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan
 

@@ -39,7 +39,7 @@ from trialsim.protocol.conduct import (
     Strength,
     UndeclaredLooks,
 )
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.streams import Decision, Streams
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults

@@ -16,7 +16,7 @@ from trialsim.conduct.records import Luck
 from trialsim.kernels.proportions import normal_p
 from trialsim.protocol.conduct import Conduct, Extension, PublicationFilter
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import LookResults, Measure

@@ -38,7 +38,7 @@ from trialsim.protocol.conduct import (
     UndeclaredLooks,
 )
 from trialsim.protocol.endpoints import BinaryTest
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.protocol.rules.flaws import recruiting
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, InLevel, LookResults

@@ -23,7 +23,7 @@ from trialsim.protocol.conduct import (
     Conduct,
     HistoricalControls,
 )
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import AnalysisPlan, LookResults

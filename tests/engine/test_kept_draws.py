@@ -14,7 +14,7 @@ from trialsim.engine.blocks import draw_patients
 from trialsim.engine.kept_draws import keeping_draws, kept
 from trialsim.kernels.allocation import permuted_blocks
 from trialsim.protocol.conduct import ForeseenAllocation, Foresight
-from trialsim.protocol.load import load_conduct
+from trialsim.protocol.reading.load import load_conduct
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import plan_bias, with_strengths
 

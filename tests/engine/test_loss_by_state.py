@@ -15,8 +15,8 @@ from trialsim.analyse.response import responding
 from trialsim.engine.blocks import draw_patients
 from trialsim.generate.response import _loss_by_state
 from trialsim.kernels.multistate import state_probabilities
-from trialsim.protocol.course import Course
 from trialsim.protocol.missing import MissingReadOut
+from trialsim.protocol.truths.course import Course
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan
 

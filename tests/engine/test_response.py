@@ -20,15 +20,15 @@ from trialsim.engine.run import run
 from trialsim.generate.candidates import assign, draw_candidates
 from trialsim.generate.response import draw_courses
 from trialsim.kernels.multistate import state_probabilities, times_to_event
-from trialsim.protocol.course import (
+from trialsim.protocol.endpoints import Counted
+from trialsim.protocol.scenario import Courses, Truth
+from trialsim.protocol.truths.course import (
     Course,
     ImpossibleCourseError,
     calibrated_hazard,
     log_normal_mix,
 )
-from trialsim.protocol.endpoints import Counted
-from trialsim.protocol.onset import Onset
-from trialsim.protocol.scenario import Courses, Truth
+from trialsim.protocol.truths.onset import Onset
 from trialsim.streams import Streams
 from trialsim.trial import AnalysisPlan, Measure
 

@@ -16,7 +16,7 @@ from trialsim.analyse.looks import Reason, stop
 from trialsim.characteristics import characteristics
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import run
-from trialsim.protocol.resolved import event_course
+from trialsim.protocol.truths.resolved import event_course
 from trialsim.sizing.survival import limiting_log_hazard_ratio
 from trialsim.studies.power import theta_of
 from trialsim.trial import AnalysisPlan, Kernel, Measure

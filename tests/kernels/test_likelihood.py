@@ -19,7 +19,7 @@ from trialsim.kernels.likelihood import (
     profile_limits,
 )
 from trialsim.kernels.multistate import probability_in_response, state_probabilities
-from trialsim.protocol.course import Course
+from trialsim.protocol.truths.course import Course
 
 LOW, HIGH = np.log(1e-12), 0.0
 

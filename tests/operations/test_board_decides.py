@@ -13,7 +13,7 @@ from trialsim.operations.conducted import Judgement, Known, Verdict
 from trialsim.operations.event_log import Entry, What
 from trialsim.operations.plan import DAYS_PER_MONTH
 from trialsim.operations.simulation import conduct_trial
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.report.screens.forecast_screen import forecast_screen
 from trialsim.streams import Streams
 from trialsim.studies.operations.forecast import OVERRUNNING, STOPPED_EARLY, plan_forecast

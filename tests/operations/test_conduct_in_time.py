@@ -15,7 +15,7 @@ from trialsim.operations.conducted import Outcomes
 from trialsim.operations.event_log import What
 from trialsim.operations.plan import ConductPlan, LookPlan, plan_conduct
 from trialsim.operations.simulation import TrialInTime, conduct_trial
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.streams import Streams
 
 SUPPLY = (

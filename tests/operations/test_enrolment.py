@@ -12,8 +12,8 @@ from scipy import stats
 from trialsim.kernels.recruitment import mean_time_to
 from trialsim.operations.enrolment import accrual_of, draw_conduct, draw_sites
 from trialsim.protocol.operations import Delay
-from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.protocol.survival import Dropout
+from trialsim.protocol.truths.site_enrolment import SiteEnrolment
 from trialsim.streams import Streams
 
 MONTH = 30.4375

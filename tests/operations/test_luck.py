@@ -11,7 +11,7 @@ import pytest
 from operations.test_conduct_in_time import HAPPENS, plan_of
 from trialsim.operations.draws import opening_days, patients_of, site_rates
 from trialsim.operations.plan import plan_conduct
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.streams import Streams
 
 MONTH = 30.4375

@@ -12,7 +12,7 @@ from trialsim.kernels.allocation import BIASED_COIN, minimisation
 from trialsim.operations.plan import AllocationPlan
 from trialsim.operations.randomisation import Allocator
 from trialsim.protocol.design import AllocationMethod
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.streams import Streams
 
 MINIMISED = "protocol.allocation={method: minimisation, stratify_by: [age-group, site]}"

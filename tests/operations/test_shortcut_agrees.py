@@ -13,7 +13,7 @@ from trialsim import load_template
 from trialsim.operations.enrolment import draw_conduct
 from trialsim.operations.plan import plan_conduct
 from trialsim.operations.simulation import conduct_trial
-from trialsim.protocol.site_enrolment import sites_of
+from trialsim.protocol.truths.site_enrolment import sites_of
 from trialsim.streams import Streams
 
 SMALL = ROOT / "tests" / "protocols" / "valid" / "sites-and-a-risk.yaml"

@@ -12,8 +12,8 @@ from trialsim import load_template
 from trialsim.engine.blocks import simulate_block
 from trialsim.engine.replay import replay
 from trialsim.operations.enrolment import draw_conduct, entry_days
-from trialsim.protocol.nodes import plain, read_file
-from trialsim.protocol.site_enrolment import (
+from trialsim.protocol.reading.nodes import plain, read_file
+from trialsim.protocol.truths.site_enrolment import (
     LEFT_OUT,
     enrolment_of,
     merged,

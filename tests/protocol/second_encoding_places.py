@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import exp, log, sqrt
 from statistics import NormalDist
 
-from trialsim.protocol.load import load_template
-from trialsim.protocol.pool import dosings_of
+from trialsim.protocol.reading.load import load_template
+from trialsim.protocol.truths.pool import dosings_of
 
 
 class First:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from trialsim import ProtocolError, load_template
-from trialsim.protocol.catalogue import conduct_paths
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.load import load_conduct, shipped_evidence
+from trialsim.protocol.reading.catalogue import conduct_paths
+from trialsim.protocol.reading.load import load_conduct, shipped_evidence
 from trialsim.studies.conduct.bias import plan_bias
 
 OF_TEMPLATE = {

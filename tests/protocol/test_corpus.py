@@ -9,9 +9,9 @@ import pytest
 
 from conftest import CORPUS, ROOT
 from trialsim import ProtocolError, check_file
-from trialsim.protocol.catalogue import evidence_paths, schema_paths, template_paths
-from trialsim.protocol.load import json_schemas
-from trialsim.protocol.nodes import plain, read_file
+from trialsim.protocol.reading.catalogue import evidence_paths, schema_paths, template_paths
+from trialsim.protocol.reading.load import json_schemas
+from trialsim.protocol.reading.nodes import plain, read_file
 
 VALID = sorted((CORPUS / "valid").glob("*.yaml"))
 MESSAGES = json.loads((CORPUS / "invalid" / "messages.json").read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ def test_property_ten_lines_in_the_readme_are_the_valid_file():
 
 
 def test_property_the_ids_check_reads_by_eye_are_those_of_the_records():
-    from trialsim.protocol.load import record_ids, shipped_evidence
+    from trialsim.protocol.reading.load import record_ids, shipped_evidence
 
     by_eye = set().union(*(record_ids(path) for path in evidence_paths()))
     assert by_eye == set(shipped_evidence().records)

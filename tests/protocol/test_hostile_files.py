@@ -9,7 +9,7 @@ import pytest
 
 from conftest import CORPUS
 from trialsim import ProtocolError, RequestError, check_file, load_template, plan_simulation
-from trialsim.protocol.load import shipped_evidence
+from trialsim.protocol.reading.load import shipped_evidence
 from trialsim.trial import Measure
 
 TEN_LINES = (CORPUS / "valid" / "ten-lines.yaml").read_text(encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from trialsim import ProtocolError, RequestError, load_template
-from trialsim.protocol.evidence import Status
-from trialsim.protocol.load import shipped_evidence
-from trialsim.protocol.nodes import merge, plain, read_text
+from trialsim.protocol.published.evidence import Status
 from trialsim.protocol.quantities import Duration, Time
+from trialsim.protocol.reading.load import shipped_evidence
+from trialsim.protocol.reading.nodes import merge, plain, read_text
 
 SEPSIS = load_template("sepsis")
 

@@ -183,7 +183,7 @@ def test_property_checking_modifiers_needs_no_numpy(tmp_path):
     path = tmp_path / "who.yaml"
     path.write_text(GOOD)
     code = (
-        "import sys; from trialsim.protocol.load import check_file; "
+        "import sys; from trialsim.protocol.reading.load import check_file; "
         f"check_file({str(path)!r}); assert 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from conftest import ROOT
 from trialsim.errors import ProtocolError, RequestError
-from trialsim.protocol.load import check_file
-from trialsim.protocol.nodes import plain, read_text
 from trialsim.protocol.optimisation import (
     Quantity,
     constraints_from_words,
     vary_from_words,
 )
-from trialsim.protocol.rewriting import flow, rewritten
+from trialsim.protocol.reading.load import check_file
+from trialsim.protocol.reading.nodes import plain, read_text
+from trialsim.protocol.reading.rewriting import flow, rewritten
 
 SHIPPED = sorted((ROOT / "protocols").glob("*.yaml"))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from trialsim import load_template
-from trialsim.protocol.pool import Dosing, EffectorPool
+from trialsim.protocol.truths.pool import Dosing, EffectorPool
 
 YEAR = 365.25
 

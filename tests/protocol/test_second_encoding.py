@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trialsim.protocol.catalogue import template_paths
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.catalogue import template_paths
+from trialsim.protocol.reading.load import load_template
 
 
 def test_property_no_template_is_without_a_second_encoding():

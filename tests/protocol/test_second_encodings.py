@@ -15,8 +15,8 @@ import yaml
 from second_encoding_places import PLACES, First
 
 from conftest import CORPUS
-from trialsim.protocol.catalogue import template_paths
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.catalogue import template_paths
+from trialsim.protocol.reading.load import load_template
 
 HOLDER = CORPUS / "qc" / "templates"
 STATUSES = {"published", "document", "derived", "unverified", "assumed"}

@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 
 from conftest import CORPUS
-from trialsim.protocol.load import shipped_evidence
+from trialsim.protocol.reading.load import shipped_evidence
 from trialsim.report.screens.records import evidence_rows
 
 QC = CORPUS / "qc"

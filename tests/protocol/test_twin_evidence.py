@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from conftest import CORPUS
-from trialsim.protocol.load import shipped_evidence
+from trialsim.protocol.reading.load import shipped_evidence
 from trialsim.report.screens.records import evidence_rows
 
 TWIN = json.loads((CORPUS / "qc" / "sepsis.json").read_text(encoding="utf-8"))["rows"]

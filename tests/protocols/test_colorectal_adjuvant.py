@@ -7,7 +7,7 @@ from math import exp, log, sqrt
 import pytest
 from scipy.stats import norm
 
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure
 

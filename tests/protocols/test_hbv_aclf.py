@@ -10,8 +10,8 @@ import yaml
 
 from trialsim import ProtocolError, load_template
 from trialsim.kernels.exact import ExactTest, rejection_probability, rejection_region
-from trialsim.protocol.pool import dosings_of
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.pool import dosings_of
 from trialsim.report.screens.protocol_screen import template_lines
 from trialsim.studies.simulation import plan_simulation
 from trialsim.studies.size.planned import SizeRequest, plan_size

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import truncnorm
 
 from trialsim.errors import ProtocolError
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import binom, chi2, norm
 
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import beta, binom
 
 from trialsim.errors import ProtocolError
-from trialsim.protocol.evidence import Status
-from trialsim.protocol.load import load_template
+from trialsim.protocol.published.evidence import Status
+from trialsim.protocol.reading.load import load_template
 from trialsim.sizing.single_arm import SimonCriterion, simon_two_stage
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure

@@ -12,9 +12,9 @@ import pytest
 from scipy import integrate, stats
 
 from trialsim.cli import main
-from trialsim.protocol.evidence import Flaw
-from trialsim.protocol.load import load_template
-from trialsim.protocol.published_trials import recorded_trials
+from trialsim.protocol.published.evidence import Flaw
+from trialsim.protocol.published.trials import recorded_trials
+from trialsim.protocol.reading.load import load_template
 from trialsim.studies.conflict.adjustment import next_trial, plan_adjustment
 
 Z95 = 1.959963984540054

@@ -11,7 +11,7 @@ from trialsim.engine.flawed_trials import FlawedBlock
 from trialsim.engine.run import run
 from trialsim.errors import ProtocolError, RequestError, SimulationError
 from trialsim.protocol.conduct import Conduct, HistoricalControls, Mechanism
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.studies.conduct.bias import flaw_from_words, plan_bias, strengths_from_words
 from trialsim.trial import Measure
 

@@ -11,9 +11,9 @@ import pytest
 
 from conftest import ROOT
 from trialsim.errors import RequestError
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.conduct import Conduct, Mechanism
-from trialsim.protocol.load import load_conduct, load_template, shipped_evidence
+from trialsim.protocol.reading.catalogue import Evidence
+from trialsim.protocol.reading.load import load_conduct, load_template, shipped_evidence
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.studies.conduct.bias_calibration import STRENGTHS, plan_bias_calibration
 from trialsim.studies.conduct.bias_targets import filter_target

@@ -9,7 +9,7 @@ import pytest
 from conftest import CORPUS
 from trialsim.errors import ProtocolError, RequestError, SimulationError
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import Measure
 

@@ -11,7 +11,7 @@ from trialsim import RequestError, load_template
 from trialsim.kernels.pooling import Tables, mantel_haenszel
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.load import load_conduct
+from trialsim.protocol.reading.load import load_conduct
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.studies.literature.classroom import plan_class
 from trialsim.studies.simulation import plan_simulation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trialsim.cli import main
-from trialsim.protocol.catalogue import reconciliation_paths
+from trialsim.protocol.reading.catalogue import reconciliation_paths
 from trialsim.studies.evidence_check.finding import p_equals
 
 RECORD = """schema_version: 1

@@ -10,7 +10,7 @@ from math import inf, isclose
 import pytest
 
 from conftest import ROOT
-from trialsim.protocol.checks import Verdict
+from trialsim.protocol.published.checks import Verdict
 from trialsim.studies.evidence_check.consistency import (
     TESTS,
     Estimate,

@@ -13,7 +13,7 @@ from test_followup import Words, planned
 from trialsim.analyse.time_to_response import analyse_times, intervals_seen, times_seen
 from trialsim.engine.blocks import draw_patients
 from trialsim.errors import RequestError
-from trialsim.protocol.horizons import times_from_words
+from trialsim.protocol.truths.horizons import times_from_words
 from trialsim.report.screens.followup_screen import followup_screen
 from trialsim.studies.horizons.delayed_effect import analyses_at, short_name, with_analyses
 from trialsim.trial import Measure

@@ -10,8 +10,8 @@ from scipy.stats import multivariate_normal, norm
 
 from trialsim.cli import main
 from trialsim.errors import ProtocolError, RequestError
-from trialsim.protocol.load import TemplateFile, check_file, load_template
 from trialsim.protocol.optimisation import Quantity, constraints_from_words, vary_from_words
+from trialsim.protocol.reading.load import TemplateFile, check_file, load_template
 from trialsim.studies.operations.enrichment import (
     enriched_at,
     level_share,

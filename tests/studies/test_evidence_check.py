@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from trialsim.cli import main
-from trialsim.protocol.catalogue import evidence_paths
-from trialsim.protocol.checks import Verdict
-from trialsim.protocol.load import evidence_with, shipped_evidence
+from trialsim.protocol.published.checks import Verdict
+from trialsim.protocol.reading.catalogue import evidence_paths
+from trialsim.protocol.reading.load import evidence_with, shipped_evidence
 from trialsim.studies.evidence_check.consistency import p_of_interval
 from trialsim.studies.evidence_check.records import check_evidence, check_record
 

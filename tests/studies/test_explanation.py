@@ -14,7 +14,7 @@ from trialsim.cli import main
 from trialsim.errors import RequestError
 from trialsim.figures.explanation import explanation_figure
 from trialsim.kernels.trial_gap import as_far_apart
-from trialsim.protocol.load import (
+from trialsim.protocol.reading.load import (
     evidence_with,
     load_reconciliation,
     load_template,

@@ -16,7 +16,7 @@ from trialsim.figures.flawed_patients import (
     trial_figure,
 )
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.report.run_reader import _harmless
 from trialsim.studies.conduct.bias import plan_bias
 from trialsim.trial import Measure

@@ -20,7 +20,7 @@ from trialsim.protocol.conduct import (
     Mechanism,
     UndeclaredLooks,
 )
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.report.parts.flawed_trial import before_and_after, tables_of_trial, touched_patients
 from trialsim.studies.conduct.bias import PlannedBias, plan_bias
 from trialsim.trial import Measure

@@ -24,7 +24,7 @@ from trialsim.protocol.conduct import (
     NonAdherence,
     PublicationFilter,
 )
-from trialsim.protocol.load import load_conduct, load_template
+from trialsim.protocol.reading.load import load_conduct, load_template
 from trialsim.report.parts.flawed_patients import table_per_1000
 from trialsim.studies.conduct.bias import PlannedBias, plan_bias
 from trialsim.studies.conduct.flawed_patients import look_into

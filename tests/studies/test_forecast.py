@@ -22,7 +22,7 @@ from trialsim.engine.outcome_days import outcome_days_of, power_by_exposure
 from trialsim.errors import SimulationError
 from trialsim.figures.forecast import forecast_figures
 from trialsim.operations.event_log import What
-from trialsim.protocol.load import load_template
+from trialsim.protocol.reading.load import load_template
 from trialsim.report.screens.forecast_screen import forecast_screen, number_with_error
 from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of

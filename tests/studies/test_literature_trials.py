@@ -11,8 +11,8 @@ from trialsim import ProtocolError, RequestError, load_template
 from trialsim.kernels.pooling import mantel_haenszel
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.load import load_conduct, load_literature
-from trialsim.protocol.published_trials import Origin, SplitBy, read_trials
+from trialsim.protocol.published.trials import Origin, SplitBy, read_trials
+from trialsim.protocol.reading.load import load_conduct, load_literature
 from trialsim.report.literature_table import how_to_pool_one_in_r, write_literatures
 from trialsim.studies.literature.classroom import plan_class
 from trialsim.studies.literature.literature_trials import (

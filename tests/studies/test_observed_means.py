@@ -10,7 +10,7 @@ from scipy import stats
 from conftest import CORPUS
 from trialsim import load_template, plan_simulation
 from trialsim.kernels.measured import from_summaries
-from trialsim.protocol.evidence import MeanInArm
+from trialsim.protocol.published.evidence import MeanInArm
 from trialsim.studies.observed import observed_trials
 from trialsim.trial import Measure
 

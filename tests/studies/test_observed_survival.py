@@ -12,7 +12,7 @@ from conftest import CORPUS
 from trialsim import load_template, plan_simulation
 from trialsim.analyse.survival import _medians
 from trialsim.errors import ProtocolError
-from trialsim.protocol.published_survival import at_own_control_arm, median_of
+from trialsim.protocol.published.survival import at_own_control_arm, median_of
 from trialsim.protocol.survival import HazardCurve, Lifetimes
 from trialsim.studies.observed import observed_trials
 from trialsim.trial import Measure

@@ -8,7 +8,7 @@ from trialsim import load_template
 from trialsim.figures.one_literature import literature_figures
 from trialsim.kernels.pooling import mantel_haenszel
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.load import load_literature
+from trialsim.protocol.reading.load import load_literature
 from trialsim.studies.literature.one_literature import one_literature
 from trialsim.studies.literature.synthesis import odds_ratios_from_words, plan_synthesis
 

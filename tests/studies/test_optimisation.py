@@ -12,12 +12,12 @@ from scipy.stats import binom, norm
 from conftest import ROOT
 from trialsim.errors import DesignError, RequestError
 from trialsim.kernels.pareto import knee
-from trialsim.protocol.load import TemplateFile, check_file
 from trialsim.protocol.optimisation import (
     Quantity,
     constraints_from_words,
     vary_from_words,
 )
+from trialsim.protocol.reading.load import TemplateFile, check_file
 from trialsim.studies.operations.designs import Design
 from trialsim.studies.operations.forecast import plan_forecast
 from trialsim.studies.operations.optimisation import optimise_request, plan_optimisation

@@ -11,8 +11,8 @@ import pytest
 from literatures import BCG, METAFOR, SMALL
 from trialsim.kernels.random_effects import Estimator, Inference
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.load import load_template
-from trialsim.protocol.published_trials import Counts, PublishedStudy, PublishedTrials
+from trialsim.protocol.published.trials import Counts, PublishedStudy, PublishedTrials
+from trialsim.protocol.reading.load import load_template
 from trialsim.report.screens.published_synthesis_screen import (
     model_tables,
     published_synthesis_screen,

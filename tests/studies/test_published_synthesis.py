@@ -15,8 +15,7 @@ from conftest import ROOT
 from trialsim.errors import ProtocolError, RequestError
 from trialsim.figures.published_synthesis import funnel_figure, pooled_forest_figure
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.load import load_template
-from trialsim.protocol.published_trials import (
+from trialsim.protocol.published.trials import (
     Counts,
     PublishedStudy,
     PublishedTrials,
@@ -24,6 +23,7 @@ from trialsim.protocol.published_trials import (
     read_trials,
     recorded_trials,
 )
+from trialsim.protocol.reading.load import load_template
 from trialsim.report.published_table import how_to_pool_in_r, write_published_table
 from trialsim.report.screens.published_synthesis_screen import published_synthesis_screen
 from trialsim.studies.literature.published_synthesis import Method, PublishedSynthesis

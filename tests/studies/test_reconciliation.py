@@ -19,8 +19,8 @@ from trialsim.figures.reconciliation import (
     quantities_figure,
     reconciliation_figure,
 )
-from trialsim.protocol.catalogue import reconciliation_paths
-from trialsim.protocol.load import load_reconciliation, shipped_evidence
+from trialsim.protocol.reading.catalogue import reconciliation_paths
+from trialsim.protocol.reading.load import load_reconciliation, shipped_evidence
 from trialsim.protocol.reconciliation import TAU_SCALE
 from trialsim.report.screens.reconciliation_screen import priors_in_words, reconciliation_tables
 from trialsim.studies.conflict.adjustment import Adjustment

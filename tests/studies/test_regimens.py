@@ -12,7 +12,7 @@ from trialsim import load_template
 from trialsim.engine.blocks import draw_patients
 from trialsim.engine.run import run
 from trialsim.errors import RequestError, TrialsimError
-from trialsim.protocol.pool import Dosing
+from trialsim.protocol.truths.pool import Dosing
 from trialsim.studies.horizons.regimens import plan_regimens, regimens_from_words
 from trialsim.studies.simulation import plan_simulation
 from trialsim.trial import Measure

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import beta
 
 from trialsim.errors import ProtocolError
-from trialsim.protocol.load import load_template
-from trialsim.protocol.safety import (
+from trialsim.protocol.reading.load import load_template
+from trialsim.protocol.truths.safety import (
     BOTH_ARMS,
     chance_of_an_event,
     safety_of,

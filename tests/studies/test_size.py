@@ -14,7 +14,7 @@ from conftest import CORPUS, ROOT
 from trialsim import DesignError, RequestError, load_template
 from trialsim.cli.parser import parse
 from trialsim.kernels.exact import ExactTest
-from trialsim.protocol.resolved import event_course
+from trialsim.protocol.truths.resolved import event_course
 from trialsim.sizing.expected_events import expected_events
 from trialsim.sizing.proportions import exact_proportions_power
 from trialsim.sizing.sequential import recomputed, stagewise_inference

@@ -15,7 +15,7 @@ from trialsim.engine.reported_tables import reported_tables
 from trialsim.kernels.pooling import Tables, mantel_haenszel, pooled_difference
 from trialsim.kernels.proportions import Scale
 from trialsim.protocol.conduct import Conduct
-from trialsim.protocol.load import load_literature
+from trialsim.protocol.reading.load import load_literature
 from trialsim.report.screens.synthesis_screen import with_error
 from trialsim.studies.literature.synthesis import (
     Pooling,

@@ -50,7 +50,7 @@ class About:
 
 def about_template(name: str) -> About:
     """Read a protocol, shipped or a file."""
-    from trialsim.protocol.load import load_conduct, load_template
+    from trialsim.protocol.reading.load import load_conduct, load_template
     from trialsim.report.screens.protocol_screen import records_of
     from trialsim.studies.conduct.bias import refused_flaws
 

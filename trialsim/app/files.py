@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from trialsim.errors import Problem, RequestError, did_you_mean
-from trialsim.protocol.places import lesson_paths, template_paths
+from trialsim.protocol.reading.places import lesson_paths, template_paths
 
 __all__ = ["MAX_UPLOAD_BYTES", "Files", "is_lesson"]
 

@@ -44,8 +44,8 @@ def record_sha256() -> str:
 def _dependencies() -> Iterator[list[str]]:
     from trialsim.cli.answer import load
     from trialsim.cli.parser import parse
-    from trialsim.protocol.load import load_template
-    from trialsim.protocol.places import conduct_paths, evidence_paths
+    from trialsim.protocol.reading.load import load_template
+    from trialsim.protocol.reading.places import conduct_paths, evidence_paths
 
     known: dict[tuple[str, ...], str] = {}
     for room, state in states():
@@ -76,7 +76,7 @@ def recorded_sha256(path: Path) -> str:
 
 def lessons_folder() -> Path:
     """Return where the lessons' pages lie."""
-    from trialsim.protocol.places import lessons_folder as folder
+    from trialsim.protocol.reading.places import lessons_folder as folder
 
     return folder() / "sheets"
 

@@ -253,7 +253,7 @@ class Pages:
         return found
 
     def _templates(self) -> list[tuple[str, str]]:
-        from trialsim.protocol.places import template_paths
+        from trialsim.protocol.reading.places import template_paths
 
         names = [(name, name) for name in template_paths()]
         names += [(name, f"{name} (this folder)") for name in self.files.local()]

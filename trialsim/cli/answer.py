@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from trialsim.engine.blocks import Job
     from trialsim.protocol.conduct import Conduct, Mechanism
-    from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.protocol.truths.resolved import ResolvedTemplate
     from trialsim.report.document import Document
     from trialsim.report.run_directory import RunDirectory
     from trialsim.trial import StudyResult
@@ -95,7 +95,7 @@ def print_out(text: str) -> None:
 
 def load(options: argparse.Namespace) -> ResolvedTemplate:
     """Read the named protocol with its variant, settings and further evidence."""
-    from trialsim.protocol.load import load_template
+    from trialsim.protocol.reading.load import load_template
 
     return load_template(
         options.template,
@@ -114,7 +114,7 @@ def flaws_of(
     """
     from trialsim.errors import Problem, RequestError
     from trialsim.protocol.conduct import Mechanism
-    from trialsim.protocol.load import load_conduct
+    from trialsim.protocol.reading.load import load_conduct
     from trialsim.studies.conduct.bias import flaw_from_words, with_strengths
 
     only = flaw_from_words(options.only) if options.only else None

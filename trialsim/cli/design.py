@@ -112,8 +112,8 @@ def followup(options: argparse.Namespace) -> None:
     from trialsim.figures.followup import followup_figure, lag_figure
     from trialsim.figures.frontier import frontier_figure
     from trialsim.figures.swimmer import swimmer_figure, with_swimmers
-    from trialsim.protocol.horizons import times_from_words
     from trialsim.protocol.missing import missing_from_words
+    from trialsim.protocol.truths.horizons import times_from_words
     from trialsim.report.screens.followup_screen import followup_screen
     from trialsim.studies.horizons.delayed_effect import with_analyses, with_gee
     from trialsim.studies.horizons.followup import followup_request, plan_followup

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 
 if TYPE_CHECKING:
-    from trialsim.protocol.first_draft import Draft
+    from trialsim.protocol.reading.first_draft import Draft
 
 __all__ = ["check_draft", "drafted"]
 
@@ -25,7 +25,7 @@ def drafted(options: argparse.Namespace, name: str) -> Draft | None:
     """
     from dataclasses import fields
 
-    from trialsim.protocol.first_draft import Draft, DraftKind
+    from trialsim.protocol.reading.first_draft import Draft, DraftKind
 
     names = [f.name for f in fields(Draft) if f.name not in ("id", "endpoint")]
     given = {n: _as_typed(value) for n in names if (value := getattr(options, n)) is not None}
@@ -55,7 +55,7 @@ def check_draft(draft: Draft) -> None:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from trialsim.protocol.load import check_file
+    from trialsim.protocol.reading.load import check_file
 
     problems = _unreadable_times(draft)
     if problems:
@@ -105,7 +105,7 @@ _OPTION_OF = (
 
 def _of_option(problem: Problem, draft: Draft) -> Problem:
     """Return a problem of the file as one of the option that its number came from."""
-    from trialsim.protocol.first_draft import EFFECTS
+    from trialsim.protocol.reading.first_draft import EFFECTS
 
     if "protocol.arms" in problem.field:
         empty = draft.drug is not None and not draft.drug.strip()
@@ -120,7 +120,7 @@ def _of_option(problem: Problem, draft: Draft) -> Problem:
 
 def _asked(name: str) -> Draft:
     """Ask for everything, one question a line; an empty answer takes what is assumed."""
-    from trialsim.protocol.first_draft import Draft, DraftKind
+    from trialsim.protocol.reading.first_draft import Draft, DraftKind
 
     print("An empty answer takes what stands in brackets; the file says that it is assumed.")
     kinds = [kind.value for kind in DraftKind]

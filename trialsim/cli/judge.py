@@ -29,7 +29,7 @@ from trialsim.report.document import Document
 
 if TYPE_CHECKING:
     from trialsim.protocol.conduct import Mechanism
-    from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.protocol.truths.resolved import ResolvedTemplate
     from trialsim.studies.literature.literature_trials import OneLiterature
 
 
@@ -38,7 +38,7 @@ def bias(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.bias import bias_figure
     from trialsim.figures.flawed_patients import flawed_figures
-    from trialsim.protocol.load import load_conduct
+    from trialsim.protocol.reading.load import load_conduct
     from trialsim.report.parts.flawed_trial import before_and_after
     from trialsim.report.screens.bias_screen import bias_screen
     from trialsim.report.sections.flawed_section import ONE_TRIAL
@@ -96,7 +96,7 @@ def _bias_calibration(
     options: argparse.Namespace, resolved: ResolvedTemplate, only: Mechanism | None
 ) -> None:
     from trialsim.figures.bias_calibration import bias_calibration_figure
-    from trialsim.protocol.load import load_conduct
+    from trialsim.protocol.reading.load import load_conduct
     from trialsim.report.screens.bias_calibration_screen import bias_calibration_screen
     from trialsim.studies.conduct.bias import what_can_act
     from trialsim.studies.conduct.bias_calibration import plan_bias_calibration
@@ -140,7 +140,7 @@ def synthesise(options: argparse.Namespace) -> None:
     from trialsim.engine.run import check_request
     from trialsim.figures.one_literature import literature_figures
     from trialsim.figures.synthesis import synthesis_figure
-    from trialsim.protocol.load import literature_of, load_literature
+    from trialsim.protocol.reading.load import literature_of, load_literature
     from trialsim.report.literature_table import check_place
     from trialsim.report.screens.synthesis_screen import synthesis_screen
     from trialsim.studies.literature.literature_trials import simulated_literatures
@@ -305,7 +305,7 @@ def _published_synthesis(options: argparse.Namespace) -> None:
     """Pool published trials as they are."""
     from trialsim.engine.run import check_request
     from trialsim.figures.published_synthesis import funnel_figure, pooled_forest_figure
-    from trialsim.protocol.published_trials import read_trials, recorded_trials, split_from_word
+    from trialsim.protocol.published.trials import read_trials, recorded_trials, split_from_word
     from trialsim.report.published_table import how_to_pool_in_r, write_published_table
     from trialsim.report.screens.published_synthesis_screen import published_synthesis_screen
     from trialsim.studies.literature.published_models import with_models
@@ -363,8 +363,8 @@ def reconcile(options: argparse.Namespace) -> None:
         quantities_figure,
         reconciliation_figure,
     )
-    from trialsim.protocol.catalogue import template_paths
-    from trialsim.protocol.load import conflicts_of, load_reconciliation
+    from trialsim.protocol.reading.catalogue import template_paths
+    from trialsim.protocol.reading.load import conflicts_of, load_reconciliation
     from trialsim.report.screens.reconciliation_screen import (
         priors_in_words,
         reconciliation_screen,
@@ -432,7 +432,7 @@ def explain(options: argparse.Namespace) -> None:
     """Say what differs between two trials, and what each difference can carry of their gap."""
     from trialsim.engine.run import check_request
     from trialsim.figures.explanation import explanation_figure
-    from trialsim.protocol.load import evidence_with, load_template
+    from trialsim.protocol.reading.load import evidence_with, load_template
     from trialsim.report.screens.explanation_screen import (
         explanation_lines,
         explanation_rows,
@@ -480,8 +480,8 @@ def explain(options: argparse.Namespace) -> None:
 
 def _observing(one: str, other: str) -> str | None:
     """Return the shipped protocol that observes both records, the first if several."""
-    from trialsim.protocol.catalogue import template_paths
-    from trialsim.protocol.load import load_template
+    from trialsim.protocol.reading.catalogue import template_paths
+    from trialsim.protocol.reading.load import load_template
 
     for name, path in template_paths().items():
         text = path.read_text(encoding="utf-8")

@@ -18,10 +18,10 @@ from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
 from trialsim.report.document import Document, warnings_as_rows
 
 if TYPE_CHECKING:
-    from trialsim.protocol.catalogue import Evidence
-    from trialsim.protocol.evidence import EvidenceRecord
-    from trialsim.protocol.file_kinds import FileKind
-    from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.protocol.published.evidence import EvidenceRecord
+    from trialsim.protocol.reading.catalogue import Evidence
+    from trialsim.protocol.reading.file_kinds import FileKind
+    from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 
 def questions(_: argparse.Namespace) -> None:
@@ -82,8 +82,8 @@ def show(options: argparse.Namespace) -> None:
 
 def _show_literature(options: argparse.Namespace) -> bool:
     """Print a literature, trial by trial; False where the name is not one."""
-    from trialsim.protocol.file_kinds import FileKind, kind_of_file
-    from trialsim.protocol.load import evidence_with, load_literature
+    from trialsim.protocol.reading.file_kinds import FileKind, kind_of_file
+    from trialsim.protocol.reading.load import evidence_with, load_literature
     from trialsim.report.parts.literature_words import literature_screen, literature_trial_rows
 
     if kind_of_file(options.template) is not FileKind.LITERATURE:
@@ -105,8 +105,8 @@ def _show_literature(options: argparse.Namespace) -> bool:
 
 def _show_conflict(options: argparse.Namespace) -> bool:
     """Print what could explain conflicting results; False where none is asked for."""
-    from trialsim.protocol.file_kinds import FileKind, kind_of_file
-    from trialsim.protocol.load import conflicts_of, evidence_with, load_reconciliation
+    from trialsim.protocol.reading.file_kinds import FileKind, kind_of_file
+    from trialsim.protocol.reading.load import conflicts_of, evidence_with, load_reconciliation
     from trialsim.report.screens.conflict_screen import conflict_screen
 
     name = options.conflict
@@ -144,7 +144,7 @@ def _flat(content: Any, path: str = "") -> Iterator[dict[str, Any]]:
 
 def new(options: argparse.Namespace) -> None:
     """Write a protocol to start from: of answers given, asked for on a terminal, or as it is."""
-    from trialsim.protocol.starter import STARTER
+    from trialsim.protocol.reading.starter import STARTER
 
     path = options.file
     name = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower())[:64].strip("-") or "my-trial"
@@ -170,8 +170,8 @@ def _refused(rule: str, remedy: str, path: Path) -> RequestError:
 
 def check(options: argparse.Namespace) -> int:
     """Check files; everything that is wrong, at once."""
-    from trialsim.protocol.file_kinds import FileKind, kind_of_file
-    from trialsim.protocol.load import check_file
+    from trialsim.protocol.reading.file_kinds import FileKind, kind_of_file
+    from trialsim.protocol.reading.load import check_file
 
     problems: list[Problem] = []
     rows = []
@@ -214,14 +214,14 @@ def _counted(things: Sized, what: str) -> str:
 
 def _checked(kind: FileKind, name: str, options: argparse.Namespace) -> str:
     """Load what is no protocol; return what it is."""
-    from trialsim.protocol.file_kinds import FileKind
-    from trialsim.protocol.load import (
+    from trialsim.protocol.published.trials import read_studies
+    from trialsim.protocol.reading.file_kinds import FileKind
+    from trialsim.protocol.reading.load import (
         evidence_with,
         load_conduct,
         load_literature,
         load_reconciliation,
     )
-    from trialsim.protocol.published_trials import read_studies
     from trialsim.report.parts.literature_words import (
         conduct_checked,
         literature_checked,
@@ -306,8 +306,8 @@ def evidence(options: argparse.Namespace) -> None:
 
 def _listed(options: argparse.Namespace) -> None:
     """Print the records, or one of them."""
-    from trialsim.protocol.cautions import caution_of, cautions_about
-    from trialsim.protocol.load import evidence_with
+    from trialsim.protocol.published.cautions import caution_of, cautions_about
+    from trialsim.protocol.reading.load import evidence_with
     from trialsim.report.screens.records import evidence_rows, record_lines
     from trialsim.report.text import caution_lines, table
 
@@ -374,7 +374,7 @@ def _refuse_of_adjust(options: argparse.Namespace) -> None:
 def _evidence_of(options: argparse.Namespace) -> None:
     """Print what a protocol is held against or cites, and where these sources disagree."""
     from trialsim.figures.forest import forest_figure
-    from trialsim.protocol.load import load_template
+    from trialsim.protocol.reading.load import load_template
     from trialsim.report.screens.held_against import held_against, held_against_lines
     from trialsim.report.screens.records import evidence_rows
 
@@ -403,8 +403,8 @@ def _evidence_of(options: argparse.Namespace) -> None:
 
 def _check_evidence(options: argparse.Namespace) -> None:
     """Print whether numbers of the catalogue, of one record or of a file can be right together."""
-    from trialsim.protocol.catalogue import evidence_paths
-    from trialsim.protocol.load import evidence_with, load_template, record_ids
+    from trialsim.protocol.reading.catalogue import evidence_paths
+    from trialsim.protocol.reading.load import evidence_with, load_template, record_ids
     from trialsim.report.screens.evidence_check_screen import checked_lines, checked_rows
     from trialsim.report.screens.protocol_screen import records_of
     from trialsim.studies.evidence_check.records import check_evidence
@@ -444,8 +444,8 @@ def _check_evidence(options: argparse.Namespace) -> None:
 def _adjust_evidence(options: argparse.Namespace) -> None:
     """Print published effects less the bias that trials like them have."""
     from trialsim.figures.adjustment import adjusted_forest_figure, tornado_figure
-    from trialsim.protocol.load import load_template
-    from trialsim.protocol.published_trials import read_trials, recorded_trials
+    from trialsim.protocol.published.trials import read_trials, recorded_trials
+    from trialsim.protocol.reading.load import load_template
     from trialsim.report.screens.adjustment_screen import (
         adjustment_lines,
         adjustment_rows,

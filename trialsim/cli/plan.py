@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trialsim.protocol.optimisation import Quantity
-    from trialsim.protocol.resolved import ResolvedTemplate
     from trialsim.protocol.template import Template
+    from trialsim.protocol.truths.resolved import ResolvedTemplate
     from trialsim.report.run_directory import RunDirectory
     from trialsim.studies.operations.forecast import Forecast
 
@@ -194,8 +194,8 @@ def optimise(options: argparse.Namespace) -> None:
     """Say which design buys most."""
     from trialsim.engine.run import check_request, cpus_available
     from trialsim.figures.pareto import pareto_figure
-    from trialsim.protocol.load import TemplateFile
     from trialsim.protocol.optimisation import constraints_from_words, vary_from_words
+    from trialsim.protocol.reading.load import TemplateFile
     from trialsim.report.screens.optimise_screen import optimise_screen
     from trialsim.studies.operations.optimisation import optimise_request, plan_optimisation
 

@@ -8,7 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
-from trialsim.protocol.evidence import Status
+from trialsim.protocol.published.evidence import Status
 from trialsim.studies.conduct.bias_calibration import AT_RATIO, PlannedBiasCalibration
 from trialsim.trial import Measure, Row, StudyResult
 

@@ -11,7 +11,7 @@ from trialsim.figures.published_synthesis import pooled_forest_figure
 from trialsim.figures.style import BLUE, GREY, INK, house_style, new_figure, ratio_axis
 from trialsim.kernels.pooling import Tables, effects
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.published_trials import Counts
+from trialsim.protocol.published.trials import Counts
 from trialsim.protocol.scenario import OddsRatio
 from trialsim.studies.literature.one_literature import OneOfTwo, SimulatedSynthesis
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure, ratio_axis
 from trialsim.kernels.pooling import Pooled
 from trialsim.kernels.random_effects import RandomEffects
-from trialsim.protocol.published_trials import PublishedStudy
+from trialsim.protocol.published.trials import PublishedStudy
 from trialsim.studies.literature.published_synthesis import (
     FEWEST_FOR_ASYMMETRY,
     PooledStudies,

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.kernels.multistate import times_to_event
-from trialsim.protocol.course import Course
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.scenario import Courses, Truth
+from trialsim.protocol.truths.course import Course
 from trialsim.streams import Decision, Streams
 from trialsim.trial import Candidates
 

@@ -25,7 +25,7 @@ from trialsim.kernels.recruitment import (
     prepare_arrivals,
 )
 from trialsim.protocol.operations import Delay
-from trialsim.protocol.site_enrolment import SiteEnrolment
+from trialsim.protocol.truths.site_enrolment import SiteEnrolment
 from trialsim.streams import Decision, Streams
 
 __all__ = [

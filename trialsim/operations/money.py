@@ -7,9 +7,9 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from trialsim.protocol.cost import Cost
-from trialsim.protocol.pool import dosings_of
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.pool import dosings_of
 
 if TYPE_CHECKING:
     from trialsim.operations.conducted import ConductedTrial

@@ -18,9 +18,9 @@ from trialsim.protocol.operations import (
 )
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.scenario import Nature
-from trialsim.protocol.site_enrolment import SITE_FACTORS, SiteEnrolment, sites_of
 from trialsim.protocol.survival import HazardCurve
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.site_enrolment import SITE_FACTORS, SiteEnrolment, sites_of
 
 __all__ = [
     "LONGEST_DAYS",

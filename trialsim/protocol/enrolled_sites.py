@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 
 from trialsim.errors import Problem, ProtocolError, did_you_mean
-from trialsim.protocol.published_trials import table_rows
+from trialsim.protocol.published.trials import table_rows
 
 __all__ = ["COLUMNS", "EnrolledSite", "EnrolledSites", "read_enrolled"]
 

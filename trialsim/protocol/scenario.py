@@ -16,16 +16,13 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 from typing_extensions import override
 
-from trialsim.protocol.course import Course
 from trialsim.protocol.endpoints import Counted
 from trialsim.protocol.enrichment import Enrichment
 from trialsim.protocol.historical import Comparison, Departures
 from trialsim.protocol.intercurrent import EventCourses, EventTruth, IntercurrentEvent
 from trialsim.protocol.modifiers import SEVERITY, Modified, Modifier
-from trialsim.protocol.onset import Onset
 from trialsim.protocol.operations import OperationalNature
 from trialsim.protocol.outcomes import AnyOutcome, Correlated, OutcomeEffect, OutcomeTruth
-from trialsim.protocol.pool import EffectorPool
 from trialsim.protocol.quantities import (
     Difference,
     Frozen,
@@ -44,7 +41,6 @@ from trialsim.protocol.quantities import (
     broken,
     one_of,
 )
-from trialsim.protocol.site_enrolment import SiteEnrolment
 from trialsim.protocol.survival import (
     AnyLifetime,
     Dropout,
@@ -52,6 +48,10 @@ from trialsim.protocol.survival import (
     Lifetimes,
     SurvivalScenario,
 )
+from trialsim.protocol.truths.course import Course
+from trialsim.protocol.truths.onset import Onset
+from trialsim.protocol.truths.pool import EffectorPool
+from trialsim.protocol.truths.site_enrolment import SiteEnrolment
 
 __all__ = [
     "EFFECTS",

@@ -12,14 +12,14 @@ from trialsim.protocol.conduct import ConductProfile
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import BinaryEndpoint, Level
-from trialsim.protocol.evidence import Conflict, EvidenceRecord
 from trialsim.protocol.modifiers import ObservedSubgroups
 from trialsim.protocol.optimisation import Optimise
 from trialsim.protocol.outcomes import AnyOutcome
-from trialsim.protocol.published_survival import ObservedMeasure
+from trialsim.protocol.published.evidence import Conflict, EvidenceRecord
+from trialsim.protocol.published.second_encoding import SecondEncoding
+from trialsim.protocol.published.survival import ObservedMeasure
 from trialsim.protocol.quantities import Frozen, Id, Text, lenient_words
 from trialsim.protocol.scenario import Nature, Scenario
-from trialsim.protocol.second_encoding import SecondEncoding
 from trialsim.protocol.ties import kind_ties
 
 __all__ = ["ObservedReference", "Template", "Variant"]

@@ -14,8 +14,8 @@ from trialsim import __version__
 from trialsim.errors import Problem
 
 if TYPE_CHECKING:
-    from trialsim.protocol.cautions import Caution
-    from trialsim.protocol.resolved import ResolvedTemplate
+    from trialsim.protocol.published.cautions import Caution
+    from trialsim.protocol.truths.resolved import ResolvedTemplate
     from trialsim.trial import StudyResult
 
 __all__ = ["RESULT_FORMAT", "Document", "as_json", "errors_document", "warnings_as_rows"]

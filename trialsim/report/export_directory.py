@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.parts.exported_tables import ExportedTable
 
 __all__ = ["NOT_ADAM", "write_export"]

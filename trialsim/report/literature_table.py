@@ -12,7 +12,7 @@ import numpy as np
 from trialsim.errors import Problem, RequestError
 from trialsim.kernels.pooling import Tables, Uninformative, effects
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.published_trials import COUNT_COLUMNS
+from trialsim.protocol.published.trials import COUNT_COLUMNS
 from trialsim.studies.literature.literature_trials import OneLiterature
 
 __all__ = ["WrittenLiteratures", "check_place", "how_to_pool_one_in_r", "write_literatures"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.published_trials import COUNT_COLUMNS, Origin
+from trialsim.protocol.published.trials import COUNT_COLUMNS, Origin
 from trialsim.studies.literature.published_synthesis import PublishedSynthesis
 
 __all__ = ["how_to_pool_in_r", "write_published_table"]

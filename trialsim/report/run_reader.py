@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from trialsim.engine.record import identity_sha256
 from trialsim.engine.store import ChunkFolder
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.evidence import EvidenceFile
-from trialsim.protocol.load import shipped_evidence
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import EvidenceFile
+from trialsim.protocol.reading.load import shipped_evidence
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.document import RESULT_FORMAT, Document
 from trialsim.studies.simulation import PlannedSimulation, plan_simulation
 from trialsim.trial import Kernel

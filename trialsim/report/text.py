@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trialsim.protocol.cautions import Caution
     from trialsim.protocol.design import Protocol
     from trialsim.protocol.endpoints import SimulatedEndpoint
     from trialsim.protocol.historical import HistoricalValue
+    from trialsim.protocol.published.cautions import Caution
     from trialsim.protocol.quantities import Duration
     from trialsim.protocol.template import Template
     from trialsim.trial import StudyResult

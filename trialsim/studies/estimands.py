@@ -29,9 +29,9 @@ from trialsim.protocol.design import AllocationMethod, SampleSize
 from trialsim.protocol.endpoints import OutcomeSummary, Summary
 from trialsim.protocol.intercurrent import estimands_of
 from trialsim.protocol.outcomes import CountTruth, MeasuredTruth, OutcomeTruth, RiskTruth
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Truth
 from trialsim.protocol.survival import DAYS_PER_YEAR
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
 
 __all__ = ["EstimandValue", "analysed_trials", "estimand_rows", "estimand_value", "plans_of"]

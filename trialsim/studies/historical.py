@@ -25,8 +25,8 @@ from trialsim.kernels.one_sample import Stages, outcome_probabilities, patients_
 from trialsim.protocol.endpoints import Better, BinaryTest, MeasuredTest, Summary
 from trialsim.protocol.historical import Comparison, Contribution
 from trialsim.protocol.outcomes import MeasuredTruth, OutcomeTruth, RiskTruth
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.sizing.fixed import Level, OppositeTail
 from trialsim.sizing.means import (
     Adjusted,

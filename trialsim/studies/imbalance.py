@@ -16,10 +16,10 @@ from trialsim.analyse.measured import compared
 from trialsim.characteristics import mean, proportion
 from trialsim.kernels.contrasts import Alternative, ArmContrast
 from trialsim.protocol.endpoints import Better, MeasuredTest
-from trialsim.protocol.imbalance import ImbalancedTrial, imbalanced_trials
 from trialsim.protocol.outcomes import MeasuredTruth, outcome_truth
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.imbalance import ImbalancedTrial, imbalanced_trials
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.streams import Decision, Streams
 from trialsim.trial import Measure, Row
 

@@ -34,12 +34,12 @@ from trialsim.protocol.endpoints import (
     Summary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import EffectEstimate, Pool, Trial, TrialResult
 from trialsim.protocol.outcomes import MeasuredTruth
-from trialsim.protocol.published_survival import published_lifetimes
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import EffectEstimate, Pool, Trial, TrialResult
+from trialsim.protocol.published.survival import published_lifetimes
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.template import ObservedReference
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.observed_means import as_published, difference_of, truth_at
 from trialsim.studies.observed_one_arm import seen_in_one_arm, truth_of_one_arm
 from trialsim.studies.observed_survival import carried_out, theta_of_lifetimes, truth_of

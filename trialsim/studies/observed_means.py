@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from trialsim.kernels.measured import from_summaries
 from trialsim.protocol.endpoints import ContinuousEndpoint, MeasuredTest
-from trialsim.protocol.evidence import MeanInArm, Trial
 from trialsim.protocol.outcomes import MeasuredTruth
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import MeanInArm, Trial
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.trial import AnalysisPlan
 
 __all__ = ["as_published", "difference_of", "truth_at"]

@@ -19,9 +19,9 @@ from trialsim.protocol.endpoints import (
     MeasuredTest,
     SimulatedEndpoint,
 )
-from trialsim.protocol.evidence import ArmResult, Trial
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import ArmResult, Trial
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.trial import AnalysisPlan
 
 __all__ = ["OneArmSeen", "seen_in_one_arm", "truth_of_one_arm"]

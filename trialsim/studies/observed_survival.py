@@ -22,15 +22,15 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.published_survival import (
+from trialsim.protocol.published.survival import (
     PublishedLifetimes,
     at_own_control_arm,
     median_of,
 )
 from trialsim.protocol.quantities import Duration, Time, months
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.survival import Enrolment, EventCourse
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.sizing.survival import expected_day, limiting_log_hazard_ratio
 from trialsim.trial import AnalysisPlan
 

@@ -29,9 +29,9 @@ from trialsim.protocol.endpoints import (
 )
 from trialsim.protocol.outcomes import CompetingTruth, LifetimeTruth, OutcomeTruth, RiskTruth
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.survival import EventCourse, Lifetime
+from trialsim.protocol.truths.resolved import ResolvedTemplate, event_course
 from trialsim.sizing.proportions import n_per_arm_pooled
 from trialsim.sizing.survival import (
     expected_day,

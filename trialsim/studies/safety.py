@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.safety import SafetyRisk, safety_of
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.safety import SafetyRisk, safety_of
 from trialsim.trial import Measure, Row
 
 __all__ = ["safety_rows"]

@@ -14,17 +14,17 @@ from trialsim.engine.run import MAX_REPLICATES, Progress, Simulation, check_kern
 from trialsim.engine.store import InMemory, Store, series_of
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError
-from trialsim.protocol.cautions import (
+from trialsim.protocol.published.cautions import (
     Caution,
     assumption,
     cautions_about,
     imprecise,
     weak_claim,
 )
-from trialsim.protocol.load import shipped_evidence
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.reading.load import shipped_evidence
 from trialsim.protocol.scenario import Piece, Scenario
-from trialsim.protocol.site_enrolment import LEFT_OUT, enrolment_in_words
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.site_enrolment import LEFT_OUT, enrolment_in_words
 from trialsim.studies.estimands import estimand_rows, plans_of
 from trialsim.studies.historical import alone_job, historical_rows, steps_shown
 from trialsim.studies.imbalance import imbalance_rows

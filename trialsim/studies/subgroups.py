@@ -31,12 +31,12 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import EffectEstimate, EffectMeasure, Trial
 from trialsim.protocol.modifiers import ModifiedMeans, ModifiedRisks, Subgroup
 from trialsim.protocol.outcomes import MeasuredTruth
-from trialsim.protocol.resolved import ResolvedTemplate, event_course
+from trialsim.protocol.published.evidence import EffectEstimate, EffectMeasure, Trial
 from trialsim.protocol.scenario import Factor, Scenario, Truth, risk_at_odds_ratio
 from trialsim.protocol.survival import EventCourse
+from trialsim.protocol.truths.resolved import ResolvedTemplate, event_course
 from trialsim.studies.power import theta_of, theta_on_course
 from trialsim.trial import (
     AnalysisPlan,

@@ -25,7 +25,7 @@ from trialsim.protocol.design import (
     Holm,
     Multiplicity,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.trial import LookResults, Measure, Path, Row
 
 __all__ = ["correlation_rows", "decisions", "multiplicity_rows"]

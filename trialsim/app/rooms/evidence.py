@@ -18,7 +18,7 @@ from trialsim.app.charts import Mark, forest_chart
 from trialsim.app.rooms.room import Choices, Room
 from trialsim.app.state import Choice, State, entered
 from trialsim.app.worker import Answer
-from trialsim.protocol.places import reconciliation_paths, template_paths
+from trialsim.protocol.reading.places import reconciliation_paths, template_paths
 
 __all__ = ["ROOM", "EvidenceState"]
 

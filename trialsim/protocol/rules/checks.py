@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.checks import (
+from trialsim.protocol.published.checks import (
     ArmsOf,
     CountsBehind,
     DeclaredCheck,
@@ -17,7 +16,14 @@ from trialsim.protocol.checks import (
     TwoMeans,
     TwoPercentages,
 )
-from trialsim.protocol.evidence import EvidenceRecord, IntervalKind, MetaEpidemiology, Pool, Trial
+from trialsim.protocol.published.evidence import (
+    EvidenceRecord,
+    IntervalKind,
+    MetaEpidemiology,
+    Pool,
+    Trial,
+)
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.rules.template import Broken
 
 __all__ = ["check_rules"]

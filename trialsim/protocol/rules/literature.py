@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.catalogue import Evidence, conduct_paths
-from trialsim.protocol.evidence import EffectEstimate, EffectMeasure, Pool
-from trialsim.protocol.literature import Literature
+from trialsim.protocol.published.evidence import EffectEstimate, EffectMeasure, Pool
+from trialsim.protocol.published.literature import Literature
+from trialsim.protocol.reading.catalogue import Evidence, conduct_paths
 from trialsim.protocol.rules.template import Broken
 
 __all__ = ["literature_rules", "pooled_odds_ratio"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import (
     BinaryEndpoint,
     ContinuousEndpoint,
@@ -13,7 +12,6 @@ from trialsim.protocol.endpoints import (
     SimulatedEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import EffectMeasure, Trial
 from trialsim.protocol.modifiers import (
     SEVERITY,
     ImpossibleModifierError,
@@ -22,9 +20,11 @@ from trialsim.protocol.modifiers import (
     Subgroup,
     cells_of,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import EffectMeasure, Trial
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.rules.template import Broken
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 __all__ = ["modifier_rules"]
 

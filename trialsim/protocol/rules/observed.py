@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.design import MAX_PATIENTS
 from trialsim.protocol.endpoints import (
     BinaryEndpoint,
@@ -16,13 +15,14 @@ from trialsim.protocol.endpoints import (
     SimulatedEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import Pool, Trial, TrialResult
-from trialsim.protocol.published_survival import (
+from trialsim.protocol.published.evidence import Pool, Trial, TrialResult
+from trialsim.protocol.published.survival import (
     ObservedMeasure,
     SilentReportError,
     published_lifetimes,
 )
 from trialsim.protocol.quantities import Duration
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.template import ObservedReference, Template
 
 __all__ = ["observed_rules"]

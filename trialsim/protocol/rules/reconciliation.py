@@ -6,8 +6,14 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.evidence import EffectEstimate, EffectMeasure, MetaEpidemiology, Pool, Trial
+from trialsim.protocol.published.evidence import (
+    EffectEstimate,
+    EffectMeasure,
+    MetaEpidemiology,
+    Pool,
+    Trial,
+)
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.reconciliation import (
     BiasSource,
     Explanation,

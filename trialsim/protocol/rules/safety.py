@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Level
 from trialsim.protocol.outcomes import FurtherRisk, ImpossibleOutcomeError, outcome_truth
 from trialsim.protocol.quantities import SourcedNumber
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.template import Template
 
 __all__ = ["known_from", "safety_rules", "sourced_risks"]

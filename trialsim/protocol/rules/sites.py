@@ -8,8 +8,8 @@ from math import inf
 from trialsim.protocol.endpoints import BinaryEndpoint
 from trialsim.protocol.operations import OperationalNature
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.site_enrolment import site_enrolment_of
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.site_enrolment import site_enrolment_of
 
 __all__ = ["site_rules"]
 

@@ -12,7 +12,6 @@ from math import prod
 from typing import Any, NamedTuple
 
 from trialsim.errors import did_you_mean
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.design import (
     MAX_PATIENTS,
     AllocationMethod,
@@ -30,17 +29,27 @@ from trialsim.protocol.endpoints import (
     ResponseEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import Conflict, EvidenceRecord, Trial
-from trialsim.protocol.imbalance import imbalance_rules
 from trialsim.protocol.outcomes import (
     ImpossibleOutcomeError,
     cholesky,
     correlation_matrix,
 )
-from trialsim.protocol.pool import dosing_of
-from trialsim.protocol.published_survival import status_of_lifetime
+from trialsim.protocol.published.evidence import Conflict, EvidenceRecord, Trial
+from trialsim.protocol.published.survival import status_of_lifetime
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration
-from trialsim.protocol.resolved import (
+from trialsim.protocol.reading.catalogue import Evidence
+from trialsim.protocol.rules.enrichment import enrichment_rules
+from trialsim.protocol.rules.observed import observed_rules
+from trialsim.protocol.rules.optimise import optimise_rules
+from trialsim.protocol.rules.safety import safety_rules, sourced_risks
+from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
+from trialsim.protocol.rules.sites import site_rules
+from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
+from trialsim.protocol.survival import ImpossibleLifetimeError, Lifetime, SurvivalScenario
+from trialsim.protocol.template import Template
+from trialsim.protocol.truths.imbalance import imbalance_rules
+from trialsim.protocol.truths.pool import dosing_of
+from trialsim.protocol.truths.resolved import (
     ImpossiblePieceError,
     courses_of,
     event_course,
@@ -50,17 +59,8 @@ from trialsim.protocol.resolved import (
     risks_as_observed,
     survival_of,
 )
-from trialsim.protocol.rules.enrichment import enrichment_rules
-from trialsim.protocol.rules.observed import observed_rules
-from trialsim.protocol.rules.optimise import optimise_rules
-from trialsim.protocol.rules.safety import safety_rules, sourced_risks
-from trialsim.protocol.rules.single_arm import historical_risks, single_arm_rules
-from trialsim.protocol.rules.sites import site_rules
-from trialsim.protocol.scenario import Effect, Nature, Scenario, TreatedRisk
-from trialsim.protocol.single_arm import concurrent_risk
-from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
-from trialsim.protocol.survival import ImpossibleLifetimeError, Lifetime, SurvivalScenario
-from trialsim.protocol.template import Template
+from trialsim.protocol.truths.single_arm import concurrent_risk
+from trialsim.protocol.truths.site_enrolment import enrolment_of, site_enrolment_of
 
 __all__ = ["Broken", "broken_references", "broken_rules", "conflict_rules", "evidence_rules"]
 

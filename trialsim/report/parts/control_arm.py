@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from trialsim.protocol.quantities import SourcedNumber
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.survival import HazardPiece, Lifetime, Survives
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.safety import safety_endpoints
 from trialsim.report.text import wrapped
 
 __all__ = ["control_arm_in_words", "control_arm_lines", "scenario_note_lines"]

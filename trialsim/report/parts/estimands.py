@@ -8,7 +8,7 @@ from math import exp, floor, log10
 from trialsim.characteristics import Z95
 from trialsim.protocol.endpoints import SimulatedEndpoint
 from trialsim.protocol.intercurrent import estimands_of
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.text import table, wrapped
 from trialsim.trial import Measure, Row, StudyResult
 

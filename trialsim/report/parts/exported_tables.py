@@ -25,7 +25,7 @@ from trialsim.protocol.endpoints import (
     SimulatedEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.parts.patients import patients_table
 from trialsim.trial import AnalysisPlan
 

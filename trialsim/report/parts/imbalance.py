@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from trialsim.protocol.endpoints import MeasuredTest
-from trialsim.protocol.imbalance import ImbalancedTrial, imbalanced_trials
 from trialsim.protocol.outcomes import Measured
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.imbalance import ImbalancedTrial, imbalanced_trials
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.text import table, wrapped
 
 __all__ = ["ImbalanceTable", "imbalance_lines", "imbalance_tables"]

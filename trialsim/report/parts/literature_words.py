@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trialsim.protocol.conduct import Conduct, Strength
-from trialsim.protocol.literature import ConductSet, Literature, Patients
-from trialsim.protocol.published_trials import PublishedStudy
+from trialsim.protocol.published.literature import ConductSet, Literature, Patients
+from trialsim.protocol.published.trials import PublishedStudy
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.reconciliation import Reconciliation
 from trialsim.report.text import table, wrapped

@@ -18,7 +18,7 @@ from trialsim.errors import Problem, RequestError
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import OutcomeEndpoint, SurvivalSummary
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.text import endpoint_in_words, historical_in_words, table
 from trialsim.trial import AnalysisPlan
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trialsim.protocol.design import Regimen
-from trialsim.protocol.pool import Dosing, dosings_of
 from trialsim.protocol.scenario import Nature
+from trialsim.protocol.truths.pool import Dosing, dosings_of
 
 __all__ = ["regimen_in_words"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.safety import BOTH_ARMS, SafetyRisk, safety_endpoints, safety_of
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.safety import BOTH_ARMS, SafetyRisk, safety_endpoints, safety_of
 from trialsim.report.text import table, wrapped
 
 __all__ = ["SAFETY_METHOD", "SafetyTable", "safety_lines", "safety_tables"]

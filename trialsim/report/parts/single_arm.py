@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from trialsim.protocol.historical import Contribution
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.text import historical_in_words
 from trialsim.studies.historical import ALL_BUT_EFFECT, EVERYTHING, NOTHING
 

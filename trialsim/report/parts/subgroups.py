@@ -9,8 +9,8 @@ from typing import Any
 
 from trialsim.figures.subgroups import SubgroupLine, SubgroupPanel
 from trialsim.protocol.modifiers import Subgroup
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.text import table, wrapped
 from trialsim.studies.subgroups import ANY, published_subgroups, stratum_of
 from trialsim.trial import Finding, Measure, Row, StudyResult

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trialsim.protocol.evidence import Status
+from trialsim.protocol.published.evidence import Status
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.conduct.bias_calibration import AT_RATIO, PlannedBiasCalibration

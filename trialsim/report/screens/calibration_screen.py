@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import exp
 
-from trialsim.protocol.points import CountPoint, OddsRatioPoint, RatePoint
 from trialsim.protocol.quantities import months
+from trialsim.protocol.truths.points import CountPoint, OddsRatioPoint, RatePoint
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.fitted.calibration import Estimate, FittedPoint, PlannedCalibration

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trialsim.protocol.nodes import plain, read_file
-from trialsim.protocol.places import evidence_paths, template_paths
+from trialsim.protocol.reading.nodes import plain, read_file
+from trialsim.protocol.reading.places import evidence_paths, template_paths
 from trialsim.report.text import wrapped
 
 __all__ = ["catalogue_lines", "catalogue_rows"]

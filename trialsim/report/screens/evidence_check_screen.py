@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trialsim.protocol.checks import Verdict
+from trialsim.protocol.published.checks import Verdict
 from trialsim.report.text import wrapped
 from trialsim.studies.evidence_check.finding import CheckedRecord, Finding
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import exp
 from typing import Any
 
-from trialsim.protocol.evidence import OutcomeType
+from trialsim.protocol.published.evidence import OutcomeType
 from trialsim.report.text import table, wrapped
 from trialsim.studies.conflict.explanation import (
     NO_DATA,

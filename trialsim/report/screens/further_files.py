@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trialsim.protocol.nodes import plain, read_file
-from trialsim.protocol.places import literature_paths, reconciliation_paths
+from trialsim.protocol.reading.nodes import plain, read_file
+from trialsim.protocol.reading.places import literature_paths, reconciliation_paths
 from trialsim.report.text import wrapped
 
 __all__ = ["conflict_rows", "conflicts_listed", "literature_rows", "literatures_listed"]

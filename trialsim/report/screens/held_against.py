@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialsim.figures.forest import ForestLine, forest_lines
-from trialsim.protocol.cautions import caution_of
-from trialsim.protocol.evidence import Conflict, ConflictLevel, EvidenceRecord
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.cautions import caution_of
+from trialsim.protocol.published.evidence import Conflict, ConflictLevel, EvidenceRecord
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.document import warnings_as_rows
 from trialsim.report.screens.protocol_screen import records_of
 from trialsim.report.text import caution_lines, table, wrapped

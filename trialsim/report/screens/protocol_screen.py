@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
-from trialsim.protocol.cautions import cautions_about
 from trialsim.protocol.endpoints import ContinuousEndpoint, Endpoint, TimeToEventEndpoint
-from trialsim.protocol.evidence import EvidenceRecord
 from trialsim.protocol.intercurrent import estimands_of
+from trialsim.protocol.published.cautions import cautions_about
+from trialsim.protocol.published.evidence import EvidenceRecord
+from trialsim.protocol.published.second_encoding import SecondEncoding
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.safety import safety_endpoints
 from trialsim.protocol.scenario import Covariate, Factor
-from trialsim.protocol.second_encoding import SecondEncoding
-from trialsim.protocol.site_enrolment import enrolment_in_words, sites_of
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.safety import safety_endpoints
+from trialsim.protocol.truths.site_enrolment import enrolment_in_words, sites_of
 from trialsim.report.parts.control_arm import control_arm_lines, scenario_note_lines
 from trialsim.report.parts.regimen import regimen_in_words
 from trialsim.report.parts.safety import safety_lines

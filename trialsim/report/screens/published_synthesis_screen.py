@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trialsim.protocol.evidence import Status
-from trialsim.protocol.published_trials import Origin
+from trialsim.protocol.published.evidence import Status
+from trialsim.protocol.published.trials import Origin
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
 from trialsim.studies.literature.published_synthesis import Method, PublishedSynthesis

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from trialsim.protocol.cautions import result_in_words
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.cautions import result_in_words
+from trialsim.protocol.published.evidence import (
     Document,
     EffectEstimate,
     EvidenceRecord,

@@ -11,8 +11,8 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.parts.control_arm import control_arm_in_words
 from trialsim.report.parts.estimands import estimands_table
 from trialsim.report.parts.imbalance import imbalance_lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trialsim.protocol.evidence import Status
+from trialsim.protocol.published.evidence import Status
 from trialsim.report.parts.literature_words import literature_lines
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
-from trialsim.protocol.catalogue import template_paths
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import TimeToEventEndpoint
 from trialsim.protocol.quantities import SourcedNumber
+from trialsim.protocol.reading.catalogue import template_paths
 from trialsim.protocol.scenario import Leaving
 from trialsim.report.parts.control_arm import control_arm_in_words
 from trialsim.report.parts.imbalance import imbalance_tables

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from typing import Any
 
-from trialsim.protocol.literature import Literature
+from trialsim.protocol.published.literature import Literature
 from trialsim.report.parts.literature_words import TRIALS_HEADER, trials_alike
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.screens.synthesis_screen import range_errors, status_in_words, with_error

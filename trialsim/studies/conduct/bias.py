@@ -23,8 +23,6 @@ from trialsim.engine.kept_draws import keeping_draws
 from trialsim.engine.run import Progress, kernel_for, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError, SimulationError, did_you_mean
-from trialsim.protocol.catalogue import conduct_paths
-from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import RIGOROUS, BestOfAnalyses, Conduct, Mechanism
 from trialsim.protocol.endpoints import (
     AnySummary,
@@ -37,14 +35,16 @@ from trialsim.protocol.endpoints import (
     Summary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.load import load_conduct
 from trialsim.protocol.modifiers import SEVERITY
 from trialsim.protocol.outcomes import Correlated, cholesky, correlation_matrix
+from trialsim.protocol.published.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.quantities import Slope
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.reading.catalogue import conduct_paths
+from trialsim.protocol.reading.load import load_conduct
 from trialsim.protocol.rules.conduct import WITHOUT_IT, why_not
 from trialsim.protocol.rules.flaws import conduct_problems, recruiting
 from trialsim.protocol.scenario import Nature, Scenario, Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.streams import Streams
 from trialsim.studies.conduct.flawed_patients import LOOKED_INTO, LookedInto, look_into, true_rows
 from trialsim.studies.power import theta_of

@@ -11,12 +11,12 @@ import numpy as np
 from trialsim.engine.run import Progress
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.cautions import Caution, cautions_about
 from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, Summary
-from trialsim.protocol.evidence import OutcomeType
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.cautions import Caution, cautions_about
+from trialsim.protocol.published.evidence import OutcomeType
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.conduct.bias import PlannedBias, plan_bias
 from trialsim.studies.conduct.bias_targets import (
     SPOKEN_OF,

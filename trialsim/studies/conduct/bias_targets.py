@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.evidence import (
     BiasEstimate,
     BiasMeasure,
     MetaEpidemiology,
     OutcomeType,
     Status,
 )
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.rules.conduct import names_death, of_any_cause
 
 __all__ = [

@@ -23,12 +23,18 @@ from trialsim.kernels.bias_adjustment import (
     next_effect,
 )
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Better, Summary
-from trialsim.protocol.evidence import BiasEstimate, Flaw, MetaEpidemiology, OutcomeType, Trial
-from trialsim.protocol.published_trials import PublishedStudy, PublishedTrials, recorded_trials
+from trialsim.protocol.published.evidence import (
+    BiasEstimate,
+    Flaw,
+    MetaEpidemiology,
+    OutcomeType,
+    Trial,
+)
+from trialsim.protocol.published.trials import PublishedStudy, PublishedTrials, recorded_trials
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.reconciliation import TAU_SCALE
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
 from trialsim.studies.literature.published_synthesis import pool_studies
 

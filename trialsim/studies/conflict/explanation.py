@@ -21,11 +21,10 @@ from trialsim.errors import Problem, RequestError, did_you_mean
 from trialsim.kernels.pooling import Tables, mantel_haenszel
 from trialsim.kernels.proportions import Scale, log_odds_ratio
 from trialsim.kernels.trial_gap import Arms, as_far_apart, drawn_log_odds_ratios, treated_risks
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.checks import PartsOfWhole
 from trialsim.protocol.design import Regimen
 from trialsim.protocol.endpoints import Better
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.checks import PartsOfWhole
+from trialsim.protocol.published.evidence import (
     EffectEstimate,
     EffectMeasure,
     Flaw,
@@ -34,8 +33,9 @@ from trialsim.protocol.evidence import (
     Trial,
     TrialResult,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.rules.conduct import of_any_cause
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.streams import Decision, Streams
 from trialsim.studies.conduct.bias_targets import outcomes_of_endpoint
 from trialsim.studies.conflict.adjustment import BiasPrior, prior_of

@@ -8,8 +8,8 @@ from math import exp, log, sqrt
 from typing import NamedTuple
 
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.evidence import ArmResult, Status, Trial
+from trialsim.protocol.published.evidence import ArmResult, Status, Trial
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.reconciliation import OneEstimate, PublishedEffect
 from trialsim.protocol.rules.reconciliation import published_ratio
 

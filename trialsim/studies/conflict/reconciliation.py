@@ -33,9 +33,9 @@ from trialsim.kernels.explanations import (
     log_predictive,
     posterior_of,
 )
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Better
-from trialsim.protocol.evidence import BiasEstimate, MetaEpidemiology
+from trialsim.protocol.published.evidence import BiasEstimate, MetaEpidemiology
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.reconciliation import (
     Candidate,
     Explanation,

@@ -15,7 +15,7 @@ from operator import or_
 from statistics import NormalDist
 from typing import NamedTuple
 
-from trialsim.protocol.checks import Verdict
+from trialsim.protocol.published.checks import Verdict
 
 __all__ = [
     "HUGE_DIFFERENCE",

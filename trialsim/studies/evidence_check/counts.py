@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trialsim.protocol.checks import Verdict
-from trialsim.protocol.evidence import EffectMeasure, TrialResult
+from trialsim.protocol.published.checks import Verdict
+from trialsim.protocol.published.evidence import EffectMeasure, TrialResult
 from trialsim.studies.evidence_check.consistency import (
     TESTS,
     VERY_LARGE_ODDS_RATIO,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import floor, sqrt
 
-from trialsim.protocol.checks import (
+from trialsim.protocol.published.checks import (
     ArmsOf,
     BeforeAndAfter,
     ChiSquareOf,
@@ -19,7 +19,7 @@ from trialsim.protocol.checks import (
     TwoPercentages,
     Verdict,
 )
-from trialsim.protocol.evidence import MetaEpidemiology, Pool, Quantity, Trial
+from trialsim.protocol.published.evidence import MetaEpidemiology, Pool, Quantity, Trial
 from trialsim.studies.evidence_check.consistency import (
     Reach,
     Table,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import log
 
-from trialsim.protocol.checks import Verdict
-from trialsim.protocol.evidence import EffectMeasure, MetaEpidemiology, Status
+from trialsim.protocol.published.checks import Verdict
+from trialsim.protocol.published.evidence import EffectMeasure, MetaEpidemiology, Status
 from trialsim.studies.evidence_check.consistency import (
     Reach,
     Table,

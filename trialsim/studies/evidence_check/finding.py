@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trialsim.protocol.checks import Verdict
-from trialsim.protocol.evidence import EvidenceRecord, Read
+from trialsim.protocol.published.checks import Verdict
+from trialsim.protocol.published.evidence import EvidenceRecord, Read
 from trialsim.studies.evidence_check.consistency import Estimate, Reach, Table
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import sqrt
 
-from trialsim.protocol.checks import Verdict
-from trialsim.protocol.evidence import EffectMeasure, Trial, TrialResult
+from trialsim.protocol.published.checks import Verdict
+from trialsim.protocol.published.evidence import EffectMeasure, Trial, TrialResult
 from trialsim.protocol.quantities import Clock
 from trialsim.studies.evidence_check.consistency import (
     HUGE_DIFFERENCE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from math import log
 
-from trialsim.protocol.checks import PartsOfWhole, Verdict
-from trialsim.protocol.evidence import EffectMeasure, Pool, Status, Trial
+from trialsim.protocol.published.checks import PartsOfWhole, Verdict
+from trialsim.protocol.published.evidence import EffectMeasure, Pool, Status, Trial
 from trialsim.studies.evidence_check.consistency import (
     Estimate,
     Reach,

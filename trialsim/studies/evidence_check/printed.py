@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.evidence import (
     EffectEstimate,
     EvidenceRecord,
     Pool,
@@ -16,7 +15,8 @@ from trialsim.protocol.evidence import (
     Trial,
     TrialResult,
 )
-from trialsim.protocol.nodes import ListNode, MapNode, Node, ScalarNode
+from trialsim.protocol.reading.catalogue import Evidence
+from trialsim.protocol.reading.nodes import ListNode, MapNode, Node, ScalarNode
 from trialsim.studies.evidence_check.consistency import Table, Written
 
 __all__ = ["Path", "Printed", "PrintedEffect", "table_of", "worded"]

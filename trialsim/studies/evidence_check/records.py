@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import ceil
 
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.checks import Verdict
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.checks import Verdict
+from trialsim.protocol.published.evidence import (
     EffectMeasure,
     EvidenceRecord,
     IntervalKind,
@@ -18,6 +17,7 @@ from trialsim.protocol.evidence import (
     Trial,
     TrialResult,
 )
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.studies.evidence_check.consistency import (
     Reach,
     Table,

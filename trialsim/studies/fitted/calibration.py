@@ -24,10 +24,11 @@ from trialsim.kernels.likelihood import (
     profile,
     profile_limits,
 )
-from trialsim.protocol.cautions import assumption, cautions_about
-from trialsim.protocol.course import DAYS_PER_YEAR
 from trialsim.protocol.endpoints import ResponseEndpoint
-from trialsim.protocol.points import (
+from trialsim.protocol.published.cautions import assumption, cautions_about
+from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.course import DAYS_PER_YEAR
+from trialsim.protocol.truths.points import (
     CountPoint,
     OddsRatioPoint,
     Point,
@@ -35,8 +36,7 @@ from trialsim.protocol.points import (
     RatePoint,
     points_from_words,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.streams import Decision, Streams
 from trialsim.studies.fitted.course_model import LEAST_HAZARD, CourseModel, Parameter, course_model
 from trialsim.trial import Measure, Row, StudyResult

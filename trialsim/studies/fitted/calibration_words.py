@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trialsim.kernels.likelihood import null_directions
-from trialsim.protocol.points import OddsRatioPoint
 from trialsim.protocol.quantities import Clock, Time, months
+from trialsim.protocol.truths.points import OddsRatioPoint
 
 if TYPE_CHECKING:
     from trialsim.protocol.scenario import Piece

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from trialsim.errors import Problem, RequestError
 from trialsim.kernels.multistate import probability_in_response
-from trialsim.protocol.course import DAYS_PER_YEAR, Course
 from trialsim.protocol.quantities import months
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import (
     Leaving,
     Piece,
     ResponseScenario,
     Scenario,
 )
+from trialsim.protocol.truths.course import DAYS_PER_YEAR, Course
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 __all__ = ["LEAST_HAZARD", "CourseModel", "Parameter", "course_model"]
 

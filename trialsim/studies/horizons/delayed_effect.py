@@ -30,11 +30,11 @@ from trialsim.protocol.endpoints import (
     SurvivalSummary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.horizons import Horizon, hazard_by, risk_points
 from trialsim.protocol.quantities import Duration, Time
-from trialsim.protocol.resolved import ImpossiblePieceError, courses_of
 from trialsim.protocol.scenario import Leaving, Piece, Reached, ResponseScenario, Scenario, Truth
 from trialsim.protocol.survival import Enrolment, HazardCurve, Lifetimes
+from trialsim.protocol.truths.horizons import Horizon, hazard_by, risk_points
+from trialsim.protocol.truths.resolved import ImpossiblePieceError, courses_of
 from trialsim.studies.horizons.followup import PlannedFollowUp
 from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 

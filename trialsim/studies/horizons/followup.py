@@ -19,21 +19,21 @@ from trialsim.engine.run import Progress, Simulation, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.operations.money import planned_cost
-from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.cost import Cost
 from trialsim.protocol.endpoints import Counted, Summary
-from trialsim.protocol.evidence import Trial
-from trialsim.protocol.horizons import (
+from trialsim.protocol.intercurrent import estimands_of
+from trialsim.protocol.published.cautions import Caution, assumption, cautions_about
+from trialsim.protocol.published.evidence import Trial
+from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
+from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.horizons import (
     Horizon,
     horizons_of,
     read_outs,
     times_from_words,
 )
-from trialsim.protocol.intercurrent import estimands_of
-from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.scenario import Scenario, Truth
-from trialsim.protocol.site_enrolment import stated_sites
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.site_enrolment import stated_sites
 from trialsim.sizing.proportions import n_per_arm_pooled
 from trialsim.studies.estimands import estimand_rows, estimand_value
 from trialsim.studies.power import power_rows

@@ -1,6 +1,6 @@
 """Regimens on the same simulated patients, read at two equal times: since entry and since therapy.
 
-Only a scenario whose treated arm follows from doses (`trialsim.protocol.pool`) answers to them.
+Only a scenario whose treated arm follows from doses answers to them (`protocol.truths.pool`).
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.run import Progress, Simulation, run
 from trialsim.engine.workers import Workers
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.cautions import assumption, cautions_about
 from trialsim.protocol.design import Regimen
-from trialsim.protocol.evidence import ArmResult, Trial
-from trialsim.protocol.horizons import Horizon, horizons_of, times_from_words
-from trialsim.protocol.pool import Dosing, EffectorPool, SeenUnder, dosing_of
+from trialsim.protocol.published.cautions import assumption, cautions_about
+from trialsim.protocol.published.evidence import ArmResult, Trial
 from trialsim.protocol.quantities import Clock, Dose, Duration, Time, months
-from trialsim.protocol.resolved import (
+from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.horizons import Horizon, horizons_of, times_from_words
+from trialsim.protocol.truths.pool import Dosing, EffectorPool, SeenUnder, dosing_of
+from trialsim.protocol.truths.resolved import (
     ImpossiblePieceError,
     ResolvedTemplate,
     courses_of,
     seen_probability,
 )
-from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row, StudyResult
 
 __all__ = [

@@ -20,10 +20,10 @@ from trialsim.errors import Problem, RequestError
 from trialsim.kernels.pooling import Pooled, Tables, Uninformative, effects, mantel_haenszel
 from trialsim.kernels.proportions import Scale
 from trialsim.kernels.random_effects import Estimator, RandomEffects, random_effects
-from trialsim.protocol.cautions import Caution, assumption
 from trialsim.protocol.conduct import RIGOROUS, Conduct, Mechanism
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.cautions import Caution, assumption
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.conduct.bias import before_publication, plan_bias
 from trialsim.studies.literature.synthesis import check_template, which_are_published
 from trialsim.studies.power import theta_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.evidence import Trial
-from trialsim.protocol.published_trials import Counts, Origin, PublishedStudy, PublishedTrials
+from trialsim.protocol.published.evidence import Trial
+from trialsim.protocol.published.trials import Counts, Origin, PublishedStudy, PublishedTrials
 from trialsim.studies.literature.classroom import Class, ClassTrials
 from trialsim.studies.literature.synthesis import PlannedSynthesis, PlannedTrial
 

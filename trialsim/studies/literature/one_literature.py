@@ -8,8 +8,8 @@ import numpy as np
 
 from trialsim.engine.reported_tables import reported_tables
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.literature import ConductSet
-from trialsim.protocol.published_trials import Counts, Origin, PublishedTrials, StudyStratum
+from trialsim.protocol.published.literature import ConductSet
+from trialsim.protocol.published.trials import Counts, Origin, PublishedTrials, StudyStratum
 from trialsim.protocol.scenario import Scenario
 from trialsim.studies.literature.literature_trials import as_study
 from trialsim.studies.literature.published_synthesis import (

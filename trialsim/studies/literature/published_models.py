@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trialsim.kernels.pooling import Tables, mantel_haenszel
 from trialsim.kernels.random_effects import Estimator, Inference, random_effects
 from trialsim.kernels.small_study import cumulative
-from trialsim.protocol.published_trials import PublishedTrials
+from trialsim.protocol.published.trials import PublishedTrials
 from trialsim.studies.literature.published_synthesis import (
     Method,
     PooledStudies,

@@ -13,12 +13,12 @@ import numpy as np
 
 from trialsim.kernels.pooling import Difference, Pooled, by_normal, pooled_difference
 from trialsim.kernels.random_effects import Estimator, random_effects
-from trialsim.protocol.catalogue import Evidence, literature_paths
-from trialsim.protocol.evidence import Document, EffectEstimate, Pool, Status
-from trialsim.protocol.literature import Literature, Split, Stratum
-from trialsim.protocol.load import load_literature
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import Document, EffectEstimate, Pool, Status
+from trialsim.protocol.published.literature import Literature, Split, Stratum
+from trialsim.protocol.reading.catalogue import Evidence, literature_paths
+from trialsim.protocol.reading.load import load_literature
 from trialsim.protocol.rules.literature import pooled_odds_ratio
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.trial import Measure, Row
 
 __all__ = ["StrataPair", "published_strata", "published_strata_rows", "published_strata_texts"]

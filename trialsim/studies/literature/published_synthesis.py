@@ -41,9 +41,9 @@ from trialsim.kernels.small_study import (
     rank_test,
     trim_and_fill,
 )
-from trialsim.protocol.cautions import cautions_about
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.published_trials import (
+from trialsim.protocol.published.cautions import cautions_about
+from trialsim.protocol.published.trials import (
     Origin,
     PublishedStudy,
     PublishedTrials,
@@ -51,7 +51,7 @@ from trialsim.protocol.published_trials import (
     StudyStratum,
     strata_of,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.literature.published_strata import (
     published_strata_rows,
     published_strata_texts,

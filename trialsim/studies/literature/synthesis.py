@@ -43,19 +43,25 @@ from trialsim.kernels.pooling import (
 )
 from trialsim.kernels.proportions import Scale
 from trialsim.kernels.random_effects import Estimator, RandomEffects, random_effects
-from trialsim.protocol.cautions import Caution, assumption, cautions_about
 from trialsim.protocol.conduct import Conduct, Mechanism
 from trialsim.protocol.design import Allocation, SampleSize
 from trialsim.protocol.endpoints import BinaryEndpoint
-from trialsim.protocol.evidence import EffectEstimate, Status
-from trialsim.protocol.literature import CHANCE, ConductSet, Literature, LiteratureTrial, Split
-from trialsim.protocol.load import load_conduct
+from trialsim.protocol.published.cautions import Caution, assumption, cautions_about
+from trialsim.protocol.published.evidence import EffectEstimate, Status
+from trialsim.protocol.published.literature import (
+    CHANCE,
+    ConductSet,
+    Literature,
+    LiteratureTrial,
+    Split,
+)
 from trialsim.protocol.quantities import Ratio
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.reading.load import load_conduct
 from trialsim.protocol.rules.conduct import why_not
 from trialsim.protocol.rules.flaws import conduct_problems, recruiting
 from trialsim.protocol.rules.literature import pooled_odds_ratio
 from trialsim.protocol.scenario import OddsRatio, Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import (
     ASSUMED_SEVERITY_SLOPE,

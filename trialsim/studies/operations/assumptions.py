@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from trialsim.protocol.operations import Delay, OperationalNature, Operations
 from trialsim.protocol.quantities import SourcedNumber
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.site_enrolment import planned_sites
 from trialsim.protocol.survival import Dropout
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.site_enrolment import planned_sites
 
 __all__ = ["Stated", "stated_of", "states_rate"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from trialsim.kernels.recruitment import mean_time_to, mean_times_to
 from trialsim.operations.enrolment import accrual_of
 from trialsim.protocol.operations import Operations
-from trialsim.protocol.site_enrolment import planned_sites, sites_of
 from trialsim.protocol.survival import Enrolment
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.site_enrolment import planned_sites, sites_of
 
 __all__ = ["Calendar"]
 

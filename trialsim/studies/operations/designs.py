@@ -13,8 +13,8 @@ from trialsim.protocol.cost import Cost
 from trialsim.protocol.endpoints import BinaryEndpoint, BinaryTest, TimeToEventEndpoint
 from trialsim.protocol.optimisation import LookPlan, Quantity, RatioOfArms
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.sizing.fixed import Allocation
 from trialsim.studies.operations.calendar import Calendar
 from trialsim.studies.operations.tested import (

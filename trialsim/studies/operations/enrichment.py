@@ -25,8 +25,8 @@ from trialsim.protocol.enrichment import Enrichment, baseline_of, share_eligible
 from trialsim.protocol.modifiers import ModifiedRisks
 from trialsim.protocol.operations import OperationalNature
 from trialsim.protocol.outcomes import Baseline
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Factor, Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 __all__ = ["Enriched", "enriched_at", "level_share", "read_enrichment", "tetrachoric"]
 

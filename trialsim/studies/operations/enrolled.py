@@ -25,8 +25,8 @@ from trialsim.kernels.recruitment import (
 from trialsim.operations.enrolment import accrual_of
 from trialsim.protocol.enrolled_sites import EnrolledSites
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.site_enrolment import SiteEnrolment, sites_of
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.site_enrolment import SiteEnrolment, sites_of
 from trialsim.streams import Decision, Streams
 from trialsim.studies.operations.observed_calendar import observed_calendar_rows
 from trialsim.trial import Measure, Row, StudyResult

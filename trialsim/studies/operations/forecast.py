@@ -24,9 +24,9 @@ from trialsim.operations.event_log import Entry
 from trialsim.operations.money import CATEGORIES, costs_of
 from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
 from trialsim.operations.simulation import conduct_trial
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario, Truth
-from trialsim.protocol.site_enrolment import sites_of
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.site_enrolment import sites_of
 from trialsim.streams import Streams
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate

@@ -10,9 +10,9 @@ from scipy.optimize import brentq
 from scipy.special import gammaincinv
 
 from trialsim.kernels.recruitment import Accrual, Rates, closed_form_time, probability_enrolled
-from trialsim.protocol.evidence import Recruitment, Trial
+from trialsim.protocol.published.evidence import Recruitment, Trial
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.trial import Measure, Row
 
 __all__ = ["MEDIAN", "QUARTILES", "SPREAD_NOTE", "gamma_from_quartiles", "observed_calendar_rows"]

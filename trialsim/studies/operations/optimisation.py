@@ -22,10 +22,8 @@ from trialsim.engine.workers import Workers
 from trialsim.errors import DesignError, Problem, RequestError, did_you_mean
 from trialsim.kernels.exact import ExactTest
 from trialsim.kernels.pareto import knee, non_dominated
-from trialsim.protocol.cautions import Caution, cautions_about, unlike_formula
 from trialsim.protocol.design import MAX_PATIENTS, Allocation
 from trialsim.protocol.endpoints import BinaryEndpoint, BinaryTest, TimeToEventEndpoint
-from trialsim.protocol.load import TemplateFile
 from trialsim.protocol.optimisation import (
     KNEE,
     Constraint,
@@ -35,9 +33,11 @@ from trialsim.protocol.optimisation import (
     RatioOfArms,
     Vary,
 )
+from trialsim.protocol.published.cautions import Caution, cautions_about, unlike_formula
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Time
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.reading.load import TemplateFile
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.operations.designs import (
     Bench,
     Design,

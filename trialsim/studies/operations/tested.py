@@ -16,8 +16,8 @@ from trialsim.errors import DesignError, RequestError, TrialsimError
 from trialsim.protocol.design import MAX_PATIENTS, Allocation, Look, SampleSize, Trigger
 from trialsim.protocol.optimisation import LookPlan, RatioOfArms
 from trialsim.protocol.quantities import Duration
-from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate, event_course
 from trialsim.sizing.sequential import Efficacy, bounds_from_words, spending_from_words
 from trialsim.sizing.survival import expected_day
 from trialsim.studies.operations.calendar import Calendar

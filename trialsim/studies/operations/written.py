@@ -8,12 +8,12 @@ from math import ceil
 from typing import Any
 
 from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, TimeToEventEndpoint
-from trialsim.protocol.horizons import horizons_of
-from trialsim.protocol.load import TemplateFile
 from trialsim.protocol.quantities import Clock, Time
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.rewriting import rewritten
-from trialsim.protocol.site_enrolment import SITE_FACTORS, planned_sites
+from trialsim.protocol.reading.load import TemplateFile
+from trialsim.protocol.reading.rewriting import rewritten
+from trialsim.protocol.truths.horizons import horizons_of
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.site_enrolment import SITE_FACTORS, planned_sites
 from trialsim.sizing.sequential import SequentialDesign
 from trialsim.studies.operations.calendar import Calendar
 from trialsim.studies.operations.designs import Design

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import isclose
 
 from trialsim.errors import Problem, RequestError
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.size.request import effect_example
 
 __all__ = ["accepted_status", "first_solid"]

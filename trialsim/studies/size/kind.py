@@ -18,8 +18,8 @@ from trialsim.characteristics import Characteristic, characteristics
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import run
 from trialsim.errors import Problem
-from trialsim.protocol.cautions import Caution
 from trialsim.protocol.design import Allocation, Look, Protocol, SampleSize, Trigger
+from trialsim.protocol.published.cautions import Caution
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.sizing.sequential import (
     HwangShihDeCani,

@@ -12,9 +12,9 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.run import run
 from trialsim.errors import Problem
 from trialsim.protocol.design import Trigger
-from trialsim.protocol.resolved import event_course
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.survival import EventCourse
+from trialsim.protocol.truths.resolved import event_course
 from trialsim.sizing.survival import (
     SurvivalMethod,
     TimeToEvent,

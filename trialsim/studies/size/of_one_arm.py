@@ -16,8 +16,8 @@ from trialsim.characteristics import Characteristic, mean, proportion
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.increments import binomial
 from trialsim.kernels.one_sample import Stages, outcome_probabilities
-from trialsim.protocol.cautions import Caution, assumption, unlike_formula
 from trialsim.protocol.endpoints import Better
+from trialsim.protocol.published.cautions import Caution, assumption, unlike_formula
 from trialsim.sizing.fixed import MOST_PATIENTS, problem_unless, refuse
 from trialsim.sizing.single_arm import (
     SimonCriterion,

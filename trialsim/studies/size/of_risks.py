@@ -9,9 +9,9 @@ from math import inf, nan, sqrt
 from trialsim.characteristics import Characteristic
 from trialsim.errors import DesignError
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.cautions import Caution, outside_intervals
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
+from trialsim.protocol.published.cautions import Caution, outside_intervals
+from trialsim.protocol.published.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.scenario import Scenario, Truth, odds_ratio_between, risk_at_odds_ratio
 from trialsim.sizing.proportions import (
     NullVariance,

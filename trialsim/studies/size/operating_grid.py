@@ -40,9 +40,9 @@ from trialsim.protocol.endpoints import (
     TimeToEventEndpoint,
 )
 from trialsim.protocol.quantities import DAYS_PER_UNIT
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Truth, odds_ratio_between, risk_at_odds_ratio
 from trialsim.protocol.survival import EventCourse, HazardCurve
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.power import theta_on_course
 from trialsim.trial import AnalysisPlan, Kernel, LookResults, Measure, Row
 

@@ -13,10 +13,10 @@ from trialsim.engine.blocks import Job
 from trialsim.engine.run import kernel_for
 from trialsim.errors import DesignError, Problem, RequestError
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.cautions import Caution, assumption, cautions_about, unlike_formula
 from trialsim.protocol.design import MAX_PATIENTS, Protocol
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.cautions import Caution, assumption, cautions_about, unlike_formula
 from trialsim.protocol.scenario import Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.sizing.fixed import MOST_PATIENTS
 from trialsim.sizing.with_looks import WithLooks
 from trialsim.studies.size.claims import accepted_status, first_solid

@@ -9,8 +9,8 @@ from trialsim.characteristics import Z95
 from trialsim.errors import Problem, RequestError
 from trialsim.kernels.bias_adjustment import NextEffect
 from trialsim.protocol.endpoints import TimeToEventEndpoint
-from trialsim.protocol.evidence import EffectEstimate, Pool, Trial
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import EffectEstimate, Pool, Trial
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.studies.conflict.adjustment import NextTrial, next_trial
 from trialsim.studies.size.question import SizeRequest
 

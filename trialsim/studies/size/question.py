@@ -15,8 +15,8 @@ from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import OutcomeSummary, TimeToEventEndpoint
 from trialsim.protocol.outcomes import CompetingTruth, LifetimeTruth, OutcomeTruth, RiskTruth
-from trialsim.protocol.resolved import ResolvedTemplate, event_course
 from trialsim.protocol.scenario import Scenario, Truth
+from trialsim.protocol.truths.resolved import ResolvedTemplate, event_course
 from trialsim.sizing.fixed import (
     SUPERIORITY,
     Allocation,

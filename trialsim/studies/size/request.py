@@ -24,8 +24,8 @@ from trialsim.protocol.endpoints import (
     SimulatedEndpoint,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.sizing.fixed import Allocation, NonInferiority, SuperiorityByMargin
 from trialsim.sizing.proportions import NullVariance
 from trialsim.sizing.sequential import (

@@ -8,8 +8,8 @@ from math import ceil
 
 from trialsim.operations.money import planned_cost
 from trialsim.protocol.quantities import DAYS_PER_UNIT, SourcedNumber
-from trialsim.protocol.resolved import ResolvedTemplate
-from trialsim.protocol.site_enrolment import stated_sites
+from trialsim.protocol.truths.resolved import ResolvedTemplate
+from trialsim.protocol.truths.site_enrolment import stated_sites
 from trialsim.trial import Measure, Row
 
 __all__ = ["Screened", "screened_for", "screening_rows"]

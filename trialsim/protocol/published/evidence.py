@@ -12,8 +12,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import override
 
-from trialsim.protocol.checks import DeclaredCheck, Verdict
 from trialsim.protocol.design import Blinded, Regimen
+from trialsim.protocol.published.checks import DeclaredCheck, Verdict
 from trialsim.protocol.quantities import (
     Frozen,
     Id,

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.evidence import (
     Conflict,
     ConflictLevel,
     EffectEstimate,
@@ -19,6 +18,7 @@ from trialsim.protocol.evidence import (
     Trial,
     TrialResult,
 )
+from trialsim.protocol.reading.catalogue import Evidence
 
 __all__ = [
     "Caution",

@@ -11,14 +11,6 @@ from math import inf
 from typing import Any
 
 from trialsim.errors import Problem, RequestError, did_you_mean
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.course import (
-    DAYS_PER_YEAR,
-    Course,
-    ImpossibleCourseError,
-    calibrated_hazard,
-    log_normal_mix,
-)
 from trialsim.protocol.endpoints import (
     Counted,
     OutcomeEndpoint,
@@ -27,7 +19,6 @@ from trialsim.protocol.endpoints import (
     Summary,
     TimeToEventEndpoint,
 )
-from trialsim.protocol.evidence import Status, Trial
 from trialsim.protocol.intercurrent import event_truths
 from trialsim.protocol.modifiers import (
     Modifier,
@@ -38,14 +29,15 @@ from trialsim.protocol.modifiers import (
     modified_risks,
 )
 from trialsim.protocol.outcomes import OutcomeTruth, outcome_truth, selected_together
-from trialsim.protocol.pool import Dosing, EffectorPool, SeenUnder, dosing_of
-from trialsim.protocol.published_survival import (
+from trialsim.protocol.published.evidence import Status, Trial
+from trialsim.protocol.published.survival import (
     SilentReportError,
     published_lifetimes,
     status_of_lifetime,
     survival_as_seen,
 )
 from trialsim.protocol.quantities import Duration
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.scenario import (
     Courses,
     Leaving,
@@ -60,8 +52,6 @@ from trialsim.protocol.scenario import (
     odds_ratio_between,
     risk_at_odds_ratio,
 )
-from trialsim.protocol.single_arm import comparisons, concurrent_risk, departed
-from trialsim.protocol.site_enrolment import enrolment_of, site_enrolment_of
 from trialsim.protocol.survival import (
     AnyLifetime,
     EventCourse,
@@ -73,6 +63,16 @@ from trialsim.protocol.survival import (
     SurvivalScenario,
 )
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.course import (
+    DAYS_PER_YEAR,
+    Course,
+    ImpossibleCourseError,
+    calibrated_hazard,
+    log_normal_mix,
+)
+from trialsim.protocol.truths.pool import Dosing, EffectorPool, SeenUnder, dosing_of
+from trialsim.protocol.truths.single_arm import comparisons, concurrent_risk, departed
+from trialsim.protocol.truths.site_enrolment import enrolment_of, site_enrolment_of
 
 __all__ = [
     "ImpossiblePieceError",

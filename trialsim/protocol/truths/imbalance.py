@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import ContinuousEndpoint, MeasuredScale
-from trialsim.protocol.evidence import ArmResult, EffectEstimate, Trial, TrialResult
 from trialsim.protocol.outcomes import ImbalanceSeen, Measured
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import ArmResult, EffectEstimate, Trial, TrialResult
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 __all__ = ["ImbalancedTrial", "imbalance_rules", "imbalanced_trials"]
 

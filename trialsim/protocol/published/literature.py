@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from trialsim.protocol.conduct import RIGOROUS, Conduct
-from trialsim.protocol.evidence import EffectEstimate, EffectMeasure
+from trialsim.protocol.published.evidence import EffectEstimate, EffectMeasure
 from trialsim.protocol.quantities import (
     Frozen,
     Id,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from math import expm1, log, log1p
 
 from trialsim.protocol.endpoints import BinaryEndpoint, Level
-from trialsim.protocol.evidence import Status
 from trialsim.protocol.outcomes import FurtherRisk, ImpossibleOutcomeError, outcome_truth
+from trialsim.protocol.published.evidence import Status
 from trialsim.protocol.quantities import SourcedNumber
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.rules.safety import known_from
 from trialsim.protocol.scenario import Scenario
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 __all__ = [
     "BOTH_ARMS",

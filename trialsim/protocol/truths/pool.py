@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from trialsim.protocol.course import Course, hazard_reaching
 from trialsim.protocol.quantities import (
     Dose,
     Duration,
@@ -23,6 +22,7 @@ from trialsim.protocol.quantities import (
     broken,
     one_of,
 )
+from trialsim.protocol.truths.course import Course, hazard_reaching
 
 if TYPE_CHECKING:
     from trialsim.protocol.design import Regimen

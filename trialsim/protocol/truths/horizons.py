@@ -15,9 +15,9 @@ from trialsim.protocol.design import Protocol, Visit
 from trialsim.protocol.endpoints import BinaryEndpoint, Level, ResponseEndpoint
 from trialsim.protocol.intercurrent import IntercurrentEvent
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Clock, Duration, Ratio, Risk, Time, months
-from trialsim.protocol.resolved import ResolvedTemplate
 from trialsim.protocol.scenario import OddsRatio, Scenario, TreatedRisk, odds_ratio_between
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 __all__ = [
     "Horizon",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.evidence import (
     Conflict,
     EvidenceRecord,
     Plan,
@@ -15,8 +15,8 @@ from trialsim.protocol.evidence import (
     Status,
     Trial,
 )
-from trialsim.protocol.nodes import Node
-from trialsim.protocol.places import (
+from trialsim.protocol.reading.nodes import Node
+from trialsim.protocol.reading.places import (
     conduct_paths,
     evidence_paths,
     literature_paths,

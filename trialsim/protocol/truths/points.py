@@ -15,8 +15,7 @@ from math import exp, log, sqrt
 from pydantic_core import PydanticCustomError
 
 from trialsim.errors import Problem, RequestError, did_you_mean
-from trialsim.protocol.catalogue import Evidence
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.evidence import (
     EffectMeasure,
     EvidenceRecord,
     NaturalHistory,
@@ -27,6 +26,7 @@ from trialsim.protocol.evidence import (
     TrialResult,
 )
 from trialsim.protocol.quantities import Clock, Duration, Time, months
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.template import Template
 
 __all__ = ["CountPoint", "OddsRatioPoint", "Point", "Points", "RatePoint", "points_from_words"]

@@ -6,14 +6,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from trialsim.errors import ProtocolError
-from trialsim.protocol.catalogue import (
+from trialsim.protocol.conduct import Mechanism
+from trialsim.protocol.reading.catalogue import (
     conduct_paths,
     literature_paths,
     reconciliation_paths,
     template_paths,
 )
-from trialsim.protocol.conduct import Mechanism
-from trialsim.protocol.nodes import plain, read_file
+from trialsim.protocol.reading.nodes import plain, read_file
 
 __all__ = ["FileKind", "kind_of_file"]
 

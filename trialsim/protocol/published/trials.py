@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
-from trialsim.protocol.catalogue import Evidence
 from trialsim.protocol.endpoints import Summary
-from trialsim.protocol.evidence import Pool, Trial
-from trialsim.protocol.resolved import ResolvedTemplate
+from trialsim.protocol.published.evidence import Pool, Trial
+from trialsim.protocol.reading.catalogue import Evidence
 from trialsim.protocol.template import ObservedReference
+from trialsim.protocol.truths.resolved import ResolvedTemplate
 
 __all__ = [
     "COUNT_COLUMNS",

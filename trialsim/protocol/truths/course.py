@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, expm1, inf, log, sqrt
 
-from trialsim.protocol.loss_by_state import Losses, StateVector
-from trialsim.protocol.loss_by_state import carried as carried_by_state
+from trialsim.protocol.truths.loss_by_state import Losses, StateVector
+from trialsim.protocol.truths.loss_by_state import carried as carried_by_state
 
 __all__ = [
     "ALIKE",

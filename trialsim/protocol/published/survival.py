@@ -17,7 +17,7 @@ from trialsim.protocol.endpoints import (
     Summary,
     SurvivalSummary,
 )
-from trialsim.protocol.evidence import (
+from trialsim.protocol.published.evidence import (
     ArmResult,
     EffectEstimate,
     EffectMeasure,

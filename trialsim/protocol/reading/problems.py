@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trialsim.errors import Problem, did_you_mean
-from trialsim.protocol.nodes import MapNode, Node, ScalarNode, find
+from trialsim.protocol.reading.nodes import MapNode, Node, ScalarNode, find
 from trialsim.protocol.rules.scope import REMEDY, refusal
 from trialsim.protocol.scenario import EFFECTS
 

@@ -19,7 +19,7 @@ __all__ = [
 
 def protocols_folder() -> Path:
     """Return the folder of templates: inside an installed package, or at the root of a checkout."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     installed = package / "_protocols"
     return installed if installed.is_dir() else package.parent / "protocols"
 
@@ -53,7 +53,7 @@ def reconciliation_paths() -> dict[str, Path]:
 
 def lessons_folder() -> Path:
     """Return the folder of the lessons: inside an installed package, or of a checkout."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     installed = package / "_lessons"
     return installed if installed.is_dir() else package.parent / "examples" / "lessons"
 

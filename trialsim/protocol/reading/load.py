@@ -19,7 +19,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trialsim.errors import Problem, ProtocolError, RequestError, did_you_mean
-from trialsim.protocol.catalogue import (
+from trialsim.protocol.conduct import Conduct
+from trialsim.protocol.published.evidence import EvidenceFile
+from trialsim.protocol.published.literature import Literature
+from trialsim.protocol.reading.catalogue import (
     Evidence,
     conduct_paths,
     evidence_paths,
@@ -27,10 +30,7 @@ from trialsim.protocol.catalogue import (
     reconciliation_paths,
     template_paths,
 )
-from trialsim.protocol.conduct import Conduct
-from trialsim.protocol.evidence import EvidenceFile
-from trialsim.protocol.literature import Literature
-from trialsim.protocol.nodes import (
+from trialsim.protocol.reading.nodes import (
     ListNode,
     MapNode,
     Mark,
@@ -44,9 +44,8 @@ from trialsim.protocol.nodes import (
     read_file,
     read_text,
 )
-from trialsim.protocol.problems import keys_at, problem_at, problem_of
+from trialsim.protocol.reading.problems import keys_at, problem_at, problem_of
 from trialsim.protocol.reconciliation import Reconciliation
-from trialsim.protocol.resolved import ResolvedTemplate, Setting
 from trialsim.protocol.rules.checks import check_rules
 from trialsim.protocol.rules.estimands import estimand_rules
 from trialsim.protocol.rules.literature import literature_rules
@@ -61,6 +60,7 @@ from trialsim.protocol.rules.template import (
     evidence_rules,
 )
 from trialsim.protocol.template import Template
+from trialsim.protocol.truths.resolved import ResolvedTemplate, Setting
 
 __all__ = [
     "TemplateFile",

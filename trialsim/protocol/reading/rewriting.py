@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from trialsim.protocol.nodes import plain, read_text
+from trialsim.protocol.reading.nodes import plain, read_text
 
 __all__ = ["flow", "rewritten"]
 
@@ -29,7 +29,7 @@ def rewritten(text: str, target: dict[str, Any], mark: str) -> str:
     Parameters
     ----------
     text : str
-        One mapping, as `trialsim.protocol.nodes` reads it.
+        One mapping, as `trialsim.protocol.reading.nodes` reads it.
     target : dict
         What it should say: plain dictionaries, lists, text and numbers.
     mark : str

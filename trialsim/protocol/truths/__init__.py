@@ -1,0 +1,1 @@
+"""What follows from a file: scenarios with everything looked up, in pure Python."""
