@@ -12,7 +12,9 @@ import pytest
 
 from app.test_rooms import WRONG, number
 from conftest import ROOT, needs
+from trialsim.app import offline
 from trialsim.app.rooms import ROOMS
+from trialsim.app.rooms.lessons import LESSONS
 
 needs("browser", find_spec("playwright"))
 expect = import_module("playwright.sync_api").expect
@@ -242,3 +244,78 @@ def test_regression_bias_lab_main_path_by_keyboard(page, visitor):
     expect(tab.locator(".funnel .after:visible")).to_have_count(0)
     pictured(tab, "bias-lab")
     seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_the_file_without_a_server_plays_its_funnels_by_keyboard(visitor):
+    seen = visitor()
+    tab, file = seen.tab, offline.SHIPPED.as_uri()
+    tab.goto(file)
+    box = tab.locator("[data-funnel]:visible").first
+    dots = box.locator(".trial:visible")
+    expect(dots).to_have_count(100)
+    assert serious(tab) == []
+    box.get_by_role("region", name="Funnel of trials").focus()
+    for name in ("Start", "Step"):
+        tab.keyboard.press("Tab")
+        expect(box.get_by_role("button", name=name)).to_be_focused()
+    tab.keyboard.press("Enter")
+    expect(dots).to_have_count(1)
+    tab.keyboard.press("Enter")
+    expect(dots).to_have_count(2)
+    expect(box.locator(".count")).to_contain_text("2 of 100 trials")
+    play = box.locator("[data-do=play]")
+    play.press("Space")
+    expect(play).to_have_text("Pause")
+    expect(dots).not_to_have_count(2)
+    play.press("Space")
+    expect(play).to_have_text("Go on")
+    left = dots.count()
+    box.get_by_label("before", exact=True).check()
+    expect(box.locator(".after:visible")).to_have_count(0)
+    expect(box.locator(".before:visible")).to_have_count(left)
+    box.get_by_role("button", name="Reset").press("Enter")
+    expect(dots).to_have_count(0)
+    assert tab.locator(".unborn").count() == 100  # no other funnel of the file has moved
+    pictured(tab, "without-a-server")
+    assert seen.requests == [file]
+    assert seen.complaints == []
+
+
+def test_regression_each_lesson_is_guessed_then_answered_without_a_server(visitor):
+    seen = visitor()
+    tab, file = seen.tab, offline.SHIPPED.as_uri()
+    tab.goto(file)
+    for which, lesson in enumerate(LESSONS.values()):
+        part = tab.locator("details.lesson").nth(which)
+        part.locator("summary").first.click()
+        fields = part.locator("[data-guess]")
+        expect(fields).to_have_count(len(lesson.questions))
+        answers = part.get_by_role("region", name="Guesses and answers")
+        expect(answers).to_be_hidden()  # guess first
+        for i, question in enumerate(lesson.questions):
+            part.get_by_label(question.asked).fill(f"guess {which}{i}")
+        part.get_by_text("The answers, once you have guessed").first.press("Enter")
+        told = answers.inner_text()
+        for i, question in enumerate(lesson.questions):
+            assert f"guess {which}{i}" in told
+            for reading in question.readings:
+                assert reading.label in told
+        expect(part.locator("[data-funnel]:visible")).to_have_count(int(bool(lesson.classroom)))
+    assert serious(tab) == []
+    tab.reload()
+    expect(tab.locator("[data-guess]").first).to_have_value("guess 00")
+    assert seen.requests == [file, file]
+    assert seen.complaints == []
+
+
+def test_regression_without_javascript_the_file_shows_every_trial_and_answer(visitor):
+    tab = visitor(java_script_enabled=False).tab
+    tab.goto(offline.SHIPPED.as_uri())
+    box = tab.locator("[data-funnel]:visible").first
+    expect(box.locator(".trial:visible")).to_have_count(100)
+    expect(box.locator(".controls")).to_be_hidden()  # they would do nothing
+    lesson = tab.locator("details.lesson").first
+    lesson.locator("summary").first.click()
+    lesson.get_by_text("The answers, once you have guessed").first.click()
+    expect(lesson.get_by_role("region", name="Guesses and answers")).to_be_visible()
+    expect(lesson.locator(".trial:visible")).to_have_count(40)
