@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 from importlib import import_module
@@ -14,7 +16,8 @@ from app.test_rooms import WRONG, number
 from conftest import ROOT, needs
 from trialsim.app import offline
 from trialsim.app.rooms import ROOMS
-from trialsim.app.rooms.lessons import LESSONS
+from trialsim.app.rooms.lessons import LESSONS, Told
+from trialsim.protocol.reading.places import lessons_folder
 
 needs("browser", find_spec("playwright"))
 expect = import_module("playwright.sync_api").expect
@@ -319,3 +322,85 @@ def test_regression_without_javascript_the_file_shows_every_trial_and_answer(vis
     lesson.get_by_text("The answers, once you have guessed").first.click()
     expect(lesson.get_by_role("region", name="Guesses and answers")).to_be_visible()
     expect(lesson.locator(".trial:visible")).to_have_count(40)
+
+
+def answered_by_its_commands(lesson, trialsim):
+    """Return what ``--json`` of a lesson's commands says to each of its questions, as it is told.
+
+    Told here once more, apart from the page: value, Monte Carlo error and trials of each row.
+    """
+    folder, rows = lessons_folder() / lesson.folder, {}
+    for name, words in lesson.commands.items():
+        said = trialsim(*words, "--json", cwd=folder)
+        assert said.returncode == 0, said.stderr
+        rows[name] = json.loads(said.stdout)["rows"]
+    return [[as_told(rows[r.command], r) for r in q.readings] for q in lesson.questions]
+
+
+def as_told(rows, reading):
+    fits = [row for row in rows if all(row.get(k) == v for k, v in reading.where)]
+    (row, *_) = [row for row in fits if row["measure"] == reading.measure]
+    value, error = row["value"], row.get("mcse")
+    if reading.told is Told.HANDS:
+        (other, *_) = [r["value"] for r in fits if r["measure"] == "hands_against"]
+        return f"{value + other} of 40: {value} in favour, {other} against"
+    if reading.told is Told.LOG_RATIO:
+        value, error = math.exp(value), math.exp(value) * error
+    factor, digits, unit = {
+        Told.PERCENT: (100, 1, "%"),
+        Told.PER_1000: (1_000, 1, " of 1,000"),
+    }.get(reading.told, (1, 3, ""))
+    numbers = [f"{factor * x:.{digits}f}" for x in (value, error)]
+    return f"{numbers[0]}{unit} \N{PLUS-MINUS SIGN} {numbers[1]} ({row['n_replicates']:,})"
+
+
+def walked(tab, part, lesson, wanted):
+    """Guess, reveal, and find each number of `wanted` beside its guess; `part` holds the lesson."""
+    answers = part.get_by_role("region", name="Guesses and answers")
+    expect(part.locator("[data-guess]")).to_have_count(len(lesson.questions))
+    reveal = part.get_by_text("The answers, once you have guessed").first
+    expect(reveal).to_be_visible()
+    expect(answers).to_be_hidden()  # guess first
+    for i, question in enumerate(lesson.questions):
+        part.get_by_label(question.asked).fill(f"guess {i}")
+    reveal.press("Enter")
+    lines = answers.locator("tbody tr")
+    expect(lines).to_have_count(len(lesson.questions))
+    for i, (question, numbers) in enumerate(zip(lesson.questions, wanted, strict=True)):
+        told = lines.nth(i).inner_text()
+        assert question.asked in told
+        assert f"guess {i}" in told
+        assert question.told in told
+        for reading, number_told in zip(question.readings, numbers, strict=True):
+            assert f"{reading.label}: {number_told}" in told
+    shown = part.locator(".trial:visible")
+    expect(shown).to_have_count(len(part.locator(".trial").all()))
+    if lesson.classroom:
+        expect(shown).not_to_have_count(0)
+        part.get_by_role("button", name="Reset").press("Enter")
+        expect(shown).to_have_count(0)
+        part.get_by_role("button", name="Step").press("Enter")
+        expect(shown).to_have_count(1)
+    assert serious(tab) == []
+
+
+def lesson_walked_twice(page, visitor, trialsim, id_):
+    """Walk a lesson on the page and in the file without a server: the same numbers, one source."""
+    lesson, seen = LESSONS[id_], visitor()
+    wanted, tab, file = answered_by_its_commands(lesson, trialsim), seen.tab, offline.SHIPPED
+    tab.goto(f"{page.address}/bias-lab?template={id_}")
+    walked(tab, tab.locator("main"), lesson, wanted)
+    seen.leaves_nothing_to_complain_of(page.address)
+    seen.requests.clear()
+    tab.goto(file.as_uri())
+    part = tab.locator("details.lesson").nth(list(LESSONS).index(id_))
+    part.locator("summary").first.click()
+    walked(tab, part, lesson, wanted)
+    assert seen.requests == [file.as_uri()]
+    assert seen.complaints == []
+
+
+def test_regression_a_lesson_says_what_its_commands_say_on_the_page_and_without(
+    page, visitor, trialsim
+):
+    lesson_walked_twice(page, visitor, trialsim, "lesson-2")
