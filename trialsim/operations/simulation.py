@@ -13,6 +13,7 @@ from trialsim.operations.board import Board
 from trialsim.operations.conducted import (
     ArmCounts,
     ConductedTrial,
+    Followed,
     Judge,
     Judgement,
     Known,
@@ -77,6 +78,7 @@ class TrialInTime:
         self.in_first_arm: list[bool] = []
         self._enrolled: list[float] = []
         self._leaves: list[float] = []
+        self._read_outs: list[tuple[float, bool]] = []  # on which day, and whether it is kept
         self._strata: list[int] = []
         self._known_strata: dict[str, int] = {}
         self._doses: list[DoseCourse] = []
@@ -216,7 +218,12 @@ class TrialInTime:
                 seen,
                 np.array(self._leaves),
                 np.array(self._strata, dtype=np.int64),
-                np.array([course.exposure_alive for course in self._doses]),
+                np.array(
+                    [
+                        course.exposure_by(self.environment.now - day)
+                        for course, day in zip(self._doses, self._enrolled, strict=True)
+                    ]
+                ),
             )
         )
 
@@ -270,6 +277,11 @@ class TrialInTime:
         first = self._allocator.assign(stratum)
         self._strata.append(self._known_strata.setdefault(stratum, len(self._known_strata)))
         self._leaves.append(luck.leaves)
+        read_out = self.plan.read_out
+        kept = (0.0, True)
+        if read_out is not None:
+            kept = luck.visit_days[read_out], not luck.missed_visits[read_out]
+        self._read_outs.append(kept)
         self._enrolled.append(self.environment.now)
         self.in_first_arm.append(first)
         self.arms[not first].randomised += 1
@@ -281,6 +293,15 @@ class TrialInTime:
         return self.n_randomised - 1
 
     # -- the whole -------------------------------------------------------------------------------
+
+    def _followed(self) -> Followed:
+        days, comes = zip(*self._read_outs, strict=True) if self._read_outs else ((), ())
+        return Followed(
+            np.array(self._leaves),
+            np.array(days, dtype=float),
+            np.array(comes, dtype=bool),
+            np.array(self._strata, dtype=np.int64),
+        )
 
     def conducted(self) -> ConductedTrial:
         """Run the trial to its end."""
@@ -297,6 +318,7 @@ class TrialInTime:
             np.array(self.in_first_arm, dtype=bool),
             np.array([course.exposure for course in self._doses]),
             np.array([course.exposure_alive for course in self._doses]),
+            self._followed(),
             self.screened,
             self.failed,
             self.withdrawn,
