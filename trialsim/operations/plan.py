@@ -79,8 +79,9 @@ class VisitPlan:
 
 @dataclass(frozen=True)
 class LookPlan:
-    """What sets off an analysis by the monitoring board: one of the four is given."""
+    """What sets off an analysis by the monitoring board: one of the five is given."""
 
+    first: int | None = None  # those randomised first, all of them read out or known to be lost
     settled: int | None = None  # patients read out, or known to be lost
     events: int | None = None
     enrolled: int | None = None
@@ -89,6 +90,8 @@ class LookPlan:
     def __str__(self) -> str:
         if self.calendar_days is not None:
             return f"{self.calendar_days / DAYS_PER_MONTH:.3g} months after the first patient"
+        if self.first is not None:
+            return f"the first {self.first:,} patients read out"
         if self.settled is not None:
             return f"{self.settled:,} patients read out"
         return f"{self.events:,} events" if self.events else f"{self.enrolled:,} enrolled"
@@ -288,7 +291,9 @@ def _allocation(protocol: Protocol, nature: Nature) -> AllocationPlan:
 
 
 def _looks(protocol: Protocol) -> tuple[LookPlan, ...]:
-    """Return every look; one at the end where the file has none."""
+    """Return every look: after either of two stages; one at the end where the file has none."""
+    if protocol.two_stage:
+        return LookPlan(first=protocol.two_stage.first), LookPlan(first=protocol.n_total)
     if not protocol.looks:
         return (LookPlan(settled=protocol.n_total),)
     timed = isinstance(protocol.primary, TimeToEventEndpoint)
