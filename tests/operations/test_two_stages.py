@@ -12,7 +12,7 @@ from conftest import ROOT
 from stopped_trials import single_arm_shares
 from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.operations.conducted import Known, Verdict
-from trialsim.operations.event_log import What
+from trialsim.operations.event_log import MILESTONES, What
 from trialsim.protocol.reading.load import load_template
 from trialsim.report.screens.forecast_screen import forecast_screen
 from trialsim.streams import Streams
@@ -83,6 +83,19 @@ def test_property_stage_one_is_judged_when_its_patients_are_read_out(trials):
             found = last.judgement.good > 12
             assert last.judgement.verdict is (Verdict.EFFICACY if found else Verdict.END)
     assert {len(trial.enrolled) for trial in trials} > {43}  # recruitment goes on meanwhile
+
+
+def test_property_the_log_has_the_milestones_that_a_trial_reaches(trials):
+    for trial in trials:
+        n, days = len(trial.enrolled), [entry.day for entry in trial.log]
+        assert days == sorted(days)
+        told = {e.what: e.day for e in trial.log if e.what in MILESTONES}
+        assert sum(e.what in MILESTONES for e in trial.log) == len(told)
+        nth = dict(zip(MILESTONES[1:6], (1, 11, 22, 33, 43), strict=True))
+        expected = {what: trial.enrolled[i - 1] for what, i in nth.items() if i <= n}
+        expected |= {What.FIRST_SITE_OPEN: min(trial.openings)}
+        expected |= {What.LAST_VISIT: trial.last_visit, What.LOCKED: trial.locked}
+        assert told == expected
 
 
 def test_regression_stage_one_waits_for_the_first_patients_not_for_as_many():

@@ -30,6 +30,7 @@ __all__ = [
     "LookPlan",
     "SupplyPlan",
     "VisitPlan",
+    "numbers_at_milestones",
     "plan_conduct",
 ]
 
@@ -159,6 +160,11 @@ class ConductPlan:
     supply: SupplyPlan | None
     deliberation_days: float = 0.0
     followed_days: float = LONGEST_DAYS
+
+
+def numbers_at_milestones(n_patients: int) -> tuple[int, ...]:
+    """Return which patient is the first, and with whom each quarter is enrolled."""
+    return (1, *(ceil(n_patients * quarter / 4) for quarter in (1, 2, 3, 4)))
 
 
 def plan_conduct(template: Template, per_day: float | None = None) -> ConductPlan:

@@ -20,9 +20,14 @@ from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
 from trialsim.operations.conducted import ConductedTrial, Judgement, Verdict
 from trialsim.operations.enrolment import accrual_of
-from trialsim.operations.event_log import Entry
+from trialsim.operations.event_log import MILESTONES, Entry
 from trialsim.operations.money import CATEGORIES, costs_of
-from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.operations.plan import (
+    DAYS_PER_MONTH,
+    ConductPlan,
+    numbers_at_milestones,
+    plan_conduct,
+)
 from trialsim.operations.simulation import conduct_trial
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.truths.resolved import ResolvedTemplate
@@ -38,16 +43,6 @@ __all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_t
 STOPPED_EARLY, OVERRUNNING = "stopped early", "not in the data that stopped the trial"
 EVERY_DOSE, AS_TAKEN = "as if every dose were taken", "with the doses taken"
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
-MILESTONES = (
-    "first site open",
-    "first patient randomised",
-    "25% enrolled",
-    "50% enrolled",
-    "75% enrolled",
-    "all enrolled",
-    "last visit",
-    "database lock",
-)
 _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -481,8 +476,7 @@ def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator
 def _months(plan: ConductPlan, trial: ConductedTrial) -> list[float]:
     """Return when a trial passed `MILESTONES` and its looks; NaN where it did not."""
     n, entered = plan.n_patients, trial.enrolled
-    at = [0, *(int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0))]
-    nth = [float(entered[i]) if i < len(entered) else nan for i in at]
+    nth = [float(entered[i - 1]) if i <= len(entered) else nan for i in numbers_at_milestones(n)]
     looks = [look.day for look in trial.looks]
     days = [min(trial.openings), *nth, trial.last_visit, trial.locked, *looks]
     return [day / DAYS_PER_MONTH for day in days]
