@@ -23,7 +23,7 @@ from trialsim.engine.outcome_days import outcome_days_of
 from trialsim.errors import SimulationError
 from trialsim.figures.forecast import forecast_figures
 from trialsim.operations.conducted import Followed
-from trialsim.operations.event_log import What
+from trialsim.operations.event_log import MILESTONES, What
 from trialsim.protocol.reading.load import load_template
 from trialsim.report.screens.forecast_screen import forecast_screen, number_with_error
 from trialsim.streams import Streams
@@ -115,6 +115,11 @@ def test_analytic_milestones_of_a_trial_are_days_of_its_log(forecast):
         assert line[f"{name} (months)"] == pytest.approx(entered[index])
     assert line["first site open (months)"] == pytest.approx(months(What.SITE_OPENED)[0])
     assert line["look 1 (months)"] == pytest.approx(months(What.LOOK)[0])
+    for milestone in MILESTONES:  # in the same words, once each
+        (month,) = months(milestone)
+        assert line[f"{milestone} (months)"] == pytest.approx(month)
+    days = [entry.day for entry in forecast.log]
+    assert days == sorted(days)
     ended = months(What.FOLLOWED, What.LEFT)
     assert line["last visit (months)"] == pytest.approx(max(ended))
     assert line["database lock (months)"] >= max(line["last visit (months)"], months(What.LOOK)[0])

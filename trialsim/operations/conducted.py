@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import inf, nan
+from math import inf, isfinite, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,11 +84,19 @@ class Judgement:
     ----------
     analysed : int
         Patients in the data.
+    good : int or None
+        Of these, with the good outcome, where stages of a single arm count them.
     """
 
     verdict: Verdict = Verdict.NO_RULE
     z: float = nan
     analysed: int = 0
+    good: int | None = None
+
+    def __str__(self) -> str:
+        if self.good is not None:
+            return f"{self.verdict}, {self.good} of {self.analysed} with the good outcome"
+        return f"{self.verdict}, z {self.z:.3f}" if isfinite(self.z) else str(self.verdict)
 
 
 @dataclass(frozen=True)

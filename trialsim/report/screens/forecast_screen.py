@@ -257,25 +257,27 @@ def _part_of(result: StudyResult, row: Row) -> str:
 
 def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
     """Return what the looks decide, look by look, in sentences."""
+    if planned.rules is None and planned.resolved.template.protocol.is_single_arm:
+        return "No rule: nothing decided. One stage (no two_stage): every trial goes on to its end."
     if planned.rules is None:
         return (
             "No rule: nothing decided. No look has a bound (looks: efficacy_z, futility_z), so "
             "every trial goes on to its end."
         )
     parts = []
-    looks = planned.analysis.looks
-    for number, look in enumerate(looks, 1):
+    for number, (efficacy_z, futility_z) in enumerate(planned.bounds, 1):
         rows = {row.analysis: row for row in _of(result, Measure.STOP_PROBABILITY, look=number)}
-        bounds = {"efficacy": look.efficacy_z, "futility": look.futility_z}
+        bounds = {"efficacy": efficacy_z, "futility": futility_z}
+        staged = _at_stage(planned, number)
         said = []
         for why, row in rows.items():
             bound = bounds.get(why or "")
-            if bound is None and why in bounds and not row.value:
+            if bound is None and why in bounds and not row.value and why not in staged:
                 continue
             side = "<=" if why == "futility" else ">="
-            at = f" (z {side} {bound:g})" if bound is not None else ""
+            at = f" (z {side} {bound:g})" if bound is not None else staged.get(why or "", "")
             said.append(f"{why}{at} {_share(row)}")
-        where = f"look {number}" if number < len(looks) else "the last look"
+        where = f"look {number}" if number < len(planned.bounds) else "the last look"
         parts.append(f"{where}: {'; '.join(said)}")
     delay = planned.plan.deliberation_days
     took = f" An interim decision takes {delay:g} days." if delay else ""
@@ -284,6 +286,16 @@ def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
         f"'simulate': {'. '.join(parts)}.{took} A trial that is stopped closes recruitment and "
         "screening; who is in it is treated and followed as planned."
     )
+
+
+def _at_stage(planned: PlannedForecast, number: int) -> dict[str, str]:
+    """Return with how many good outcomes a stage ends a trial, by reason."""
+    rule, n = planned.analysis.two_stage, planned.plan.n_patients
+    if rule is None:
+        return {}
+    if number == 1:
+        return {"futility": f" (at most {rule.stop_if_at_most} of {rule.first})"}
+    return {"efficacy": f" (more than {rule.reject_if_above} of {n:,})"}
 
 
 def _consort(result: StudyResult) -> str:

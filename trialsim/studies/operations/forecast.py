@@ -19,11 +19,16 @@ from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
 from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
-from trialsim.operations.conducted import ConductedTrial, Verdict
+from trialsim.operations.conducted import ConductedTrial, Judgement, Verdict
 from trialsim.operations.enrolment import accrual_of, draw_conduct
-from trialsim.operations.event_log import Entry
+from trialsim.operations.event_log import MILESTONES, Entry
 from trialsim.operations.money import CATEGORIES, costs_of
-from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.operations.plan import (
+    DAYS_PER_MONTH,
+    ConductPlan,
+    numbers_at_milestones,
+    plan_conduct,
+)
 from trialsim.operations.simulation import conduct_trial
 from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.scenario import Scenario, Truth
@@ -56,16 +61,6 @@ AT_ONCE, BY_EVENTS = "drawn at once", "event by event"
 ALL_ENROLLED, LOST = "all enrolled, months", "leave by the read-out, patients"
 _AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
-MILESTONES = (
-    "first site open",
-    "first patient randomised",
-    "25% enrolled",
-    "50% enrolled",
-    "75% enrolled",
-    "all enrolled",
-    "last visit",
-    "database lock",
-)
 _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -171,7 +166,7 @@ class PlannedForecast:
                 "looks held": len(trial.looks),
                 "stopped early": int(trial.stopped_early),
                 "decision": last.judgement.verdict,
-                "z of the last look": last.judgement.z,
+                **_statistic(last.judgement),
                 "decided (months)": last.decided / DAYS_PER_MONTH,
             }
         found |= {name: count(trial) for name, count in _WHOLE.items()}
@@ -208,6 +203,13 @@ class PlannedForecast:
         exposed = self.scenario.exposure is not None
         protocol = self.resolved.template.protocol
         return rules_of(protocol, self.truth, self.analysis, exposed=exposed)
+
+    @property
+    def bounds(self) -> tuple[tuple[float | None, float | None], ...]:
+        """Of each look on z, for efficacy and for futility; stages of a single arm have none."""
+        if self.analysis.two_stage:
+            return ((None, None),) * 2
+        return tuple((look.efficacy_z, look.futility_z) for look in self.analysis.looks)
 
     @property
     def deaths(self) -> bool:
@@ -260,12 +262,10 @@ class PlannedForecast:
             "endpoint": self.analysis.endpoint,
         }
         analysed = [t for t in trials if t.looks[-1].judgement.verdict is not Verdict.FAILED]
-        for index, look in enumerate(self.analysis.looks):
+        for index, bounds in enumerate(self.bounds):
             reasons = [Verdict.EFFICACY, Verdict.END if index == n - 1 else Verdict.FUTILITY]
-            for bound, measure in (
-                (look.efficacy_z, Measure.Z_EFFICACY),
-                (look.futility_z, Measure.Z_FUTILITY),
-            ):
+            measures = (Measure.Z_EFFICACY, Measure.Z_FUTILITY)
+            for bound, measure in zip(bounds, measures, strict=True):
                 if bound is not None:
                     yield Row(measure=measure, value=bound, look=index + 1, **about)
             for reason in reasons:
@@ -580,11 +580,17 @@ def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator
 def _months(plan: ConductPlan, trial: ConductedTrial) -> list[float]:
     """Return when a trial passed `MILESTONES` and its looks; NaN where it did not."""
     n, entered = plan.n_patients, trial.enrolled
-    at = [0, *(int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0))]
-    nth = [float(entered[i]) if i < len(entered) else nan for i in at]
+    nth = [float(entered[i - 1]) if i <= len(entered) else nan for i in numbers_at_milestones(n)]
     looks = [look.day for look in trial.looks]
     days = [min(trial.openings), *nth, trial.last_visit, trial.locked, *looks]
     return [day / DAYS_PER_MONTH for day in days]
+
+
+def _statistic(judgement: Judgement) -> dict[str, float | str]:
+    """Return what a decision rests on: responses where stages count them, else z."""
+    if judgement.good is not None:
+        return {"good outcomes at the last look": judgement.good}
+    return {"z of the last look": judgement.z}
 
 
 def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
