@@ -414,6 +414,15 @@ def _flaws(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def _flaws_of_one_trial(parser: argparse.ArgumentParser, conduct: str) -> None:
+    parser.add_argument("--conduct", metavar="PROFILE", help=conduct)
+    _flaws(parser)
+    parser.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
+    parser.add_argument(
+        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
+    )
+
+
 def _bias(bias: argparse.ArgumentParser) -> None:
     _common(bias, template=True)
     bias.add_argument(
@@ -603,6 +612,7 @@ def _export(export: argparse.ArgumentParser) -> None:
         help="which trials, from 1 (default 1)",
     )
     export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    _flaws_of_one_trial(export, "carried out with the flaws of this profile or file: as reported")
     export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
     export.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
@@ -787,14 +797,7 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--out", type=Path, metavar="FILE", help="all patients, as .csv or .parquet; a new file"
     )
-    replay.add_argument(
-        "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
-    )
-    _flaws(replay)
-    replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
-    replay.add_argument(
-        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
-    )
+    _flaws_of_one_trial(replay, "before and after the flaws of this profile or file")
 
     _export(commands.add("export"))
 

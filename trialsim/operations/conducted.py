@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.operations.event_log import Entry
-from trialsim.operations.supply import Ledger
+from trialsim.operations.supply import Ledger, Shortage
 
 __all__ = [
     "ArmCounts",
@@ -216,6 +216,8 @@ class ConductedTrial:
         As it changed; only where a log is kept.
     stock_out_days : ndarray, shape (n_stock_outs,)
         Days on which a dose was due and there was no kit.
+    shortages : tuple of Shortage
+        Why there was none, of each.
     """
 
     full: bool
@@ -237,6 +239,7 @@ class ConductedTrial:
     locked: float
     ledger: Ledger | None
     stock_out_days: Floats
+    shortages: tuple[Shortage, ...]
     stock: list[tuple[float, int, int]]
     log: list[Entry]
 

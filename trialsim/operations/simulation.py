@@ -33,7 +33,7 @@ from trialsim.operations.event_log import KITS_MOVED, MILESTONES, Entry, What
 from trialsim.operations.pathway import Pathway
 from trialsim.operations.plan import LONGEST_DAYS, ConductPlan, numbers_at_milestones
 from trialsim.operations.randomisation import Allocator
-from trialsim.operations.supply import Pharmacy
+from trialsim.operations.supply import Pharmacy, Shortage
 from trialsim.streams import Streams
 
 __all__ = ["TrialInTime", "conduct_trial"]
@@ -75,6 +75,7 @@ class TrialInTime:
         self.screened = self.failed = self.withdrawn = self.in_screening = 0
         self.visits_held = 0
         self.stock_out_days: list[float] = []
+        self.shortages: list[Shortage] = []
         self.arms = (ArmCounts(), ArmCounts())
         self.in_first_arm: list[bool] = []
         self._enrolled: list[float] = []
@@ -349,6 +350,7 @@ class TrialInTime:
             self._locked if full else nan,
             self.pharmacy.ledger if self.pharmacy else None,
             np.array(self.stock_out_days),
+            tuple(self.shortages),
             self.stock,
             self.log,
         )

@@ -30,6 +30,7 @@ from trialsim.operations.plan import (
     plan_conduct,
 )
 from trialsim.operations.simulation import conduct_trial
+from trialsim.operations.supply import Shortage
 from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.truths.resolved import ResolvedTemplate
@@ -156,7 +157,7 @@ class PlannedForecast:
 
     def _in_numbers(self, run: int, trial: ConductedTrial) -> dict[str, float | str]:
         """Return one trial as one line of a table."""
-        names = (*MILESTONES, *(f"look {i + 1}" for i in range(len(trial.looks))))
+        names = (*MILESTONES, *_look_names(self.plan)[: len(trial.looks)])
         found: dict[str, float | str] = {"trial": run, "full": int(trial.full)}
         months = zip(names, _months(self.plan, trial), strict=True)
         found |= {f"{name} (months)": month for name, month in months}
@@ -231,7 +232,7 @@ class PlannedForecast:
             )
         rows = [
             *_milestones(self.plan, full),
-            *_looks(full),
+            *_looks(self.plan, full),
             *self._patients(full),
             *self._stops(full),
             *self._doses(full),
@@ -353,6 +354,10 @@ class PlannedForecast:
             yield _row(Measure.EXPOSURE, shares, arm=arm.id)
         if self.plan.supply:
             yield _row(Measure.STOCK_OUTS, [t.stock_outs for t in trials])
+            for why in Shortage:
+                found = [t.shortages.count(why) for t in trials]
+                if any(found):
+                    yield _row(Measure.STOCK_OUTS, found, category=why.value)
 
     def _costs(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         cost, supply = self.resolved.template.cost, self.plan.supply
@@ -593,15 +598,19 @@ def _statistic(judgement: Judgement) -> dict[str, float | str]:
     return {"z of the last look": judgement.z}
 
 
-def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+def _look_names(plan: ConductPlan) -> list[str]:
+    """Return what looks are called; a single one is no look of a board."""
+    n = len(plan.looks)
+    return ["final analysis"] if n == 1 else [f"look {i + 1}" for i in range(n)]
+
+
+def _looks(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
     """Yield when each look is held, and who is then where, of the trials that come so far."""
     for index in range(max(len(trial.looks) for trial in trials)):
         held = [trial.looks[index] for trial in trials if len(trial.looks) > index]
         months = [look.day / DAYS_PER_MONTH for look in held]
-        number = index + 1
-        yield _row(
-            Measure.MILESTONE_MONTHS, months, milestone=f"look {number}", look=number, unit="months"
-        )
+        number, name = index + 1, _look_names(plan)[index]
+        yield _row(Measure.MILESTONE_MONTHS, months, milestone=name, look=number, unit="months")
         for name, category in (
             ("randomised", "randomised by the look"),
             ("settled", "read out by the look"),
