@@ -282,7 +282,7 @@ class RisksSized(SizedKind):
     def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:
         """Return the power by simulation of the very test that is planned.
 
-        With a margin, and by a test that trials are not analysed with, of counts at the arms' risks.
+        With a margin, or by a test no trial is analysed with, of counts at the arms' risks.
         """
         request = self.question.request
         control, treated = self.question.risks
