@@ -447,6 +447,8 @@ def _outcome(job: Job) -> tuple[Any, Problem | None]:
         return job.outcome.result(timeout=0), None
     except CancelledError:
         return None, Problem("was cancelled", "Press Calculate to begin again.", "The calculation")
+    except BusyError:
+        return None, _BUSY
     except TooLongError:
         remedy = "Ask for fewer simulated trials, or run the command below in a terminal."
         return None, Problem("took longer than this page allows", remedy, "The calculation")
