@@ -19,15 +19,17 @@ from trialsim.engine.blocks import Job, candidates_of, draw_fates
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.generate.exposure import exposed_risks, with_doses_taken
+from trialsim.generate.historical import SingleArmBatch
 from trialsim.generate.survival import hazards_of
 from trialsim.kernels.survival import FollowUp
 from trialsim.operations.conducted import Judge, Judgement, Known, Verdict
 from trialsim.protocol.design import Look, Protocol, Trigger
-from trialsim.protocol.endpoints import BinaryEndpoint, TimeToEventEndpoint
+from trialsim.protocol.endpoints import Better, BinaryEndpoint, TimeToEventEndpoint
+from trialsim.protocol.historical import TwoStage
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
-from trialsim.trial import AnalysisPlan, Candidates, TrialBatch
+from trialsim.trial import EXPERIMENTAL, AnalysisPlan, Candidates, TrialBatch
 
 __all__ = ["BoardRules", "rules_of"]
 
@@ -67,9 +69,9 @@ class BoardRules:
 def rules_of(
     protocol: Protocol, truth: Truth, plan: AnalysisPlan, *, exposed: bool = False
 ) -> BoardRules | None:
-    """Return the rules of a protocol's looks; None where no look has a bound."""
+    """Return the rules of a protocol's looks or stages; None where no look has a bound."""
     bounds = [(look.efficacy_z, look.futility_z) for look in plan.looks]
-    if not any(bound is not None for both in bounds for bound in both):
+    if not plan.two_stage and not any(bound is not None for both in bounds for bound in both):
         return None
     return BoardRules(protocol, plan, truth, outcome_days_of(protocol, truth), exposed)
 
@@ -85,6 +87,8 @@ class _OneTrial:
 
     def __call__(self, known: Known) -> Judgement:
         """Analyse what is known, and hold it against the look's own bounds."""
+        if self.rules.plan.two_stage:
+            return self._of_stage(known, self.rules.plan.two_stage)
         rules, last = self.rules, known.look == len(self.rules.plan.looks) - 1
         over = Verdict.FAILED if last else Verdict.GO_ON
         n = int((known.enrolled <= known.cut).sum()) if self._timed else int(known.read_out.sum())
@@ -100,6 +104,28 @@ class _OneTrial:
         if stops.final.rejected[0, 0]:
             return Judgement(Verdict.EFFICACY, z, n)
         return Judgement(Verdict.FUTILITY if stops.futile[0] else Verdict.END, z, n)
+
+    def _of_stage(self, known: Known, rule: TwoStage) -> Judgement:
+        """Analyse the patients of a stage, or of both; who is not read out has no good outcome.
+
+        The analysis tells of a trial that is stopped by how many patients it has used.
+        """
+        plan, last = self.rules.plan, known.look > 0
+        n = plan.n_total if last else rule.first
+        if len(known.enrolled) < n:  # a trial that never fills
+            return Judgement(Verdict.FAILED if last else Verdict.GO_ON, analysed=0)
+        higher, unseen = plan.better is Better.HIGHER, ~known.read_out[:n]
+        everyone = replace(known, read_out=np.arange(len(known.enrolled)) < n)
+        drawn = self._read_out(everyone)
+        events = np.where(unseen[None, :, None], not higher, drawn.events)
+        batch = SingleArmBatch(replace(drawn, events=events), None)
+        found = kind_of(self.rules.protocol, self.rules.protocol.primary).analyse(batch, plan)
+        good = int((events[EXPERIMENTAL] == higher).sum())
+        if not last:
+            goes_on = found.information[0, 0] > n
+            return Judgement(Verdict.GO_ON if goes_on else Verdict.FUTILITY, analysed=n, good=good)
+        rejected = found.rejected[0, 0]
+        return Judgement(Verdict.EFFICACY if rejected else Verdict.END, analysed=n, good=good)
 
     @property
     def _timed(self) -> bool:

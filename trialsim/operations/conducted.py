@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import inf, nan
+from math import inf, isfinite, nan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.operations.event_log import Entry
-from trialsim.operations.supply import Ledger
+from trialsim.operations.supply import Ledger, Shortage
 
 __all__ = [
     "ArmCounts",
@@ -84,11 +84,19 @@ class Judgement:
     ----------
     analysed : int
         Patients in the data.
+    good : int or None
+        Of these, with the good outcome, where stages of a single arm count them.
     """
 
     verdict: Verdict = Verdict.NO_RULE
     z: float = nan
     analysed: int = 0
+    good: int | None = None
+
+    def __str__(self) -> str:
+        if self.good is not None:
+            return f"{self.verdict}, {self.good} of {self.analysed} with the good outcome"
+        return f"{self.verdict}, z {self.z:.3f}" if isfinite(self.z) else str(self.verdict)
 
 
 @dataclass(frozen=True)
@@ -208,6 +216,8 @@ class ConductedTrial:
         As it changed; only where a log is kept.
     stock_out_days : ndarray, shape (n_stock_outs,)
         Days on which a dose was due and there was no kit.
+    shortages : tuple of Shortage
+        Why there was none, of each.
     """
 
     full: bool
@@ -229,6 +239,7 @@ class ConductedTrial:
     locked: float
     ledger: Ledger | None
     stock_out_days: Floats
+    shortages: tuple[Shortage, ...]
     stock: list[tuple[float, int, int]]
     log: list[Entry]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trialsim.engine.conducted_power import Meeting, draws_of
+from trialsim.operations.supply import Shortage
 from trialsim.protocol.rules.conduct import names_death
 from trialsim.protocol.truths.site_enrolment import LEFT_OUT
 from trialsim.report.screens.screen import DISCLAIMER
@@ -24,6 +25,12 @@ from trialsim.trial import Measure, Row, StudyResult
 __all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
 _FEW = 0.01  # of the planned doses
+_AGAINST = {
+    Shortage.NONE_MADE: "raise 'kits_at_start' or 'produced'",
+    Shortage.EXPIRED: "let 'expires' be longer, or make fewer kits more often ('produced')",
+    Shortage.ON_THE_WAY: "raise 'reorder_at' and 'order_up_to', or ship faster ('shipping')",
+    Shortage.ELSEWHERE: "plan fewer 'depots'",
+}
 _MIDDLE = "middle 90%"
 _ROUNDING = 1e-9  # an error this small is that of adding up
 
@@ -70,6 +77,10 @@ def number_with_error(row: Row, digits: int | None = None) -> str:
     return f"{row.value:,.{digits}f} +-{error}"
 
 
+def _one_digit(row: Row) -> str:
+    return number_with_error(row, 1)
+
+
 def _digits(row: Row) -> int:
     assert row.value is not None
     return 0 if abs(row.value) >= 1000 else 1
@@ -95,26 +106,26 @@ def _answer(planned: PlannedForecast, result: StudyResult) -> str:
     (lock,) = _of(result, Measure.MILESTONE_MONTHS, milestone="database lock")
     (full,) = _of(result, Measure.MILESTONE_MONTHS, milestone="all enrolled")
     text = (
-        f"From the first invitation to the database lock it takes {lock.value:.1f} months "
+        f"From the first invitation to the database lock it takes {_one_digit(lock)} months "
         f"(9 in 10 trials: {_range(lock)})"
     )
     (own,) = _of(result, Measure.DURATION_MONTHS)
-    text += f", {own.value:.1f} of them from the first patient in"
+    text += f", {_one_digit(own)} of them from the first patient in"
     if full.value is not None:
-        text += f"; enrolment ends after {full.value:.1f}{_part_of(result, full)}"
+        text += f"; enrolment ends after {_one_digit(full)}{_part_of(result, full)}"
     text += "."
     text += _stopped(result)
     (never,) = _of(result, Measure.NOT_ENROLLED)
     if never.value:
         text += (
-            f" {100 * never.value:.1f}% of trials never enrol everybody; they are left out of "
+            f" {_share(never)} of trials never enrol everybody; they are left out of "
             "every other number."
         )
-    if stock_outs := _of(result, Measure.STOCK_OUTS):
-        text += f" {stock_outs[0].value:,.1f} doses find no kit{_short_of_kits(result)}."
+    if stock_outs := _of(result, Measure.STOCK_OUTS, category=None):
+        text += f" {_one_digit(stock_outs[0])} doses find no kit{_short_of_kits(result)}."
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
-        text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
+        text += f" It costs {total.unit} {number_with_error(total, 0)} ({_range(total, 0)})."
     return text + _power(planned, result) + _placed(result)
 
 
@@ -129,18 +140,26 @@ def _stopped(result: StudyResult) -> str:
     (when,) = _of(result, Measure.MILESTONE_MONTHS, milestone=STOPPED_EARLY)
     (late,) = _of(result, Measure.PATIENTS, category=OVERRUNNING)
     return (
-        f"{text}: these after {when.value:.1f} months on average, with {late.value:,.1f} patients "
-        "who are not in the data that stopped them."
+        f"{text}: these after {_one_digit(when)} months on average, with {_one_digit(late)} "
+        "patients who are not in the data that stopped them."
     )
 
 
 def _short_of_kits(result: StudyResult) -> str:
-    """Return what would help where more doses than a few find no kit."""
-    (outs,) = _of(result, Measure.STOCK_OUTS)
-    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
-    if (outs.value or 0.0) <= _FEW * planned:
+    """Return why doses find no kit, and what would help where more than a few do not."""
+    whole, *why = _of(result, Measure.STOCK_OUTS)
+    if not why:
         return ""
-    return ", more than 1% of those planned: raise 'kits_at_start', 'produced' or 'reorder_at'"
+    why.sort(key=lambda row: -(row.value or 0.0))
+    if len(why) == 1:
+        told = f", as {why[0].category}"
+    else:
+        told = ": " + ", ".join(f"{_one_digit(row)} as {row.category}" for row in why)
+    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
+    if (whole.value or 0.0) <= _FEW * planned:
+        return told
+    advice = _AGAINST[Shortage(why[0].category or "")]
+    return f"{told}. That is more than 1% of those planned: {advice}"
 
 
 def _power(planned: PlannedForecast, result: StudyResult) -> str:
@@ -243,8 +262,11 @@ def _looks(result: StudyResult) -> str:
         cells = [number_with_error(row) for row in counts.values()]
         name = f"{look}{_part_of(result, when)}"
         rows.append((name, number_with_error(when, 2), *cells))
-    header = ("look", "month", "randomised", "read out", "in the pipeline", "of these in treatment")
-    return "Looks by the monitoring board\n" + table(header, rows, folding=(4, 5))
+    header = ("month", "randomised", "read out", "in the pipeline", "of these in treatment")
+    if len(looks) == 1:  # nothing before the end
+        single = [row[1:] for row in rows]
+        return "The final analysis\n" + table(header, single, folding=(3, 4))
+    return "Looks by the monitoring board\n" + table(("look", *header), rows, folding=(4, 5))
 
 
 def _part_of(result: StudyResult, row: Row) -> str:
@@ -257,25 +279,31 @@ def _part_of(result: StudyResult, row: Row) -> str:
 
 def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
     """Return what the looks decide, look by look, in sentences."""
+    interim = len(planned.plan.looks) > 1
+    if planned.rules is None and planned.resolved.template.protocol.is_single_arm:
+        return "No rule: nothing decided. One stage (no two_stage): every trial goes on to its end."
+    if planned.rules is None and not interim:
+        return "No look comes before the final analysis: no trial stops early."
     if planned.rules is None:
         return (
             "No rule: nothing decided. No look has a bound (looks: efficacy_z, futility_z), so "
             "every trial goes on to its end."
         )
     parts = []
-    looks = planned.analysis.looks
-    for number, look in enumerate(looks, 1):
+    for number, (efficacy_z, futility_z) in enumerate(planned.bounds, 1):
         rows = {row.analysis: row for row in _of(result, Measure.STOP_PROBABILITY, look=number)}
-        bounds = {"efficacy": look.efficacy_z, "futility": look.futility_z}
+        bounds = {"efficacy": efficacy_z, "futility": futility_z}
+        staged = _at_stage(planned, number)
         said = []
         for why, row in rows.items():
             bound = bounds.get(why or "")
-            if bound is None and why in bounds and not row.value:
+            if bound is None and why in bounds and not row.value and why not in staged:
                 continue
             side = "<=" if why == "futility" else ">="
-            at = f" (z {side} {bound:g})" if bound is not None else ""
+            at = f" (z {side} {bound:g})" if bound is not None else staged.get(why or "", "")
             said.append(f"{why}{at} {_share(row)}")
-        where = f"look {number}" if number < len(looks) else "the last look"
+        last = "the last look" if interim else "the final analysis"
+        where = f"look {number}" if number < len(planned.bounds) else last
         parts.append(f"{where}: {'; '.join(said)}")
     delay = planned.plan.deliberation_days
     took = f" An interim decision takes {delay:g} days." if delay else ""
@@ -284,6 +312,16 @@ def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
         f"'simulate': {'. '.join(parts)}.{took} A trial that is stopped closes recruitment and "
         "screening; who is in it is treated and followed as planned."
     )
+
+
+def _at_stage(planned: PlannedForecast, number: int) -> dict[str, str]:
+    """Return with how many good outcomes a stage ends a trial, by reason."""
+    rule, n = planned.analysis.two_stage, planned.plan.n_patients
+    if rule is None:
+        return {}
+    if number == 1:
+        return {"futility": f" (at most {rule.stop_if_at_most} of {rule.first})"}
+    return {"efficacy": f" (more than {rule.reject_if_above} of {n:,})"}
 
 
 def _consort(result: StudyResult) -> str:
@@ -346,8 +384,9 @@ def _kits(result: StudyResult) -> str:
     if not rows:
         return ""
     cells = [(r.category or "", number_with_error(r), _range(r)) for r in rows]
-    (outs,) = _of(result, Measure.STOCK_OUTS)
+    outs, *why = _of(result, Measure.STOCK_OUTS)
     cells.append(("doses due without a kit", number_with_error(outs), _range(outs)))
+    cells += [(f"  {row.category}", number_with_error(row), _range(row)) for row in why]
     return "Kits, of all arms\n" + table(("", "mean", _MIDDLE), cells)
 
 

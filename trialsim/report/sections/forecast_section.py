@@ -100,6 +100,8 @@ def _line(row: _Row) -> tuple[str, ...]:
         name = f"look {row['look']}: {row['analysis']}" if row.get("look") else row["analysis"]
     if row["measure"] == "doses":
         name = f"doses {name}"
+    if row["measure"] == "stock_outs":
+        name = "doses due without a kit" + (f": {row['category']}" if "category" in row else "")
     if row["measure"] == "kits":
         name = f"kits {name}"
     if row["value"] is None:

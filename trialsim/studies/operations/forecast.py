@@ -19,12 +19,18 @@ from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
 from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
-from trialsim.operations.conducted import ConductedTrial, Verdict
+from trialsim.operations.conducted import ConductedTrial, Judgement, Verdict
 from trialsim.operations.enrolment import accrual_of, draw_conduct
-from trialsim.operations.event_log import Entry
+from trialsim.operations.event_log import MILESTONES, Entry
 from trialsim.operations.money import CATEGORIES, costs_of
-from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.operations.plan import (
+    DAYS_PER_MONTH,
+    ConductPlan,
+    numbers_at_milestones,
+    plan_conduct,
+)
 from trialsim.operations.simulation import conduct_trial
+from trialsim.operations.supply import Shortage
 from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.truths.resolved import ResolvedTemplate
@@ -56,16 +62,6 @@ AT_ONCE, BY_EVENTS = "drawn at once", "event by event"
 ALL_ENROLLED, LOST = "all enrolled, months", "leave by the read-out, patients"
 _AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
-MILESTONES = (
-    "first site open",
-    "first patient randomised",
-    "25% enrolled",
-    "50% enrolled",
-    "75% enrolled",
-    "all enrolled",
-    "last visit",
-    "database lock",
-)
 _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -161,7 +157,7 @@ class PlannedForecast:
 
     def _in_numbers(self, run: int, trial: ConductedTrial) -> dict[str, float | str]:
         """Return one trial as one line of a table."""
-        names = (*MILESTONES, *(f"look {i + 1}" for i in range(len(trial.looks))))
+        names = (*MILESTONES, *_look_names(self.plan)[: len(trial.looks)])
         found: dict[str, float | str] = {"trial": run, "full": int(trial.full)}
         months = zip(names, _months(self.plan, trial), strict=True)
         found |= {f"{name} (months)": month for name, month in months}
@@ -171,7 +167,7 @@ class PlannedForecast:
                 "looks held": len(trial.looks),
                 "stopped early": int(trial.stopped_early),
                 "decision": last.judgement.verdict,
-                "z of the last look": last.judgement.z,
+                **_statistic(last.judgement),
                 "decided (months)": last.decided / DAYS_PER_MONTH,
             }
         found |= {name: count(trial) for name, count in _WHOLE.items()}
@@ -210,6 +206,13 @@ class PlannedForecast:
         return rules_of(protocol, self.truth, self.analysis, exposed=exposed)
 
     @property
+    def bounds(self) -> tuple[tuple[float | None, float | None], ...]:
+        """Of each look on z, for efficacy and for futility; stages of a single arm have none."""
+        if self.analysis.two_stage:
+            return ((None, None),) * 2
+        return tuple((look.efficacy_z, look.futility_z) for look in self.analysis.looks)
+
+    @property
     def deaths(self) -> bool:
         """Whether the outcome is death, the only one that is simulated."""
         return self.outcomes is not None and self.outcomes.fatal
@@ -229,7 +232,7 @@ class PlannedForecast:
             )
         rows = [
             *_milestones(self.plan, full),
-            *_looks(full),
+            *_looks(self.plan, full),
             *self._patients(full),
             *self._stops(full),
             *self._doses(full),
@@ -260,12 +263,10 @@ class PlannedForecast:
             "endpoint": self.analysis.endpoint,
         }
         analysed = [t for t in trials if t.looks[-1].judgement.verdict is not Verdict.FAILED]
-        for index, look in enumerate(self.analysis.looks):
+        for index, bounds in enumerate(self.bounds):
             reasons = [Verdict.EFFICACY, Verdict.END if index == n - 1 else Verdict.FUTILITY]
-            for bound, measure in (
-                (look.efficacy_z, Measure.Z_EFFICACY),
-                (look.futility_z, Measure.Z_FUTILITY),
-            ):
+            measures = (Measure.Z_EFFICACY, Measure.Z_FUTILITY)
+            for bound, measure in zip(bounds, measures, strict=True):
                 if bound is not None:
                     yield Row(measure=measure, value=bound, look=index + 1, **about)
             for reason in reasons:
@@ -353,6 +354,10 @@ class PlannedForecast:
             yield _row(Measure.EXPOSURE, shares, arm=arm.id)
         if self.plan.supply:
             yield _row(Measure.STOCK_OUTS, [t.stock_outs for t in trials])
+            for why in Shortage:
+                found = [t.shortages.count(why) for t in trials]
+                if any(found):
+                    yield _row(Measure.STOCK_OUTS, found, category=why.value)
 
     def _costs(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         cost, supply = self.resolved.template.cost, self.plan.supply
@@ -580,22 +585,32 @@ def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator
 def _months(plan: ConductPlan, trial: ConductedTrial) -> list[float]:
     """Return when a trial passed `MILESTONES` and its looks; NaN where it did not."""
     n, entered = plan.n_patients, trial.enrolled
-    at = [0, *(int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0))]
-    nth = [float(entered[i]) if i < len(entered) else nan for i in at]
+    nth = [float(entered[i - 1]) if i <= len(entered) else nan for i in numbers_at_milestones(n)]
     looks = [look.day for look in trial.looks]
     days = [min(trial.openings), *nth, trial.last_visit, trial.locked, *looks]
     return [day / DAYS_PER_MONTH for day in days]
 
 
-def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+def _statistic(judgement: Judgement) -> dict[str, float | str]:
+    """Return what a decision rests on: responses where stages count them, else z."""
+    if judgement.good is not None:
+        return {"good outcomes at the last look": judgement.good}
+    return {"z of the last look": judgement.z}
+
+
+def _look_names(plan: ConductPlan) -> list[str]:
+    """Return what looks are called; a single one is no look of a board."""
+    n = len(plan.looks)
+    return ["final analysis"] if n == 1 else [f"look {i + 1}" for i in range(n)]
+
+
+def _looks(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
     """Yield when each look is held, and who is then where, of the trials that come so far."""
     for index in range(max(len(trial.looks) for trial in trials)):
         held = [trial.looks[index] for trial in trials if len(trial.looks) > index]
         months = [look.day / DAYS_PER_MONTH for look in held]
-        number = index + 1
-        yield _row(
-            Measure.MILESTONE_MONTHS, months, milestone=f"look {number}", look=number, unit="months"
-        )
+        number, name = index + 1, _look_names(plan)[index]
+        yield _row(Measure.MILESTONE_MONTHS, months, milestone=name, look=number, unit="months")
         for name, category in (
             ("randomised", "randomised by the look"),
             ("settled", "read out by the look"),
