@@ -30,6 +30,7 @@ from trialsim.studies.operations.forecast import (
     AT_ONCE,
     BY_EVENTS,
     LOST,
+    SCREENED,
     plan_forecast,
 )
 from trialsim.studies.simulation import plan_simulation
@@ -287,7 +288,7 @@ def test_property_a_forecast_tells_power_and_the_shortcut_with_errors_and_counts
     (lost,) = (r for r in rows if r.measure is Measure.POWER_LOST)
     assert lost.value == pytest.approx(power[Meeting.NOTHING].value - power[Meeting.LOSS].value)
     both = {(r.category, r.analysis): r for r in rows if r.measure is Measure.SHORTCUT}
-    for category in (ALL_ENROLLED, LOST):
+    for category in (ALL_ENROLLED, SCREENED, LOST):
         fast, slow = both[category, AT_ONCE], both[category, BY_EVENTS]
         assert (fast.n_replicates, slow.n_replicates) == (1024, 30)
         assert abs(fast.value - slow.value) < 4 * np.hypot(fast.mcse, slow.mcse)
@@ -295,3 +296,37 @@ def test_property_a_forecast_tells_power_and_the_shortcut_with_errors_and_counts
     expected = planned.plan.n_patients * (1 - leaving)
     fast = both[LOST, AT_ONCE]
     assert abs(fast.value - expected) < 4 * fast.mcse
+
+
+def test_property_kits_that_run_out_show_in_exposure_and_in_the_chance_to_find_the_effect():
+    regimen = "{drug: drug, dose: 1 mg, every: 1 wk, for: 12 wk}"
+    supply = (
+        "{doses_per_kit: 1, kits_at_opening: 200, reorder_at: 100, order_up_to: 200, "
+        "kits_at_start: KITS, without_kit: skip}"
+    )
+
+    def told(kits):
+        settings = [
+            f"protocol.arms.drug.regimen={regimen}",
+            f"protocol.operations={{supply: {supply.replace('KITS', str(kits))}}}",
+            "protocol.sample_size={total: 120}",
+            "nature.operations={recruitment: {per_site_month: 3}}",
+            "scenarios.effect.outcomes.score.mean_difference=-3",
+            "scenarios.effect.exposure=proportional",
+        ]
+        path = str(VALID / "means-primary.yaml")
+        found = plan_forecast(load_template(path, settings=settings), "effect")
+        rows = found.forecast(runs=12, seed=6).result.rows
+        exposure = next(r for r in rows if r.measure is Measure.EXPOSURE and r.arm == "drug")
+        return exposure.value, {r.analysis: r for r in rows if r.measure is Measure.POWER}
+
+    full, power = told(4000)
+    assert full == 1.0
+    assert power[Meeting.DOSES].value == power[Meeting.NOTHING].value > 0.5
+    starved, power = told(300)  # for 720 doses
+    assert 0.1 < starved <= 300 / 720
+    lost = power[Meeting.NOTHING].value - power[Meeting.DOSES].value
+    assert lost > 0.3
+    none, power = told(1)
+    assert none < 0.01
+    assert abs(power[Meeting.DOSES].value - 0.05) < 4 * power[Meeting.DOSES].mcse

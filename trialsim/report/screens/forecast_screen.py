@@ -16,6 +16,7 @@ from trialsim.studies.operations.forecast import (
     LOST,
     MILESTONES,
     OVERRUNNING,
+    SCREENED,
     SIMULATED,
     STOPPED_EARLY,
     PlannedForecast,
@@ -217,14 +218,15 @@ def _power_with_looks(planned: PlannedForecast, powers: dict[str, Row]) -> str:
 def _shortcut(planned: PlannedForecast, result: StudyResult) -> str:
     """Return entries and losses as power draws them, beside the same event by event."""
     rows = {(row.analysis, row.category): row for row in _of(result, Measure.SHORTCUT)}
-    if len({analysis for analysis, _ in rows}) < 2:
+    if not rows:
         return ""
     said = []
     for way in (AT_ONCE, BY_EVENTS):
-        months, lost = rows[way, ALL_ENROLLED], rows[way, LOST]
+        months, screened, lost = (rows[way, name] for name in (ALL_ENROLLED, SCREENED, LOST))
         said.append(
-            f"{way} all are enrolled after {number_with_error(months, 2)} months and "
-            f"{number_with_error(lost, 2)} leave by the read-out ({months.n_replicates:,} trials)"
+            f"{way} all are enrolled after {number_with_error(months, 2)} months, "
+            f"{number_with_error(screened)} are screened and {number_with_error(lost, 2)} leave by "
+            f"the read-out ({months.n_replicates:,} trials)"
         )
     deaths = ", were nobody to die before" if planned.deaths else ""
     return (

@@ -48,6 +48,7 @@ __all__ = [
     "LOST",
     "MILESTONES",
     "OVERRUNNING",
+    "SCREENED",
     "SIMULATED",
     "STOPPED_EARLY",
     "Forecast",
@@ -59,7 +60,8 @@ __all__ = [
 STOPPED_EARLY, OVERRUNNING = "stopped early", "not in the data that stopped the trial"
 SIMULATED = "in 'simulate'"
 AT_ONCE, BY_EVENTS = "drawn at once", "event by event"
-ALL_ENROLLED, LOST = "all enrolled, months", "leave by the read-out, patients"
+ALL_ENROLLED, SCREENED = "all enrolled, months", "screened, patients"
+LOST = "leave by the read-out, patients"
 _AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
 _MOST_PER_MONTH = 10_000
@@ -457,20 +459,21 @@ class PlannedForecast:
             draw_conduct(sites, n, Streams(seed), block, width)
             for block in range(-(-_AT_ONCE // width))
         ]
-        months = np.concatenate([each.entry[-1] for each in drawn]) / DAYS_PER_MONTH
-        by_events = [float(t.enrolled[-1]) / DAYS_PER_MONTH for t in trials if len(t.enrolled) == n]
-        pairs: list[tuple[str, Any, Any]] = [(ALL_ENROLLED, months[np.isfinite(months)], by_events)]
-        lost = np.concatenate([each.lost(self.analysis.day) for each in drawn])
-        left = [
-            int((t.followed.leaves < self.analysis.day).sum())
-            for t in trials
-            if len(t.enrolled) == n
-        ]
-        pairs.append((LOST, lost[np.isfinite(months)], left))
+        last = np.concatenate([each.entry[-1] for each in drawn])
+        opened, whole = np.isfinite(last), [t for t in trials if len(t.enrolled) == n]
+        if not (opened.any() and whole):
+            return
+        day = self.analysis.day
+        screened = np.concatenate([each.screened for each in drawn])
+        lost = np.concatenate([each.lost(day) for each in drawn])
+        pairs: tuple[tuple[str, Floats, list[float]], ...] = (
+            (ALL_ENROLLED, last / DAYS_PER_MONTH, [t.enrolled[-1] / DAYS_PER_MONTH for t in whole]),
+            (SCREENED, screened, [t.screened for t in whole]),
+            (LOST, lost, [int((t.followed.leaves < day).sum()) for t in whole]),
+        )
         for category, fast, slow in pairs:
-            for values, analysis in ((fast, AT_ONCE), (slow, BY_EVENTS)):
-                if len(values):
-                    yield _row(Measure.SHORTCUT, values, category=category, analysis=analysis)
+            yield _row(Measure.SHORTCUT, fast[opened], category=category, analysis=AT_ONCE)
+            yield _row(Measure.SHORTCUT, slow, category=category, analysis=BY_EVENTS)
 
     def _placed(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         """Yield where an enrolment that really took so long lies among the simulated."""
