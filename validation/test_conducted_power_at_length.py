@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from trialsim.engine.blocks import Job
 from trialsim.engine.conduct_runs import conduct_trials
-from trialsim.engine.conducted_power import Meeting, power_as_conducted
+from trialsim.engine.conducted_power import Analysed, power_as_conducted
 from trialsim.engine.run import run
 from trialsim.protocol.reading.load import load_template
 from trialsim.streams import Streams
@@ -65,13 +65,13 @@ def test_reference_power_as_conducted_is_that_of_simulate_and_of_the_effect_take
         constant, protocol, planned.truth, planned.analysis, Streams(33), exposed=True
     )
     timed = kind == "time"  # `simulate` censors who leaves
-    for effect, meeting in (
-        (whole, Meeting.LOSS if timed else Meeting.NOTHING),
-        (part, Meeting.BOTH if timed else Meeting.DOSES),
+    for effect, who in (
+        (whole, Analysed.READ_OUT if timed else Analysed.EVERYONE),
+        (part, Analysed.READ_OUT_DOSED if timed else Analysed.EVERYONE_DOSED),
     ):
         expected, error = _simulated(_planned(kind, effect))
-        values = found[meeting]
+        values = found[who]
         own = values.std(ddof=1) / sqrt(len(values))
-        print(f"{kind}, {meeting}: {values.mean():.4f} +- {own:.4f}, simulate {expected:.4f}")
+        print(f"{kind}, {who}: {values.mean():.4f} +- {own:.4f}, simulate {expected:.4f}")
         assert abs(values.mean() - expected) < 4 * sqrt(own**2 + error**2)
-    assert found[Meeting.NOTHING].mean() > found[Meeting.DOSES].mean() + 0.1
+    assert found[Analysed.EVERYONE].mean() > found[Analysed.EVERYONE_DOSED].mean() + 0.1

@@ -14,7 +14,7 @@ from trialsim.analyse.binary import analyse_counts
 from trialsim.engine.blocks import Job, draw_patients
 from trialsim.engine.board_decisions import rules_of
 from trialsim.engine.conduct_runs import conduct_trials
-from trialsim.engine.conducted_power import Meeting, power_as_conducted
+from trialsim.engine.conducted_power import Analysed, power_as_conducted
 from trialsim.errors import ProtocolError
 from trialsim.generate.exposure import exposed_risks, with_doses_taken
 from trialsim.kernels.survival import FollowUp, followed
@@ -147,9 +147,9 @@ def test_analytic_without_a_dose_the_effect_is_found_as_often_as_the_level_says(
     protocol, plan = resolved.template.protocol, plans_of(resolved)[0]
     trials = [like(protocol.n_total, exposure=0.0)] * 40
     found = power_as_conducted(trials, protocol, truth, plan, Streams(4), exposed=True)
-    level = found[Meeting.DOSES]
+    level = found[Analysed.EVERYONE_DOSED]
     assert abs(level.mean() - 0.05) < 4 * level.std(ddof=1) / np.sqrt(40)
-    assert found[Meeting.NOTHING].mean() > 0.3
+    assert found[Analysed.EVERYONE].mean() > 0.3
 
 
 def test_analytic_of_those_read_out_alone_power_is_that_of_fewer_patients():
@@ -161,15 +161,15 @@ def test_analytic_of_those_read_out_alone_power_is_that_of_fewer_patients():
     protocol, plan = resolved.template.protocol, plans_of(resolved)[0]
     trials = [like(2 * n, comes=np.arange(2 * n) < n)] * 60
     found = power_as_conducted(trials, protocol, truth, plan, Streams(2), exposed=False)
-    assert set(found) == {Meeting.NOTHING, Meeting.LOSS}
-    for half, meeting in ((n, Meeting.NOTHING), (n // 2, Meeting.LOSS)):
+    assert set(found) == {Analysed.EVERYONE, Analysed.READ_OUT}
+    for half, who in ((n, Analysed.EVERYONE), (n // 2, Analysed.READ_OUT)):
         x = np.arange(half + 1)
         one, other = (a.ravel() for a in np.meshgrid(x, x))
         sizes = np.full(len(one), half)
         rejected = analyse_counts(one, sizes, other, sizes, plan).rejected[:, 0]
         weights = binom.pmf(one, half, truth.treated_risk)
         exact = float((rejected * weights * binom.pmf(other, half, truth.control_risk)).sum())
-        seen = found[meeting]
+        seen = found[who]
         assert abs(seen.mean() - exact) < 4 * seen.std(ddof=1) / np.sqrt(60)
 
 
@@ -283,10 +283,12 @@ def test_property_a_forecast_tells_power_and_the_shortcut_with_errors_and_counts
     found = planned.forecast(runs=30, seed=2)
     rows = found.result.rows
     power = {r.analysis: r for r in rows if r.measure is Measure.POWER}
-    assert list(power) == [Meeting.NOTHING, Meeting.LOSS]
+    assert list(power) == [Analysed.EVERYONE, Analysed.READ_OUT]
     assert all(r.mcse > 0 and r.n_replicates == 30 for r in power.values())
     (lost,) = (r for r in rows if r.measure is Measure.POWER_LOST)
-    assert lost.value == pytest.approx(power[Meeting.NOTHING].value - power[Meeting.LOSS].value)
+    assert lost.value == pytest.approx(
+        power[Analysed.EVERYONE].value - power[Analysed.READ_OUT].value
+    )
     both = {(r.category, r.analysis): r for r in rows if r.measure is Measure.SHORTCUT}
     for category in (ALL_ENROLLED, SCREENED, LOST):
         fast, slow = both[category, AT_ONCE], both[category, BY_EVENTS]
@@ -322,11 +324,13 @@ def test_property_kits_that_run_out_show_in_exposure_and_in_the_chance_to_find_t
 
     full, power = told(4000)
     assert full == 1.0
-    assert power[Meeting.DOSES].value == power[Meeting.NOTHING].value > 0.5
+    assert power[Analysed.EVERYONE_DOSED].value == power[Analysed.EVERYONE].value > 0.5
     starved, power = told(300)  # for 720 doses
     assert 0.1 < starved <= 300 / 720
-    lost = power[Meeting.NOTHING].value - power[Meeting.DOSES].value
+    lost = power[Analysed.EVERYONE].value - power[Analysed.EVERYONE_DOSED].value
     assert lost > 0.3
     none, power = told(1)
     assert none < 0.01
-    assert abs(power[Meeting.DOSES].value - 0.05) < 4 * power[Meeting.DOSES].mcse
+    assert (
+        abs(power[Analysed.EVERYONE_DOSED].value - 0.05) < 4 * power[Analysed.EVERYONE_DOSED].mcse
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trialsim.engine.conducted_power import Meeting, draws_of
+from trialsim.engine.conducted_power import Analysed, draws_of
 from trialsim.operations.supply import Shortage
 from trialsim.protocol.rules.conduct import names_death
 from trialsim.protocol.truths.site_enrolment import LEFT_OUT
@@ -173,11 +173,11 @@ def _power(planned: PlannedForecast, result: StudyResult) -> str:
     if planned.rules:
         return text + _power_with_looks(planned, powers) + "."
     lost = {row.analysis or "": row for row in _of(result, Measure.POWER_LOST)}
-    whole, *others = (way for way in powers if way != Meeting.DOSES)
+    whole, *others = (way for way in powers if way != Analysed.EVERYONE_DOSED)
     ways = _TIMED if planned.timed else _READ_ONCE
     parts = [f"{_share(powers[whole])} {ways[whole]}"]
     for way in others:
-        if way == Meeting.LOSS and not lost[way].value and not lost[way].mcse:
+        if way == Analysed.READ_OUT and planned.loses_nobody:
             parts.append("and nobody is lost")
         else:
             parts.append(f"{_share(powers[way])} {ways[way]} (lost: {_share(lost[way])})")
@@ -189,14 +189,14 @@ def _power(planned: PlannedForecast, result: StudyResult) -> str:
 
 
 _READ_ONCE = {
-    Meeting.NOTHING.value: "with everyone read out, as 'simulate' counts",
-    Meeting.LOSS.value: "with only those read out",
-    Meeting.BOTH.value: "with only those read out and the doses taken",
+    Analysed.EVERYONE.value: "with everyone read out, as 'simulate' counts",
+    Analysed.READ_OUT.value: "with only those read out",
+    Analysed.READ_OUT_DOSED.value: "with only those read out and the doses taken",
 }
 _TIMED = {
-    Meeting.NOTHING.value: "if nobody left",
-    Meeting.LOSS.value: "with who leaves censored, as 'simulate' counts",
-    Meeting.BOTH.value: "with who leaves censored and the doses taken",
+    Analysed.EVERYONE.value: "if nobody left",
+    Analysed.READ_OUT.value: "with who leaves censored, as 'simulate' counts",
+    Analysed.READ_OUT_DOSED.value: "with who leaves censored and the doses taken",
 }
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trialsim.characteristics import Characteristic, mean, mid_percentile, proportion
 from trialsim.engine.board_decisions import BoardRules, rules_of
 from trialsim.engine.conduct_runs import conduct_trials
-from trialsim.engine.conducted_power import Meeting, power_as_conducted, simulated_power
+from trialsim.engine.conducted_power import Analysed, power_as_conducted, simulated_power
 from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
 from trialsim.errors import Problem, RequestError, SimulationError
@@ -378,6 +378,11 @@ class PlannedForecast:
         return isinstance(self.resolved.template.protocol.primary, TimeToEventEndpoint)
 
     @property
+    def loses_nobody(self) -> bool:
+        """Whether nobody can leave the trial or miss the read-out."""
+        return self.plan.leaving is None and not self.plan.missed_visits
+
+    @property
     def power_untold(self) -> str:
         """Why nothing is said of power as conducted; empty where it is."""
         protocol = self.resolved.template.protocol
@@ -393,7 +398,7 @@ class PlannedForecast:
         return ""
 
     def _powers(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
-        """Yield the chance to find the effect by what of the conduct the analysis meets."""
+        """Yield the chance to find the effect by who is analysed, and with which doses."""
         if self.power_untold:
             return
         exposed = self.scenario.exposure is not None
@@ -410,15 +415,15 @@ class PlannedForecast:
         )
         if not found:
             return
-        whole = found[Meeting.NOTHING]
-        for meeting, values in found.items():
+        whole = found[Analysed.EVERYONE]
+        for who, values in found.items():
             ok = np.isfinite(whole) & np.isfinite(values)
             if not ok.any():
                 continue  # no analysis was possible
-            yield mean(Measure.POWER, values[ok]).row(self._of_power(Measure.POWER, meeting))
-            if meeting is not Meeting.NOTHING:
+            yield mean(Measure.POWER, values[ok]).row(self._of_power(Measure.POWER, who))
+            if who is not Analysed.EVERYONE:
                 lost = mean(Measure.POWER_LOST, (whole - values)[ok])
-                yield lost.row(self._of_power(Measure.POWER_LOST, meeting))
+                yield lost.row(self._of_power(Measure.POWER_LOST, who))
 
     def _powers_with_looks(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
         """Yield what `simulate` finds, and the share of trials whose looks find the effect."""
@@ -429,9 +434,9 @@ class PlannedForecast:
             yield replace(proportion(Measure.POWER, rejected).row(row), n_failed=n_failed)
         verdicts = [trial.looks[-1].judgement.verdict for trial in trials]
         hits = [v is Verdict.EFFICACY for v in verdicts if v is not Verdict.FAILED]
-        meeting = Meeting.BOTH if self.scenario.exposure else Meeting.LOSS
+        who = Analysed.READ_OUT_DOSED if self.scenario.exposure else Analysed.READ_OUT
         if hits:
-            row = self._of_power(Measure.POWER, meeting)
+            row = self._of_power(Measure.POWER, who)
             yield proportion(Measure.POWER, np.array(hits)).row(row)
 
     def _of_power(self, measure: Measure, analysis: str) -> Row:
