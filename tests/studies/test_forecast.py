@@ -18,10 +18,12 @@ from conftest import ROOT
 from operations.log_reader import TrialToldAgain, counted, read_log
 from trialsim.analyse.binary import analyse_counts
 from trialsim.cli import main
-from trialsim.engine.outcome_days import outcome_days_of, power_by_exposure
+from trialsim.engine.conducted_power import Meeting, power_as_conducted
+from trialsim.engine.outcome_days import outcome_days_of
 from trialsim.errors import SimulationError
 from trialsim.figures.forecast import forecast_figures
-from trialsim.operations.event_log import What
+from trialsim.operations.conducted import Followed
+from trialsim.operations.event_log import MILESTONES, What
 from trialsim.protocol.reading.load import load_template
 from trialsim.report.screens.forecast_screen import forecast_screen, number_with_error
 from trialsim.streams import Streams
@@ -158,6 +160,11 @@ def test_analytic_milestones_of_a_trial_are_days_of_its_log(forecast):
         assert line[f"{name} (months)"] == pytest.approx(entered[index])
     assert line["first site open (months)"] == pytest.approx(months(What.SITE_OPENED)[0])
     assert line["final analysis (months)"] == pytest.approx(months(What.LOOK)[0])
+    for milestone in MILESTONES:  # in the same words, once each
+        (month,) = months(milestone)
+        assert line[f"{milestone} (months)"] == pytest.approx(month)
+    days = [entry.day for entry in forecast.log]
+    assert days == sorted(days)
     ended = months(What.FOLLOWED, What.LEFT)
     assert line["last visit (months)"] == pytest.approx(max(ended))
     assert line["database lock (months)"] >= max(line["last visit (months)"], months(What.LOOK)[0])
@@ -245,23 +252,30 @@ def test_analytic_a_risk_by_a_day_comes_as_often_by_then():
 
 
 def test_analytic_power_at_half_the_doses_is_that_of_half_the_log_effect():
-    resolved = load_template("sepsis")
+    n, n_trials = 60, 80
+    resolved = load_template("sepsis", settings=[f"protocol.sample_size={{total: {2 * n}}}"])
     truth = resolved.truth(resolved.scenarios(["or-041"])[0])
     plan = plans_of(resolved)[0]
-    n, n_trials = 60, 80
     treated = np.arange(2 * n) < n
-    trial = SimpleNamespace(in_first_arm=treated, exposure_alive=np.full(2 * n, 0.5))
-    found = power_by_exposure([trial] * n_trials, truth, plan, Streams(2))
+    trial = SimpleNamespace(
+        enrolled=np.arange(2.0 * n), in_first_arm=treated, exposure_alive=np.full(2 * n, 0.5)
+    )
+    everybody = np.full(2 * n, np.inf), np.full(2 * n, 28.0), np.ones(2 * n, dtype=bool)
+    trial.followed = Followed(*everybody, np.zeros(2 * n, dtype=np.int64))
+    protocol, streams = resolved.template.protocol, Streams(2)
+    found = power_as_conducted([trial] * n_trials, protocol, truth, plan, streams, exposed=True)
     halved = expit((logit(truth.treated_risk) + logit(truth.control_risk)) / 2)
     x = np.arange(n + 1)
     one, other = (a.ravel() for a in np.meshgrid(x, x))
     sizes = np.full(len(one), n)
     rejected = analyse_counts(one, sizes, other, sizes, plan).rejected[:, 0]
     weights = binom.pmf(other, n, truth.control_risk)
-    for risk, seen in ((truth.treated_risk, found.without), (halved, found.with_exposure)):
+    for risk, meeting in ((truth.treated_risk, Meeting.NOTHING), (halved, Meeting.DOSES)):
+        seen = found[meeting]
         exact = float((rejected * weights * binom.pmf(one, n, risk)).sum())
         assert abs(seen.mean() - exact) < 4 * seen.std(ddof=1) / sqrt(n_trials)
-    assert found.risk == pytest.approx(halved)
+    assert (found[Meeting.LOSS] == found[Meeting.NOTHING]).all()
+    assert (found[Meeting.BOTH] == found[Meeting.DOSES]).all()
 
 
 def test_analytic_a_rate_is_solved_from_the_time_enrolment_takes():
@@ -287,7 +301,9 @@ def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypa
     answer = flat.index("From the first invitation to the database lock it takes")
     assert answer < flat.index("Months since the first invitation milestone")
     assert "of trials enrol faster than the one observed: 52 months." in flat
-    assert "as if every dose were taken" in flat
+    assert "with everyone read out, as 'simulate' counts" in flat
+    assert "with only those read out and the doses taken" in flat
+    assert "The shortcut that power uses where days of entry matter: drawn at once" in flat
     assert "Assumed: invited over 12 mo;" in flat
     (log,) = (tmp_path / "run" / "results").glob("forecast-events-*.csv")
     lines = log.read_text(encoding="utf-8").splitlines()

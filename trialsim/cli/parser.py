@@ -365,7 +365,8 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DECISION=VALUES",
         help='size=800:2000:100, sites=15,22,30, "looks=1,3 obf", ratio=1:1,2:1, '
-        '"follow-up=28 d,90 d" or variant=ID,ID; may be repeated',
+        '"follow-up=28 d,90 d", threshold=20:60:10 (of a marker) or variant=ID,ID; may be '
+        "repeated",
     )
     optimise.add_argument(
         "--constraint",

@@ -30,6 +30,7 @@ __all__ = [
     "LookPlan",
     "SupplyPlan",
     "VisitPlan",
+    "numbers_at_milestones",
     "plan_conduct",
 ]
 
@@ -79,8 +80,9 @@ class VisitPlan:
 
 @dataclass(frozen=True)
 class LookPlan:
-    """What sets off an analysis by the monitoring board: one of the four is given."""
+    """What sets off an analysis by the monitoring board: one of the five is given."""
 
+    first: int | None = None  # those randomised first, all of them read out or known to be lost
     settled: int | None = None  # patients read out, or known to be lost
     events: int | None = None
     enrolled: int | None = None
@@ -89,6 +91,8 @@ class LookPlan:
     def __str__(self) -> str:
         if self.calendar_days is not None:
             return f"{self.calendar_days / DAYS_PER_MONTH:.3g} months after the first patient"
+        if self.first is not None:
+            return f"the first {self.first:,} patients read out"
         if self.settled is not None:
             return f"{self.settled:,} patients read out"
         return f"{self.events:,} events" if self.events else f"{self.enrolled:,} enrolled"
@@ -156,6 +160,11 @@ class ConductPlan:
     supply: SupplyPlan | None
     deliberation_days: float = 0.0
     followed_days: float = LONGEST_DAYS
+
+
+def numbers_at_milestones(n_patients: int) -> tuple[int, ...]:
+    """Return which patient is the first, and with whom each quarter is enrolled."""
+    return (1, *(ceil(n_patients * quarter / 4) for quarter in (1, 2, 3, 4)))
 
 
 def plan_conduct(template: Template, per_day: float | None = None) -> ConductPlan:
@@ -288,7 +297,9 @@ def _allocation(protocol: Protocol, nature: Nature) -> AllocationPlan:
 
 
 def _looks(protocol: Protocol) -> tuple[LookPlan, ...]:
-    """Return every look; one at the end where the file has none."""
+    """Return every look: after either of two stages; one at the end where the file has none."""
+    if protocol.two_stage:
+        return LookPlan(first=protocol.two_stage.first), LookPlan(first=protocol.n_total)
     if not protocol.looks:
         return (LookPlan(settled=protocol.n_total),)
     timed = isinstance(protocol.primary, TimeToEventEndpoint)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from trialsim.engine.conducted_power import Meeting, draws_of
 from trialsim.operations.supply import Shortage
 from trialsim.protocol.rules.conduct import names_death
+from trialsim.protocol.truths.site_enrolment import LEFT_OUT
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.assumptions import states_rate
 from trialsim.studies.operations.forecast import (
-    AS_TAKEN,
-    EVERY_DOSE,
+    ALL_ENROLLED,
+    AT_ONCE,
+    BY_EVENTS,
+    LOST,
     MILESTONES,
     OVERRUNNING,
+    SIMULATED,
     STOPPED_EARLY,
     PlannedForecast,
 )
@@ -40,8 +45,9 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
         f"{planned.scenario.id}",
         *map(str, planned.resolved.settings),
     ]
-    parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
+    parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(planned, result))]
     parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
+    parts.append(wrapped(_shortcut(planned, result)))
     parts += [_looks(result), wrapped(_decisions(planned, result)), _consort(result)]
     parts += [_doses(result), _kits(result), _costs(planned, result)]
     parts.append(wrapped(_basis(planned)))
@@ -51,8 +57,10 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
 
 def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
     """Return what a report says besides tables: the answer, and what it rests on."""
-    texts = {"answer": _answer(result), "basis": _basis(planned)}
+    texts = {"answer": _answer(planned, result), "basis": _basis(planned)}
     texts["looks"] = _decisions(planned, result)
+    if told := _shortcut(planned, result):
+        texts["shortcut"] = told
     observed = " ".join(calendar_sentences(result))
     return {**texts, "observed times": observed} if observed else texts
 
@@ -93,7 +101,7 @@ def _of(result: StudyResult, measure: Measure, **about: object) -> list[Row]:
     ]
 
 
-def _answer(result: StudyResult) -> str:
+def _answer(planned: PlannedForecast, result: StudyResult) -> str:
     """Return the answer in a sentence or two."""
     (lock,) = _of(result, Measure.MILESTONE_MONTHS, milestone="database lock")
     (full,) = _of(result, Measure.MILESTONE_MONTHS, milestone="all enrolled")
@@ -118,7 +126,7 @@ def _answer(result: StudyResult) -> str:
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
         text += f" It costs {total.unit} {number_with_error(total, 0)} ({_range(total, 0)})."
-    return text + _power(result) + _placed(result)
+    return text + _power(planned, result) + _placed(result)
 
 
 def _stopped(result: StudyResult) -> str:
@@ -154,16 +162,75 @@ def _short_of_kits(result: StudyResult) -> str:
     return f"{told}. That is more than 1% of those planned: {advice}"
 
 
-def _power(result: StudyResult) -> str:
-    """Return what doses not taken do to power, in a sentence."""
-    powers = {row.analysis: row for row in _of(result, Measure.POWER)}
+def _power(planned: PlannedForecast, result: StudyResult) -> str:
+    """Return what the conduct does to the chance to find the effect, in a sentence."""
+    powers = {row.analysis or "": row for row in _of(result, Measure.POWER)}
     if not powers:
         return ""
-    (lost,) = _of(result, Measure.POWER_LOST)
-    full, taken = powers[EVERY_DOSE], powers[AS_TAKEN]
+    what = "of a false positive result" if planned.truth.is_null else "to find the effect"
+    text = f" Under {planned.scenario.id} the chance {what} is "
+    if planned.rules:
+        return text + _power_with_looks(planned, powers) + "."
+    lost = {row.analysis or "": row for row in _of(result, Measure.POWER_LOST)}
+    whole, *others = (way for way in powers if way != Meeting.DOSES)
+    ways = _TIMED if planned.timed else _READ_ONCE
+    parts = [f"{_share(powers[whole])} {ways[whole]}"]
+    for way in others:
+        if way == Meeting.LOSS and not lost[way].value and not lost[way].mcse:
+            parts.append("and nobody is lost")
+        else:
+            parts.append(f"{_share(powers[way])} {ways[way]} (lost: {_share(lost[way])})")
+    n = powers[whole].n_replicates
     return (
-        f" Under {full.scenario} power is {_share(full)} {EVERY_DOSE}, and {_share(taken)} "
-        f"{AS_TAKEN} ({_share(lost)} less)."
+        f"{text}{', '.join(parts)}; of {n:,} trials, in each of which outcomes are drawn "
+        f"{draws_of(planned.resolved.template.protocol)} times."
+    )
+
+
+_READ_ONCE = {
+    Meeting.NOTHING.value: "with everyone read out, as 'simulate' counts",
+    Meeting.LOSS.value: "with only those read out",
+    Meeting.BOTH.value: "with only those read out and the doses taken",
+}
+_TIMED = {
+    Meeting.NOTHING.value: "if nobody left",
+    Meeting.LOSS.value: "with who leaves censored, as 'simulate' counts",
+    Meeting.BOTH.value: "with who leaves censored and the doses taken",
+}
+
+
+def _power_with_looks(planned: PlannedForecast, powers: dict[str, Row]) -> str:
+    who = "who leaves censored" if planned.timed else "only those read out"
+    everyone = "" if planned.timed else ", everyone read out"
+    parts = []
+    for way, row in powers.items():
+        if way == SIMULATED:
+            parts.append(
+                f"{_share(row)} by the looks of 'simulate'{everyone} ({row.n_replicates:,} trials)"
+            )
+            continue
+        doses = " and the doses taken" if planned.scenario.exposure else ""
+        parts.append(f"{_share(row)} as conducted, {who}{doses} ({row.n_replicates:,} trials)")
+    return ", ".join(parts)
+
+
+def _shortcut(planned: PlannedForecast, result: StudyResult) -> str:
+    """Return entries and losses as power draws them, beside the same event by event."""
+    rows = {(row.analysis, row.category): row for row in _of(result, Measure.SHORTCUT)}
+    if len({analysis for analysis, _ in rows}) < 2:
+        return ""
+    said = []
+    for way in (AT_ONCE, BY_EVENTS):
+        months, lost = rows[way, ALL_ENROLLED], rows[way, LOST]
+        said.append(
+            f"{way} all are enrolled after {number_with_error(months, 2)} months and "
+            f"{number_with_error(lost, 2)} leave by the read-out ({months.n_replicates:,} trials)"
+        )
+    deaths = ", were nobody to die before" if planned.deaths else ""
+    return (
+        f"The shortcut that power uses where days of entry matter: {'; '.join(said)}{deaths}. "
+        f"It leaves out: "
+        f"{'; '.join(LEFT_OUT)}."
     )
 
 
@@ -213,6 +280,8 @@ def _part_of(result: StudyResult, row: Row) -> str:
 def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
     """Return what the looks decide, look by look, in sentences."""
     interim = len(planned.plan.looks) > 1
+    if planned.rules is None and planned.resolved.template.protocol.is_single_arm:
+        return "No rule: nothing decided. One stage (no two_stage): every trial goes on to its end."
     if planned.rules is None and not interim:
         return "No look comes before the final analysis: no trial stops early."
     if planned.rules is None:
@@ -221,20 +290,20 @@ def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
             "every trial goes on to its end."
         )
     parts = []
-    looks = planned.analysis.looks
-    for number, look in enumerate(looks, 1):
+    for number, (efficacy_z, futility_z) in enumerate(planned.bounds, 1):
         rows = {row.analysis: row for row in _of(result, Measure.STOP_PROBABILITY, look=number)}
-        bounds = {"efficacy": look.efficacy_z, "futility": look.futility_z}
+        bounds = {"efficacy": efficacy_z, "futility": futility_z}
+        staged = _at_stage(planned, number)
         said = []
         for why, row in rows.items():
             bound = bounds.get(why or "")
-            if bound is None and why in bounds and not row.value:
+            if bound is None and why in bounds and not row.value and why not in staged:
                 continue
             side = "<=" if why == "futility" else ">="
-            at = f" (z {side} {bound:g})" if bound is not None else ""
+            at = f" (z {side} {bound:g})" if bound is not None else staged.get(why or "", "")
             said.append(f"{why}{at} {_share(row)}")
         last = "the last look" if interim else "the final analysis"
-        where = f"look {number}" if number < len(looks) else last
+        where = f"look {number}" if number < len(planned.bounds) else last
         parts.append(f"{where}: {'; '.join(said)}")
     delay = planned.plan.deliberation_days
     took = f" An interim decision takes {delay:g} days." if delay else ""
@@ -243,6 +312,16 @@ def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
         f"'simulate': {'. '.join(parts)}.{took} A trial that is stopped closes recruitment and "
         "screening; who is in it is treated and followed as planned."
     )
+
+
+def _at_stage(planned: PlannedForecast, number: int) -> dict[str, str]:
+    """Return with how many good outcomes a stage ends a trial, by reason."""
+    rule, n = planned.analysis.two_stage, planned.plan.n_patients
+    if rule is None:
+        return {}
+    if number == 1:
+        return {"futility": f" (at most {rule.stop_if_at_most} of {rule.first})"}
+    return {"efficacy": f" (more than {rule.reject_if_above} of {n:,})"}
 
 
 def _consort(result: StudyResult) -> str:
@@ -338,6 +417,8 @@ def _basis(planned: PlannedForecast) -> str:
     if left_out:
         text += f" Not in the file, and left out: {', '.join(left_out)}."
     text += _who_enrols(planned) + _who_dies(planned)
+    if why := planned.power_untold:
+        text += f" What conduct does to power is not told: {why}."
     cost = planned.resolved.template.cost
     if cost is None:
         return f"{text} No price is stated ('cost:'), so no cost is given."

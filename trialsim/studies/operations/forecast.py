@@ -14,41 +14,54 @@ from numpy.typing import NDArray
 from trialsim.characteristics import Characteristic, mean, mid_percentile, proportion
 from trialsim.engine.board_decisions import BoardRules, rules_of
 from trialsim.engine.conduct_runs import conduct_trials
-from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of, power_by_exposure
+from trialsim.engine.conducted_power import Meeting, power_as_conducted, simulated_power
+from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
 from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
-from trialsim.operations.conducted import ConductedTrial, Verdict
-from trialsim.operations.enrolment import accrual_of
-from trialsim.operations.event_log import Entry
+from trialsim.operations.conducted import ConductedTrial, Judgement, Verdict
+from trialsim.operations.enrolment import accrual_of, draw_conduct
+from trialsim.operations.event_log import MILESTONES, Entry
 from trialsim.operations.money import CATEGORIES, costs_of
-from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.operations.plan import (
+    DAYS_PER_MONTH,
+    ConductPlan,
+    numbers_at_milestones,
+    plan_conduct,
+)
 from trialsim.operations.simulation import conduct_trial
 from trialsim.operations.supply import Shortage
+from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.protocol.truths.site_enrolment import sites_of
-from trialsim.streams import Streams
+from trialsim.streams import Streams, block_width
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
 from trialsim.studies.operations.observed_calendar import observed_calendar_rows
 from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
-__all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
+__all__ = [
+    "ALL_ENROLLED",
+    "AT_ONCE",
+    "BY_EVENTS",
+    "LOST",
+    "MILESTONES",
+    "OVERRUNNING",
+    "SIMULATED",
+    "STOPPED_EARLY",
+    "Forecast",
+    "PlannedForecast",
+    "plan_forecast",
+    "rate_to_enrol_in",
+]
 
 STOPPED_EARLY, OVERRUNNING = "stopped early", "not in the data that stopped the trial"
-EVERY_DOSE, AS_TAKEN = "as if every dose were taken", "with the doses taken"
+SIMULATED = "in 'simulate'"
+AT_ONCE, BY_EVENTS = "drawn at once", "event by event"
+ALL_ENROLLED, LOST = "all enrolled, months", "leave by the read-out, patients"
+_AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
-MILESTONES = (
-    "first site open",
-    "first patient randomised",
-    "25% enrolled",
-    "50% enrolled",
-    "75% enrolled",
-    "all enrolled",
-    "last visit",
-    "database lock",
-)
 _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -154,7 +167,7 @@ class PlannedForecast:
                 "looks held": len(trial.looks),
                 "stopped early": int(trial.stopped_early),
                 "decision": last.judgement.verdict,
-                "z of the last look": last.judgement.z,
+                **_statistic(last.judgement),
                 "decided (months)": last.decided / DAYS_PER_MONTH,
             }
         found |= {name: count(trial) for name, count in _WHOLE.items()}
@@ -193,6 +206,13 @@ class PlannedForecast:
         return rules_of(protocol, self.truth, self.analysis, exposed=exposed)
 
     @property
+    def bounds(self) -> tuple[tuple[float | None, float | None], ...]:
+        """Of each look on z, for efficacy and for futility; stages of a single arm have none."""
+        if self.analysis.two_stage:
+            return ((None, None),) * 2
+        return tuple((look.efficacy_z, look.futility_z) for look in self.analysis.looks)
+
+    @property
     def deaths(self) -> bool:
         """Whether the outcome is death, the only one that is simulated."""
         return self.outcomes is not None and self.outcomes.fatal
@@ -219,6 +239,7 @@ class PlannedForecast:
             *_kits(full),
             *self._costs(full),
             *self._powers(full, seed),
+            *self._shortcut(full, seed),
             *self._placed(full),
             *observed_calendar_rows(self.resolved),
         ]
@@ -242,12 +263,10 @@ class PlannedForecast:
             "endpoint": self.analysis.endpoint,
         }
         analysed = [t for t in trials if t.looks[-1].judgement.verdict is not Verdict.FAILED]
-        for index, look in enumerate(self.analysis.looks):
+        for index, bounds in enumerate(self.bounds):
             reasons = [Verdict.EFFICACY, Verdict.END if index == n - 1 else Verdict.FUTILITY]
-            for bound, measure in (
-                (look.efficacy_z, Measure.Z_EFFICACY),
-                (look.futility_z, Measure.Z_FUTILITY),
-            ):
+            measures = (Measure.Z_EFFICACY, Measure.Z_FUTILITY)
+            for bound, measure in zip(bounds, measures, strict=True):
                 if bound is not None:
                     yield Row(measure=measure, value=bound, look=index + 1, **about)
             for reason in reasons:
@@ -351,22 +370,107 @@ class PlannedForecast:
         totals = [sum(each.values()) for each in found]
         yield _row(Measure.COST, totals, category="total", unit=self.money, headline=True)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the primary endpoint is a time to an event: who leaves is censored."""
+        return isinstance(self.resolved.template.protocol.primary, TimeToEventEndpoint)
+
+    @property
+    def power_untold(self) -> str:
+        """Why nothing is said of power as conducted; empty where it is."""
+        protocol = self.resolved.template.protocol
+        if protocol.is_single_arm:
+            return "it is there for two arms"
+        if self.truth.intercurrent:
+            return "intercurrent events are not simulated event by event"
+        match protocol.primary:
+            case ResponseEndpoint():
+                return "in a course of response 'simulate' has who is lost already"
+            case CompetingEndpoint():
+                return "competing events are not simulated event by event"
+        return ""
+
     def _powers(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
-        """Yield power as if every dose were taken, and with what was, where the scenario asks."""
-        if not self.scenario.exposure or self.rules:
-            return  # where looks decide, their chances are with the doses taken
-        plan = replace(self.analysis, looks=())
-        found = power_by_exposure(trials, self.truth, plan, Streams(seed))
-        about: dict[str, Any] = {"scenario": self.scenario.id, "endpoint": plan.endpoint}
-        for values, analysis in (
-            (found.without, EVERY_DOSE),
-            (found.with_exposure, AS_TAKEN),
-        ):
-            yield mean(Measure.POWER, values).row(
-                Row(measure=Measure.POWER, value=None, analysis=analysis, **about)
-            )
-        lost = mean(Measure.POWER_LOST, found.without - found.with_exposure)
-        yield lost.row(Row(measure=Measure.POWER_LOST, value=None, **about))
+        """Yield the chance to find the effect by what of the conduct the analysis meets."""
+        if self.power_untold:
+            return
+        exposed = self.scenario.exposure is not None
+        if self.rules:
+            yield from self._powers_with_looks(trials, seed)
+            return
+        found = power_as_conducted(
+            trials,
+            self.resolved.template.protocol,
+            self.truth,
+            self.analysis,
+            Streams(seed),
+            exposed=exposed,
+        )
+        if not found:
+            return
+        whole = found[Meeting.NOTHING]
+        for meeting, values in found.items():
+            ok = np.isfinite(whole) & np.isfinite(values)
+            if not ok.any():
+                continue  # no analysis was possible
+            yield mean(Measure.POWER, values[ok]).row(self._of_power(Measure.POWER, meeting))
+            if meeting is not Meeting.NOTHING:
+                lost = mean(Measure.POWER_LOST, (whole - values)[ok])
+                yield lost.row(self._of_power(Measure.POWER_LOST, meeting))
+
+    def _powers_with_looks(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
+        """Yield what `simulate` finds, and the share of trials whose looks find the effect."""
+        protocol = self.resolved.template.protocol
+        rejected, n_failed = simulated_power(protocol, self.truth, self.analysis, Streams(seed))
+        if len(rejected):
+            row = self._of_power(Measure.POWER, SIMULATED)
+            yield replace(proportion(Measure.POWER, rejected).row(row), n_failed=n_failed)
+        verdicts = [trial.looks[-1].judgement.verdict for trial in trials]
+        hits = [v is Verdict.EFFICACY for v in verdicts if v is not Verdict.FAILED]
+        meeting = Meeting.BOTH if self.scenario.exposure else Meeting.LOSS
+        if hits:
+            row = self._of_power(Measure.POWER, meeting)
+            yield proportion(Measure.POWER, np.array(hits)).row(row)
+
+    def _of_power(self, measure: Measure, analysis: str) -> Row:
+        return Row(
+            measure=measure,
+            value=None,
+            scenario=self.scenario.id,
+            endpoint=self.analysis.endpoint,
+            analysis=str(analysis),
+        )
+
+    def _shortcut(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
+        """Yield enrolment and losses as power draws them, beside the same event by event.
+
+        Where it draws them: where operations are stated, and enrolment is not. Looks that stop a
+        trial end its enrolment, which the shortcut knows nothing of.
+        """
+        template = self.resolved.template
+        stated = template.protocol.operations or template.nature.operations
+        if self.rules or template.nature.enrolment or not stated:
+            return
+        sites, n = replace(self.plan.sites, leaving=self.plan.leaving), self.plan.n_patients
+        width = block_width(n)
+        drawn = [
+            draw_conduct(sites, n, Streams(seed), block, width)
+            for block in range(-(-_AT_ONCE // width))
+        ]
+        months = np.concatenate([each.entry[-1] for each in drawn]) / DAYS_PER_MONTH
+        by_events = [float(t.enrolled[-1]) / DAYS_PER_MONTH for t in trials if len(t.enrolled) == n]
+        pairs: list[tuple[str, Any, Any]] = [(ALL_ENROLLED, months[np.isfinite(months)], by_events)]
+        lost = np.concatenate([each.lost(self.analysis.day) for each in drawn])
+        left = [
+            int((t.followed.leaves < self.analysis.day).sum())
+            for t in trials
+            if len(t.enrolled) == n
+        ]
+        pairs.append((LOST, lost[np.isfinite(months)], left))
+        for category, fast, slow in pairs:
+            for values, analysis in ((fast, AT_ONCE), (slow, BY_EVENTS)):
+                if len(values):
+                    yield _row(Measure.SHORTCUT, values, category=category, analysis=analysis)
 
     def _placed(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         """Yield where an enrolment that really took so long lies among the simulated."""
@@ -481,11 +585,17 @@ def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator
 def _months(plan: ConductPlan, trial: ConductedTrial) -> list[float]:
     """Return when a trial passed `MILESTONES` and its looks; NaN where it did not."""
     n, entered = plan.n_patients, trial.enrolled
-    at = [0, *(int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0))]
-    nth = [float(entered[i]) if i < len(entered) else nan for i in at]
+    nth = [float(entered[i - 1]) if i <= len(entered) else nan for i in numbers_at_milestones(n)]
     looks = [look.day for look in trial.looks]
     days = [min(trial.openings), *nth, trial.last_visit, trial.locked, *looks]
     return [day / DAYS_PER_MONTH for day in days]
+
+
+def _statistic(judgement: Judgement) -> dict[str, float | str]:
+    """Return what a decision rests on: responses where stages count them, else z."""
+    if judgement.good is not None:
+        return {"good outcomes at the last look": judgement.good}
+    return {"z of the last look": judgement.z}
 
 
 def _look_names(plan: ConductPlan) -> list[str]:
