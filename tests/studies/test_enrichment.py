@@ -161,6 +161,8 @@ def test_regression_an_enrichment_that_cannot_be_is_refused(setting, words):
 def test_regression_a_threshold_that_cannot_be_worked_out_says_so(capsys):
     with pytest.raises(RequestError, match=r"makes 0\.00205% of everybody eligible"):
         moved(-50.0)
+    with pytest.raises(RequestError, match=r"50% of those screened pass, and 18\.4% of everybody"):
+        moved(20.0, "nature.screening_failures=0.5")
     with pytest.raises(RequestError, match="not immune-status alone is prognostic"):
         moved(20.0, "nature.severity_slope=1")
     assert main(["optimise", TEMPLATE, "--vary", "threshold=20:x"]) == 2

@@ -16,6 +16,7 @@ from trialsim.cli.parser import parse
 from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.truths.resolved import event_course
 from trialsim.sizing.expected_events import expected_events
+from trialsim.sizing.fixed import OppositeTail
 from trialsim.sizing.proportions import exact_proportions_power
 from trialsim.sizing.sequential import recomputed, stagewise_inference
 from trialsim.studies.size.monitoring import Verdict, seen_so_far
@@ -104,14 +105,40 @@ def test_analytic_the_design_simulated_has_the_power_of_its_formula(words):
     assert not [w for w in plan.result(replicates=2000).warnings if w.code == "formula"]
 
 
-def test_analytic_an_exact_size_simulated_has_its_power():
-    plan = planned("sepsis", "--effect", "OR 0.45", "--exact", "chi-square")
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (ExactTest.CHI_SQUARE, ("--set", "protocol.endpoints.mortality-28d.analysis=fisher")),
+        (ExactTest.FISHER, ()),
+        (ExactTest.FISHER, ("--ratio", "2:1")),
+        (ExactTest.FISHER, ("--set", "protocol.test={sides: 1, alpha: 0.025}")),
+        (ExactTest.BOSCHLOO, ()),
+        (ExactTest.BARNARD, ("--ratio", "1:2")),
+    ],
+)
+def test_analytic_an_exact_size_is_simulated_by_its_own_test(test, words):
+    plan = planned("sepsis", "--effect", "OR 0.45", "--exact", test.lower(), *words)
     found = plan.simulate(replicates=40_000, seed=2)
-    both_tails = exact_proportions_power(
-        ExactTest.CHI_SQUARE, *plan.risks[::-1], *plan.arms, plan.level
-    )
+    level = replace(plan.level, opposite_tail=OppositeTail.COUNTED)
+    both_tails = exact_proportions_power(test, *plan.risks[::-1], *plan.arms, level)
     assert abs(found.value - both_tails) < 4 * found.mcse
     assert plan.power_achieved >= 0.8
+    assert f"with a {test}, " in plan.paragraph(found)
+
+
+def test_property_the_table_of_an_exact_size_is_enumerated_too():
+    plan = planned("sepsis", "--effect", "OR 0.5", "--exact", "fisher")
+    here = [row.power for row in plan.table.rows if row.cells[0] == "24.1%"]
+    assert here == [pytest.approx(plan.power_achieved, abs=1e-3)]  # the risk there is rounded
+
+
+def test_regression_looks_beside_a_two_sided_fisher_test_are_refused():
+    analysis = "protocol.endpoints.mortality-28d.analysis=fisher"
+    words = ("sepsis", "--set", analysis, "--looks", "0.5,1", "--bounds", "obf")
+    with pytest.raises(RequestError, match="which a two-sided Fisher test does not give"):
+        planned(*words)
+    one_sided = ("--set", "protocol.test={sides: 1, alpha: 0.025}")
+    assert planned(*words, *one_sided).simulate(replicates=200).value > 0.5
 
 
 def test_analytic_a_survival_design_simulated_has_the_power_of_its_formula():

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from trialsim.analyse.looks import stop
 from trialsim.analyse.subgroups import only
 from trialsim.engine.blocks import Job, candidates_of, draw_fates
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
+from trialsim.generate.exposure import exposed_risks, with_doses_taken
 from trialsim.generate.historical import SingleArmBatch
 from trialsim.generate.survival import hazards_of
 from trialsim.kernels.survival import FollowUp
@@ -52,7 +52,7 @@ class BoardRules:
     days : OutcomeDays or None
         When outcome events come, where they are events in time.
     exposed : bool
-        Whether the effect of a binary outcome is in proportion to the doses taken.
+        Whether each patient's effect is in proportion to the doses taken of those due by then.
     """
 
     protocol: Protocol
@@ -161,8 +161,7 @@ class _OneTrial:
         chance = -np.expm1(-luck[own])  # uniform; the event comes where the risk is above it
         treated = np.full(len(own), truth.treated_risk)
         if self.rules.exposed:
-            base, effect = logit(truth.control_risk), logit(truth.treated_risk)
-            treated = expit(base + known.exposure[own] * (effect - base))
+            treated = exposed_risks(truth, known.exposure[own])
         events = np.stack([chance <= truth.control_risk, chance <= treated])[:, :, None]
         return TrialBatch(known.in_first_arm[own][:, None], events)
 
@@ -178,7 +177,7 @@ class _OneTrial:
         stratum = None
         if getattr(primary.analysis, "stratified", False):
             stratum = (level[:n] if lifetimes.differs_by else known.strata)[:, None]
-        return FollowUp(
+        batch = FollowUp(
             luck[:n, None],
             (known.enrolled - known.enrolled[0])[:, None],
             known.in_first_arm[:, None],
@@ -188,6 +187,8 @@ class _OneTrial:
             known.leaves[:, None] if np.isfinite(known.leaves).any() else None,
             primary.followed_for.days if primary.followed_for else np.inf,
         )
+        taken: FollowUp = self._as_taken(batch, known)
+        return taken
 
     def _drawn(self, known: Known) -> Any:
         """Return outcomes drawn as power draws them, of whom only those read out are analysed."""
@@ -199,24 +200,20 @@ class _OneTrial:
         assigned[: len(known.in_first_arm), 0] = known.in_first_arm
         seen[: len(known.read_out), 0] = known.read_out
         block, column = divmod(self.run, block_width(n))
-        candidates = _one(candidates_of(job, streams, block), column)
+        candidates = candidates_of(job, streams, block).trials(slice(column, column + 1))
         (batches,) = draw_fates(job, candidates, assigned, streams, self.run)
-        return only(batches[rules.plan.endpoint], seen)
+        batch = self._as_taken(batches[rules.plan.endpoint], known, candidates)
+        return only(batch, seen)
+
+    def _as_taken(self, batch: Any, known: Known, candidates: Candidates | None = None) -> Any:
+        """Return the batch with the doses that its patients have taken, where that matters."""
+        if not self.rules.exposed:
+            return batch
+        share = np.ones((len(batch.latent if isinstance(batch, FollowUp) else batch.assigned), 1))
+        share[: len(known.exposure), 0] = known.exposure
+        endpoint = self.rules.plan.endpoint
+        return with_doses_taken(batch, self.rules.truth, endpoint, share, candidates)
 
 
 def _moved(look: Look, at: Trigger) -> Look:
     return look.model_copy(update={"at": at})
-
-
-def _one(candidates: Candidates, column: int) -> Candidates:
-    """Return one trial of a block."""
-    own = slice(column, column + 1)
-    score = candidates.prognostic_score
-    return replace(
-        candidates,
-        strata=candidates.strata[:, own],
-        prognostic_score=score if isinstance(score, float) else score[:, own],
-        levels={name: levels[:, own] for name, levels in candidates.levels.items()},
-        severity=None if candidates.severity is None else candidates.severity[:, own],
-        covariates={name: values[:, own] for name, values in candidates.covariates.items()},
-    )

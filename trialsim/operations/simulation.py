@@ -14,6 +14,7 @@ from trialsim.operations.board import Board
 from trialsim.operations.conducted import (
     ArmCounts,
     ConductedTrial,
+    Followed,
     Judge,
     Judgement,
     Known,
@@ -32,7 +33,7 @@ from trialsim.operations.event_log import KITS_MOVED, MILESTONES, Entry, What
 from trialsim.operations.pathway import Pathway
 from trialsim.operations.plan import LONGEST_DAYS, ConductPlan, numbers_at_milestones
 from trialsim.operations.randomisation import Allocator
-from trialsim.operations.supply import Pharmacy
+from trialsim.operations.supply import Pharmacy, Shortage
 from trialsim.streams import Streams
 
 __all__ = ["TrialInTime", "conduct_trial"]
@@ -74,10 +75,12 @@ class TrialInTime:
         self.screened = self.failed = self.withdrawn = self.in_screening = 0
         self.visits_held = 0
         self.stock_out_days: list[float] = []
+        self.shortages: list[Shortage] = []
         self.arms = (ArmCounts(), ArmCounts())
         self.in_first_arm: list[bool] = []
         self._enrolled: list[float] = []
         self._leaves: list[float] = []
+        self._read_outs: list[tuple[float, bool]] = []  # on which day, and whether it is kept
         self._strata: list[int] = []
         self._known_strata: dict[str, int] = {}
         self._reached_with: dict[int, list[What]] = {}
@@ -227,7 +230,12 @@ class TrialInTime:
                 seen,
                 np.array(self._leaves),
                 np.array(self._strata, dtype=np.int64),
-                np.array([course.exposure_alive for course in self._doses]),
+                np.array(
+                    [
+                        course.exposure_by(self.environment.now - day)
+                        for course, day in zip(self._doses, self._enrolled, strict=True)
+                    ]
+                ),
             )
         )
 
@@ -283,6 +291,11 @@ class TrialInTime:
         first = self._allocator.assign(stratum)
         self._strata.append(self._known_strata.setdefault(stratum, len(self._known_strata)))
         self._leaves.append(luck.leaves)
+        read_out = self.plan.read_out
+        kept = (0.0, True)
+        if read_out is not None:
+            kept = luck.visit_days[read_out], not luck.missed_visits[read_out]
+        self._read_outs.append(kept)
         self._enrolled.append(self.environment.now)
         self.in_first_arm.append(first)
         self.arms[not first].randomised += 1
@@ -295,6 +308,15 @@ class TrialInTime:
         return self.n_randomised - 1
 
     # -- the whole -------------------------------------------------------------------------------
+
+    def _followed(self) -> Followed:
+        days, comes = zip(*self._read_outs, strict=True) if self._read_outs else ((), ())
+        return Followed(
+            np.array(self._leaves),
+            np.array(days, dtype=float),
+            np.array(comes, dtype=bool),
+            np.array(self._strata, dtype=np.int64),
+        )
 
     def conducted(self) -> ConductedTrial:
         """Run the trial to its end."""
@@ -315,6 +337,7 @@ class TrialInTime:
             np.array(self.in_first_arm, dtype=bool),
             np.array([course.exposure for course in self._doses]),
             np.array([course.exposure_alive for course in self._doses]),
+            self._followed(),
             self.screened,
             self.failed,
             self.withdrawn,
@@ -327,6 +350,7 @@ class TrialInTime:
             self._locked if full else nan,
             self.pharmacy.ledger if self.pharmacy else None,
             np.array(self.stock_out_days),
+            tuple(self.shortages),
             self.stock,
             self.log,
         )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from trialsim.engine.conducted_power import Meeting, draws_of
+from trialsim.operations.supply import Shortage
 from trialsim.protocol.rules.conduct import names_death
+from trialsim.protocol.truths.site_enrolment import LEFT_OUT
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.assumptions import states_rate
 from trialsim.studies.operations.forecast import (
-    AS_TAKEN,
-    EVERY_DOSE,
+    ALL_ENROLLED,
+    AT_ONCE,
+    BY_EVENTS,
+    LOST,
     MILESTONES,
     OVERRUNNING,
+    SIMULATED,
     STOPPED_EARLY,
     PlannedForecast,
 )
@@ -19,6 +25,12 @@ from trialsim.trial import Measure, Row, StudyResult
 __all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
 _FEW = 0.01  # of the planned doses
+_AGAINST = {
+    Shortage.NONE_MADE: "raise 'kits_at_start' or 'produced'",
+    Shortage.EXPIRED: "let 'expires' be longer, or make fewer kits more often ('produced')",
+    Shortage.ON_THE_WAY: "raise 'reorder_at' and 'order_up_to', or ship faster ('shipping')",
+    Shortage.ELSEWHERE: "plan fewer 'depots'",
+}
 _MIDDLE = "middle 90%"
 _ROUNDING = 1e-9  # an error this small is that of adding up
 
@@ -33,8 +45,9 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
         f"{planned.scenario.id}",
         *map(str, planned.resolved.settings),
     ]
-    parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
+    parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(planned, result))]
     parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
+    parts.append(wrapped(_shortcut(planned, result)))
     parts += [_looks(result), wrapped(_decisions(planned, result)), _consort(result)]
     parts += [_doses(result), _kits(result), _costs(planned, result)]
     parts.append(wrapped(_basis(planned)))
@@ -44,8 +57,10 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
 
 def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
     """Return what a report says besides tables: the answer, and what it rests on."""
-    texts = {"answer": _answer(result), "basis": _basis(planned)}
+    texts = {"answer": _answer(planned, result), "basis": _basis(planned)}
     texts["looks"] = _decisions(planned, result)
+    if told := _shortcut(planned, result):
+        texts["shortcut"] = told
     observed = " ".join(calendar_sentences(result))
     return {**texts, "observed times": observed} if observed else texts
 
@@ -60,6 +75,10 @@ def number_with_error(row: Row, digits: int | None = None) -> str:
     shown = f"{row.mcse:,.{digits}f}"
     error = shown if float(shown.replace(",", "")) else f"{row.mcse:.1g}"
     return f"{row.value:,.{digits}f} +-{error}"
+
+
+def _one_digit(row: Row) -> str:
+    return number_with_error(row, 1)
 
 
 def _digits(row: Row) -> int:
@@ -82,32 +101,32 @@ def _of(result: StudyResult, measure: Measure, **about: object) -> list[Row]:
     ]
 
 
-def _answer(result: StudyResult) -> str:
+def _answer(planned: PlannedForecast, result: StudyResult) -> str:
     """Return the answer in a sentence or two."""
     (lock,) = _of(result, Measure.MILESTONE_MONTHS, milestone="database lock")
     (full,) = _of(result, Measure.MILESTONE_MONTHS, milestone="all enrolled")
     text = (
-        f"From the first invitation to the database lock it takes {lock.value:.1f} months "
+        f"From the first invitation to the database lock it takes {_one_digit(lock)} months "
         f"(9 in 10 trials: {_range(lock)})"
     )
     (own,) = _of(result, Measure.DURATION_MONTHS)
-    text += f", {own.value:.1f} of them from the first patient in"
+    text += f", {_one_digit(own)} of them from the first patient in"
     if full.value is not None:
-        text += f"; enrolment ends after {full.value:.1f}{_part_of(result, full)}"
+        text += f"; enrolment ends after {_one_digit(full)}{_part_of(result, full)}"
     text += "."
     text += _stopped(result)
     (never,) = _of(result, Measure.NOT_ENROLLED)
     if never.value:
         text += (
-            f" {100 * never.value:.1f}% of trials never enrol everybody; they are left out of "
+            f" {_share(never)} of trials never enrol everybody; they are left out of "
             "every other number."
         )
-    if stock_outs := _of(result, Measure.STOCK_OUTS):
-        text += f" {stock_outs[0].value:,.1f} doses find no kit{_short_of_kits(result)}."
+    if stock_outs := _of(result, Measure.STOCK_OUTS, category=None):
+        text += f" {_one_digit(stock_outs[0])} doses find no kit{_short_of_kits(result)}."
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
-        text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
-    return text + _power(result) + _placed(result)
+        text += f" It costs {total.unit} {number_with_error(total, 0)} ({_range(total, 0)})."
+    return text + _power(planned, result) + _placed(result)
 
 
 def _stopped(result: StudyResult) -> str:
@@ -121,30 +140,97 @@ def _stopped(result: StudyResult) -> str:
     (when,) = _of(result, Measure.MILESTONE_MONTHS, milestone=STOPPED_EARLY)
     (late,) = _of(result, Measure.PATIENTS, category=OVERRUNNING)
     return (
-        f"{text}: these after {when.value:.1f} months on average, with {late.value:,.1f} patients "
-        "who are not in the data that stopped them."
+        f"{text}: these after {_one_digit(when)} months on average, with {_one_digit(late)} "
+        "patients who are not in the data that stopped them."
     )
 
 
 def _short_of_kits(result: StudyResult) -> str:
-    """Return what would help where more doses than a few find no kit."""
-    (outs,) = _of(result, Measure.STOCK_OUTS)
-    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
-    if (outs.value or 0.0) <= _FEW * planned:
+    """Return why doses find no kit, and what would help where more than a few do not."""
+    whole, *why = _of(result, Measure.STOCK_OUTS)
+    if not why:
         return ""
-    return ", more than 1% of those planned: raise 'kits_at_start', 'produced' or 'reorder_at'"
+    why.sort(key=lambda row: -(row.value or 0.0))
+    if len(why) == 1:
+        told = f", as {why[0].category}"
+    else:
+        told = ": " + ", ".join(f"{_one_digit(row)} as {row.category}" for row in why)
+    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
+    if (whole.value or 0.0) <= _FEW * planned:
+        return told
+    advice = _AGAINST[Shortage(why[0].category or "")]
+    return f"{told}. That is more than 1% of those planned: {advice}"
 
 
-def _power(result: StudyResult) -> str:
-    """Return what doses not taken do to power, in a sentence."""
-    powers = {row.analysis: row for row in _of(result, Measure.POWER)}
+def _power(planned: PlannedForecast, result: StudyResult) -> str:
+    """Return what the conduct does to the chance to find the effect, in a sentence."""
+    powers = {row.analysis or "": row for row in _of(result, Measure.POWER)}
     if not powers:
         return ""
-    (lost,) = _of(result, Measure.POWER_LOST)
-    full, taken = powers[EVERY_DOSE], powers[AS_TAKEN]
+    what = "of a false positive result" if planned.truth.is_null else "to find the effect"
+    text = f" Under {planned.scenario.id} the chance {what} is "
+    if planned.rules:
+        return text + _power_with_looks(planned, powers) + "."
+    lost = {row.analysis or "": row for row in _of(result, Measure.POWER_LOST)}
+    whole, *others = (way for way in powers if way != Meeting.DOSES)
+    ways = _TIMED if planned.timed else _READ_ONCE
+    parts = [f"{_share(powers[whole])} {ways[whole]}"]
+    for way in others:
+        if way == Meeting.LOSS and not lost[way].value and not lost[way].mcse:
+            parts.append("and nobody is lost")
+        else:
+            parts.append(f"{_share(powers[way])} {ways[way]} (lost: {_share(lost[way])})")
+    n = powers[whole].n_replicates
     return (
-        f" Under {full.scenario} power is {_share(full)} {EVERY_DOSE}, and {_share(taken)} "
-        f"{AS_TAKEN} ({_share(lost)} less)."
+        f"{text}{', '.join(parts)}; of {n:,} trials, in each of which outcomes are drawn "
+        f"{draws_of(planned.resolved.template.protocol)} times."
+    )
+
+
+_READ_ONCE = {
+    Meeting.NOTHING.value: "with everyone read out, as 'simulate' counts",
+    Meeting.LOSS.value: "with only those read out",
+    Meeting.BOTH.value: "with only those read out and the doses taken",
+}
+_TIMED = {
+    Meeting.NOTHING.value: "if nobody left",
+    Meeting.LOSS.value: "with who leaves censored, as 'simulate' counts",
+    Meeting.BOTH.value: "with who leaves censored and the doses taken",
+}
+
+
+def _power_with_looks(planned: PlannedForecast, powers: dict[str, Row]) -> str:
+    who = "who leaves censored" if planned.timed else "only those read out"
+    everyone = "" if planned.timed else ", everyone read out"
+    parts = []
+    for way, row in powers.items():
+        if way == SIMULATED:
+            parts.append(
+                f"{_share(row)} by the looks of 'simulate'{everyone} ({row.n_replicates:,} trials)"
+            )
+            continue
+        doses = " and the doses taken" if planned.scenario.exposure else ""
+        parts.append(f"{_share(row)} as conducted, {who}{doses} ({row.n_replicates:,} trials)")
+    return ", ".join(parts)
+
+
+def _shortcut(planned: PlannedForecast, result: StudyResult) -> str:
+    """Return entries and losses as power draws them, beside the same event by event."""
+    rows = {(row.analysis, row.category): row for row in _of(result, Measure.SHORTCUT)}
+    if len({analysis for analysis, _ in rows}) < 2:
+        return ""
+    said = []
+    for way in (AT_ONCE, BY_EVENTS):
+        months, lost = rows[way, ALL_ENROLLED], rows[way, LOST]
+        said.append(
+            f"{way} all are enrolled after {number_with_error(months, 2)} months and "
+            f"{number_with_error(lost, 2)} leave by the read-out ({months.n_replicates:,} trials)"
+        )
+    deaths = ", were nobody to die before" if planned.deaths else ""
+    return (
+        f"The shortcut that power uses where days of entry matter: {'; '.join(said)}{deaths}. "
+        f"It leaves out: "
+        f"{'; '.join(LEFT_OUT)}."
     )
 
 
@@ -176,8 +262,11 @@ def _looks(result: StudyResult) -> str:
         cells = [number_with_error(row) for row in counts.values()]
         name = f"{look}{_part_of(result, when)}"
         rows.append((name, number_with_error(when, 2), *cells))
-    header = ("look", "month", "randomised", "read out", "in the pipeline", "of these in treatment")
-    return "Looks by the monitoring board\n" + table(header, rows, folding=(4, 5))
+    header = ("month", "randomised", "read out", "in the pipeline", "of these in treatment")
+    if len(looks) == 1:  # nothing before the end
+        single = [row[1:] for row in rows]
+        return "The final analysis\n" + table(header, single, folding=(3, 4))
+    return "Looks by the monitoring board\n" + table(("look", *header), rows, folding=(4, 5))
 
 
 def _part_of(result: StudyResult, row: Row) -> str:
@@ -190,8 +279,11 @@ def _part_of(result: StudyResult, row: Row) -> str:
 
 def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
     """Return what the looks decide, look by look, in sentences."""
+    interim = len(planned.plan.looks) > 1
     if planned.rules is None and planned.resolved.template.protocol.is_single_arm:
         return "No rule: nothing decided. One stage (no two_stage): every trial goes on to its end."
+    if planned.rules is None and not interim:
+        return "No look comes before the final analysis: no trial stops early."
     if planned.rules is None:
         return (
             "No rule: nothing decided. No look has a bound (looks: efficacy_z, futility_z), so "
@@ -210,7 +302,8 @@ def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
             side = "<=" if why == "futility" else ">="
             at = f" (z {side} {bound:g})" if bound is not None else staged.get(why or "", "")
             said.append(f"{why}{at} {_share(row)}")
-        where = f"look {number}" if number < len(planned.bounds) else "the last look"
+        last = "the last look" if interim else "the final analysis"
+        where = f"look {number}" if number < len(planned.bounds) else last
         parts.append(f"{where}: {'; '.join(said)}")
     delay = planned.plan.deliberation_days
     took = f" An interim decision takes {delay:g} days." if delay else ""
@@ -291,8 +384,9 @@ def _kits(result: StudyResult) -> str:
     if not rows:
         return ""
     cells = [(r.category or "", number_with_error(r), _range(r)) for r in rows]
-    (outs,) = _of(result, Measure.STOCK_OUTS)
+    outs, *why = _of(result, Measure.STOCK_OUTS)
     cells.append(("doses due without a kit", number_with_error(outs), _range(outs)))
+    cells += [(f"  {row.category}", number_with_error(row), _range(row)) for row in why]
     return "Kits, of all arms\n" + table(("", "mean", _MIDDLE), cells)
 
 
@@ -323,6 +417,8 @@ def _basis(planned: PlannedForecast) -> str:
     if left_out:
         text += f" Not in the file, and left out: {', '.join(left_out)}."
     text += _who_enrols(planned) + _who_dies(planned)
+    if why := planned.power_untold:
+        text += f" What conduct does to power is not told: {why}."
     cost = planned.resolved.template.cost
     if cost is None:
         return f"{text} No price is stated ('cost:'), so no cost is given."

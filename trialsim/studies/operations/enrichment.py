@@ -33,6 +33,7 @@ __all__ = ["Enriched", "enriched_at", "level_share", "read_enrichment", "tetrach
 Tree = dict[str, Any]
 _MARK = "by trialsim optimise"
 _LEAST_ELIGIBLE = 1e-4
+_ROUNDED = 0.005  # a share that passes screening, in whole percent
 _NEAR_ONE = 1 - 1e-9
 
 
@@ -143,18 +144,20 @@ def read_enrichment(resolved: ResolvedTemplate) -> Enriched | None:
     if own is None or baseline is None:
         return None
     factor = next(f for f in nature.factors if f.id == own.factor)
-    _check(resolved, own)
+    threshold = baseline.at_most if baseline.at_most is not None else baseline.at_least
+    assert threshold is not None
+    _check(resolved, own, baseline, threshold)
     assert nature.control_risk is not None  # of a binary primary endpoint, by a rule
     risks = _risks_by_level(factor, nature.control_risk.value)
     index = [level.id for level in factor.levels or ()].index(own.level)
-    threshold = baseline.at_most if baseline.at_most is not None else baseline.at_least
-    assert threshold is not None
     z = NormalDist().inv_cdf(share_eligible(baseline, threshold))
     correlation = tetrachoric(z, own.share_of_all.value, factor.shares[index])
     return Enriched(own, baseline, factor, risks, correlation)
 
 
-def _check(resolved: ResolvedTemplate, own: Enrichment) -> None:
+def _check(
+    resolved: ResolvedTemplate, own: Enrichment, baseline: Baseline, threshold: float
+) -> None:
     template, problems = resolved.template, []
     nature, here = template.nature, "optimise.vary.threshold"
     assert isinstance(template.protocol.primary, BinaryEndpoint)  # by a rule
@@ -170,6 +173,14 @@ def _check(resolved: ResolvedTemplate, own: Enrichment) -> None:
             rule = f"cannot be tried: scenario {scenario.id} has a control risk of its own"
             remedy = "Leave it out, or write a variant for each threshold."
             problems.append(Problem(rule, remedy, here))
+    passing, eligible = 1 / nature.screened_per_patient, share_eligible(baseline, threshold)
+    if passing > eligible + _ROUNDED:
+        rule = (
+            f"cannot be tried: {100 * passing:.3g}% of those screened pass, and "
+            f"{100 * eligible:.3g}% of everybody are eligible at {threshold:g}"
+        )
+        remedy = f"Raise nature.screening_failures to {1 - eligible:.3g} or more."
+        problems.append(Problem(rule, remedy, here))
     if nature.control_risk_by:
         rule = "cannot be tried: the file states risks by other times"
         problems.append(Problem(rule, "Write a variant for each threshold.", here))

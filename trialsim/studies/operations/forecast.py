@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from trialsim.characteristics import Characteristic, mean, mid_percentile, proportion
 from trialsim.engine.board_decisions import BoardRules, rules_of
 from trialsim.engine.conduct_runs import conduct_trials
-from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of, power_by_exposure
+from trialsim.engine.conducted_power import Meeting, power_as_conducted, simulated_power
+from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
 from trialsim.errors import Problem, RequestError, SimulationError
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
 from trialsim.operations.conducted import ConductedTrial, Judgement, Verdict
-from trialsim.operations.enrolment import accrual_of
+from trialsim.operations.enrolment import accrual_of, draw_conduct
 from trialsim.operations.event_log import MILESTONES, Entry
 from trialsim.operations.money import CATEGORIES, costs_of
 from trialsim.operations.plan import (
@@ -29,19 +30,37 @@ from trialsim.operations.plan import (
     plan_conduct,
 )
 from trialsim.operations.simulation import conduct_trial
+from trialsim.operations.supply import Shortage
+from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.protocol.truths.site_enrolment import sites_of
-from trialsim.streams import Streams
+from trialsim.streams import Streams, block_width
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
 from trialsim.studies.operations.observed_calendar import observed_calendar_rows
 from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
-__all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
+__all__ = [
+    "ALL_ENROLLED",
+    "AT_ONCE",
+    "BY_EVENTS",
+    "LOST",
+    "MILESTONES",
+    "OVERRUNNING",
+    "SIMULATED",
+    "STOPPED_EARLY",
+    "Forecast",
+    "PlannedForecast",
+    "plan_forecast",
+    "rate_to_enrol_in",
+]
 
 STOPPED_EARLY, OVERRUNNING = "stopped early", "not in the data that stopped the trial"
-EVERY_DOSE, AS_TAKEN = "as if every dose were taken", "with the doses taken"
+SIMULATED = "in 'simulate'"
+AT_ONCE, BY_EVENTS = "drawn at once", "event by event"
+ALL_ENROLLED, LOST = "all enrolled, months", "leave by the read-out, patients"
+_AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
 _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
@@ -138,7 +157,7 @@ class PlannedForecast:
 
     def _in_numbers(self, run: int, trial: ConductedTrial) -> dict[str, float | str]:
         """Return one trial as one line of a table."""
-        names = (*MILESTONES, *(f"look {i + 1}" for i in range(len(trial.looks))))
+        names = (*MILESTONES, *_look_names(self.plan)[: len(trial.looks)])
         found: dict[str, float | str] = {"trial": run, "full": int(trial.full)}
         months = zip(names, _months(self.plan, trial), strict=True)
         found |= {f"{name} (months)": month for name, month in months}
@@ -213,13 +232,14 @@ class PlannedForecast:
             )
         rows = [
             *_milestones(self.plan, full),
-            *_looks(full),
+            *_looks(self.plan, full),
             *self._patients(full),
             *self._stops(full),
             *self._doses(full),
             *_kits(full),
             *self._costs(full),
             *self._powers(full, seed),
+            *self._shortcut(full, seed),
             *self._placed(full),
             *observed_calendar_rows(self.resolved),
         ]
@@ -334,6 +354,10 @@ class PlannedForecast:
             yield _row(Measure.EXPOSURE, shares, arm=arm.id)
         if self.plan.supply:
             yield _row(Measure.STOCK_OUTS, [t.stock_outs for t in trials])
+            for why in Shortage:
+                found = [t.shortages.count(why) for t in trials]
+                if any(found):
+                    yield _row(Measure.STOCK_OUTS, found, category=why.value)
 
     def _costs(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         cost, supply = self.resolved.template.cost, self.plan.supply
@@ -346,22 +370,107 @@ class PlannedForecast:
         totals = [sum(each.values()) for each in found]
         yield _row(Measure.COST, totals, category="total", unit=self.money, headline=True)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the primary endpoint is a time to an event: who leaves is censored."""
+        return isinstance(self.resolved.template.protocol.primary, TimeToEventEndpoint)
+
+    @property
+    def power_untold(self) -> str:
+        """Why nothing is said of power as conducted; empty where it is."""
+        protocol = self.resolved.template.protocol
+        if protocol.is_single_arm:
+            return "it is there for two arms"
+        if self.truth.intercurrent:
+            return "intercurrent events are not simulated event by event"
+        match protocol.primary:
+            case ResponseEndpoint():
+                return "in a course of response 'simulate' has who is lost already"
+            case CompetingEndpoint():
+                return "competing events are not simulated event by event"
+        return ""
+
     def _powers(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
-        """Yield power as if every dose were taken, and with what was, where the scenario asks."""
-        if not self.scenario.exposure or self.rules:
-            return  # where looks decide, their chances are with the doses taken
-        plan = replace(self.analysis, looks=())
-        found = power_by_exposure(trials, self.truth, plan, Streams(seed))
-        about: dict[str, Any] = {"scenario": self.scenario.id, "endpoint": plan.endpoint}
-        for values, analysis in (
-            (found.without, EVERY_DOSE),
-            (found.with_exposure, AS_TAKEN),
-        ):
-            yield mean(Measure.POWER, values).row(
-                Row(measure=Measure.POWER, value=None, analysis=analysis, **about)
-            )
-        lost = mean(Measure.POWER_LOST, found.without - found.with_exposure)
-        yield lost.row(Row(measure=Measure.POWER_LOST, value=None, **about))
+        """Yield the chance to find the effect by what of the conduct the analysis meets."""
+        if self.power_untold:
+            return
+        exposed = self.scenario.exposure is not None
+        if self.rules:
+            yield from self._powers_with_looks(trials, seed)
+            return
+        found = power_as_conducted(
+            trials,
+            self.resolved.template.protocol,
+            self.truth,
+            self.analysis,
+            Streams(seed),
+            exposed=exposed,
+        )
+        if not found:
+            return
+        whole = found[Meeting.NOTHING]
+        for meeting, values in found.items():
+            ok = np.isfinite(whole) & np.isfinite(values)
+            if not ok.any():
+                continue  # no analysis was possible
+            yield mean(Measure.POWER, values[ok]).row(self._of_power(Measure.POWER, meeting))
+            if meeting is not Meeting.NOTHING:
+                lost = mean(Measure.POWER_LOST, (whole - values)[ok])
+                yield lost.row(self._of_power(Measure.POWER_LOST, meeting))
+
+    def _powers_with_looks(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
+        """Yield what `simulate` finds, and the share of trials whose looks find the effect."""
+        protocol = self.resolved.template.protocol
+        rejected, n_failed = simulated_power(protocol, self.truth, self.analysis, Streams(seed))
+        if len(rejected):
+            row = self._of_power(Measure.POWER, SIMULATED)
+            yield replace(proportion(Measure.POWER, rejected).row(row), n_failed=n_failed)
+        verdicts = [trial.looks[-1].judgement.verdict for trial in trials]
+        hits = [v is Verdict.EFFICACY for v in verdicts if v is not Verdict.FAILED]
+        meeting = Meeting.BOTH if self.scenario.exposure else Meeting.LOSS
+        if hits:
+            row = self._of_power(Measure.POWER, meeting)
+            yield proportion(Measure.POWER, np.array(hits)).row(row)
+
+    def _of_power(self, measure: Measure, analysis: str) -> Row:
+        return Row(
+            measure=measure,
+            value=None,
+            scenario=self.scenario.id,
+            endpoint=self.analysis.endpoint,
+            analysis=str(analysis),
+        )
+
+    def _shortcut(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
+        """Yield enrolment and losses as power draws them, beside the same event by event.
+
+        Where it draws them: where operations are stated, and enrolment is not. Looks that stop a
+        trial end its enrolment, which the shortcut knows nothing of.
+        """
+        template = self.resolved.template
+        stated = template.protocol.operations or template.nature.operations
+        if self.rules or template.nature.enrolment or not stated:
+            return
+        sites, n = replace(self.plan.sites, leaving=self.plan.leaving), self.plan.n_patients
+        width = block_width(n)
+        drawn = [
+            draw_conduct(sites, n, Streams(seed), block, width)
+            for block in range(-(-_AT_ONCE // width))
+        ]
+        months = np.concatenate([each.entry[-1] for each in drawn]) / DAYS_PER_MONTH
+        by_events = [float(t.enrolled[-1]) / DAYS_PER_MONTH for t in trials if len(t.enrolled) == n]
+        pairs: list[tuple[str, Any, Any]] = [(ALL_ENROLLED, months[np.isfinite(months)], by_events)]
+        lost = np.concatenate([each.lost(self.analysis.day) for each in drawn])
+        left = [
+            int((t.followed.leaves < self.analysis.day).sum())
+            for t in trials
+            if len(t.enrolled) == n
+        ]
+        pairs.append((LOST, lost[np.isfinite(months)], left))
+        for category, fast, slow in pairs:
+            for values, analysis in ((fast, AT_ONCE), (slow, BY_EVENTS)):
+                if len(values):
+                    yield _row(Measure.SHORTCUT, values, category=category, analysis=analysis)
 
     def _placed(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         """Yield where an enrolment that really took so long lies among the simulated."""
@@ -489,15 +598,19 @@ def _statistic(judgement: Judgement) -> dict[str, float | str]:
     return {"z of the last look": judgement.z}
 
 
-def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+def _look_names(plan: ConductPlan) -> list[str]:
+    """Return what looks are called; a single one is no look of a board."""
+    n = len(plan.looks)
+    return ["final analysis"] if n == 1 else [f"look {i + 1}" for i in range(n)]
+
+
+def _looks(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
     """Yield when each look is held, and who is then where, of the trials that come so far."""
     for index in range(max(len(trial.looks) for trial in trials)):
         held = [trial.looks[index] for trial in trials if len(trial.looks) > index]
         months = [look.day / DAYS_PER_MONTH for look in held]
-        number = index + 1
-        yield _row(
-            Measure.MILESTONE_MONTHS, months, milestone=f"look {number}", look=number, unit="months"
-        )
+        number, name = index + 1, _look_names(plan)[index]
+        yield _row(Measure.MILESTONE_MONTHS, months, milestone=name, look=number, unit="months")
         for name, category in (
             ("randomised", "randomised by the look"),
             ("settled", "read out by the look"),
