@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trialsim.errors import counted
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.trial import Measure, Row, StudyResult
 
@@ -247,7 +248,9 @@ def _arrow(axes: Axes, above: Artist, below: Artist) -> None:
 
 def consort_figure(result: StudyResult) -> Drawn:
     """Return the CONSORT flow diagram, and its alternative text."""
-    title = f"Who passes: mean numbers over {result.n_replicates:,} simulated trials (CONSORT)"
+    title = (
+        f"Who passes: mean numbers over {counted(result.n_replicates, 'simulated trial')} (CONSORT)"
+    )
     with house_style():
         figure = new_figure(8.6, 6.6)
         consort_panel(figure.subplots(), result)
