@@ -292,7 +292,8 @@ class PlannedEnrolled:
             )
             text += "table are not counted on."
         if self.screening:
-            text += f" Patients are enrolled {self.screening:g} days after they come, the mean."
+            days = f"{self.screening:g} day" + ("" if self.screening == 1 else "s")
+            text += f" Patients are enrolled {days} after they come, the mean."
         if self.seen.dated:
             text += (
                 " The first invitation is taken to be the mean delay of activation before the "
