@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -12,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from conftest import ROOT, needs
+from trialsim.app import worker
+from trialsim.app.pool import Job, Pool
+from trialsim.app.web import make_app
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -71,6 +76,45 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     found = started(folder)
     yield found
     ended(found)
+
+
+class AtOnce(Pool):
+    """Computes what is asked for before it is asked again, in this process."""
+
+    def submit(self, what: str, order: Any, tab: str = "", *, long: bool = False) -> Job:
+        job = super().submit(what, order, tab, long=long)
+        self._waiting.clear()
+        found, trouble = worker._served(self, what, order)
+        assert not trouble, trouble
+        job.outcome.set_result(found)
+        return job
+
+    def send(self, told: object) -> None:
+        """Take what a process says of its progress."""
+
+
+def visited(app: Any, *requests: httpx.Request) -> list[httpx.Response]:
+    """Return what an application answers, one request after another, without a server."""
+
+    async def visits() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return [await client.send(request) for request in requests]
+
+    return asyncio.run(visits())
+
+
+@pytest.fixture
+def at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., httpx.Response]:
+    """Return a function that asks a page without processes: ``at_once("/size?power=90")``."""
+    monkeypatch.chdir(tmp_path)  # where a page started there reads files from
+    app = make_app(hosts=frozenset({"here"}), pool=AtOnce())
+
+    def asked(path: str, **query: str) -> httpx.Response:
+        (found,) = visited(app, httpx.Request("GET", f"http://here{path}", params=query or None))
+        return found
+
+    return asked
 
 
 @dataclass

@@ -196,6 +196,33 @@ def test_property_two_trials_are_asked_for_by_their_ids_alone():
         assert asked.but(first=wrong).words() == ()
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [{}, {"first": "", "second": ""}, {"first": "tests-2025"}, {"second": "etass-2013"}],
+)
+def test_regression_the_trials_that_the_form_shows_are_those_compared(at_once, typed):
+    text = at_once("/evidence", look="explain", **typed).text
+    chosen = [
+        re.search(rf'<select id="f-{name}".*?</select>', text, flags=re.DOTALL)[0]
+        for name in ("first", "second")
+    ]
+    pair = [re.search('value="([^"]+)" selected', select)[1] for select in chosen]
+    assert pair[0] != pair[1]
+    named = dict(zip(("first", "second"), pair, strict=True))
+    assert all(named[which] == id_ for which, id_ in typed.items() if id_)
+    assert f"explain {pair[0]} {pair[1]}</code>" in text
+    assert "Choose two different trials" not in text
+    assert number(text, "ratio") > 0
+
+
+def test_property_a_trial_that_is_not_listed_is_shown_as_chosen(at_once):
+    pair = {"first": "chien-1998", "second": "mutchnick-1999", "outcomes": "subjective"}
+    text = at_once("/evidence", look="explain", **pair).text
+    assert '<option value="chien-1998" selected>' in text
+    same = at_once("/evidence", look="explain", first="tests-2025", second="tests-2025").text
+    assert "Choose two different trials" in same
+
+
 def test_property_a_forest_leaves_no_number_out_and_escapes_its_words():
     marks = [Mark("a", 0.5, 0.1, 2.0, "trial", "<0.5>"), Mark("b", 2.0, None, None, "pool", "2")]
     chart = str(forest_chart([("<one>", marks)], "<title>", "ratio", none_at=1.0))

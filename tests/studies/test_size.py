@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import CORPUS, ROOT
+from conftest import ROOT
 from trialsim import DesignError, RequestError, load_template
 from trialsim.cli.parser import parse
 from trialsim.kernels.exact import ExactTest
 from trialsim.protocol.truths.resolved import event_course
 from trialsim.sizing.expected_events import expected_events
+from trialsim.sizing.fixed import OppositeTail
 from trialsim.sizing.proportions import exact_proportions_power
 from trialsim.sizing.sequential import recomputed, stagewise_inference
 from trialsim.studies.size.monitoring import Verdict, seen_so_far
-from trialsim.studies.size.planned import SizeRequest, plan_size
+from trialsim.studies.size.planned import plan_size
 from trialsim.studies.size.request import size_request
 
 CALLS = json.loads((ROOT / "tests" / "reference" / "size_calls.json").read_text())["designs"]
@@ -104,14 +105,40 @@ def test_analytic_the_design_simulated_has_the_power_of_its_formula(words):
     assert not [w for w in plan.result(replicates=2000).warnings if w.code == "formula"]
 
 
-def test_analytic_an_exact_size_simulated_has_its_power():
-    plan = planned("sepsis", "--effect", "OR 0.45", "--exact", "chi-square")
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (ExactTest.CHI_SQUARE, ("--set", "protocol.endpoints.mortality-28d.analysis=fisher")),
+        (ExactTest.FISHER, ()),
+        (ExactTest.FISHER, ("--ratio", "2:1")),
+        (ExactTest.FISHER, ("--set", "protocol.test={sides: 1, alpha: 0.025}")),
+        (ExactTest.BOSCHLOO, ()),
+        (ExactTest.BARNARD, ("--ratio", "1:2")),
+    ],
+)
+def test_analytic_an_exact_size_is_simulated_by_its_own_test(test, words):
+    plan = planned("sepsis", "--effect", "OR 0.45", "--exact", test.lower(), *words)
     found = plan.simulate(replicates=40_000, seed=2)
-    both_tails = exact_proportions_power(
-        ExactTest.CHI_SQUARE, *plan.risks[::-1], *plan.arms, plan.level
-    )
+    level = replace(plan.level, opposite_tail=OppositeTail.COUNTED)
+    both_tails = exact_proportions_power(test, *plan.risks[::-1], *plan.arms, level)
     assert abs(found.value - both_tails) < 4 * found.mcse
     assert plan.power_achieved >= 0.8
+    assert f"with a {test}, " in plan.paragraph(found)
+
+
+def test_property_the_table_of_an_exact_size_is_enumerated_too():
+    plan = planned("sepsis", "--effect", "OR 0.5", "--exact", "fisher")
+    here = [row.power for row in plan.table.rows if row.cells[0] == "24.1%"]
+    assert here == [pytest.approx(plan.power_achieved, abs=1e-3)]  # the risk there is rounded
+
+
+def test_regression_looks_beside_a_two_sided_fisher_test_are_refused():
+    analysis = "protocol.endpoints.mortality-28d.analysis=fisher"
+    words = ("sepsis", "--set", analysis, "--looks", "0.5,1", "--bounds", "obf")
+    with pytest.raises(RequestError, match="which a two-sided Fisher test does not give"):
+        planned(*words)
+    one_sided = ("--set", "protocol.test={sides: 1, alpha: 0.025}")
+    assert planned(*words, *one_sided).simulate(replicates=200).value > 0.5
 
 
 def test_analytic_a_survival_design_simulated_has_the_power_of_its_formula():
@@ -256,13 +283,6 @@ def test_regression_a_bare_number_is_read_aloud_and_outside_intervals_are_told(t
 def test_regression_a_test_without_formula_is_refused_by_name():
     with pytest.raises(RequestError, match="has no formula for this analysis"):
         planned("delayed-effect", "--variant", "maxcombo")
-
-
-def test_regression_looks_by_the_calendar_have_no_fractions():
-    name = str(CORPUS / "valid" / "binary-looks.yaml")
-    plan = plan_size(load_template(name), SizeRequest())
-    with pytest.raises(DesignError, match="of which the information is not known"):
-        plan.total  # noqa: B018
 
 
 @given(

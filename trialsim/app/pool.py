@@ -92,7 +92,7 @@ class Pool:
     processes : int
         Two stay under 400 MB with all rooms used; one is then for what is quick.
     most_waiting : int
-        Jobs in the queue; the next one is refused.
+        Long jobs in the queue, and as many quick ones; the next one of its sort is refused.
     seconds : float
         A job may take.
     """
@@ -141,15 +141,24 @@ class Pool:
         Raises
         ------
         BusyError
-            If too many wait.
+            If too many of its sort wait: however many are long, what is quick gets its turn.
         """
         job = Job(what, order, tabs={tab}, long=long)
         with self._wake:
-            if len(self._waiting) >= self.most_waiting or self._closed:
+            self._forget_abandoned()
+            if self._is_full(long=long) or self._closed:
                 raise BusyError
             self._waiting.append(job)
             self._wake.notify()
         return job
+
+    def _is_full(self, *, long: bool) -> bool:
+        return sum(job.long is long for job in self._waiting) >= self.most_waiting
+
+    def _forget_abandoned(self) -> None:
+        for job in [job for job in self._waiting if job.is_abandoned]:
+            self._waiting.remove(job)
+            job.outcome.set_exception(CancelledError())
 
     def leave(self, job: Job, tab: str) -> None:
         """Say that a tab no longer waits; a job that nobody waits for is cancelled."""
@@ -211,11 +220,15 @@ class Pool:
             process.terminate()
 
     def _back(self, own: _Process, job: Job) -> None:
-        """Put a job that turned out to be long at the head of the queue."""
+        """Put a job that turned out to be long at the head of the queue, if that has room."""
         with self._wake:
             own.job = job.started = None
-            self._waiting.appendleft(job)
+            full = self._is_full(long=True)
+            if not full:
+                self._waiting.appendleft(job)
             self._wake.notify()
+        if full:
+            job.outcome.set_exception(BusyError())
 
     def _is_too_many(self, job: Job) -> bool:
         """Whether a job turns out to be long, and leaves no process for those that are not."""
@@ -234,9 +247,7 @@ class Pool:
         """Return the first job that may begin, and take it out of the queue."""
         long = sum(own.job is not None and own.job.long for own in self._at_work)
         full = long >= self._most
-        for job in [job for job in self._waiting if job.is_abandoned]:
-            self._waiting.remove(job)
-            job.outcome.set_exception(CancelledError())
+        self._forget_abandoned()
         found = next((job for job in self._waiting if not (job.long and full)), None)
         if found:
             self._waiting.remove(found)

@@ -35,6 +35,7 @@ from trialsim.app.pool import BusyError, CancelledError, FailedError, Job, Pool,
 from trialsim.app.rooms import ROOMS
 from trialsim.app.rooms.room import Drawing, Room, as_it_is
 from trialsim.app.state import Read
+from trialsim.app.wording import answer_on_page, problem_on_page
 from trialsim.app.worker import Answer, Drawn, Want
 from trialsim.errors import Problem, RequestError
 from trialsim.report.text import DISCLAIMER
@@ -150,14 +151,16 @@ class Pages:
         ------
         RequestError, BusyError
         """
-        if (template := self._template(visit)) and visit.room.fitted is not as_it_is:
+        room, template = visit.room, self._template(visit)
+        if template and room.fitted is not as_it_is and room.is_unfitted(visit.state):
             job = self.answers.about(template)
             await _wait_for({"about": job}, seconds)
             self._take(visit, {"about": job})
             visit.jobs = ()
             if visit.about and not visit.about.problems:
-                fitted = visit.room.fitted(visit.state, visit.about)
-                visit.read = replace(visit.read, state=fitted)
+                fitted = room.fitted(visit.state, visit.about)
+                typed = {name: text for name, text in visit.read.typed.items() if text}
+                visit.read = replace(visit.read, state=fitted, typed=typed)
 
     @staticmethod
     def _template(visit: Visit) -> str:
@@ -190,12 +193,14 @@ class Pages:
                 visit.jobs += (job,)
                 continue
             found, trouble = _outcome(job)
+            if isinstance(found, About):
+                visit.about = without_files(found, shown) if found.problems else found
+                continue
+            found = found and answer_on_page(found, type(visit.state))
             if name == _FIRST:
                 visit.first = found if found and not found.problems else None
             elif trouble:
                 visit.problems += (trouble,)
-            elif isinstance(found, About):
-                visit.about = without_files(found, shown) if found.problems else found
             elif found.problems and name not in visit.room.may_refuse:
                 visit.problems += tuple(p for p in found.problems if p not in visit.problems)
             elif name:
@@ -219,6 +224,7 @@ class Pages:
             "layout": layout,
             "room": room,
             "visit": visit,
+            "problems": _on_page(visit),
             "state": state,
             "typed": visit.read.typed,
             "entries": room.state.entries(),
@@ -251,6 +257,10 @@ class Pages:
         found = {name: list(given) for name, given in visit.room.choices(visit.about).items()}
         if visit.state.takes_template and "template" not in found:
             found["template"] = self._templates()
+        for name, given in found.items():  # what is asked about can be seen, listed or not
+            asked = visit.state.entries()[name].shown(getattr(visit.state, name))
+            if asked and asked not in dict(given):
+                given.append((asked, asked))
         return found
 
     def _templates(self) -> list[tuple[str, str]]:
@@ -349,7 +359,8 @@ class Pages:
                 for name, further in room.more(state).items():
                     wanted[name] = self.answers.job(further, template, want, long=room.long)
         except RequestError as error:
-            return PlainTextResponse(f"{error}\n", 422)
+            visit.problems += error.problems
+            return _refused(visit)
         except BusyError:
             return PlainTextResponse(f"{_BUSY}\n", 503)
         while not all(job.is_over for job in wanted.values()):
@@ -358,7 +369,7 @@ class Pages:
                 return Response(status_code=499)  # nobody reads it: the jobs are abandoned
         self._take(visit, wanted)
         if visit.problems:
-            return PlainTextResponse("".join(f"{p}\n" for p in visit.problems), 422)
+            return _refused(visit)
         return visit
 
     # -- jobs and uploads ----------------------------------------------------------------------
@@ -372,9 +383,9 @@ class Pages:
 
     async def cancel(self, request: Request) -> Response:
         """End jobs nobody else waits for, and return to the room without beginning them again."""
-        form = await request.form(max_files=0, max_fields=100, max_part_size=4_096)
-        for job in self._jobs(request):
-            self.answers.cancel(str(form.get("tab", "")), job)
+        async with request.form(max_files=0, max_fields=100, max_part_size=4_096) as form:
+            for job in self._jobs(request):
+                self.answers.cancel(str(form.get("tab", "")), job)
         room = ROOMS.get(str(form.get("room")), ROOMS["size"])
         read = room.state.read({k: v for k, v in form.items() if isinstance(v, str)})
         back = read.state.query(held="1", **({"big": "1"} if form.get("big") == "1" else {}))
@@ -387,10 +398,10 @@ class Pages:
     async def upload(self, request: Request) -> Response:
         """Keep a protocol file and show the room with it, or what is wrong with it."""
         room = ROOMS[request.path_params["room"]]
-        form = await request.form(max_files=1, max_fields=4, max_part_size=4_096)
-        sent = form.get("file")
-        name = getattr(sent, "filename", "") or ""
-        content = await sent.read() if sent is not None and not isinstance(sent, str) else b""
+        async with request.form(max_files=1, max_fields=4, max_part_size=4_096) as form:
+            sent = form.get("file")
+            name = getattr(sent, "filename", "") or ""
+            content = await sent.read() if sent is not None and not isinstance(sent, str) else b""
         big = form.get("big") == "1"
         visit = Visit(room, room.state.read({}), big, held=True)
         if not name or not content:
@@ -457,6 +468,8 @@ def _outcome(job: Job) -> tuple[Any, Problem | None]:
         return job.outcome.result(timeout=0), None
     except CancelledError:
         return None, Problem("was cancelled", "Press Calculate to begin again.", "The calculation")
+    except BusyError:
+        return None, _BUSY
     except TooLongError:
         remedy = "Ask for fewer simulated trials, or run the command below in a terminal."
         return None, Problem("took longer than this page allows", remedy, "The calculation")
@@ -522,6 +535,15 @@ def _not_a_protocol(found: Answer) -> tuple[Problem, ...]:
     kinds = [row["kind"] for row in found.document.get("rows", ()) if "kind" in row]
     rule = f"is right, but is a {kinds[0]} file" if kinds else ""
     return (Problem(rule, "Upload a protocol: 'trialsim new' makes one.", "File"),) if kinds else ()
+
+
+def _on_page(visit: Visit) -> list[Problem]:
+    """Return what is wrong, in the words of the room."""
+    return [problem_on_page(p, type(visit.state)) for p in visit.problems]
+
+
+def _refused(visit: Visit) -> Response:
+    return PlainTextResponse("".join(f"{p}\n" for p in _on_page(visit)), 422)
 
 
 def _tab(request: Request) -> str:

@@ -365,7 +365,8 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DECISION=VALUES",
         help='size=800:2000:100, sites=15,22,30, "looks=1,3 obf", ratio=1:1,2:1, '
-        '"follow-up=28 d,90 d" or variant=ID,ID; may be repeated',
+        '"follow-up=28 d,90 d", threshold=20:60:10 (of a marker) or variant=ID,ID; may be '
+        "repeated",
     )
     optimise.add_argument(
         "--constraint",
@@ -410,6 +411,15 @@ def _flaws(parser: argparse._ActionsContainer) -> None:
         dest="flaws",
         help="this flaw of the profile at another strength, from 0 (off) to 1: exclusion=0.2; "
         "may be repeated",
+    )
+
+
+def _flaws_of_one_trial(parser: argparse.ArgumentParser, conduct: str) -> None:
+    parser.add_argument("--conduct", metavar="PROFILE", help=conduct)
+    _flaws(parser)
+    parser.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
+    parser.add_argument(
+        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
     )
 
 
@@ -602,6 +612,7 @@ def _export(export: argparse.ArgumentParser) -> None:
         help="which trials, from 1 (default 1)",
     )
     export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    _flaws_of_one_trial(export, "carried out with the flaws of this profile or file: as reported")
     export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
     export.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
@@ -786,14 +797,7 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--out", type=Path, metavar="FILE", help="all patients, as .csv or .parquet; a new file"
     )
-    replay.add_argument(
-        "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
-    )
-    _flaws(replay)
-    replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
-    replay.add_argument(
-        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
-    )
+    _flaws_of_one_trial(replay, "before and after the flaws of this profile or file")
 
     _export(commands.add("export"))
 

@@ -100,6 +100,19 @@ def choices(about: About | None) -> Choices:
     return {"first": trials or none, "second": (*trials[1:], *trials[:1]) or none}
 
 
+def needs_trials(state: EvidenceState) -> bool:
+    """Whether two trials are asked about and not both are named."""
+    return state.look == "explain" and not (state.first and state.second)
+
+
+def fitted(state: EvidenceState, about: About) -> EvidenceState:
+    """Return the state with the trials that its form shows where none is named."""
+    ids = [id_ for id_, _ in choices(about)["first"]]
+    first = state.first or next((id_ for id_ in ids if id_ != state.second), "")
+    second = state.second or next((id_ for id_ in ids if id_ != first), "")
+    return state.but(first=first, second=second)
+
+
 def view(
     state: EvidenceState, answer: Answer | None, about: About | None, more: Mapping[str, Answer]
 ) -> Mapping[str, object]:
@@ -339,6 +352,8 @@ ROOM = Room(
     choices,
     more,
     may_refuse=frozenset({"adjusted"}),
+    fitted=fitted,
+    is_unfitted=needs_trials,
     precomputed=(
         EvidenceState(),
         EvidenceState(look="explain", first="etass-2013", second="tests-2025"),

@@ -10,7 +10,16 @@ from trialsim.app.about import About
 from trialsim.app.state import State
 from trialsim.app.worker import Answer, Want
 
-__all__ = ["Choices", "Drawing", "Room", "as_it_is", "no_choices", "no_first", "no_more"]
+__all__ = [
+    "Choices",
+    "Drawing",
+    "Room",
+    "always",
+    "as_it_is",
+    "no_choices",
+    "no_first",
+    "no_more",
+]
 
 Choices = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -45,6 +54,12 @@ def as_it_is(state: Any, about: About) -> State:
     del about
     found: State = state
     return found
+
+
+def always(state: Any) -> bool:
+    """Whatever is asked."""
+    del state
+    return True
 
 
 def no_first(state: Any) -> State | None:
@@ -88,6 +103,8 @@ class Room:
         Whether its command often takes more than a second: such jobs leave one process free.
     fitted : callable
         (state, about) -> the state with what is at rest as the template lets it be.
+    is_unfitted : callable
+        (state) -> whether it waits for the protocol to be fitted to it; only where it is `fitted`.
     first : callable
         (state) -> a cheaper state, whose answer is shown, and said to be the first, until that of
         the state is there; None where there is none.
@@ -108,6 +125,7 @@ class Room:
     want: Want = Want.SERIES
     long: bool = False
     fitted: Callable[[Any, About], State] = as_it_is
+    is_unfitted: Callable[[Any], bool] = always
     first: Callable[[Any], State | None] = no_first
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
     precomputed: tuple[State, ...] = ()

@@ -88,6 +88,7 @@ def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     yield _delayed("data entered after", happens.data_entry)
     if decided.board.deliberates.days:
         yield Stated("the board deliberates for", str(decided.board.deliberates))
+    yield from _of_stages(template)
     supply = decided.supply
     if supply is None:
         yield Stated("a kit for every dose is always there", "(no 'supply')")
@@ -100,6 +101,15 @@ def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     yield Stated("kits expire after", str(supply.expires or "never"))
     yield _delayed("shipping takes", happens.shipping.takes)
     yield _share("kits damaged", happens.shipping.damaged)
+
+
+def _of_stages(template: Template) -> Iterator[Stated]:
+    """Yield what two stages of a single arm rest on that the rule itself does not say."""
+    if template.protocol.two_stage is None:
+        return
+    yield Stated("recruitment", "goes on while stage 1 is read out")
+    if template.nature.visits_missed.value or template.nature.loss_to_follow_up:
+        yield Stated("who is not read out", "counts as without the good outcome")
 
 
 def _delayed(what: str, delay: Delay) -> Stated:

@@ -7,9 +7,11 @@ from functools import cached_property
 from math import inf, nan, sqrt
 
 from trialsim.characteristics import Characteristic
-from trialsim.errors import DesignError
+from trialsim.errors import DesignError, Problem
+from trialsim.kernels.exact import ExactTest
 from trialsim.kernels.proportions import Scale
-from trialsim.protocol.endpoints import Summary
+from trialsim.protocol.design import Protocol
+from trialsim.protocol.endpoints import BinaryTest, Summary
 from trialsim.protocol.published.cautions import Caution, outside_intervals
 from trialsim.protocol.published.evidence import EffectEstimate, Pool, Trial
 from trialsim.protocol.scenario import Scenario, Truth, odds_ratio_between, risk_at_odds_ratio
@@ -23,6 +25,7 @@ from trialsim.sizing.proportions import (
     proportions_size,
 )
 from trialsim.sizing.with_looks import WithLooks
+from trialsim.studies.size.exact_by_simulation import counts_power
 from trialsim.studies.size.kind import PowerAt, PowerTable, SizedKind
 from trialsim.studies.size.margin_by_simulation import MarginTrial, margin_power
 
@@ -34,6 +37,8 @@ _MARGIN_TESTS = {
     NullVariance.MIETTINEN_NURMINEN: "Miettinen-Nurminen",
     NullVariance.UNPOOLED: "Wald",
 }
+# of these tests, what a trial is analysed with; the others have a rejection region alone
+_ANALYSED_AS = {ExactTest.CHI_SQUARE: BinaryTest.CHI_SQUARE, ExactTest.FISHER: BinaryTest.FISHER}
 
 
 class RisksSized(SizedKind):
@@ -42,6 +47,14 @@ class RisksSized(SizedKind):
     effect_scale = "risk difference"
     effect_short = "RD"
     axis = "odds ratio"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield bounds on z beside a test that has none."""
+        fisher = self.question.plan.test is BinaryTest.FISHER and self.question.level.sides == 2
+        if fisher and self.question.request.information:
+            rule = "have bounds on z, which a two-sided Fisher test does not give"
+            remedy = "Use analysis: chi-square, or test: {sides: 1}, in the protocol."
+            yield Problem(rule, remedy, "--looks")
 
     def test_of(self, truth: Truth, scenario: Scenario) -> WithLooks:
         """Return size and power of the test under a truth of the template."""
@@ -93,10 +106,13 @@ class RisksSized(SizedKind):
 
     def enumerated_power(self, total: int) -> float | None:
         """Return the power of a size by enumeration, where that is asked for."""
-        exact = self.question.request.exact
-        if exact is None:
+        if self.question.request.exact is None:
             return None
-        control, treated = self.question.risks
+        return self._enumerated(*self.question.risks, total)
+
+    def _enumerated(self, control: float, treated: float, total: int) -> float:
+        exact = self.question.request.exact
+        assert exact is not None
         n1, n0 = self.question.arms_of(total)
         return exact_proportions_power(exact, treated, control, n1, n0, self.question.level)
 
@@ -106,7 +122,7 @@ class RisksSized(SizedKind):
         said: tuple[str, ...] = (
             level.convention,
             f"{exact} test by enumeration; smallest size from which power does not fall below the "
-            "target again",
+            "target again; other scenarios and power curves: chi-square by normal approximation",
         )
         if exact is None:
             control, treated = self.question.risks
@@ -161,7 +177,10 @@ class RisksSized(SizedKind):
         for risk in sorted({*CONTROL_RISKS, round(control, 3)}):
             own = risk_at_odds_ratio(self.planned_effect, risk)
             try:
-                power = self._test_of_risks(risk, own).power(total)
+                if self.question.request.exact is None:
+                    power = self._test_of_risks(risk, own).power(total)
+                else:
+                    power = self._enumerated(risk, own, total)
             except DesignError:
                 continue
             cells = f"{100 * risk:.1f}%", f"{100 * own:.1f}%"
@@ -178,6 +197,9 @@ class RisksSized(SizedKind):
     def test_in_words(self) -> str:
         """The test with its sides and level."""
         request, plan = self.question.request, self.question.plan
+        if request.exact is not None:
+            sides = "two" if plan.sides == 2 else "one"
+            return f"{request.exact}, {sides}-sided {100 * plan.alpha:g}%"
         if request.margin is None:
             return plan.in_words
         return f"{_MARGIN_TESTS[request.margin_test]}, one-sided {100 * plan.alpha:g}%"
@@ -248,12 +270,30 @@ class RisksSized(SizedKind):
         """Whether nothing tells patients apart."""
         return not self.strata_matter
 
+    def protocol_at(self, total: int) -> Protocol:
+        """Return the template's protocol at a size, analysed by the test that is enumerated."""
+        protocol, exact = super().protocol_at(total), self.question.request.exact
+        if exact not in _ANALYSED_AS:
+            return protocol
+        own = protocol.primary.model_copy(update={"analysis": _ANALYSED_AS[exact]})
+        endpoints = tuple(own if e.id == own.id else e for e in protocol.endpoints)
+        return protocol.model_copy(update={"endpoints": endpoints})
+
     def simulated_power(self, total: int, *, replicates: int, seed: int) -> Characteristic:
-        """Return the power by simulation; with a margin, of counts at the arms' risks."""
-        if self.question.request.margin is None:
-            return super().simulated_power(total, replicates=replicates, seed=seed)
+        """Return the power by simulation of the very test that is planned.
+
+        With a margin, or by a test no trial is analysed with, of counts at the arms' risks.
+        """
+        request = self.question.request
         control, treated = self.question.risks
         n1, n0 = self.question.arms_of(total)
+        if request.exact is not None and request.exact not in _ANALYSED_AS:
+            arms = (treated, n1), (control, n0)
+            return counts_power(
+                request.exact, *arms, self.question.level, replicates=replicates, seed=seed
+            )
+        if request.margin is None:
+            return super().simulated_power(total, replicates=replicates, seed=seed)
         design = self.two_proportions(control, treated)
         trial = MarginTrial(design, n1, n0, self.question.level, self.question.looks)
         return margin_power(trial, replicates=replicates, seed=seed)
