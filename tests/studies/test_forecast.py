@@ -20,7 +20,7 @@ from operations.log_reader import TrialToldAgain, counted, read_log
 from trialsim import errors
 from trialsim.analyse.binary import analyse_counts
 from trialsim.cli import main
-from trialsim.engine.conducted_power import Meeting, power_as_conducted
+from trialsim.engine.conducted_power import Analysed, power_as_conducted
 from trialsim.engine.outcome_days import outcome_days_of
 from trialsim.errors import RequestError, SimulationError
 from trialsim.figures.forecast import forecast_figures
@@ -272,12 +272,12 @@ def test_analytic_power_at_half_the_doses_is_that_of_half_the_log_effect():
     sizes = np.full(len(one), n)
     rejected = analyse_counts(one, sizes, other, sizes, plan).rejected[:, 0]
     weights = binom.pmf(other, n, truth.control_risk)
-    for risk, meeting in ((truth.treated_risk, Meeting.NOTHING), (halved, Meeting.DOSES)):
-        seen = found[meeting]
+    for risk, who in ((truth.treated_risk, Analysed.EVERYONE), (halved, Analysed.EVERYONE_DOSED)):
+        seen = found[who]
         exact = float((rejected * weights * binom.pmf(one, n, risk)).sum())
         assert abs(seen.mean() - exact) < 4 * seen.std(ddof=1) / sqrt(n_trials)
-    assert (found[Meeting.LOSS] == found[Meeting.NOTHING]).all()
-    assert (found[Meeting.BOTH] == found[Meeting.DOSES]).all()
+    assert (found[Analysed.READ_OUT] == found[Analysed.EVERYONE]).all()
+    assert (found[Analysed.READ_OUT_DOSED] == found[Analysed.EVERYONE_DOSED]).all()
 
 
 def test_analytic_a_rate_is_solved_from_the_time_enrolment_takes():

@@ -362,9 +362,9 @@ class Pages:
 
     async def cancel(self, request: Request) -> Response:
         """End jobs nobody else waits for, and return to the room without beginning them again."""
-        form = await request.form(max_files=0, max_fields=100, max_part_size=4_096)
-        for job in self._jobs(request):
-            self.answers.cancel(str(form.get("tab", "")), job)
+        async with request.form(max_files=0, max_fields=100, max_part_size=4_096) as form:
+            for job in self._jobs(request):
+                self.answers.cancel(str(form.get("tab", "")), job)
         room = ROOMS.get(str(form.get("room")), ROOMS["size"])
         read = room.state.read({k: v for k, v in form.items() if isinstance(v, str)})
         back = read.state.query(held="1", **({"big": "1"} if form.get("big") == "1" else {}))
@@ -377,10 +377,10 @@ class Pages:
     async def upload(self, request: Request) -> Response:
         """Keep a protocol file and show the room with it, or what is wrong with it."""
         room = ROOMS[request.path_params["room"]]
-        form = await request.form(max_files=1, max_fields=4, max_part_size=4_096)
-        sent = form.get("file")
-        name = getattr(sent, "filename", "") or ""
-        content = await sent.read() if sent is not None and not isinstance(sent, str) else b""
+        async with request.form(max_files=1, max_fields=4, max_part_size=4_096) as form:
+            sent = form.get("file")
+            name = getattr(sent, "filename", "") or ""
+            content = await sent.read() if sent is not None and not isinstance(sent, str) else b""
         big = form.get("big") == "1"
         visit = Visit(room, room.state.read({}), big, held=True)
         if not name or not content:

@@ -26,7 +26,7 @@ from trialsim.protocol.scenario import Truth
 from trialsim.streams import Decision, Streams, block_width
 from trialsim.trial import AnalysisPlan, Candidates, TrialBatch
 
-__all__ = ["Meeting", "draws_of", "power_as_conducted", "simulated_power"]
+__all__ = ["Analysed", "draws_of", "power_as_conducted", "simulated_power"]
 
 OUTCOMES_PER_TRIAL = 50  # drawn for each trial conducted, so that chance in them averages out
 _OF_OTHERS = 16  # the same where an analysis takes longer; divides every block
@@ -37,13 +37,13 @@ Floats = NDArray[np.float64]
 Dies = Floats  # days from randomisation to death, infinity for never
 
 
-class Meeting(StrEnum):
-    """What of a trial's conduct its analysis meets."""
+class Analysed(StrEnum):
+    """Who is analysed, and whether effects are those of the doses taken."""
 
-    NOTHING = "everyone read out"
-    LOSS = "only those read out"
-    DOSES = "everyone read out, with the doses taken"
-    BOTH = "only those read out, with the doses taken"
+    EVERYONE = "everyone read out"
+    READ_OUT = "only those read out"
+    EVERYONE_DOSED = "everyone read out, with the doses taken"
+    READ_OUT_DOSED = "only those read out, with the doses taken"
 
 
 def draws_of(protocol: Protocol) -> int:
@@ -60,8 +60,8 @@ def power_as_conducted(
     streams: Streams,
     *,
     exposed: bool,
-) -> dict[Meeting, Floats]:
-    """Analyse outcomes drawn for trials as conducted, the same luck whatever the analysis meets.
+) -> dict[Analysed, Floats]:
+    """Analyse outcomes drawn for trials as conducted, the same luck whoever is analysed.
 
     Not read out is who left before, or missed the visit: out of the analysis, as at looks. Of a
     time to an event nobody is left out: who leaves is censored then. Where death is the outcome,
@@ -78,29 +78,31 @@ def power_as_conducted(
 
     Returns
     -------
-    dict of Meeting to ndarray, shape (n_trials,)
+    dict of Analysed to ndarray, shape (n_trials,)
         Share of the outcomes drawn for a trial, and analysable, in which its test rejects.
     """
     timed = isinstance(protocol.primary, TimeToEventEndpoint)
     plan = replace(plan, looks=plan.looks[-1:] if timed else ())
     of = _Outcomes(protocol, truth, plan, streams)
-    found: dict[Meeting, list[float]] = {}
+    found: dict[Analysed, list[float]] = {}
     for run, trial in enumerate(trials):
         if len(trial.enrolled) < protocol.n_total:
             continue
-        for meeting, power in _powers(of, run, trial, exposed=exposed):
-            found.setdefault(meeting, []).append(power)
-    return {meeting: np.array(powers) for meeting, powers in found.items()}
+        for who, power in _powers(of, run, trial, exposed=exposed):
+            found.setdefault(who, []).append(power)
+    return {who: np.array(powers) for who, powers in found.items()}
 
 
 def _powers(
     of: _Outcomes, run: int, trial: ConductedTrial, *, exposed: bool
-) -> Iterator[tuple[Meeting, float]]:
-    """Yield the share of rejections by what an analysis of one trial meets."""
+) -> Iterator[tuple[Analysed, float]]:
+    """Yield the share of rejections in one trial."""
     drawn = of.of(run, trial)
-    pairs = [(Meeting.NOTHING, Meeting.LOSS, np.ones((len(trial.enrolled), 1)))]
+    pairs = [(Analysed.EVERYONE, Analysed.READ_OUT, np.ones((len(trial.enrolled), 1)))]
     if exposed:
-        pairs.append((Meeting.DOSES, Meeting.BOTH, trial.exposure_alive[:, None]))
+        pairs.append(
+            (Analysed.EVERYONE_DOSED, Analysed.READ_OUT_DOSED, trial.exposure_alive[:, None])
+        )
     for everyone, some, share in pairs:
         batch, dies = drawn(share)
         power = of.power(batch)

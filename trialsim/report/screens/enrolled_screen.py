@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trialsim.errors import counted
+from trialsim.report.screens.forecast_screen import number_with_error
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.enrolled import PlannedEnrolled
@@ -55,8 +56,8 @@ def _answer(planned: PlannedEnrolled, result: StudyResult) -> str:
     assert on_time.value is not None
     text = (
         f"All {planned.n_patients:,} are expected by {_day(planned, full.value)} ({_MIDDLE}: "
-        f"{_day(planned, full.lower)} to {_day(planned, full.upper)}), {full.value:.1f} months "
-        f"+-{full.mcse:.2f} after the first invitation. "
+        f"{_day(planned, full.lower)} to {_day(planned, full.upper)}), "
+        f"{number_with_error(full, 1)} months after the first invitation. "
     )
     if closed := [row.value for row in rows if row.analysis == "closed form"]:
         text += f"The closed form says {closed[0]:.1f}. "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trialsim.engine.conducted_power import Meeting, draws_of
+from trialsim.engine.conducted_power import Analysed, draws_of
 from trialsim.errors import counted
 from trialsim.operations.supply import Shortage
 from trialsim.protocol.rules.conduct import names_death
@@ -17,6 +17,7 @@ from trialsim.studies.operations.forecast import (
     LOST,
     MILESTONES,
     OVERRUNNING,
+    SCREENED,
     SIMULATED,
     STOPPED_EARLY,
     PlannedForecast,
@@ -173,11 +174,11 @@ def _power(planned: PlannedForecast, result: StudyResult) -> str:
     if planned.rules:
         return text + _power_with_looks(planned, powers) + "."
     lost = {row.analysis or "": row for row in _of(result, Measure.POWER_LOST)}
-    whole, *others = (way for way in powers if way != Meeting.DOSES)
+    whole, *others = (way for way in powers if way != Analysed.EVERYONE_DOSED)
     ways = _TIMED if planned.timed else _READ_ONCE
     parts = [f"{_share(powers[whole])} {ways[whole]}"]
     for way in others:
-        if way == Meeting.LOSS and not lost[way].value and not lost[way].mcse:
+        if way == Analysed.READ_OUT and planned.loses_nobody:
             parts.append("and nobody is lost")
         else:
             parts.append(f"{_share(powers[way])} {ways[way]} (lost: {_share(lost[way])})")
@@ -189,14 +190,14 @@ def _power(planned: PlannedForecast, result: StudyResult) -> str:
 
 
 _READ_ONCE = {
-    Meeting.NOTHING.value: "with everyone read out, as 'simulate' counts",
-    Meeting.LOSS.value: "with only those read out",
-    Meeting.BOTH.value: "with only those read out and the doses taken",
+    Analysed.EVERYONE.value: "with everyone read out, as 'simulate' counts",
+    Analysed.READ_OUT.value: "with only those read out",
+    Analysed.READ_OUT_DOSED.value: "with only those read out and the doses taken",
 }
 _TIMED = {
-    Meeting.NOTHING.value: "if nobody left",
-    Meeting.LOSS.value: "with who leaves censored, as 'simulate' counts",
-    Meeting.BOTH.value: "with who leaves censored and the doses taken",
+    Analysed.EVERYONE.value: "if nobody left",
+    Analysed.READ_OUT.value: "with who leaves censored, as 'simulate' counts",
+    Analysed.READ_OUT_DOSED.value: "with who leaves censored and the doses taken",
 }
 
 
@@ -216,14 +217,15 @@ def _power_with_looks(planned: PlannedForecast, powers: dict[str, Row]) -> str:
 def _shortcut(planned: PlannedForecast, result: StudyResult) -> str:
     """Return entries and losses as power draws them, beside the same event by event."""
     rows = {(row.analysis, row.category): row for row in _of(result, Measure.SHORTCUT)}
-    if len({analysis for analysis, _ in rows}) < 2:
+    if not rows:
         return ""
     said = []
     for way in (AT_ONCE, BY_EVENTS):
-        months, lost = rows[way, ALL_ENROLLED], rows[way, LOST]
+        months, screened, lost = (rows[way, name] for name in (ALL_ENROLLED, SCREENED, LOST))
         said.append(
-            f"{way} all are enrolled after {number_with_error(months, 2)} months and "
-            f"{number_with_error(lost, 2)} leave by the read-out ({_trials(months)})"
+            f"{way} all are enrolled after {number_with_error(months, 2)} months, "
+            f"{number_with_error(screened)} are screened and {number_with_error(lost, 2)} leave by "
+            f"the read-out ({_trials(months)})"
         )
     deaths = ", were nobody to die before" if planned.deaths else ""
     return (

@@ -60,7 +60,10 @@ def level_share(z: float, of_all: float, correlation: float) -> float:
 
 
 def tetrachoric(z: float, of_all: float, share: float) -> float:
-    """Return the correlation with which `level_share` at `z` is `share`."""
+    """Return the correlation with which `level_share` at `z` is `share`, the nearest there is."""
+    most, least = (level_share(z, of_all, rho) for rho in (-_NEAR_ONE, _NEAR_ONE))
+    if not least < share < most:
+        return -_NEAR_ONE if share >= most else _NEAR_ONE
     return float(
         brentq(lambda rho: level_share(z, of_all, rho) - share, -_NEAR_ONE, _NEAR_ONE, xtol=1e-12)
     )
@@ -232,8 +235,7 @@ def enriched_at(
     failing = max(0.0, 1 - passing * enriched.relative_pass(threshold))
     nature["screening_failures"] = noted(failing)
     shares = enriched.shares(threshold)
-    rounded = [float(f"{share:.6f}") for share in shares[:-1]]
-    rounded.append(round(1 - sum(rounded), 6))
+    rounded = _in_millionths(shares, enriched, threshold)
     for factor in nature["factors"]:
         if factor["id"] == own.factor:
             for level, share in zip(factor["levels"], rounded, strict=True):
@@ -248,6 +250,18 @@ def enriched_at(
     _put_pace(found, resolved, (1 - failing) / passing, note)
     _reword(found["protocol"], enriched.threshold, threshold)
     return found
+
+
+def _in_millionths(shares: tuple[float, ...], enriched: Enriched, threshold: float) -> list[float]:
+    """Return shares as a file states them, adding up to 1 (RequestError for a level of nobody)."""
+    rounded = [float(f"{share:.6f}") for share in shares[:-1]]
+    rounded.append(round(1 - sum(rounded), 6))
+    for level, share in zip(enriched.factor.levels or (), rounded, strict=True):
+        if share <= 0:
+            rule = f"leaves nobody of those eligible {level.id}"
+            remedy = f"Choose one nearer to {enriched.threshold:g}."
+            raise RequestError(Problem(rule, remedy, "threshold", f"{threshold:g}"))
+    return rounded
 
 
 def _average(shares: tuple[float, ...], risks: tuple[float, ...]) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trialsim.characteristics import Characteristic, mean, mid_percentile, proportion
 from trialsim.engine.board_decisions import BoardRules, rules_of
 from trialsim.engine.conduct_runs import conduct_trials
-from trialsim.engine.conducted_power import Meeting, power_as_conducted, simulated_power
+from trialsim.engine.conducted_power import Analysed, power_as_conducted, simulated_power
 from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
 from trialsim.errors import Problem, RequestError, SimulationError, counted
@@ -48,6 +48,7 @@ __all__ = [
     "LOST",
     "MILESTONES",
     "OVERRUNNING",
+    "SCREENED",
     "SIMULATED",
     "STOPPED_EARLY",
     "Forecast",
@@ -59,7 +60,8 @@ __all__ = [
 STOPPED_EARLY, OVERRUNNING = "stopped early", "not in the data that stopped the trial"
 SIMULATED = "in 'simulate'"
 AT_ONCE, BY_EVENTS = "drawn at once", "event by event"
-ALL_ENROLLED, LOST = "all enrolled, months", "leave by the read-out, patients"
+ALL_ENROLLED, SCREENED = "all enrolled, months", "screened, patients"
+LOST = "leave by the read-out, patients"
 _AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
 MOST_SCREENED = 5_000_000  # in all trials: 80 seconds of one core where nearly nobody enters
@@ -412,6 +414,11 @@ class PlannedForecast:
         return isinstance(self.resolved.template.protocol.primary, TimeToEventEndpoint)
 
     @property
+    def loses_nobody(self) -> bool:
+        """Whether nobody can leave the trial or miss the read-out."""
+        return self.plan.leaving is None and not self.plan.missed_visits
+
+    @property
     def power_untold(self) -> str:
         """Why nothing is said of power as conducted; empty where it is."""
         protocol = self.resolved.template.protocol
@@ -427,7 +434,7 @@ class PlannedForecast:
         return ""
 
     def _powers(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
-        """Yield the chance to find the effect by what of the conduct the analysis meets."""
+        """Yield the chance to find the effect by who is analysed, and with which doses."""
         if self.power_untold:
             return
         exposed = self.scenario.exposure is not None
@@ -444,15 +451,15 @@ class PlannedForecast:
         )
         if not found:
             return
-        whole = found[Meeting.NOTHING]
-        for meeting, values in found.items():
+        whole = found[Analysed.EVERYONE]
+        for who, values in found.items():
             ok = np.isfinite(whole) & np.isfinite(values)
             if not ok.any():
                 continue  # no analysis was possible
-            yield mean(Measure.POWER, values[ok]).row(self._of_power(Measure.POWER, meeting))
-            if meeting is not Meeting.NOTHING:
+            yield mean(Measure.POWER, values[ok]).row(self._of_power(Measure.POWER, who))
+            if who is not Analysed.EVERYONE:
                 lost = mean(Measure.POWER_LOST, (whole - values)[ok])
-                yield lost.row(self._of_power(Measure.POWER_LOST, meeting))
+                yield lost.row(self._of_power(Measure.POWER_LOST, who))
 
     def _powers_with_looks(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
         """Yield what `simulate` finds, and the share of trials whose looks find the effect."""
@@ -463,9 +470,9 @@ class PlannedForecast:
             yield replace(proportion(Measure.POWER, rejected).row(row), n_failed=n_failed)
         verdicts = [trial.looks[-1].judgement.verdict for trial in trials]
         hits = [v is Verdict.EFFICACY for v in verdicts if v is not Verdict.FAILED]
-        meeting = Meeting.BOTH if self.scenario.exposure else Meeting.LOSS
+        who = Analysed.READ_OUT_DOSED if self.scenario.exposure else Analysed.READ_OUT
         if hits:
-            row = self._of_power(Measure.POWER, meeting)
+            row = self._of_power(Measure.POWER, who)
             yield proportion(Measure.POWER, np.array(hits)).row(row)
 
     def _of_power(self, measure: Measure, analysis: str) -> Row:
@@ -493,20 +500,21 @@ class PlannedForecast:
             draw_conduct(sites, n, Streams(seed), block, width)
             for block in range(-(-_AT_ONCE // width))
         ]
-        months = np.concatenate([each.entry[-1] for each in drawn]) / DAYS_PER_MONTH
-        by_events = [float(t.enrolled[-1]) / DAYS_PER_MONTH for t in trials if len(t.enrolled) == n]
-        pairs: list[tuple[str, Any, Any]] = [(ALL_ENROLLED, months[np.isfinite(months)], by_events)]
-        lost = np.concatenate([each.lost(self.analysis.day) for each in drawn])
-        left = [
-            int((t.followed.leaves < self.analysis.day).sum())
-            for t in trials
-            if len(t.enrolled) == n
-        ]
-        pairs.append((LOST, lost[np.isfinite(months)], left))
+        last = np.concatenate([each.entry[-1] for each in drawn])
+        opened, whole = np.isfinite(last), [t for t in trials if len(t.enrolled) == n]
+        if not (opened.any() and whole):
+            return
+        day = self.analysis.day
+        screened = np.concatenate([each.screened for each in drawn])
+        lost = np.concatenate([each.lost(day) for each in drawn])
+        pairs: tuple[tuple[str, Floats, list[float]], ...] = (
+            (ALL_ENROLLED, last / DAYS_PER_MONTH, [t.enrolled[-1] / DAYS_PER_MONTH for t in whole]),
+            (SCREENED, screened, [t.screened for t in whole]),
+            (LOST, lost, [int((t.followed.leaves < day).sum()) for t in whole]),
+        )
         for category, fast, slow in pairs:
-            for values, analysis in ((fast, AT_ONCE), (slow, BY_EVENTS)):
-                if len(values):
-                    yield _row(Measure.SHORTCUT, values, category=category, analysis=analysis)
+            yield _row(Measure.SHORTCUT, fast[opened], category=category, analysis=AT_ONCE)
+            yield _row(Measure.SHORTCUT, slow, category=category, analysis=BY_EVENTS)
 
     def _placed(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         """Yield where an enrolment that really took so long lies among the simulated."""
