@@ -233,8 +233,8 @@ def test_property_milestones_come_one_after_another(forecast):
 def test_property_figures_tell_their_numbers_in_words(forecast):
     figures = forecast_figures(forecast.result)
     assert list(figures) == ["recruitment", "milestones", "consort", "supply", "cost"]
-    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock").value
-    assert f"{lock:.1f} months" in figures["milestones"][1]
+    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock")
+    assert f"{lock.value:.1f} +-{lock.mcse:.1f} months" in figures["milestones"][1]
     assert "64.0" in figures["consort"][1]
     total = row(forecast, Measure.COST, category="total").value
     assert f"{total:,.0f}" in figures["cost"][1]
