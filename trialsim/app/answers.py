@@ -184,7 +184,7 @@ class Answers:
 def _bytes(found: Any) -> int:
     if isinstance(found, Answer):
         drawn = sum(len(f.svg) + len(f.png) + 3 * len(f.csv) for f in found.figures.values())
-        return 4 * len(found.json_text) + len(found.csv_text) + len(found.shown) + drawn
+        return 4 * len(found.json_text) + len(found.csv_text) + drawn
     return 10_000
 
 
