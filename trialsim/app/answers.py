@@ -194,7 +194,7 @@ class Answers:
 def _bytes(found: Any) -> int:
     if isinstance(found, Answer):
         drawn = sum(_drawn_bytes(f) for f in found.figures.values())
-        return 4 * len(found.json_text) + len(found.csv_text) + len(found.shown) + drawn
+        return 4 * len(found.json_text) + len(found.csv_text) + drawn
     if isinstance(found, Drawn):
         return _drawn_bytes(found)
     return 10_000

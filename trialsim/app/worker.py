@@ -104,8 +104,6 @@ class Answer:
     ----------
     document : dict
         What ``--json`` prints; without rows where there are problems.
-    shown : str
-        What the terminal shows.
     figures : dict of name to Drawn
     problems : tuple of Problem
         Why there is no answer.
@@ -114,7 +112,6 @@ class Answer:
     document: dict[str, Any] = field(default_factory=dict)
     json_text: str = ""
     csv_text: str = ""
-    shown: str = ""
     figures: dict[str, Drawn] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
@@ -157,17 +154,16 @@ def _of_text(text: str) -> Answer:
 
 
 def _of_handed_over(found: HandedOver, order: Order) -> Answer:
-    text, shown = found.document.to_json(), found.shown
+    text = found.document.to_json()
     if order.folder:
         text = text.replace(f"{order.folder}/", "")
-        shown = shown.replace(f"{order.folder}/", "")
     figures = {}
     if order.want is not Want.NUMBERS:
         figures = {
             name: _drawn(figure, name, alt_text, files=order.want is Want.FIGURES)
             for name, (figure, alt_text) in found.figures().items()
         }
-    return Answer(json.loads(text), text, found.document.to_csv(), shown, figures)
+    return Answer(json.loads(text), text, found.document.to_csv(), figures)
 
 
 def _without_folder(problem: Problem, folder: str) -> Problem:

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -673,7 +674,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     UsageError
         If they are not a command.
     """
-    parser = command_line()
+    parser = _known_parser()
     words = [_OTHERWISE_SPELT.get(word, word) for word in words[:1]] + list(words[1:])
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:
         listed = f"The commands are {', '.join(_Commands.names)}."
@@ -685,7 +686,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
                 field="COMMAND",
             )
         )
-    return parser.parse_args(_joined(words))
+    found = parser.parse_args(_joined(words))
+    lists = {name: list(own) for name, own in vars(found).items() if isinstance(own, list)}
+    vars(found).update(lists)  # those at rest are the parser's, which is used again
+    return found
+
+
+@cache
+def _known_parser() -> argparse.ArgumentParser:
+    return command_line()
 
 
 def command_line() -> argparse.ArgumentParser:
