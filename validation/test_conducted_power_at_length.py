@@ -55,6 +55,7 @@ def _simulated(planned: PlannedForecast) -> tuple[float, float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reference_power_as_conducted_is_that_of_simulate_and_of_the_effect_taken(kind):
+    """Source: `simulate` with the whole effect, and with half of it; 20,000 trials."""
     whole, part = KINDS[kind][3:5]
     planned = _planned(kind, whole)
     trials = conduct_trials(planned.plan, n_runs=N_TRIALS, seed=32, logged=0, workers=2)

@@ -141,5 +141,3 @@ def test_property_the_screen_says_how_stages_end_and_what_is_assumed():
     assert all(t["good outcomes at the last look"] <= 3 for t in stopped)
     one = planned("protocol.two_stage=null")
     assert one.rules is None
-    told = " ".join(forecast_screen(one, one.forecast(runs=2, seed=1).result, 1).split())
-    assert "One stage (no two_stage): every trial goes on to its end." in told

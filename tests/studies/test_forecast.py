@@ -7,6 +7,7 @@ import json
 import shlex
 from html import unescape
 from math import sqrt
+from re import search
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,11 +17,12 @@ from scipy.stats import binom
 
 from conftest import ROOT
 from operations.log_reader import TrialToldAgain, counted, read_log
+from trialsim import errors
 from trialsim.analyse.binary import analyse_counts
 from trialsim.cli import main
 from trialsim.engine.conducted_power import Analysed, power_as_conducted
 from trialsim.engine.outcome_days import outcome_days_of
-from trialsim.errors import SimulationError
+from trialsim.errors import RequestError, SimulationError
 from trialsim.figures.forecast import forecast_figures
 from trialsim.operations.conducted import Followed
 from trialsim.operations.event_log import MILESTONES, What
@@ -231,8 +233,8 @@ def test_property_milestones_come_one_after_another(forecast):
 def test_property_figures_tell_their_numbers_in_words(forecast):
     figures = forecast_figures(forecast.result)
     assert list(figures) == ["recruitment", "milestones", "consort", "supply", "cost"]
-    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock").value
-    assert f"{lock:.1f} months" in figures["milestones"][1]
+    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock")
+    assert f"{lock.value:.1f} +-{lock.mcse:.1f} months" in figures["milestones"][1]
     assert "64.0" in figures["consort"][1]
     total = row(forecast, Measure.COST, category="total").value
     assert f"{total:,.0f}" in figures["cost"][1]
@@ -339,6 +341,18 @@ def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypa
         (("--scenario", "or-083"), "Did you mean 'or-082'?"),
         (("--set", "nature.operations.recruitment.per_site_month=-1"), "must be above 0; got -1"),
         (("--set", "nature.operations.recruitment.per_site_month=0.01"), "would take"),
+        (("--log", "0"), "--log must be from 1 to 2, the number of a simulated trial; got 0."),
+        (("--log", "3"), "Leave it out for the first trial, or ask for --runs 3 or more."),
+        (("--log", "2", "--runs", "1"), "--log must be 1; got 2."),
+        (("--runs", "5000"), "more than 5,000,000 are not simulated; got 5,000. Ask for --runs 45"),
+        (
+            ("--set", "nature.screening_failures=0.9999999"),
+            "2. Let more come through (nature.screening_failures, or screening.withdrawn).",
+        ),
+        (
+            ("--sites", "1", "--set", "nature.operations.recruitment.per_site_month=0.01"),
+            "to enrol 1,106 patients; got 1 site. Plan more sites",
+        ),
     ],
 )
 def test_regression_what_cannot_be_forecast_says_why(words, message, capsys):
@@ -408,5 +422,40 @@ def test_regression_a_small_error_is_no_zero_and_rounding_is_no_error():
 def test_regression_a_trial_that_never_fills_says_when_it_was_expected_to():
     settings = ["nature.operations.recruitment.shape=0.0001", "protocol.sample_size.total=30"]
     planned = plan_forecast(load_template("sepsis", settings=settings))
-    with pytest.raises(SimulationError, match=r"in none of 2 .* expected after [0-9.]+ months"):
+    with pytest.raises(SimulationError, match=r"in any of 2 .* expected after [0-9.]+ months"):
         planned.forecast(runs=2, seed=1)
+
+
+def test_property_as_many_runs_as_the_remedy_says_are_not_too_many():
+    settings = ["nature.screening_failures=0.999", "protocol.sample_size={total: 60}"]
+    planned = plan_forecast(load_template("sepsis", settings=settings))
+    with pytest.raises(RequestError) as refused:
+        planned.forecast(runs=200, seed=1)  # at once: nobody is screened
+    (problem,) = refused.value.problems
+    assert "would screen about 12,000,000 patients, 60,000 in each trial" in problem.rule
+    fine = int(problem.remedy.split("--runs ")[1].split(",")[0])
+    planned.check_runs(fine)
+    assert fine == 83
+    with pytest.raises(RequestError):
+        planned.check_runs(fine + 1)
+
+
+def test_property_a_trial_of_one_site_forecast_once_is_told_in_the_singular():
+    planned = plan_forecast(
+        load_template("solid-tumour-monotherapy", settings=[
+            "protocol.operations={sites: {planned: 1}, board: {deliberates: 1 d}}"
+        ])
+    )  # fmt: skip
+    told = " ".join(forecast_screen(planned, planned.forecast(runs=1, seed=1).result, 1).split())
+    assert "29 patients at 1 site; 1 simulated trial, event by event" in told
+    assert "An interim decision takes 1 day." in told
+    assert not search(r"(?<![\d.,])1 (sites|trials|days|patients|simulated trials)\b", told)
+
+
+def test_property_nouns_are_counted():
+    numbers = (0, 1, 2, 1001, -1)
+    assert [errors.counted(n, "site") for n in numbers] == [
+        "0 sites", "1 site", "2 sites", "1,001 sites", "-1 site"
+    ]  # fmt: skip
+    assert errors.counted(1.04, "month", ".0f") == "1 month"
+    assert errors.counted(1.0, "month", ".1f") == "1.0 months"

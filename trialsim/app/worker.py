@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from trialsim.cli.answer import HandedOver
 
-__all__ = ["Answer", "Drawn", "Line", "Order", "Panel", "Want", "serve"]
+__all__ = ["Answer", "Drawn", "Line", "Order", "Panel", "Want", "drawn_files", "serve"]
 
 
 MAX_BYTES = 3 << 30  # of one process
@@ -182,6 +182,11 @@ def _drawn(figure: Figure, name: str, alt_text: str, *, files: bool) -> Drawn:
     drawn = Drawn(alt_text, panels, _table(panels))
     if not files:
         return drawn
+    return Drawn(alt_text, panels, drawn.csv, *drawn_files(figure, name, alt_text))
+
+
+def drawn_files(figure: Figure, name: str, alt_text: str) -> tuple[str, bytes]:
+    """Return a figure as SVG and PNG."""
     from trialsim.figures.style import house_style, save_svg
 
     svg, png = io.StringIO(), io.BytesIO()
@@ -189,7 +194,7 @@ def _drawn(figure: Figure, name: str, alt_text: str, *, files: bool) -> Drawn:
     with house_style():
         named = {"Title": name, "Description": alt_text}
         figure.savefig(png, dpi=160.0, metadata=named, format="png")
-    return Drawn(alt_text, panels, drawn.csv, svg.getvalue(), png.getvalue())
+    return svg.getvalue(), png.getvalue()
 
 
 def _panels(figure: Figure) -> tuple[Panel, ...]:

@@ -70,7 +70,8 @@ def power_as_conducted(
     Parameters
     ----------
     trials : sequence of ConductedTrial
-        Those that do not have all their patients are left out.
+        Those that do not have all their patients are left out, but for times to an event: these
+        are analysed when their last look is due, whoever has entered.
     plan : AnalysisPlan
         Of the primary endpoint; only its last analysis is made.
     exposed : bool
@@ -86,7 +87,7 @@ def power_as_conducted(
     of = _Outcomes(protocol, truth, plan, streams)
     found: dict[Analysed, list[float]] = {}
     for run, trial in enumerate(trials):
-        if len(trial.enrolled) < protocol.n_total:
+        if len(trial.enrolled) < protocol.n_total and not timed:
             continue
         for who, power in _powers(of, run, trial, exposed=exposed):
             found.setdefault(who, []).append(power)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
-from trialsim.errors import DesignError, Problem
+from trialsim.errors import DesignError, Problem, counted
 from trialsim.kernels.recruitment import GammaDelay
 from trialsim.protocol.design import AllocationMethod, Arm, Protocol, Regimen
 from trialsim.protocol.endpoints import TimeToEventEndpoint
@@ -92,10 +92,10 @@ class LookPlan:
         if self.calendar_days is not None:
             return f"{self.calendar_days / DAYS_PER_MONTH:.3g} months after the first patient"
         if self.first is not None:
-            return f"the first {self.first:,} patients read out"
+            return f"the first {counted(self.first, 'patient')} read out"
         if self.settled is not None:
-            return f"{self.settled:,} patients read out"
-        return f"{self.events:,} events" if self.events else f"{self.enrolled:,} enrolled"
+            return f"{counted(self.settled, 'patient')} read out"
+        return counted(self.events, "event") if self.events else f"{self.enrolled:,} enrolled"
 
 
 @dataclass(frozen=True)
@@ -222,12 +222,12 @@ def _check_can_fill(plan: ConductPlan) -> None:
     if days > LONGEST_DAYS:
         years = days / DAYS_PER_UNIT["yr"]
         time = f"{years:,.0f} years" if days < inf else "for ever"
-        rule = f"would take {time} to enrol {plan.n_patients:,} patients"
+        rule = f"would take {time} to enrol {counted(plan.n_patients, 'patient')}"
         remedy = (
             "Plan more sites (protocol.operations.sites.planned), or raise "
             "nature.operations.recruitment.per_site_month."
         )
-        raise DesignError(Problem(rule, remedy, "enrolment", f"{plan.sites.n_sites:,} sites"))
+        raise DesignError(Problem(rule, remedy, "enrolment", counted(plan.sites.n_sites, "site")))
 
 
 def _delay(delay: Delay) -> GammaDelay:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from trialsim.errors import Problem, ProtocolError, did_you_mean
+from trialsim.errors import Problem, ProtocolError, counted, did_you_mean
 from trialsim.protocol.published.trials import table_rows
 
 __all__ = ["COLUMNS", "EnrolledSite", "EnrolledSites", "read_enrolled"]
@@ -106,7 +106,7 @@ def read_enrolled(path: Path, n_patients: int) -> EnrolledSites:
     lines: list[_Line] = []
     for number, cells in rows[1:]:
         if len(cells) != len(columns):
-            rule = f"has {len(cells)} cells where the header has {len(columns)}"
+            rule = f"has {counted(len(cells), 'cell')} where the header has {len(columns)}"
             remedy = "Give one cell per column; put text with a comma in double quotes."
             problems.append(Problem(rule, remedy, "line", file=str(path), line=number))
             continue
@@ -218,7 +218,9 @@ def _wrong_values(line: _Line) -> Iterator[Problem]:
         rule = "must be written as 'as_of' is: dates, or numbers of days"
         yield line.problem("opened", rule, "Write both as dates.")
     elif days["opened"] >= days["as_of"] + _dated(line) and text.isdecimal() and int(text):
-        rule = f"comes no earlier than 'as_of', but {text} patients are enrolled"
+        verb = "is" if int(text) == 1 else "are"
+        patients = counted(int(text), "patient")
+        rule = f"comes no earlier than 'as_of', but {patients} {verb} enrolled"
         yield line.problem("opened", rule, "Correct the day, or write 0 enrolled.")
 
 

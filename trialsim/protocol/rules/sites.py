@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
+from trialsim.errors import counted
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.operations import OperationalNature
@@ -47,14 +48,16 @@ def site_rules(template: Template) -> Found:
     none_opens = sites.failing**sites.n_sites
     if none_opens > _NO_SITE_OPENS:
         here = ("nature", "operations", "activation", "failing")
-        rule = f"leaves a trial of {sites.n_sites} sites without any in {none_opens:.2g} of cases"
+        trial = f"a trial of {counted(sites.n_sites, 'site')}"
+        rule = f"leaves {trial} without any in {none_opens:.2g} of cases"
         yield here, rule, "Plan more sites, lower it, or state nature.enrolment."
     n, days = protocol.n_total, sites.expected_day(protocol.n_total)
     years = days / DAYS_PER_UNIT["yr"]
     if years > _LONGEST_YEARS:
         here = ("nature", "operations", "recruitment", "per_site_month")
         time = f"{years:,.0f} years" if days < inf else "for ever"
-        rule = f"would take {time} to enrol {n:,} patients at {sites.n_sites} sites"
+        at = counted(sites.n_sites, "site")
+        rule = f"would take {time} to enrol {counted(n, 'patient')} at {at}"
         yield here, rule, "Plan more sites (protocol.operations.sites.planned), or raise it."
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
+from trialsim.errors import counted
 from trialsim.protocol.endpoints import ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.operations import Delay, OperationalNature, Operations
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, Share
@@ -237,8 +238,8 @@ def enrolment_in_words(template: Template) -> str:
     spread = "all alike" if sites.shape == inf else f"gamma distributed with shape {sites.shape:g}"
     months = sites.expected_day(protocol.n_total) / DAYS_PER_UNIT["mo"]
     return (
-        f"Patients enter as sites enrol them: {number} sites ({where}), {rate:.3g} patients per "
-        f"open site and month, {spread}; all are expected about {months:.3g} months after the "
-        "first invitation. Times count from the first patient. Left out: "
+        f"Patients enter as sites enrol them: {counted(number, 'site')} ({where}), {rate:.3g} "
+        f"patients per open site and month, {spread}; all are expected about {months:.3g} months "
+        "after the first invitation. Times count from the first patient. Left out: "
         f"{'; '.join(left_out_of(template))}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trialsim.errors import counted
 from trialsim.report.screens.forecast_screen import number_with_error
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import calendar_sentences, table, wrapped
@@ -21,8 +22,8 @@ def enrolled_screen(planned: PlannedEnrolled, result: StudyResult, seed: int) ->
     later = f", {len(sites) - open_now} to open" if open_now < len(sites) else ""
     heading = [
         f"{template.id.upper()}   {template.title}",
-        f"{planned.seen.enrolled:,} of {planned.n_patients:,} patients enrolled at {open_now} open "
-        f"{'site' if open_now == 1 else 'sites'}{later}; {result.n_replicates:,} futures drawn, "
+        f"{planned.seen.enrolled:,} of {planned.n_patients:,} patients enrolled at "
+        f"{counted(open_now, 'open site')}{later}; {counted(result.n_replicates, 'future')} drawn, "
         f"seed {seed}",
         *map(str, planned.resolved.settings),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trialsim.engine.conducted_power import Analysed, draws_of
+from trialsim.errors import counted
 from trialsim.operations.supply import Shortage
 from trialsim.protocol.rules.conduct import names_death
 from trialsim.protocol.truths.site_enrolment import LEFT_OUT
@@ -41,9 +42,9 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
     template = planned.resolved.template
     heading = [
         f"{template.id.upper()}   {template.title}",
-        f"{template.protocol.n_total:,} patients at {planned.plan.sites.n_sites} sites; "
-        f"{result.n_replicates:,} simulated trials, event by event, seed {seed}; outcomes as in "
-        f"{planned.scenario.id}",
+        f"{template.protocol.n_total:,} patients at {counted(planned.plan.sites.n_sites, 'site')}; "
+        f"{counted(result.n_replicates, 'simulated trial')}, event by event, seed {seed}; "
+        f"outcomes as in {planned.scenario.id}",
         *map(str, planned.resolved.settings),
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(planned, result))]
@@ -183,8 +184,8 @@ def _power(planned: PlannedForecast, result: StudyResult) -> str:
             parts.append(f"{_share(powers[way])} {ways[way]} (lost: {_share(lost[way])})")
     n = powers[whole].n_replicates
     return (
-        f"{text}{', '.join(parts)}; of {n:,} trials, in each of which outcomes are drawn "
-        f"{draws_of(planned.resolved.template.protocol)} times."
+        f"{text}{', '.join(parts)}; of {counted(n or 0, 'trial')}, in each of which "
+        f"outcomes are drawn {draws_of(planned.resolved.template.protocol)} times."
     )
 
 
@@ -206,12 +207,10 @@ def _power_with_looks(planned: PlannedForecast, powers: dict[str, Row]) -> str:
     parts = []
     for way, row in powers.items():
         if way == SIMULATED:
-            parts.append(
-                f"{_share(row)} by the looks of 'simulate'{everyone} ({row.n_replicates:,} trials)"
-            )
+            parts.append(f"{_share(row)} by the looks of 'simulate'{everyone} ({_trials(row)})")
             continue
         doses = " and the doses taken" if planned.scenario.exposure else ""
-        parts.append(f"{_share(row)} as conducted, {who}{doses} ({row.n_replicates:,} trials)")
+        parts.append(f"{_share(row)} as conducted, {who}{doses} ({_trials(row)})")
     return ", ".join(parts)
 
 
@@ -226,7 +225,7 @@ def _shortcut(planned: PlannedForecast, result: StudyResult) -> str:
         said.append(
             f"{way} all are enrolled after {number_with_error(months, 2)} months, "
             f"{number_with_error(screened)} are screened and {number_with_error(lost, 2)} leave by "
-            f"the read-out ({months.n_replicates:,} trials)"
+            f"the read-out ({_trials(months)})"
         )
     deaths = ", were nobody to die before" if planned.deaths else ""
     return (
@@ -282,8 +281,6 @@ def _part_of(result: StudyResult, row: Row) -> str:
 def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
     """Return what the looks decide, look by look, in sentences."""
     interim = len(planned.plan.looks) > 1
-    if planned.rules is None and planned.resolved.template.protocol.is_single_arm:
-        return "No rule: nothing decided. One stage (no two_stage): every trial goes on to its end."
     if planned.rules is None and not interim:
         return "No look comes before the final analysis: no trial stops early."
     if planned.rules is None:
@@ -308,7 +305,7 @@ def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
         where = f"look {number}" if number < len(planned.bounds) else last
         parts.append(f"{where}: {'; '.join(said)}")
     delay = planned.plan.deliberation_days
-    took = f" An interim decision takes {delay:g} days." if delay else ""
+    took = f" An interim decision takes {counted(delay, 'day', 'g')}." if delay else ""
     return (
         f"How trials end under {planned.scenario.id}, by {planned.analysis.in_words}, as in "
         f"'simulate': {'. '.join(parts)}.{took} A trial that is stopped closes recruitment and "
@@ -373,6 +370,10 @@ def _doses(result: StudyResult) -> str:
     shares = (_share(exposure[arm]) for arm in arms)
     cells.append(("exposure: taken, of the planned", *shares))
     return "Doses\n" + table(("", *map(str, arms)), cells)
+
+
+def _trials(row: Row) -> str:
+    return counted(row.n_replicates or 0, "trial")
 
 
 def _share(row: Row) -> str:

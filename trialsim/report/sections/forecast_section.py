@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from typing import Any
 
+from trialsim.errors import counted
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
 
@@ -57,7 +58,7 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
                 yield Paragraph(observed)
     yield Paragraph(texts["basis"])
     yield Paragraph(
-        f"{rows[0]['n_replicates']:,} simulated trials, event by event, seed "
+        f"{counted(rows[0]['n_replicates'], 'simulated trial')}, event by event, seed "
         f"{run.document['seed']}. Repeat with: {_command(run)}"
     )
 

@@ -17,7 +17,7 @@ from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.engine.conducted_power import Analysed, power_as_conducted, simulated_power
 from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
-from trialsim.errors import Problem, RequestError, SimulationError
+from trialsim.errors import Problem, RequestError, SimulationError, counted
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
 from trialsim.operations.conducted import ConductedTrial, Judgement, Verdict
 from trialsim.operations.enrolment import accrual_of, draw_conduct
@@ -64,6 +64,7 @@ ALL_ENROLLED, SCREENED = "all enrolled, months", "screened, patients"
 LOST = "leave by the read-out, patients"
 _AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
+MOST_SCREENED = 5_000_000  # in all trials: 80 seconds of one core where nearly nobody enters
 _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -130,9 +131,12 @@ class PlannedForecast:
 
         Raises
         ------
+        RequestError
+            For more patients than are simulated.
         SimulationError
             If no trial enrols everybody, or processes die again and again.
         """
+        self.check_runs(runs)
         trials = conduct_trials(
             self.plan,
             n_runs=runs,
@@ -145,6 +149,37 @@ class PlannedForecast:
         result = self._result(trials, seed)
         every = [self._in_numbers(run, trial) for run, trial in enumerate(trials, 1)]
         return Forecast(result, trials[0].log, every)
+
+    def check_runs(self, runs: int, log: int = 1) -> None:
+        """Refuse more work than is sensible, and a log of a trial that is not simulated.
+
+        Patients are drawn one by one from their screening on, whoever of them comes through.
+
+        Raises
+        ------
+        RequestError
+        """
+        each = self.plan.n_patients / self.plan.sites.passing
+        problems = []
+        if each * runs > MOST_SCREENED:
+            rule = (
+                f"would screen about {counted(round(each * runs), 'patient')}, {round(each):,} in "
+                f"each trial: more than {MOST_SCREENED:,} are not simulated"
+            )
+            fine, keys = int(MOST_SCREENED / each), "nature.screening_failures"
+            remedies = [f"ask for --runs {fine}"] if fine else []
+            if self.plan.sites.passing < 1:
+                remedies.append(f"let more come through ({keys}, or screening.withdrawn)")
+            remedy = ", or ".join(remedies).capitalize()
+            problems.append(Problem(rule, f"{remedy}.", "--runs", f"{runs:,}"))
+        if not 1 <= log <= runs:
+            number = f"from 1 to {runs:,}, the number of a simulated trial" if runs > 1 else "1"
+            rule = f"must be {number}"
+            remedy = "Leave it out for the first trial"
+            remedy += f", or ask for --runs {log} or more." if log > runs else "."
+            problems.append(Problem(rule, remedy, "--log", f"{log:,}"))
+        if problems:
+            raise RequestError(problems)
 
     def log_of(self, run: int, seed: int) -> list[Entry]:
         """Simulate one trial again, from 1, and return everything that happened in it."""
@@ -222,11 +257,12 @@ class PlannedForecast:
     def _result(self, trials: Sequence[ConductedTrial], seed: int) -> StudyResult:
         full = [trial for trial in trials if trial.full]
         if not full:
+            which = f"any of {len(trials):,} simulated trials"
+            which = which if len(trials) > 1 else "the one simulated trial"
             raise SimulationError(
                 Problem(
-                    f"is full within 100 years in none of {len(trials)} simulated trials, though "
-                    f"expected after {self._expected_months():,.1f} months at the mean rate of "
-                    "sites",
+                    f"is not full within 100 years in {which}, though expected after "
+                    f"{self._expected_months():,.1f} months at the mean rate of sites",
                     "Plan more sites, let fewer of them fail (activation.failing), or let them "
                     "differ less (recruitment.shape).",
                     "enrolment",
@@ -491,7 +527,7 @@ class PlannedForecast:
                 measure=Measure.PERCENTILE,
                 value=None,
                 milestone="all enrolled",
-                analysis=f"observed: {self.observed_months:g} months",
+                analysis=f"observed: {counted(self.observed_months, 'month', 'g')}",
             )
         )
 
@@ -557,7 +593,7 @@ def rate_to_enrol_in(resolved: ResolvedTemplate, months: float) -> float:
     """
     sites = sites_of(resolved.template)
     n, days = resolved.template.protocol.n_total, months * DAYS_PER_MONTH
-    remedy, given = "Give it more time, or open sites sooner.", f"{months:g} months"
+    remedy, given = "Give it more time, or open sites sooner.", counted(months, "month", "g")
     try:
         rate = rate_for_mean_time(n, days, accrual_of(sites)) * DAYS_PER_MONTH
     except UnreachableTimeError as error:
