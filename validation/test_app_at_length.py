@@ -16,7 +16,7 @@ from app.conftest import chromium as chromium
 from app.conftest import ended, started
 from app.conftest import page as page
 from app.conftest import visitor as visitor
-from app.test_in_browser import expect, serious
+from app.test_in_browser import expect, lesson_walked_twice, serious
 from app.test_rooms import number, shown
 from conftest import trialsim as trialsim
 from trialsim.app import offline
@@ -212,3 +212,10 @@ def test_regression_a_lesson_is_answered_as_on_its_sheet_and_the_guess_stays(pag
     assert serious(tab) == []
     assert not any("4711" in request for request in sent)
     seen.leaves_nothing_to_complain_of(page.address)
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_regression_each_lesson_says_what_its_commands_say_on_the_page_and_without(
+    page, visitor, trialsim, lesson
+):
+    lesson_walked_twice(page, visitor, trialsim, lesson)

@@ -158,6 +158,17 @@ def test_property_a_lessons_commands_are_those_of_its_sheets():
     assert list(LESSONS) == list(lesson_paths())
 
 
+def test_property_a_lessons_story_is_that_of_its_sheet():
+    for lesson in LESSONS.values():
+        sheet = (lessons_folder() / lesson.folder / "student.md").read_text(encoding="utf-8")
+        above = re.match(r"# [^\n]*\n\n([^\n{]*)", sheet)[1].replace("*", "").strip()
+        assert lesson.story.startswith(above)
+        guess = re.search(r'class="guess">\n\n(.*?)Write down', sheet)[1].replace("*", "").strip()
+        assert lesson.story.endswith(guess)
+        assert not re.search(r"[<{*]|&\w+;|Write down", lesson.story.replace("P < 0.05", ""))
+    assert "quotes it; among the five" in LESSONS["lesson-5"].story
+
+
 def test_regression_a_lesson_is_answered_from_its_own_files_and_no_other(tmp_path):
     files = Files(tmp_path)
     (tmp_path / "mine.yaml").write_text("id: mine\n")

@@ -11,6 +11,7 @@ from scipy.stats import binom
 from conftest import ROOT
 from stopped_trials import single_arm_shares
 from trialsim.engine.conduct_runs import conduct_trials
+from trialsim.errors import ProtocolError
 from trialsim.operations.conducted import Known, Verdict
 from trialsim.operations.event_log import MILESTONES, What
 from trialsim.protocol.reading.load import load_template
@@ -125,6 +126,22 @@ def test_regression_good_outcomes_are_those_without_the_event_where_lower_is_bet
     happened = -np.expm1(-luck[:13]) <= lower.truth.treated_risk
     everybody = Known(0, 1.0, np.zeros(n), seen, seen, np.full(n, inf), np.zeros(n), np.ones(n))
     assert judge(everybody).good == (~happened).sum()
+
+
+def test_property_recruitment_pauses_between_stages_where_the_file_says_so(trials):
+    pauses = planned("protocol.operations={board: {between_stages: pauses, deliberates: 10 d}}")
+    assert any(str(s) == "recruitment pauses while stage 1 is read out" for s in pauses.stated)
+    waited = conducted(pauses, n=40)
+    for at_once, trial in zip(trials, waited, strict=False):
+        first = trial.looks[0]
+        assert trial.enrolled[:13].tolist() == at_once.enrolled[:13].tolist()  # the same patients
+        assert first.randomised == 13
+        assert first.judgement == at_once.looks[0].judgement
+        assert len(trial.enrolled) == (13 if trial.stopped_early else 43)
+        assert trial.stopped_early or trial.enrolled[13] >= first.decided == first.day + 10
+    assert {trial.stopped_early for trial in waited} == {True, False}
+    with pytest.raises(ProtocolError, match="is for two stages of a single arm"):
+        load_template("sepsis", settings=["protocol.operations.board={between_stages: pauses}"])
 
 
 def test_property_the_screen_says_how_stages_end_and_what_is_assumed():

@@ -237,6 +237,7 @@ class Pages:
             "has_first": room.first(state) is not None,
             "big": visit.big,
             "saved": saved,
+            "moves": not saved or layout == "bare.html.j2",  # a saved page has no script
             "command": "" if visit.read.problems else self._command(told.words()),
             "further": [
                 self._command(words)

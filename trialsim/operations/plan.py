@@ -14,6 +14,7 @@ from trialsim.protocol.operations import (
     OperationalNature,
     Operations,
     Supply,
+    WhileWaiting,
     WithoutKit,
 )
 from trialsim.protocol.quantities import DAYS_PER_UNIT
@@ -138,6 +139,8 @@ class ConductPlan:
         From an interim look to the board's decision.
     followed_days : float
         Most follow-up of a patient, for a time to an event.
+    pauses : bool
+        Whether nobody is screened from the last patient of stage 1 to the decision on it.
     """
 
     n_patients: int
@@ -160,6 +163,7 @@ class ConductPlan:
     supply: SupplyPlan | None
     deliberation_days: float = 0.0
     followed_days: float = LONGEST_DAYS
+    pauses: bool = False
 
 
 def numbers_at_milestones(n_patients: int) -> tuple[int, ...]:
@@ -212,6 +216,7 @@ def plan_conduct(template: Template, per_day: float | None = None) -> ConductPla
         _supply(decided.supply, happens),
         decided.board.deliberates.days,
         followed.days if followed else LONGEST_DAYS,
+        decided.board.between_stages is WhileWaiting.PAUSES,
     )
     _check_can_fill(plan)
     return plan

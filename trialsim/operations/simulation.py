@@ -146,6 +146,12 @@ class TrialInTime:
         self.note(site, -1, what, arm, number)
 
     @property
+    def _paused(self) -> bool:
+        """Whether recruitment waits for the decision on stage 1."""
+        stage = self.plan.looks[0].first if self.plan.pauses else None
+        return stage is not None and self.n_randomised >= stage and not self.board.looks
+
+    @property
     def over(self) -> bool:
         """Whether nothing more is to come."""
         return self._over.triggered
@@ -262,7 +268,9 @@ class TrialInTime:
             yield env.timeout(day - env.now)
             if self._closed.triggered:
                 return
-            env.process(self._patient(site, number, next(patients)))
+            luck_of_patient = next(patients)  # their own, whoever is turned away before
+            if not self._paused:
+                env.process(self._patient(site, number, luck_of_patient))
 
     def _patient(self, site: int, number: int, luck: PatientLuck) -> Process:
         self.screened += 1

@@ -8,7 +8,7 @@ from math import inf
 from trialsim.errors import counted
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
-from trialsim.protocol.operations import OperationalNature
+from trialsim.protocol.operations import OperationalNature, WhileWaiting
 from trialsim.protocol.quantities import DAYS_PER_UNIT
 from trialsim.protocol.scenario import Scenario
 from trialsim.protocol.template import Template
@@ -34,6 +34,11 @@ def site_rules(template: Template) -> Found:
     if cost and cost.sites is not None and planned not in (None, cost.sites):
         rule = f"must be the {planned} of protocol.operations.sites.planned"
         yield ("cost", "sites"), rule, "State the number of sites once: leave out cost.sites."
+    pauses = decided and decided.board.between_stages is WhileWaiting.PAUSES
+    if pauses and not protocol.two_stage:
+        here = ("protocol", "operations", "board", "between_stages")
+        rule = "is for two stages of a single arm, which this trial does not have"
+        yield here, rule, "Leave it out, or add two_stage."
     supply = decided.supply if decided else None
     transit = (nature.operations or OperationalNature()).shipping.takes.mean
     if supply and supply.expires and supply.expires.days <= transit.days:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trialsim.protocol.operations import Delay, OperationalNature, Operations
+from trialsim.protocol.operations import Delay, OperationalNature, Operations, WhileWaiting
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.survival import Dropout
 from trialsim.protocol.template import Template
@@ -107,7 +107,9 @@ def _of_stages(template: Template) -> Iterator[Stated]:
     """Yield what two stages of a single arm rest on that the rule itself does not say."""
     if template.protocol.two_stage is None:
         return
-    yield Stated("recruitment", "goes on while stage 1 is read out")
+    decided = template.protocol.operations or Operations()
+    waits = {WhileWaiting.GOES_ON: "goes on", WhileWaiting.PAUSES: "pauses"}
+    yield Stated("recruitment", f"{waits[decided.board.between_stages]} while stage 1 is read out")
     if template.nature.visits_missed.value or template.nature.loss_to_follow_up:
         yield Stated("who is not read out", "counts as without the good outcome")
 
