@@ -23,7 +23,7 @@ _ORDER = tuple(Want)
 _WRITING = {"--out", "--export", "--evidence", "--docx", "--markdown", "--figures", "--cluster"}
 _NAMING = {"--conduct", "--literature", "--conflict"}  # an id, or a file
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
-MAX_KEPT_BYTES = 64_000_000
+MAX_KEPT_BYTES = 40_000_000
 MAX_TABS = 50  # that are known to wait: their jobs hold answers
 
 

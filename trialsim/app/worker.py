@@ -6,11 +6,13 @@ the process that answers the browser.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -272,6 +274,7 @@ def serve(pipe: Connection) -> None:
         with keeping_draws(MAX_KEPT_BYTES):  # of a dial that is turned, most stay as they were
             while True:
                 pipe.send(("done", *_served(pipe, *pipe.recv())))
+                _give_back()
     except (EOFError, OSError):
         return  # the server is gone
 
@@ -285,6 +288,14 @@ def _served(pipe: Connection, what: str, order: Any) -> tuple[Any, str]:
         return getattr(import_module(module), name)(order), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
+
+
+def _give_back() -> None:
+    """Return memory that a job no longer uses to the system, where the allocator can (glibc)."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:
+            trim(0)
 
 
 def _end_with_parent() -> None:
