@@ -59,8 +59,8 @@ def plain(text):
 
 
 def test_property_size_rounds_percents_to_a_tenth_and_beliefs_to_a_whole(at_once):
-    text, document = at_once("/size", effect="OR 0.6"), at_once("/data/size.json", effect="OR 0.6")
-    rows = document.json()["rows"]
+    words = {"effect": "OR 0.6", "power": "70"}
+    text, rows = at_once("/size", **words), at_once("/data/size.json", **words).json()["rows"]
     by = {row["measure"]: row for row in reversed(rows)}
     achieved, simulated = by["power_achieved"]["value"], by["power_simulated"]
     assert f">{100 * achieved:.1f}%</strong> power" in text.text
@@ -78,14 +78,17 @@ def test_property_followup_rounds_percents_to_a_tenth(at_once):
     words = {"template": "chronic-hepatitis-b", "at": "12 mo", "clock": "entry"}
     rows = at_once("/data/followup.json", **words).json()["rows"]
     text = at_once("/followup", **words, truth="chien-1998").text
-    for name, measure in (("power", "power"), ("wrong", "wrong_verdict")):
+    for name, measure, then in (
+        ("power", "power", "of trials find an effect"),
+        ("wrong", "wrong_verdict", "(against 12 mo"),
+    ):
         (row,) = [
             r
             for r in rows
             if r["measure"] == measure and r["scenario"] == "chien-1998" and "12" in r["horizon"]
         ]
         assert f'id="{name}" data-value="{row["value"]}">{100 * row["value"]:.1f}%' in text
-        told = f"{100 * row['value']:.1f}% \N{PLUS-MINUS SIGN} {100 * row['mcse']:.1f}"
+        told = f"{100 * row['value']:.1f}% \N{PLUS-MINUS SIGN} {100 * row['mcse']:.1f} {then}"
         assert told in plain(text)
 
 
