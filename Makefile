@@ -5,7 +5,7 @@ BIN = .venv/bin
 TESTS = tests
 
 help:
-	@echo "make demo      set up (about 560 MB in .venv) and take the tour, 1 to 3 minutes"
+	@echo "make demo      set up (about 580 MB in .venv) and take the tour, 1 to 3 minutes"
 	@echo "make test      set up for development and run the tests"
 	@echo "make lint validate bench bench-peers docs      for contributors; see CONTRIBUTING.md"
 
@@ -43,7 +43,7 @@ precompute: .venv/dev
 	$(BIN)/python -m trialsim.app.offline
 
 .venv/demo: pyproject.toml requirements/demo.txt
-	@echo "trialsim: setting up in .venv (about 560 MB, 1 to 2 minutes); nothing is written outside this folder."
+	@echo "trialsim: setting up in .venv (about 580 MB, 1 to 2 minutes); nothing is written outside this folder."
 	@PYTHON=$(PYTHON) sh requirements/set-up.sh demo
 	@touch $@
 

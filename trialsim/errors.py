@@ -24,6 +24,7 @@ __all__ = [
     "RequestError",
     "SimulationError",
     "TrialsimError",
+    "counted",
     "did_you_mean",
 ]
 
@@ -103,6 +104,12 @@ class RequestError(TrialsimError):
 
 class SimulationError(TrialsimError):
     """The run itself failed."""
+
+
+def counted(number: float, noun: str, form: str = ",") -> str:
+    """Return a number with its noun in the singular or plural: "1 site", "12 sites"."""
+    shown = f"{number:{form}}"
+    return f"{shown} {noun}" if shown.lstrip("+-") == "1" else f"{shown} {noun}s"
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

@@ -95,6 +95,18 @@ class Candidates:
         assert found is not None  # drawn where it plays a part
         return found
 
+    def trials(self, own: slice) -> Candidates:
+        """Return some trials of a block; of those whose entry plays no part."""
+        score = self.prognostic_score
+        return replace(
+            self,
+            strata=self.strata[:, own],
+            prognostic_score=score if isinstance(score, float) else score[:, own],
+            levels={name: levels[:, own] for name, levels in self.levels.items()},
+            severity=None if self.severity is None else self.severity[:, own],
+            covariates={name: values[:, own] for name, values in self.covariates.items()},
+        )
+
 
 @dataclass(frozen=True)
 class TrialBatch:
@@ -510,7 +522,8 @@ class Measure(StrEnum):
     SITE_RATE = "site_rate"  # patients per open site and month, of the site in `category`
     MONTHS_SAVED = "months_saved"  # until everybody is enrolled, by the sites in `category`
     ON_TIME = "on_time"  # share of trials that enrol everybody by the planned day
-    POWER_LOST = "power_lost"  # what doses not taken change of it, same trials
+    POWER_LOST = "power_lost"  # what of it `analysis` loses in a trial's conduct, same trials
+    SHORTCUT = "shortcut"  # of `category`, drawn at once or event by event, by `analysis`
     NOT_ENROLLED = "not_enrolled"  # share of trials that never enrol everybody
 
 

@@ -16,7 +16,7 @@ from app.conftest import chromium as chromium
 from app.conftest import ended, started
 from app.conftest import page as page
 from app.conftest import visitor as visitor
-from app.test_in_browser import expect, serious
+from app.test_in_browser import expect, lesson_walked_twice, serious
 from app.test_rooms import number, shown
 from conftest import trialsim as trialsim
 from trialsim.app import offline
@@ -173,9 +173,8 @@ def test_property_a_quick_answer_waits_for_no_long_one():
     pool = Pool(processes=2)
     pool.start()
     try:
-        long = [
-            pool.submit("answer", Order(("size", "chb-combination", "--seed", s))) for s in "12"
-        ]
+        words = ("bias", "colorectal-adjuvant", "--seed")
+        long = [pool.submit("answer", Order((*words, seed))) for seed in "12"]
         assert pool.wait_until_ready(30)
         began = time.monotonic()
         quick = pool.submit("answer", Order(("size", "sepsis")))
@@ -213,3 +212,10 @@ def test_regression_a_lesson_is_answered_as_on_its_sheet_and_the_guess_stays(pag
     assert serious(tab) == []
     assert not any("4711" in request for request in sent)
     seen.leaves_nothing_to_complain_of(page.address)
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_regression_each_lesson_says_what_its_commands_say_on_the_page_and_without(
+    page, visitor, trialsim, lesson
+):
+    lesson_walked_twice(page, visitor, trialsim, lesson)

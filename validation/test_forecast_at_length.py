@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from conftest import ROOT
-from stopped_trials import furthest_from_simulate
+from stopped_trials import furthest_from_simulate, single_arm_shares
 from trialsim.engine.conduct_runs import conduct_trials
 from trialsim.engine.workers import each_by_processes
 from trialsim.operations.enrolment import accrual_of, draw_conduct
@@ -200,3 +200,23 @@ def test_reference_looks_stop_a_trial_on_paper_as_often_as_in_simulate(
     )
     assert all(trial.full for trial in trials)
     assert furthest_from_simulate(planned, trials, 20_000, seed=24) < 4
+
+
+@pytest.mark.parametrize("variant", ["", "minimax"])
+@pytest.mark.parametrize("scenario", ["no-effect", "twenty-percent"])
+def test_analytic_two_stages_end_a_trial_on_paper_as_often_as_binomials_say(variant, scenario):
+    regimen = "protocol.arms.thymalfasin.regimen={drug: thymalfasin, every: 8 wk, for: 8 wk}"
+    resolved = load_template("solid-tumour-monotherapy", variant=variant, settings=[regimen])
+    planned = plan_forecast(resolved, scenario)
+    trials = conduct_trials(
+        planned.plan,
+        n_runs=N_TRIALS,
+        seed=29,
+        outcomes=planned.outcomes,
+        rules=planned.rules,
+        workers=2,
+        logged=0,
+    )
+    for reason, share in single_arm_shares(planned, trials).items():
+        print(f"{variant} {scenario} {reason}: {share.seen:.4f}, exact {share.exact:.4f}")
+        assert abs(share.seen - share.exact) < 4 * share.error

@@ -86,6 +86,7 @@ def test_analytic_two_risks(power):
 
 
 def test_analytic_three_obrien_fleming_looks():
+    @lru_cache(maxsize=1024)
     def true_power(total):
         return power_of_looks(total, TREATED, CONTROL, OBRIEN_FLEMING)
 

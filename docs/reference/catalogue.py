@@ -56,8 +56,8 @@ $ trialsim list
 {grid(heads, rows)}
 
 *Their numbers*: whether the published numbers of the trials held against can be right together
-(`trialsim evidence check`). *Encoded twice*: somebody who had not seen the file wrote its facts down
-again from the sources; the differences stand in the file, and on its page.
+(`trialsim evidence check`). *Encoded twice*: a second hand, blind to the file unless its page says
+otherwise, wrote its facts down again from the sources; the differences stand in the file, and on its page.
 
 [The evidence](evidence.md): every record, with the status of each number.
 """

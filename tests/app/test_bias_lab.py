@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
 import shlex
@@ -14,8 +16,19 @@ from trialsim.app.about import about_template
 from trialsim.app.answers import Answers
 from trialsim.app.files import Files
 from trialsim.app.lab_charts import Scale, Step, Trial, funnel, waterfall
+from trialsim.app.lab_figures import funnel_files
 from trialsim.app.pool import Pool
-from trialsim.app.rooms.bias_lab import DIALS, EACH, ROOM, BiasState, _of_class, _steps, fitted
+from trialsim.app.rooms.bias_lab import (
+    DIALS,
+    EACH,
+    ROOM,
+    SIZES,
+    BiasState,
+    _of_class,
+    _steps,
+    fitted,
+    funnel_order,
+)
 from trialsim.app.rooms.lessons import LESSONS
 from trialsim.app.worker import Order, Want, answered
 from trialsim.protocol.conduct import Mechanism
@@ -145,6 +158,17 @@ def test_property_a_lessons_commands_are_those_of_its_sheets():
     assert list(LESSONS) == list(lesson_paths())
 
 
+def test_property_a_lessons_story_is_that_of_its_sheet():
+    for lesson in LESSONS.values():
+        sheet = (lessons_folder() / lesson.folder / "student.md").read_text(encoding="utf-8")
+        above = re.match(r"# [^\n]*\n\n([^\n{]*)", sheet)[1].replace("*", "").strip()
+        assert lesson.story.startswith(above)
+        guess = re.search(r'class="guess">\n\n(.*?)Write down', sheet)[1].replace("*", "").strip()
+        assert lesson.story.endswith(guess)
+        assert not re.search(r"[<{*]|&\w+;|Write down", lesson.story.replace("P < 0.05", ""))
+    assert "quotes it; among the five" in LESSONS["lesson-5"].story
+
+
 def test_regression_a_lesson_is_answered_from_its_own_files_and_no_other(tmp_path):
     files = Files(tmp_path)
     (tmp_path / "mine.yaml").write_text("id: mine\n")
@@ -204,3 +228,30 @@ def test_property_a_difference_has_bars_and_trials_on_its_own_scale():
     shown = {f"{t.planned[0]:.9f}" for t in seen["trials"]}
     planned = [r for r in rows if r["measure"] == "estimate" and r["conduct"] == "rigorous"]
     assert shown == {f"{r['value']:.9f}" for r in planned if r["analysis"].startswith("student ")}
+
+
+def test_property_the_funnel_is_a_figure_with_the_commands_that_repeat_it():
+    """Its table holds each trial before and after as the command of its row gives them."""
+    state = OFF.but(exclusion_on=True, exclusion=0.5, publication_on=True, trials=200)
+    more = {str(size): answered(Order(state.class_of(size))) for size in SIZES}
+    answer = answered(Order(state.words()))
+    order = funnel_order(state, answer, more, lambda words: shlex.join(("trialsim", *words)))
+    drawn = funnel_files(order)
+    assert drawn.png.startswith(b"\x89PNG")
+    assert 'role="img"' in drawn.svg
+    assert "as planned" in drawn.svg
+    assert "as reported; hollow" in drawn.svg
+    rows = list(csv.DictReader(io.StringIO(drawn.csv)))
+    assert len(rows) == len(order.trials) == EACH * len(SIZES)
+    for row in (rows[0], rows[3], rows[-1]):
+        assert row["command"] in drawn.svg
+        words = tuple(shlex.split(row["command"])[1:])
+        (size,) = (size for size in SIZES if words == state.class_of(size))
+        found = [
+            r["value"]
+            for r in more[str(size)].document["rows"]
+            if r.get("analysis") == f"student {row['trial']}" and r["measure"] == "estimate"
+        ]
+        assert [float(row["planned"]), float(row["reported"])] == pytest.approx(found)
+    assert funnel_order(state, answer, {}, str) is None  # its trials are not there yet
+    assert funnel_order(BiasState(template="lesson-5"), answer, {}, str) is None  # it has no class

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 from importlib import import_module
@@ -12,7 +14,10 @@ import pytest
 
 from app.test_rooms import WRONG, number
 from conftest import ROOT, needs
+from trialsim.app import offline
 from trialsim.app.rooms import ROOMS
+from trialsim.app.rooms.lessons import LESSONS, Told
+from trialsim.protocol.reading.places import lessons_folder
 
 needs("browser", find_spec("playwright"))
 expect = import_module("playwright.sync_api").expect
@@ -255,3 +260,160 @@ def test_regression_bias_lab_main_path_by_keyboard(page, visitor):
     expect(tab.locator(".funnel .after:visible")).to_have_count(0)
     pictured(tab, "bias-lab")
     seen.leaves_nothing_to_complain_of(page.address)
+
+
+def test_regression_the_file_without_a_server_plays_its_funnels_by_keyboard(visitor):
+    seen = visitor()
+    tab, file = seen.tab, offline.SHIPPED.as_uri()
+    tab.goto(file)
+    box = tab.locator("[data-funnel]:visible").first
+    dots = box.locator(".trial:visible")
+    expect(dots).to_have_count(100)
+    assert serious(tab) == []
+    box.get_by_role("region", name="Funnel of trials").focus()
+    for name in ("Start", "Step"):
+        tab.keyboard.press("Tab")
+        expect(box.get_by_role("button", name=name)).to_be_focused()
+    tab.keyboard.press("Enter")
+    expect(dots).to_have_count(1)
+    tab.keyboard.press("Enter")
+    expect(dots).to_have_count(2)
+    expect(box.locator(".count")).to_contain_text("2 of 100 trials")
+    play = box.locator("[data-do=play]")
+    play.press("Space")
+    expect(play).to_have_text("Pause")
+    expect(dots).not_to_have_count(2)
+    play.press("Space")
+    expect(play).to_have_text("Go on")
+    left = dots.count()
+    box.get_by_label("before", exact=True).check()
+    expect(box.locator(".after:visible")).to_have_count(0)
+    expect(box.locator(".before:visible")).to_have_count(left)
+    box.get_by_role("button", name="Reset").press("Enter")
+    expect(dots).to_have_count(0)
+    assert tab.locator(".unborn").count() == 100  # no other funnel of the file has moved
+    pictured(tab, "without-a-server")
+    assert seen.requests == [file]
+    assert seen.complaints == []
+
+
+def test_regression_each_lesson_is_guessed_then_answered_without_a_server(visitor):
+    seen = visitor()
+    tab, file = seen.tab, offline.SHIPPED.as_uri()
+    tab.goto(file)
+    for which, lesson in enumerate(LESSONS.values()):
+        part = tab.locator("details.lesson").nth(which)
+        part.locator("summary").first.click()
+        fields = part.locator("[data-guess]")
+        expect(fields).to_have_count(len(lesson.questions))
+        answers = part.get_by_role("region", name="Guesses and answers")
+        expect(answers).to_be_hidden()  # guess first
+        for i, question in enumerate(lesson.questions):
+            part.get_by_label(question.asked).fill(f"guess {which}{i}")
+        part.get_by_text("The answers, once you have guessed").first.press("Enter")
+        told = answers.inner_text()
+        for i, question in enumerate(lesson.questions):
+            assert f"guess {which}{i}" in told
+            for reading in question.readings:
+                assert reading.label in told
+        expect(part.locator("[data-funnel]:visible")).to_have_count(int(bool(lesson.classroom)))
+    assert serious(tab) == []
+    tab.reload()
+    expect(tab.locator("[data-guess]").first).to_have_value("guess 00")
+    assert seen.requests == [file, file]
+    assert seen.complaints == []
+
+
+def test_regression_without_javascript_the_file_shows_every_trial_and_answer(visitor):
+    tab = visitor(java_script_enabled=False).tab
+    tab.goto(offline.SHIPPED.as_uri())
+    box = tab.locator("[data-funnel]:visible").first
+    expect(box.locator(".trial:visible")).to_have_count(100)
+    expect(box.locator(".controls")).to_be_hidden()  # they would do nothing
+    lesson = tab.locator("details.lesson").first
+    lesson.locator("summary").first.click()
+    lesson.get_by_text("The answers, once you have guessed").first.click()
+    expect(lesson.get_by_role("region", name="Guesses and answers")).to_be_visible()
+    expect(lesson.locator(".trial:visible")).to_have_count(40)
+
+
+def answered_by_its_commands(lesson, trialsim):
+    """Return what ``--json`` of a lesson's commands says to each of its questions, as it is told.
+
+    Told here once more, apart from the page: value, Monte Carlo error and trials of each row.
+    """
+    folder, rows = lessons_folder() / lesson.folder, {}
+    for name, words in lesson.commands.items():
+        said = trialsim(*words, "--json", cwd=folder)
+        assert said.returncode == 0, said.stderr
+        rows[name] = json.loads(said.stdout)["rows"]
+    return [[as_told(rows[r.command], r) for r in q.readings] for q in lesson.questions]
+
+
+def as_told(rows, reading):
+    fits = [row for row in rows if all(row.get(k) == v for k, v in reading.where)]
+    (row, *_) = [row for row in fits if row["measure"] == reading.measure]
+    value, error = row["value"], row.get("mcse")
+    if reading.told is Told.HANDS:
+        (other, *_) = [r["value"] for r in fits if r["measure"] == "hands_against"]
+        return f"{value + other} of 40: {value} in favour, {other} against"
+    if reading.told is Told.LOG_RATIO:
+        value, error = math.exp(value), math.exp(value) * error
+    factor, digits, unit = {
+        Told.PERCENT: (100, 1, "%"),
+        Told.PER_1000: (1_000, 1, " of 1,000"),
+    }.get(reading.told, (1, 3, ""))
+    numbers = [f"{factor * x:.{digits}f}" for x in (value, error)]
+    return f"{numbers[0]}{unit} \N{PLUS-MINUS SIGN} {numbers[1]} ({row['n_replicates']:,})"
+
+
+def walked(tab, part, lesson, wanted):
+    """Guess, reveal, and find each number of `wanted` beside its guess; `part` holds the lesson."""
+    answers = part.get_by_role("region", name="Guesses and answers")
+    expect(part.locator("[data-guess]")).to_have_count(len(lesson.questions))
+    reveal = part.get_by_text("The answers, once you have guessed").first
+    expect(reveal).to_be_visible()
+    expect(answers).to_be_hidden()  # guess first
+    for i, question in enumerate(lesson.questions):
+        part.get_by_label(question.asked).fill(f"guess {i}")
+    reveal.press("Enter")
+    lines = answers.locator("tbody tr")
+    expect(lines).to_have_count(len(lesson.questions))
+    for i, (question, numbers) in enumerate(zip(lesson.questions, wanted, strict=True)):
+        told = lines.nth(i).inner_text()
+        assert question.asked in told
+        assert f"guess {i}" in told
+        assert question.told in told
+        for reading, number_told in zip(question.readings, numbers, strict=True):
+            assert f"{reading.label}: {number_told}" in told
+    shown = part.locator(".trial:visible")
+    expect(shown).to_have_count(len(part.locator(".trial").all()))
+    if lesson.classroom:
+        expect(shown).not_to_have_count(0)
+        part.get_by_role("button", name="Reset").press("Enter")
+        expect(shown).to_have_count(0)
+        part.get_by_role("button", name="Step").press("Enter")
+        expect(shown).to_have_count(1)
+    assert serious(tab) == []
+
+
+def lesson_walked_twice(page, visitor, trialsim, id_):
+    """Walk a lesson on the page and in the file without a server: the same numbers, one source."""
+    lesson, seen = LESSONS[id_], visitor()
+    wanted, tab, file = answered_by_its_commands(lesson, trialsim), seen.tab, offline.SHIPPED
+    tab.goto(f"{page.address}/bias-lab?template={id_}")
+    walked(tab, tab.locator("main"), lesson, wanted)
+    seen.leaves_nothing_to_complain_of(page.address)
+    seen.requests.clear()
+    tab.goto(file.as_uri())
+    part = tab.locator("details.lesson").nth(list(LESSONS).index(id_))
+    part.locator("summary").first.click()
+    walked(tab, part, lesson, wanted)
+    assert seen.requests == [file.as_uri()]
+    assert seen.complaints == []
+
+
+def test_regression_a_lesson_says_what_its_commands_say_on_the_page_and_without(
+    page, visitor, trialsim
+):
+    lesson_walked_twice(page, visitor, trialsim, "lesson-2")

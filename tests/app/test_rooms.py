@@ -263,6 +263,23 @@ def test_regression_figures_come_as_svg_png_and_csv(page):
     assert httpx.get(f"{page.address}/figure/size/nothing.svg").status_code == 404
 
 
+def test_regression_the_funnel_comes_as_svg_png_and_csv_from_its_page(page):
+    state = {"trials": "200", "seed": "7"}
+    text = shown(page, "bias-lab", state)
+    offered = re.findall(r'href="(/figure/bias-lab/funnel\.(\w+)\?[^"]*)"', text)
+    assert [kind for _, kind in offered] == ["svg", "png", "csv"]
+    kinds = {k: httpx.get(page.address + unescape(at), timeout=60) for at, k in offered}
+    assert all("attachment" in k.headers["content-disposition"] for k in kinds.values())
+    assert kinds["svg"].text.startswith("<?xml")
+    assert kinds["png"].content.startswith(b"\x89PNG")
+    rows = list(csv.DictReader(io.StringIO(kinds["csv"].text)))
+    assert len(rows) == text.count('<g class="trial')
+    published = sum(row["published"] == "1" for row in rows)
+    assert published == number(text, "n-published")
+    assert all("--seed 7" in row["command"] for row in rows)
+    assert httpx.get(f"{page.address}/figure/size/funnel.svg", timeout=60).status_code == 404
+
+
 def test_regression_a_saved_page_needs_nothing(page):
     saved = httpx.get(f"{page.address}/save/size?power=85", timeout=60)
     assert "attachment" in saved.headers["content-disposition"]

@@ -171,20 +171,3 @@ def test_property_figures_are_files_of_the_run_and_in_the_report(trialsim, tmp_p
     ].values()
     assert replayed == document["texts"]["one trial"]
     assert (tmp_path / "figures" / "onetrial-0.png").exists()
-
-
-def test_regression_export_does_not_pass_trials_without_flaws_off_as_those_of_a_run_with(
-    trialsim, tmp_path
-):
-    run_of(trialsim, tmp_path)
-    done = trialsim("export", "run", "--out", "tables", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "holds trials with flaws" in done.stderr
-    assert "trialsim replay RUN --out FILE.csv" in done.stderr
-    assert not (tmp_path / "tables").exists()
-    sets = ("--set", "protocol.sample_size={total: 120}", "--scenario", "or-082", "--seed", "5")
-    words = ("sepsis", *sets, "--replicates", "20", "--out", "run")
-    assert trialsim("simulate", *words, cwd=tmp_path).returncode == 0
-    done = trialsim("export", "run", "--scenario", "or-082", "--out", "tables", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "without flaws" in (tmp_path / "tables" / "README.md").read_text(encoding="utf-8")

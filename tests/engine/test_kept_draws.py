@@ -10,10 +10,12 @@ import pytest
 from trialsim import load_template
 from trialsim.conduct.allocation import AllocationList, foreseen, guesses
 from trialsim.conduct.records import Luck
+from trialsim.engine import blocks
 from trialsim.engine.blocks import draw_patients
+from trialsim.engine.conducted import conducted
 from trialsim.engine.kept_draws import keeping_draws, kept
 from trialsim.kernels.allocation import permuted_blocks
-from trialsim.protocol.conduct import ForeseenAllocation, Foresight
+from trialsim.protocol.conduct import ForeseenAllocation, Foresight, Mechanism
 from trialsim.protocol.reading.load import load_conduct
 from trialsim.streams import Streams
 from trialsim.studies.conduct.bias import plan_bias, with_strengths
@@ -27,6 +29,43 @@ def test_property_kept_draws_change_no_number():
     with keeping_draws(10_000_000):
         found = [study.result(replicates=256).rows for study in (*studies, *studies)]
     assert found == [*alone, *alone]
+
+
+def test_property_only_trials_with_the_flaw_that_moved_are_analysed_again(monkeypatch):
+    resolved = load_template("sepsis", settings=["protocol.sample_size={total: 100}"])
+    profiles = [with_strengths(load_conduct("bias-lab"), [f"exclusion={x}"]) for x in (0.1, 0.3)]
+    studies = [plan_bias(resolved, profile, ["no-effect", "or-082"]) for profile in profiles]
+    analysed: list[bool] = []
+
+    def noting(batch, plan, *rest):
+        analysed.append(Mechanism.EXCLUSION in plan.conduct.mechanisms)
+        return conducted(batch, plan, *rest)
+
+    monkeypatch.setattr(blocks, "conducted", noting)
+    with keeping_draws(10**9):
+        first, second = (blocks.simulate_block(study.job, 1, 0) for study in studies)
+        assert (analysed.count(True), analysed.count(False)) == (8, 4)  # of two truths
+        assert blocks.simulate_block(studies[0].job, 2, 0)[0][0] is not first[0][0]
+    assert first[0][0] is second[0][0]
+    for study, found in zip(studies, (first, second), strict=True):
+        for kept_of_truth, truth in zip(found, blocks.simulate_block(study.job, 1, 0), strict=True):
+            for ours, alone in zip(kept_of_truth, truth, strict=True):
+                np.testing.assert_array_equal(ours.estimate, alone.estimate)
+                np.testing.assert_array_equal(ours.p_value, alone.p_value)
+
+
+def test_property_what_is_kept_comes_back_in_the_type_it_was_drawn_in():
+    whole = [np.array([[0, most]]) for most in (1, -200, 300, -(2**40), 2**62)]
+    drawn = {"whole": tuple(whole), "real": np.array([0.1]), "none": np.empty(0, dtype=np.int64)}
+    with keeping_draws(10**6):
+        kept((1,), lambda: drawn)
+        again = kept((1,), dict)
+    for own, back in zip(whole, again["whole"], strict=True):
+        assert own.dtype == back.dtype
+        assert (own == back).all()
+        assert not back.flags.writeable
+    assert again["real"] is drawn["real"]
+    assert again["none"].dtype == np.int64
 
 
 def test_property_draws_are_kept_up_to_a_bound_and_cannot_be_changed():

@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trialsim import ProtocolError, load_template, plan_simulation
@@ -51,6 +51,7 @@ LEVELS = [
     st.tuples(RATIOS, RATIOS),
     st.floats(1, 2000),
 )
+@example([0.0078125], (0.0078125, 0.0, 1e-10, 0.0), (0.5, 1.0), 614.0)  # nearly equal hazards
 def test_analytic_probabilities_equal_matrix_exponentials(hazards, rates, ratios, day):
     relapse, death, loss, again = rates
     breaks = tuple(200.0 * (i + 1) for i in range(len(hazards)))

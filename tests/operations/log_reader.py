@@ -48,7 +48,7 @@ class TrialToldAgain:
     def tell(self, entry: Entry) -> None:
         """Take in one row, and check that the balances hold."""
         self.seen[entry.what] += entry.number
-        self.full |= entry.what is What.ENROLMENT_COMPLETE
+        self.full |= entry.what is What.ALL_ENROLLED
         if entry.patient:
             self._patient(entry)
         elif entry.what in (What.KITS_MADE, What.KITS_SHIPPED, What.KITS_RECEIVED,

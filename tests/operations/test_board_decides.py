@@ -77,7 +77,7 @@ def test_property_a_stopped_trial_closes_enrolment_and_follows_everybody(trials)
         if trial.stopped_early:
             assert n < 60
             assert seen[What.ENROLMENT_STOPPED] == 1
-            assert not seen[What.ENROLMENT_COMPLETE]
+            assert not seen[What.ALL_ENROLLED]
             assert trial.enrolled[-1] <= last.decided <= trial.last_visit
             assert trial.locked == pytest.approx(trial.enrolled[-1] + 28)
             assert last.judgement.analysed == (20 if len(trial.looks) == 1 else 40)
@@ -124,6 +124,7 @@ def test_regression_a_trial_of_times_to_an_event_that_is_stopped_gives_its_doses
     assert len(trial.enrolled) == look.randomised < 200
     assert look.decided < trial.locked <= look.decided + 8 * 7
     assert trial.locked == trial.last_visit
+    assert [e.day for e in trial.log if e.what is What.LOCKED] == [trial.locked]
     given = [entry.day for entry in trial.log if entry.what is What.DOSE_GIVEN]
     assert look.decided < max(given) <= trial.locked
 

@@ -108,6 +108,22 @@ def test_analytic_visits_looks_and_the_last_data_come_on_their_days(trial):
     ]
 
 
+def test_analytic_who_is_in_treatment_at_a_look_has_a_dose_to_come_and_is_not_read_out(
+    plan, monkeypatch
+):
+    monkeypatch.setattr(simulation, "opening_days", lambda *_: (0.0,))
+    monkeypatch.setattr(simulation, "arrival_days", lambda *_: iter(ARRIVALS))
+    monkeypatch.setattr(simulation, "patients_of", lambda *_: iter((*LUCK, NOBODY, NOBODY)))
+    looks = (LookPlan(enrolled=3), LookPlan(settled=1), LookPlan(settled=4))
+    # last doses are due on days 3 + 20, 5 + 10 (leaves after 12), 8 (stops after 8), 10 + 10
+    trial = conduct_trial(replace(plan, looks=looks, read_out=0), Streams(1), 0)
+    third, read_out, last = trial.looks
+    assert (third.day, third.in_pipeline, third.in_treatment) == (8.0, 3, 2)
+    assert read_out.day == 3 + 5 + 1 + 3  # of the first patient, whose doses go on
+    assert (read_out.in_pipeline, read_out.in_treatment) == (3, 2)
+    assert (last.in_pipeline, last.in_treatment) == (0, 0)
+
+
 def test_analytic_a_late_dose_is_said_to_be_late_and_none_comes_after_the_drug_has_stopped(
     plan, monkeypatch
 ):

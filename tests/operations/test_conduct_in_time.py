@@ -162,6 +162,15 @@ def test_property_luck_belongs_to_sites_and_patients_not_to_the_order_of_events(
     assert at_first_site(few) == at_first_site(many)
 
 
+def test_property_as_many_trials_as_asked_keep_their_log():
+    plan = simple_plan(10, 2, 3.0)
+    for logged in (0, 2):
+        trials = conduct_trials(plan, n_runs=3, seed=6, logged=logged)
+        assert [bool(trial.log) for trial in trials] == [run < logged for run in range(3)]
+    trials = conduct_trials(plan, n_runs=2, seed=6)
+    assert [bool(trial.log) for trial in trials] == [True, False]
+
+
 def test_property_any_number_of_workers_gives_the_same_logs():
     plan = plan_of(SUPPLY, HAPPENS, total=20)
     one = conduct_trials(plan, n_runs=7, seed=6, workers=1, logged=7)

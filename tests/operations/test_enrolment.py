@@ -121,3 +121,29 @@ def test_analytic_the_expected_curve_is_that_of_draws_where_sites_open_after_a_f
     for day in (200.0, 340.0, 500.0):
         assert within((entry <= day).sum(axis=0), sites.expected_enrolled(day))
     assert sites.expected_enrolled(sites.expected_day(60)) == pytest.approx(60)
+
+
+def test_analytic_screened_are_those_who_come_through_those_who_do_not_and_those_still_waiting():
+    """At a constant rate screening is a queue without limit (Mirasol 1963): who has left it by a
+    day tells nothing of who is in it, a Poisson number of the rate times the mean time.
+    """
+    wait, share, n, rate = 20.0, 0.4, 400, 8 * SITES.per_day
+    found = conduct(
+        n=n,
+        width=1000,
+        invited_over_days=0.0,
+        activation=AT_ONCE,
+        failing=0.0,
+        shape=inf,
+        ramp_up_days=0.0,
+        pauses=(),
+        screening=Delay.model_validate({"mean": f"{wait:g} d", "cv": 1}),
+        passing=share,
+    )
+    assert within(found.in_screening, rate / share * wait)
+    assert within(found.screened, n / share + rate / share * wait)
+    failed = found.screened - found.in_screening - n  # negative binomial
+    assert within(failed, n * (1 - share) / share)
+    fourth_moment = np.mean((failed - failed.mean()) ** 4)
+    spread = n * (1 - share) / share**2
+    assert abs(failed.var(ddof=1) - spread) < 4 * sqrt((fourth_moment - spread**2) / 1000)

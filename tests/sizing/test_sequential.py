@@ -300,11 +300,6 @@ def test_analytic_one_look_is_the_fixed_design():
     assert design.expected_information(1.7) == 1
 
 
-def test_analytic_effect_at_bounds():
-    design = sequential_design((0.25, 1), alpha=0.025, sides=1, efficacy=GivenBounds((3.0, 2.0)))
-    assert design.effect_at_bounds(16.0) == pytest.approx([1.5, 0.5])
-
-
 def test_analytic_peto_bounds_are_kept_and_their_error_told():
     design = sequential_design((0.5, 1), alpha=0.025, sides=1, efficacy=GivenBounds((3.0, 1.96)))
     law = multivariate_normal([0, 0], [[1, np.sqrt(0.5)], [np.sqrt(0.5), 1]])

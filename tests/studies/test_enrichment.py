@@ -52,6 +52,13 @@ def test_reference_the_share_of_a_level_is_that_of_the_bivariate_normal(rho, z):
     assert tetrachoric(z, of_all, share) == pytest.approx(rho, abs=1e-6)
 
 
+def test_analytic_a_level_that_lies_wholly_on_one_side_has_the_strongest_correlation():
+    """10% of everybody, all of them among the 18.354% eligible, but for rounding."""
+    z = norm.ppf(0.18354)
+    for share, side in ((0.1 / 0.18354 + 5e-5, -1), (0.0, 1)):
+        assert tetrachoric(z, 0.1, share) == pytest.approx(side, abs=1e-6)
+
+
 def test_analytic_everybody_is_eligible_at_a_high_threshold_as_in_the_variant():
     """The variant's figures were worked out apart, and rounded."""
     enriched, loaded = moved(140.0)
@@ -161,6 +168,15 @@ def test_regression_an_enrichment_that_cannot_be_is_refused(setting, words):
 def test_regression_a_threshold_that_cannot_be_worked_out_says_so(capsys):
     with pytest.raises(RequestError, match=r"makes 0\.00205% of everybody eligible"):
         moved(-50.0)
+    with pytest.raises(RequestError, match=r"50% of those screened pass, and 18\.4% of everybody"):
+        moved(20.0, "nature.screening_failures=0.5")
+    nearly_all = (
+        "nature.enrichment.share_of_all=0.178",
+        "nature.factors.immune-status.levels.immunosuppressed.share=0.968",
+        "nature.factors.immune-status.levels.not-immunosuppressed.share=0.032",
+    )
+    with pytest.raises(RequestError, match="leaves nobody of those eligible not-immunosuppressed"):
+        moved(-30.0, *nearly_all)
     with pytest.raises(RequestError, match="not immune-status alone is prognostic"):
         moved(20.0, "nature.severity_slope=1")
     assert main(["optimise", TEMPLATE, "--vary", "threshold=20:x"]) == 2

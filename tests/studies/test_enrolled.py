@@ -150,11 +150,11 @@ def test_regression_everything_wrong_with_a_table_is_told_at_once(tmp_path):
     assert told == [
         "FILE:3: site stands twice: first on line 2; got 'a'. "
         "Give one line a site, with all its patients.",
-        "FILE:4: site must not begin as a formula does; got '=B'. Leave out the leading '='.",
         "FILE:3: enrolled must be a whole number from 0 to 1,000,000; got '-1'. "
         "Write how many patients the site has enrolled.",
         "FILE:3: opened must be a date or a number of days since the first invitation; got 'soon'. "
         "Write for example 2026-03-01, or 90.",
+        "FILE:4: site must not begin as a formula does; got '=B'. Leave out the leading '='.",
         "FILE:4: opened comes no earlier than 'as_of', but 2 patients are enrolled; "
         "got '2026-07-01'. Correct the day, or write 0 enrolled.",
     ]
@@ -166,6 +166,15 @@ def test_regression_everything_wrong_with_a_table_is_told_at_once(tmp_path):
         ("site,open,enrolled\nA,1,2\n", "opened is a column that is missing"),
         ("site;opened;enrolled;as_of\nA;1;2;3\n", "is separated by semicolons"),
         (HEADER, "holds no site"),
+        ("", "header is empty. Begin with the line 'site,opened,enrolled,as_of'"),
+        ("A,2026-01-01,3,2026-06-01\n", "header is missing: no column is named as it should be"),
+        ("site,opened,enrolled,as_of,screened\nA,1,2,30,4\n", "got 'screened'. Remove it."),
+        (
+            HEADER + "A,2026-02-30,3,2026-06-01\n",
+            "must be a day of the calendar, from 1950 to 2199",
+        ),
+        (HEADER + "A,0206-02-03,3,2026-06-01\n", "must be a day of the calendar"),
+        (HEADER + "".join(f"{i},1,-1,30\n" for i in range(25)), "has 5 further mistakes"),
         (HEADER + "A,1,2,30\nB,1,2,31\n", "must be the same on every line: 30 on line 2"),
         (HEADER + "A,1,2,30\nB,1,2,2026-01-01\n", "must be written as 'as_of' is"),
         (HEADER + "A,40,0,30\n", "no site has been open yet"),

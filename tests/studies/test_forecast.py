@@ -7,6 +7,7 @@ import json
 import shlex
 from html import unescape
 from math import sqrt
+from re import search
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,12 +17,15 @@ from scipy.stats import binom
 
 from conftest import ROOT
 from operations.log_reader import TrialToldAgain, counted, read_log
+from trialsim import errors
 from trialsim.analyse.binary import analyse_counts
 from trialsim.cli import main
-from trialsim.engine.outcome_days import outcome_days_of, power_by_exposure
-from trialsim.errors import SimulationError
+from trialsim.engine.conducted_power import Analysed, power_as_conducted
+from trialsim.engine.outcome_days import outcome_days_of
+from trialsim.errors import RequestError, SimulationError
 from trialsim.figures.forecast import forecast_figures
-from trialsim.operations.event_log import What
+from trialsim.operations.conducted import Followed
+from trialsim.operations.event_log import MILESTONES, What
 from trialsim.protocol.reading.load import load_template
 from trialsim.report.screens.forecast_screen import forecast_screen, number_with_error
 from trialsim.streams import Streams
@@ -88,17 +92,62 @@ def test_property_any_trial_can_be_run_again_with_its_log(forecast):
     assert seen[What.LEFT] == line["thymalfasin: left"] + line["untreated: left"]
 
 
-def test_property_too_few_kits_are_told_with_what_would_help():
-    supply = "kits_at_start: 20, produced: {every: 12 mo, kits: 10}, expires: 24 mo"
+SHORT = {
+    "none": ("kits_at_start: 20, produced: {every: 12 mo, kits: 10}", ()),
+    "expired": ("kits_at_start: 3000, expires: 4 mo", ()),
+    "on the way": (
+        "kits_at_start: 3000",
+        ("nature.operations.shipping={takes: {mean: 6 mo, cv: 0.1}}",),
+    ),
+}
+SAID = {
+    "none": ("the depot had none", "raise 'kits_at_start' or 'produced'."),
+    "expired": ("kits had expired", "let 'expires' be longer, or make fewer kits more often"),
+    "on the way": ("kits were on their way", "raise 'reorder_at' and 'order_up_to'"),
+}
+
+
+@pytest.mark.parametrize("cause", SHORT)
+def test_property_why_doses_find_no_kit_is_told_with_what_would_help(cause):
+    supply, more = SHORT[cause]
     others = "doses_per_kit: 8, kits_at_opening: 4, reorder_at: 3, order_up_to: 8"
-    resolved = load_template(
-        HEPATITIS, settings=[f"protocol.operations.supply={{{others}, {supply}}}"]
-    )
-    planned = plan_forecast(resolved)
+    settings = [f"protocol.operations.supply={{{others}, {supply}}}", *more]
+    planned = plan_forecast(load_template(HEPATITIS, settings=settings))
     found = planned.forecast(runs=2, seed=5)
     told = " ".join(forecast_screen(planned, found.result, 5).split())
-    assert "of those planned: raise 'kits_at_start', 'produced' or 'reorder_at'." in told
-    assert row(found, Measure.EXPOSURE, arm="thymalfasin").value < 0.6
+    why, remedy = SAID[cause]
+    whole, *parts = (r for r in found.result.rows if r.measure is Measure.STOCK_OUTS)
+    assert whole.value == pytest.approx(sum(part.value for part in parts))
+    assert max(parts, key=lambda part: part.value).category == why
+    assert f"as {why}" in told
+    assert f"That is more than 1% of those planned: {remedy}" in told
+    for other in set(SAID) - {cause}:
+        assert SAID[other][1] not in told
+
+
+def test_property_no_kit_is_missed_where_nobody_waits_for_one():
+    supply = "doses_per_kit: 8, kits_at_opening: 400, reorder_at: 3, order_up_to: 8"
+    settings = [f"protocol.operations.supply={{{supply}, kits_at_start: 9000}}"]
+    planned = plan_forecast(load_template(HEPATITIS, settings=settings))
+    found = planned.forecast(runs=2, seed=5)
+    (outs,) = (r for r in found.result.rows if r.measure is Measure.STOCK_OUTS)
+    assert outs.value == 0
+    told = " ".join(forecast_screen(planned, found.result, 5).split())
+    assert " 0.0 doses find no kit." in told
+
+
+def test_regression_the_answer_has_errors_and_a_single_analysis_its_own_name(forecast):
+    planned = plan_forecast(load_template(HEPATITIS))
+    screen = forecast_screen(planned, forecast.result, 5)
+    answer = " ".join(screen.split("\n\n")[1].split())
+    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock")
+    full = row(forecast, Measure.MILESTONE_MONTHS, milestone="all enrolled")
+    assert f"it takes {lock.value:.1f} +-{lock.mcse:.1f} months" in answer
+    assert f"enrolment ends after {full.value:.1f} +-{full.mcse:.1f}" in answer
+    assert "The final analysis\nmonth" in screen
+    assert "monitoring board" not in screen
+    assert "No look comes before the final analysis: no trial stops early." in screen
+    assert max(map(len, screen.splitlines())) <= 80
 
 
 def test_analytic_milestones_of_a_trial_are_days_of_its_log(forecast):
@@ -112,7 +161,12 @@ def test_analytic_milestones_of_a_trial_are_days_of_its_log(forecast):
     for name, index in expected.items():
         assert line[f"{name} (months)"] == pytest.approx(entered[index])
     assert line["first site open (months)"] == pytest.approx(months(What.SITE_OPENED)[0])
-    assert line["look 1 (months)"] == pytest.approx(months(What.LOOK)[0])
+    assert line["final analysis (months)"] == pytest.approx(months(What.LOOK)[0])
+    for milestone in MILESTONES:  # in the same words, once each
+        (month,) = months(milestone)
+        assert line[f"{milestone} (months)"] == pytest.approx(month)
+    days = [entry.day for entry in forecast.log]
+    assert days == sorted(days)
     ended = months(What.FOLLOWED, What.LEFT)
     assert line["last visit (months)"] == pytest.approx(max(ended))
     assert line["database lock (months)"] >= max(line["last visit (months)"], months(What.LOOK)[0])
@@ -127,7 +181,7 @@ def test_analytic_rows_are_means_errors_and_percentiles_of_the_trials(forecast):
     def column(name):
         return np.array([trial[name] for trial in forecast.trials])
 
-    for name in ("first patient randomised", "50% enrolled", "database lock", "look 1"):
+    for name in ("first patient randomised", "50% enrolled", "database lock", "final analysis"):
         found = row(forecast, Measure.MILESTONE_MONTHS, milestone=name)
         check(found, column(f"{name} (months)"))
     lasts = column("database lock (months)") - column("first patient randomised (months)")
@@ -170,7 +224,8 @@ def test_property_a_rate_that_is_not_stated_is_solved_from_enrolment():
 
 def test_property_milestones_come_one_after_another(forecast):
     names = ("first site open", "first patient randomised", "25% enrolled", "50% enrolled",
-             "75% enrolled", "all enrolled", "look 1", "last visit", "database lock")  # fmt: skip
+             "75% enrolled", "all enrolled", "final analysis", "last visit",
+             "database lock")  # fmt: skip
     months = [row(forecast, Measure.MILESTONE_MONTHS, milestone=name).value for name in names]
     assert months == sorted(months)
 
@@ -178,8 +233,8 @@ def test_property_milestones_come_one_after_another(forecast):
 def test_property_figures_tell_their_numbers_in_words(forecast):
     figures = forecast_figures(forecast.result)
     assert list(figures) == ["recruitment", "milestones", "consort", "supply", "cost"]
-    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock").value
-    assert f"{lock:.1f} months" in figures["milestones"][1]
+    lock = row(forecast, Measure.MILESTONE_MONTHS, milestone="database lock")
+    assert f"{lock.value:.1f} +-{lock.mcse:.1f} months" in figures["milestones"][1]
     assert "64.0" in figures["consort"][1]
     total = row(forecast, Measure.COST, category="total").value
     assert f"{total:,.0f}" in figures["cost"][1]
@@ -199,23 +254,30 @@ def test_analytic_a_risk_by_a_day_comes_as_often_by_then():
 
 
 def test_analytic_power_at_half_the_doses_is_that_of_half_the_log_effect():
-    resolved = load_template("sepsis")
+    n, n_trials = 60, 80
+    resolved = load_template("sepsis", settings=[f"protocol.sample_size={{total: {2 * n}}}"])
     truth = resolved.truth(resolved.scenarios(["or-041"])[0])
     plan = plans_of(resolved)[0]
-    n, n_trials = 60, 80
     treated = np.arange(2 * n) < n
-    trial = SimpleNamespace(in_first_arm=treated, exposure_alive=np.full(2 * n, 0.5))
-    found = power_by_exposure([trial] * n_trials, truth, plan, Streams(2))
+    trial = SimpleNamespace(
+        enrolled=np.arange(2.0 * n), in_first_arm=treated, exposure_alive=np.full(2 * n, 0.5)
+    )
+    everybody = np.full(2 * n, np.inf), np.full(2 * n, 28.0), np.ones(2 * n, dtype=bool)
+    trial.followed = Followed(*everybody, np.zeros(2 * n, dtype=np.int64))
+    protocol, streams = resolved.template.protocol, Streams(2)
+    found = power_as_conducted([trial] * n_trials, protocol, truth, plan, streams, exposed=True)
     halved = expit((logit(truth.treated_risk) + logit(truth.control_risk)) / 2)
     x = np.arange(n + 1)
     one, other = (a.ravel() for a in np.meshgrid(x, x))
     sizes = np.full(len(one), n)
     rejected = analyse_counts(one, sizes, other, sizes, plan).rejected[:, 0]
     weights = binom.pmf(other, n, truth.control_risk)
-    for risk, seen in ((truth.treated_risk, found.without), (halved, found.with_exposure)):
+    for risk, who in ((truth.treated_risk, Analysed.EVERYONE), (halved, Analysed.EVERYONE_DOSED)):
+        seen = found[who]
         exact = float((rejected * weights * binom.pmf(one, n, risk)).sum())
         assert abs(seen.mean() - exact) < 4 * seen.std(ddof=1) / sqrt(n_trials)
-    assert found.risk == pytest.approx(halved)
+    assert (found[Analysed.READ_OUT] == found[Analysed.EVERYONE]).all()
+    assert (found[Analysed.READ_OUT_DOSED] == found[Analysed.EVERYONE_DOSED]).all()
 
 
 def test_analytic_a_rate_is_solved_from_the_time_enrolment_takes():
@@ -241,7 +303,9 @@ def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypa
     answer = flat.index("From the first invitation to the database lock it takes")
     assert answer < flat.index("Months since the first invitation milestone")
     assert "of trials enrol faster than the one observed: 52 months." in flat
-    assert "as if every dose were taken" in flat
+    assert "with everyone read out, as 'simulate' counts" in flat
+    assert "with only those read out and the doses taken" in flat
+    assert "The shortcut that power uses where days of entry matter: drawn at once" in flat
     assert "Assumed: invited over 12 mo;" in flat
     (log,) = (tmp_path / "run" / "results").glob("forecast-events-*.csv")
     lines = log.read_text(encoding="utf-8").splitlines()
@@ -277,6 +341,18 @@ def test_regression_the_command_answers_first_and_keeps_its_log(capsys, monkeypa
         (("--scenario", "or-083"), "Did you mean 'or-082'?"),
         (("--set", "nature.operations.recruitment.per_site_month=-1"), "must be above 0; got -1"),
         (("--set", "nature.operations.recruitment.per_site_month=0.01"), "would take"),
+        (("--log", "0"), "--log must be from 1 to 2, the number of a simulated trial; got 0."),
+        (("--log", "3"), "Leave it out for the first trial, or ask for --runs 3 or more."),
+        (("--log", "2", "--runs", "1"), "--log must be 1; got 2."),
+        (("--runs", "5000"), "more than 5,000,000 are not simulated; got 5,000. Ask for --runs 45"),
+        (
+            ("--set", "nature.screening_failures=0.9999999"),
+            "2. Let more come through (nature.screening_failures, or screening.withdrawn).",
+        ),
+        (
+            ("--sites", "1", "--set", "nature.operations.recruitment.per_site_month=0.01"),
+            "to enrol 1,106 patients; got 1 site. Plan more sites",
+        ),
     ],
 )
 def test_regression_what_cannot_be_forecast_says_why(words, message, capsys):
@@ -346,5 +422,40 @@ def test_regression_a_small_error_is_no_zero_and_rounding_is_no_error():
 def test_regression_a_trial_that_never_fills_says_when_it_was_expected_to():
     settings = ["nature.operations.recruitment.shape=0.0001", "protocol.sample_size.total=30"]
     planned = plan_forecast(load_template("sepsis", settings=settings))
-    with pytest.raises(SimulationError, match=r"in none of 2 .* expected after [0-9.]+ months"):
+    with pytest.raises(SimulationError, match=r"in any of 2 .* expected after [0-9.]+ months"):
         planned.forecast(runs=2, seed=1)
+
+
+def test_property_as_many_runs_as_the_remedy_says_are_not_too_many():
+    settings = ["nature.screening_failures=0.999", "protocol.sample_size={total: 60}"]
+    planned = plan_forecast(load_template("sepsis", settings=settings))
+    with pytest.raises(RequestError) as refused:
+        planned.forecast(runs=200, seed=1)  # at once: nobody is screened
+    (problem,) = refused.value.problems
+    assert "would screen about 12,000,000 patients, 60,000 in each trial" in problem.rule
+    fine = int(problem.remedy.split("--runs ")[1].split(",")[0])
+    planned.check_runs(fine)
+    assert fine == 83
+    with pytest.raises(RequestError):
+        planned.check_runs(fine + 1)
+
+
+def test_property_a_trial_of_one_site_forecast_once_is_told_in_the_singular():
+    planned = plan_forecast(
+        load_template("solid-tumour-monotherapy", settings=[
+            "protocol.operations={sites: {planned: 1}, board: {deliberates: 1 d}}"
+        ])
+    )  # fmt: skip
+    told = " ".join(forecast_screen(planned, planned.forecast(runs=1, seed=1).result, 1).split())
+    assert "29 patients at 1 site; 1 simulated trial, event by event" in told
+    assert "An interim decision takes 1 day." in told
+    assert not search(r"(?<![\d.,])1 (sites|trials|days|patients|simulated trials)\b", told)
+
+
+def test_property_nouns_are_counted():
+    numbers = (0, 1, 2, 1001, -1)
+    assert [errors.counted(n, "site") for n in numbers] == [
+        "0 sites", "1 site", "2 sites", "1,001 sites", "-1 site"
+    ]  # fmt: skip
+    assert errors.counted(1.04, "month", ".0f") == "1 month"
+    assert errors.counted(1.0, "month", ".1f") == "1.0 months"

@@ -213,6 +213,11 @@ def test_property_the_chosen_file_runs_and_keeps_what_it_had(tmp_path):
     assert protocol.n_total == design.size
     assert protocol.operations.sites.planned == design.sites == loaded.template.cost.sites
     assert text.startswith("# trialsim optimise small.yaml\n# Chosen: ")
+    told = text.partition("schema_version: 1\n")[0]
+    assert all(line.startswith("# ") for line in told.splitlines())
+    assert text.count("\n\n") == FILE.count("\n\n")  # what stands apart still does
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
     assert "title: a small trial # of nothing" in text
     assert "# as it was" not in text  # the value it stood behind is gone
     before, after = file.tree(), TemplateFile.of(str(path)).tree()
@@ -508,7 +513,11 @@ def test_property_a_constraint_under_a_scenario_is_about_that_alone(tmp_path):
     assert tied.chosen.design.looks.number == 1  # of as many patients, the one with more power
     with pytest.raises(DesignError) as refused:
         planned_for(file, vary=vary, constraints=["cost <= 10"]).check()
-    asked = refused.value.problems[0].remedy.split('"')[1]
+    (binding,) = planned_for(file, vary=vary, constraints=["cost <= 10"]).bindings()
+    remedy = refused.value.problems[0].remedy
+    asked = remedy.split('"')[1]
+    assert remedy.endswith(", or relax another constraint.")  # sites and patients cost more
+    assert 0 <= float(asked.removeprefix("cost <= ")) - binding.nearest < 10
     assert planned_for(file, vary=vary, constraints=[asked]).chosen.design.size == 100
 
 

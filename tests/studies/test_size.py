@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import CORPUS, ROOT
+from conftest import ROOT
 from trialsim import DesignError, RequestError, load_template
 from trialsim.cli.parser import parse
 from trialsim.kernels.exact import ExactTest
@@ -20,7 +20,7 @@ from trialsim.sizing.fixed import OppositeTail
 from trialsim.sizing.proportions import exact_proportions_power
 from trialsim.sizing.sequential import recomputed, stagewise_inference
 from trialsim.studies.size.monitoring import Verdict, seen_so_far
-from trialsim.studies.size.planned import SizeRequest, plan_size
+from trialsim.studies.size.planned import plan_size
 from trialsim.studies.size.request import size_request
 
 CALLS = json.loads((ROOT / "tests" / "reference" / "size_calls.json").read_text())["designs"]
@@ -283,13 +283,6 @@ def test_regression_a_bare_number_is_read_aloud_and_outside_intervals_are_told(t
 def test_regression_a_test_without_formula_is_refused_by_name():
     with pytest.raises(RequestError, match="has no formula for this analysis"):
         planned("delayed-effect", "--variant", "maxcombo")
-
-
-def test_regression_looks_by_the_calendar_have_no_fractions():
-    name = str(CORPUS / "valid" / "binary-looks.yaml")
-    plan = plan_size(load_template(name), SizeRequest())
-    with pytest.raises(DesignError, match="of which the information is not known"):
-        plan.total  # noqa: B018
 
 
 @given(

@@ -110,3 +110,45 @@ def test_regression_looks_at_lifetimes_that_end_on_a_date_are_held_at_events():
     assert found.n == 2000
     assert found.value == plan.simulate(replicates=2000, seed=1).value
     assert abs(found.value - plan.power_achieved) < 4 * found.mcse + 0.02
+
+
+SITES = "sites-and-a-risk"
+
+
+def by_calendar(*words):
+    """Sites enrol; an interim look on a date, which never stops a trial."""
+    looks = "protocol.looks=[{at: {calendar: 8 mo}, futility_z: -9}, {at: {information: 1}}]"
+    effect = ("--effect", "OR 0.5", "--set", looks)
+    return planned(str(CORPUS / "valid" / f"{SITES}.yaml"), *effect, *words)
+
+
+def test_analytic_looks_on_a_date_that_stop_nothing_need_the_size_without_looks():
+    plan = by_calendar()
+    assert isinstance(plan, SearchedSize)
+    assert plan.truth.sites is not None
+    found = plan.by_simulation(replicates=1000, seed=3)
+    (size,) = (row for row in found.rows if row.measure.value == "n_total")
+    fixed = planned(str(CORPUS / "valid" / f"{SITES}.yaml"), "--effect", "OR 0.5")  # by formula
+    assert size.lower < 1.02 * fixed.total
+    assert size.upper > 0.98 * fixed.total
+    told = found.texts["paragraph"]
+    assert "found by simulation, since looks by calendar or enrolment see" in told
+    assert "sites enrol at the same pace at every size" in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--total", "300"), ("--dropout", "0.1"), ("--exact", "fisher"), ("--grid",)],
+)
+def test_regression_what_needs_a_formula_is_refused_beside_looks_on_a_date(words):
+    with pytest.raises(RequestError, match="needs looks whose information is known") as refused:
+        by_calendar(*words)
+    (problem,) = refused.value.problems
+    assert problem.field == words[0]
+    assert problem.remedy.startswith("Leave it out")
+    if words[0] == "--exact":  # which has no looks at all
+        assert "--looks" not in problem.remedy
+        return
+    remedy = ("--looks", "0.5,1", "--bounds", "obf")
+    assert " ".join(remedy) in problem.remedy
+    assert by_calendar(*words, *remedy).total_with_loss > 0

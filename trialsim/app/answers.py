@@ -14,7 +14,7 @@ from typing import Any
 from trialsim.app.about import About
 from trialsim.app.files import Files, is_lesson
 from trialsim.app.pool import LONG_SECONDS, Job, Pool
-from trialsim.app.worker import Answer, Order, Want
+from trialsim.app.worker import Answer, Drawn, Order, Want
 from trialsim.errors import Problem, RequestError
 
 __all__ = ["Answers", "without_files"]
@@ -100,6 +100,16 @@ class Answers:
         known = self._known(key)
         return known or self._begun(key, "trialsim.app.about.about_template", word, "")
 
+    def drawing(self, worker: str, order: object) -> Job:
+        """Return the job that draws a figure of several answers.
+
+        Raises
+        ------
+        BusyError
+        """
+        key = (worker, order)
+        return self._known(key) or self._begun(key, worker, order, "")
+
     def _known(self, key: Any) -> Job | None:
         if kept := self._kept.get(key):
             self._kept.move_to_end(key)
@@ -183,9 +193,15 @@ class Answers:
 
 def _bytes(found: Any) -> int:
     if isinstance(found, Answer):
-        drawn = sum(len(f.svg) + len(f.png) + 3 * len(f.csv) for f in found.figures.values())
-        return 4 * len(found.json_text) + len(found.csv_text) + len(found.shown) + drawn
+        drawn = sum(_drawn_bytes(f) for f in found.figures.values())
+        return 4 * len(found.json_text) + len(found.csv_text) + drawn
+    if isinstance(found, Drawn):
+        return _drawn_bytes(found)
     return 10_000
+
+
+def _drawn_bytes(drawn: Drawn) -> int:
+    return len(drawn.svg) + len(drawn.png) + 3 * len(drawn.csv)
 
 
 def _refuse_files(words: tuple[str, ...]) -> None:

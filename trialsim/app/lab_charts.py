@@ -37,6 +37,10 @@ class Scale:
         """Return the scale of a result: "log odds ratio", "risk difference"."""
         return cls(words.removeprefix("log "), words.startswith("log "))
 
+    def natural(self, value: float) -> float:
+        """Return an effect as it is shown: a ratio, not its logarithm."""
+        return math.exp(value) if self.is_ratio else value
+
     def told(self, value: float) -> str:
         """Return an effect in words."""
         return f"{math.exp(value):.3f}" if self.is_ratio else f"{value:+.{self._decimals}f}"
@@ -96,6 +100,8 @@ class Trial:
         Of its size class.
     published : bool
         As reported.
+    of : int
+        Which of the funnel's commands repeats it.
     """
 
     number: int
@@ -103,6 +109,7 @@ class Trial:
     planned: tuple[float, float]
     reported: tuple[float, float]
     published: bool
+    of: int = 0
 
 
 def _text(words: str) -> str:
@@ -189,7 +196,7 @@ def funnel(trials: Sequence[Trial], truth: float, title: str, scale: Scale) -> M
     scale : Scale
     """
     width, height, left, right, top, bottom = 620, 380, 52, 12, 14, 44
-    seen = [pair for t in trials for pair in (t.planned, t.reported) if _finite(pair)]
+    seen = [pair for t in trials for pair in (t.planned, t.reported) if is_finite(pair)]
     most = 1.05 * max((se for _, se in seen), default=1.0)
     low = min([truth - _Z95 * most, *(x for x, _ in seen)])
     high = max([truth + _Z95 * most, *(x for x, _ in seen)])
@@ -220,7 +227,7 @@ def funnel(trials: Sequence[Trial], truth: float, title: str, scale: Scale) -> M
     x = across(truth)
     parts.append(f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}"/>')
     for trial in trials:
-        if not (_finite(trial.planned) and _finite(trial.reported)):
+        if not (is_finite(trial.planned) and is_finite(trial.reported)):
             continue
         (x0, se0), (x1, se1) = trial.planned, trial.reported
         drawer = "" if trial.published else " drawer"
@@ -243,5 +250,6 @@ def funnel(trials: Sequence[Trial], truth: float, title: str, scale: Scale) -> M
     return Markup("".join(parts))  # noqa: S704  (drawn here; every text escaped)
 
 
-def _finite(pair: tuple[float, float]) -> bool:
+def is_finite(pair: tuple[float, float]) -> bool:
+    """Return whether an effect and its standard error are numbers: an analysis was possible."""
     return all(math.isfinite(x) for x in pair)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim import __version__
 from trialsim.app.rooms import ROOMS
+from trialsim.app.rooms.lessons import LESSONS
 from trialsim.errors import Problem, RequestError, SimulationError
 
 if TYPE_CHECKING:
@@ -36,8 +38,26 @@ def states() -> Iterator[tuple[Room, State]]:
             yield room, state
 
 
+def lesson_states() -> list[State]:
+    """Return the five lessons of the Bias lab."""
+    lab = ROOMS["bias-lab"]
+    return [lab.state.read({"template": lesson}).state for lesson in LESSONS]
+
+
+def script_and_hash() -> tuple[str, str]:
+    """Return the one script of the file, that of the page, and what its policy calls it."""
+    from trialsim.app.web import static_text
+
+    script = _without_empty_lines(static_text("funnel.js"))
+    return script, f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
+
+
+def _without_empty_lines(text: str) -> str:
+    return re.sub(r"\n{2,}", "\n", text)
+
+
 def record_sha256() -> str:
-    """Return the hash of what the numbers depend on: commands, protocols, lessons, version."""
+    """Return the hash of what it depends on: commands, protocols, lessons, script, version."""
     return sha256(json.dumps([__version__, *_dependencies()]).encode()).hexdigest()
 
 
@@ -64,6 +84,11 @@ def _dependencies() -> Iterator[list[str]]:
             if profile := conduct_paths().get(getattr(options, "conduct", None) or ""):
                 told.append(sha256(profile.read_bytes()).hexdigest())
             yield [*words, *told]
+    yield ["script", script_and_hash()[1]]
+    for path in sorted(lessons_folder().parent.glob("*/*.yaml")):
+        yield [path.name, sha256(path.read_bytes()).hexdigest()]
+    for lesson in LESSONS.values():
+        yield [lesson.id, *(word for words in lesson.commands.values() for word in words)]
     for path in _sheets():
         yield [path.name, sha256(path.read_bytes()).hexdigest()]
 
@@ -119,21 +144,26 @@ async def computed() -> str:
         rooms: dict[str, Any] = {slug: (room, []) for slug, room in ROOMS.items()}
         few = asyncio.Semaphore(3)
         wanted = list(states())
-        parts = await asyncio.gather(*(_part(pages, *one, few) for one in wanted))
-        for (room, state), part in zip(wanted, parts, strict=True):
+        own = [(ROOMS["bias-lab"], state) for state in lesson_states()]
+        parts = await asyncio.gather(*(_part(pages, *one, few) for one in (*wanted, *own)))
+        lessons = parts[len(wanted) :]
+        for (room, state), part in zip(wanted, parts[: len(wanted)], strict=True):
             rooms[room.slug][1].append((_in_words(state), part))
     finally:
         pool.close()
         files.close()
+    script, script_hash = script_and_hash()
     page = environment().get_template("offline.html.j2")
     text: str = page.render(
         rooms=list(rooms.values()),
-        lessons=list(_lessons()),
+        lessons=[(*told, part) for told, part in zip(_sheets_told(), lessons, strict=False)],
         css=static_text("app.css"),
+        script=script,
+        script_hash=script_hash,
         record=record_sha256(),
         version=__version__,
     )
-    return re.sub(r"\n{2,}", "\n", text)
+    return _without_empty_lines(text)
 
 
 async def _part(pages: Any, room: Room, state: State, few: asyncio.Semaphore) -> str:
@@ -146,6 +176,8 @@ async def _part(pages: Any, room: Room, state: State, few: asyncio.Semaphore) ->
     if visit.problems:
         raise SimulationError(visit.problems)
     text: str = pages.shown(visit, layout="bare.html.j2", saved=True)
+    group = sha256(state.query().encode()).hexdigest()[:8]  # its radio buttons are its own
+    text = text.replace('name="show"', f'name="show-{group}"')
     return re.sub(r'\sid="[^"]*"', "", text)
 
 
@@ -159,7 +191,7 @@ def _in_words(state: State) -> str:
     return "; ".join(told) or "as it stands in the protocol"
 
 
-def _lessons() -> Iterator[tuple[str, str, str]]:
+def _sheets_told() -> Iterator[tuple[str, str, str]]:
     """Yield title, the student's sheet and the teacher's: guess first, then look."""
     for student in _sheets():
         teacher = student.with_name(student.name.replace("-student", "-teacher"))

@@ -33,7 +33,7 @@ from trialsim.app.files import MAX_UPLOAD_BYTES, Files
 from trialsim.app.guard import Guard
 from trialsim.app.pool import BusyError, CancelledError, FailedError, Job, Pool, TooLongError
 from trialsim.app.rooms import ROOMS
-from trialsim.app.rooms.room import Room, as_it_is
+from trialsim.app.rooms.room import Drawing, Room, as_it_is
 from trialsim.app.state import Read
 from trialsim.app.wording import answer_on_page, problem_on_page
 from trialsim.app.worker import Answer, Drawn, Want
@@ -237,6 +237,7 @@ class Pages:
             "has_first": room.first(state) is not None,
             "big": visit.big,
             "saved": saved,
+            "moves": not saved or layout == "bare.html.j2",  # a saved page has no script
             "command": "" if visit.read.problems else self._command(told.words()),
             "further": [
                 self._command(words)
@@ -290,10 +291,15 @@ class Pages:
         kind, name = request.path_params["kind"], request.path_params["name"]
         if kind not in ("svg", "png", "csv"):
             return PlainTextResponse("A figure is svg, png or csv.\n", 404)
-        visit = await self._whole(request, Want.FIGURES)
+        room = ROOMS.get(request.path_params["room"])
+        own = room.drawings.get(name) if room else None
+        visit = await self._whole(request, room.want if room and own else Want.FIGURES)
         if isinstance(visit, Response):
             return visit
-        drawn = self._drawn(visit, name)
+        try:
+            drawn = await self._drawing(visit, own) if own else self._drawn(visit, name)
+        except BusyError:
+            return PlainTextResponse(f"{_BUSY}\n", 503)
         if drawn is None:
             return PlainTextResponse("There is no such figure.\n", 404)
         content = {"svg": drawn.svg.encode(), "png": drawn.png, "csv": drawn.csv.encode()}[kind]
@@ -315,6 +321,21 @@ class Pages:
         text = visit.answer.json_text + "\n" if kind == "json" else visit.answer.csv_text
         name = f"trialsim-{visit.room.slug}-{_stem(visit)}.{kind}"
         return _download(text.encode(), _TYPES[kind], name)
+
+    async def _drawing(self, visit: Visit, own: Drawing) -> Drawn | None:
+        """Return a figure of several answers, drawn in a process; None where there is none.
+
+        Raises
+        ------
+        BusyError
+        """
+        order = visit.answer and own.order(visit.state, visit.answer, visit.more, self._command)
+        if not order:
+            return None
+        job = self.answers.drawing(own.worker, order)
+        await _wait_for({"": job})
+        found, _ = _outcome(job)
+        return found if isinstance(found, Drawn) else None
 
     @staticmethod
     def _drawn(visit: Visit, name: str) -> Drawn | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from trialsim.cli.answer import HandedOver
 
-__all__ = ["Answer", "Drawn", "Line", "Order", "Panel", "Want", "serve"]
+__all__ = ["Answer", "Drawn", "Line", "Order", "Panel", "Want", "drawn_files", "serve"]
 
 
 MAX_BYTES = 3 << 30  # of one process
@@ -104,8 +104,6 @@ class Answer:
     ----------
     document : dict
         What ``--json`` prints; without rows where there are problems.
-    shown : str
-        What the terminal shows.
     figures : dict of name to Drawn
     problems : tuple of Problem
         Why there is no answer.
@@ -114,7 +112,6 @@ class Answer:
     document: dict[str, Any] = field(default_factory=dict)
     json_text: str = ""
     csv_text: str = ""
-    shown: str = ""
     figures: dict[str, Drawn] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
@@ -157,17 +154,16 @@ def _of_text(text: str) -> Answer:
 
 
 def _of_handed_over(found: HandedOver, order: Order) -> Answer:
-    text, shown = found.document.to_json(), found.shown
+    text = found.document.to_json()
     if order.folder:
         text = text.replace(f"{order.folder}/", "")
-        shown = shown.replace(f"{order.folder}/", "")
     figures = {}
     if order.want is not Want.NUMBERS:
         figures = {
             name: _drawn(figure, name, alt_text, files=order.want is Want.FIGURES)
             for name, (figure, alt_text) in found.figures().items()
         }
-    return Answer(json.loads(text), text, found.document.to_csv(), shown, figures)
+    return Answer(json.loads(text), text, found.document.to_csv(), figures)
 
 
 def _without_folder(problem: Problem, folder: str) -> Problem:
@@ -186,6 +182,11 @@ def _drawn(figure: Figure, name: str, alt_text: str, *, files: bool) -> Drawn:
     drawn = Drawn(alt_text, panels, _table(panels))
     if not files:
         return drawn
+    return Drawn(alt_text, panels, drawn.csv, *drawn_files(figure, name, alt_text))
+
+
+def drawn_files(figure: Figure, name: str, alt_text: str) -> tuple[str, bytes]:
+    """Return a figure as SVG and PNG."""
     from trialsim.figures.style import house_style, save_svg
 
     svg, png = io.StringIO(), io.BytesIO()
@@ -193,7 +194,7 @@ def _drawn(figure: Figure, name: str, alt_text: str, *, files: bool) -> Drawn:
     with house_style():
         named = {"Title": name, "Description": alt_text}
         figure.savefig(png, dpi=160.0, metadata=named, format="png")
-    return Drawn(alt_text, panels, drawn.csv, svg.getvalue(), png.getvalue())
+    return svg.getvalue(), png.getvalue()
 
 
 def _panels(figure: Figure) -> tuple[Panel, ...]:

@@ -35,7 +35,6 @@ class HandedOver:
     """An answer before it is printed; `figures` draws when called."""
 
     document: Document
-    shown: str
     figures: Callable[[], Figures]
 
 
@@ -211,16 +210,22 @@ def simulated(planned: Planned, jobs: Sequence[Job], options: argparse.Namespace
 def hand_over(
     options: argparse.Namespace,
     document: Document,
-    shown: str,
+    shown: str | Callable[[], str],
     folder: RunDirectory | None,
     figures: Callable[[], Figures],
     started: float,
 ) -> None:
-    """Print a result, write it where there is a folder, and say how long it took."""
+    """Print a result, write it where there is a folder, and say how long it took.
+
+    What the terminal shows may be told by a function: nobody else waits for it.
+    """
     if reader := _READER.get():
-        reader.receive(HandedOver(document, shown, figures))
+        reader.receive(HandedOver(document, figures))
         return
-    print_out(document.to_json() if options.json else shown)
+    if options.json:
+        print_out(document.to_json())
+    else:
+        print_out(shown if isinstance(shown, str) else shown())
     if folder:
         with folder.begin():
             for path in folder.write(document, figures()):

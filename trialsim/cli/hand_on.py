@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trialsim import __version__
 from trialsim.cli.answer import arguments_of, flaws_of, load, say
 from trialsim.errors import Problem, RequestError
 from trialsim.report.document import Document
+
+if TYPE_CHECKING:
+    from trialsim.protocol.conduct import Conduct, Mechanism
+    from trialsim.protocol.truths.resolved import ResolvedTemplate
+    from trialsim.report.parts.exported_tables import ExportedTable
+    from trialsim.studies.conduct.bias import PlannedBias
 
 _MOST_EXPORTED = 1_000  # trials
 
@@ -62,81 +70,112 @@ def replay(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """Write trials of a run as tables, patient by patient."""
     from trialsim.report.export_directory import NOT_ADAM, write_export
-    from trialsim.report.parts.exported_tables import exported_tables
-    from trialsim.report.parts.flawed_trial import planned_of_run
-    from trialsim.report.run_reader import newest_run, planned_run
     from trialsim.report.text import wrapped
+
+    found = _exported(options)
+    about = (
+        f"Trial {', '.join(map(str, found.replicates))} of scenario {found.scenario}, seed "
+        f"{found.seed}, of the protocol '{found.resolved.template.id}' (SHA-256 "
+        f"{found.resolved.sha256}); written by trialsim {__version__}. {found.how_to_read}"
+    )
+    parquet, resolved = options.parquet, found.resolved
+    written = write_export(options.out, resolved, found.tables, about, parquet=parquet)
+    if options.json:
+        rows = tuple({"file": str(path)} for path in written)
+        more: dict[str, Any] = {"scenario": [found.scenario], "replicate": found.replicates}
+        if found.conduct:
+            more["conduct"] = found.conduct.model_dump(mode="json", exclude_none=True)
+        arguments, texts = arguments_of(options, **more), {"how to read": found.how_to_read}
+        document = Document(
+            "export", arguments, resolved.template.id, resolved.sha256, found.seed, rows=rows,
+            texts=texts,
+        )  # fmt: skip
+        print(document.to_json())
+        return
+    for table in found.tables:
+        print(f"{table.name:8}{len(table.rows):>9,} rows   {table.title}")
+    print(f"\n{wrapped(found.how_to_read)}\n\n{wrapped(NOT_ADAM)}")
+    for path in written:
+        say(f"wrote {path}")
+
+
+@dataclass(frozen=True)
+class _Exported:
+    resolved: ResolvedTemplate
+    tables: tuple[ExportedTable, ...]
+    scenario: str
+    replicates: list[int]
+    seed: int
+    how_to_read: str
+    conduct: Conduct | None = None
+
+
+def _exported(options: argparse.Namespace) -> _Exported:
+    """Return the tables asked for: with flaws where these are named, else without."""
+    from trialsim.report.parts.exported_flawed import exported_flawed, how_to_read
+    from trialsim.report.parts.exported_tables import exported_tables
+    from trialsim.report.run_reader import newest_run, planned_run
     from trialsim.studies.simulation import plan_simulation
 
     folder = newest_run() if options.template == "last" else Path(options.template)
-    seed, stored = 1 if options.seed is None else options.seed, None
-    if (folder / "record.json").is_file():
-        _refuse_changes_of_a_run(options)
-        if planned_of_run(folder, None, max(options.replicate), asked=False) is not None:
-            rule = "holds trials with flaws, and no others: these tables have none"
-            remedy = "'trialsim replay RUN --out FILE.csv' writes patients before and after flaws."
-            raise RequestError(Problem(rule, remedy, "RUN", str(folder)))
-        plan, stored, seed = planned_run(folder)
-    else:
-        plan = plan_simulation(load(options))
-    scenario = options.scenario or plan.only_scenario()
     replicates = list(dict.fromkeys(options.replicate))
     if len(replicates) > _MOST_EXPORTED:
         rule = f"names more than {_MOST_EXPORTED:,} trials"
         raise RequestError(Problem(rule, "Name fewer.", "--replicate", f"{len(replicates):,}"))
-    trials = [plan.replay(scenario, seed, number, stored) for number in replicates]
-    tables = exported_tables(plan.resolved, plan.jobs[0].plans, trials)
-    which = ", ".join(map(str, replicates))
-    about = (
-        f"Trial {which} of scenario {scenario}, seed {seed}, of the protocol "
-        f"'{plan.resolved.template.id}' (SHA-256 {plan.resolved.sha256}), carried out without "
-        f"flaws; written by trialsim {__version__}."
-    )
-    written = write_export(options.out, plan.resolved, tables, about, parquet=options.parquet)
-    if options.json:
-        rows = tuple({"file": str(path)} for path in written)
-        arguments = arguments_of(options, scenario=[scenario], replicate=replicates)
-        template, sha256_ = plan.resolved.template.id, plan.resolved.sha256
-        print(Document("export", arguments, template, sha256_, seed, rows=rows).to_json())
-        return
-    for table in tables:
-        print(f"{table.name:8}{len(table.rows):>9,} rows   {table.title}")
-    print(f"\n{wrapped(NOT_ADAM)}")
-    for path in written:
-        say(f"wrote {path}")
+    if _flaws_asked(options):
+        asked = _flawed_trials_of(options, folder, max(replicates))
+        assert asked is not None  # they are
+        planned, seed, only = asked
+        scenario = options.scenario or planned.only_scenario()
+        flawed = [planned.replay(scenario, seed, number, only=only) for number in replicates]
+        plan, conduct = planned.job.plans[0], flawed[0].conduct
+        return _Exported(
+            planned.resolved, exported_flawed(planned.resolved, plan, flawed), scenario,
+            replicates, seed, how_to_read(conduct, flawed), conduct,
+        )  # fmt: skip
+    seed, stored, beside = 1 if options.seed is None else options.seed, None, ""
+    if (folder / "record.json").is_file():
+        _refuse_changes_of_a_run(options)
+        beside = _other_trials(folder)
+        simulation, stored, seed = planned_run(folder)
+    else:
+        simulation = plan_simulation(load(options))
+    scenario = options.scenario or simulation.only_scenario()
+    trials = [simulation.replay(scenario, seed, number, stored) for number in replicates]
+    tables = exported_tables(simulation.resolved, simulation.jobs[0].plans, trials)
+    told = f"Carried out without flaws.{beside}"
+    return _Exported(simulation.resolved, tables, scenario, replicates, seed, told)
+
+
+def _other_trials(folder: Path) -> str:
+    """Say which flaws a run's other trials have; refused where it has no trials without."""
+    from trialsim.report.run_reader import flawed_runs
+
+    named = dict.fromkeys(run.document["arguments"]["conduct"]["id"] for run in flawed_runs(folder))
+    if not named:
+        return ""
+    ways = " or ".join(f"--conduct {name}" for name in named)
+    if not any((folder / "results").glob("simulate*.sha256")):
+        rule = "holds trials with flaws, and no flaw is named"
+        remedy = f"Add {ways}: what is reported, beside the same trials without the flaws."
+        raise RequestError(Problem(rule, remedy, "RUN", str(folder)))
+    return f" The run also holds trials with flaws: add {ways}."
 
 
 def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     """Show a trial before and after its flaws; False where it is one without flaws."""
     from trialsim.report.parts.flawed_trial import (
         before_and_after,
-        planned_of_run,
         tables_of_trial,
         touched_patients,
     )
     from trialsim.report.parts.patients import patients_table, write_patients
     from trialsim.report.text import wrapped
-    from trialsim.studies.conduct.bias import flaw_from_words, plan_bias
 
-    named = options.conduct or options.flaws or options.only
-    asked = bool(named or options.strength is not None)
-    only = flaw_from_words(options.only) if options.only else None
-    seed = 1 if options.seed is None else options.seed
-    if (folder / "record.json").is_file():
-        planned = planned_of_run(folder, options.conduct, options.replicate, asked=asked)
-        if planned is None:
-            return False
-        _refuse_changes_of_a_run(options)
-        seed = json.loads((folder / "record.json").read_text(encoding="utf-8"))["seed"]
-    elif not asked:
+    asked = _flawed_trials_of(options, folder, options.replicate)
+    if asked is None:
         return False
-    else:
-        if options.total is not None:
-            options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
-        resolved = load(options)
-        profile, only = flaws_of(options, resolved)
-        assert profile is not None  # asked for
-        planned = plan_bias(resolved, profile)
+    planned, seed, only = asked
     scenario = options.scenario or planned.only_scenario()
     trial = planned.replay(scenario, seed, options.replicate, only=only)
     written = write_patients(trial, options.out) if options.out else None
@@ -160,6 +199,40 @@ def _replay_flawed(options: argparse.Namespace, folder: Path) -> bool:
     return True
 
 
+def _flawed_trials_of(
+    options: argparse.Namespace, folder: Path, replicate: int
+) -> tuple[PlannedBias, int, Mechanism | None] | None:
+    """Return the study of flaws that options ask for, its seed, and the flaw of --only.
+
+    None where trials without flaws are meant.
+    """
+    from trialsim.report.parts.flawed_trial import planned_of_run
+    from trialsim.studies.conduct.bias import flaw_from_words, plan_bias
+
+    asked = _flaws_asked(options)
+    only = flaw_from_words(options.only) if options.only else None
+    if (folder / "record.json").is_file():
+        planned = planned_of_run(folder, options.conduct, replicate, asked=asked)
+        if planned is None:
+            return None
+        _refuse_changes_of_a_run(options)
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        return planned, record["seed"], only
+    if not asked:
+        return None
+    if getattr(options, "total", None) is not None:
+        options.settings.append(f"protocol.sample_size={{total: {options.total}}}")
+    resolved = load(options)
+    profile, only = flaws_of(options, resolved)
+    assert profile is not None  # asked for
+    return plan_bias(resolved, profile), 1 if options.seed is None else options.seed, only
+
+
+def _flaws_asked(options: argparse.Namespace) -> bool:
+    named = options.conduct or options.flaws or options.only
+    return bool(named or options.strength is not None)
+
+
 def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:
     """Refuse options that would make it another run (RequestError)."""
     for name, given in (
@@ -168,7 +241,8 @@ def _refuse_changes_of_a_run(options: argparse.Namespace) -> None:
         ("--set", bool(options.settings)),
         ("--variant", bool(options.variant)),
         ("--kernel", getattr(options, "kernel", None) is not None),
-        ("--strength", getattr(options, "strength", None) is not None),
+        ("--strength", options.strength is not None),
+        ("--flaw", bool(options.flaws)),
         ("--evidence", bool(options.evidence_files)),
     ):
         if given:

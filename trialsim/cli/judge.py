@@ -81,7 +81,9 @@ def bias(options: argparse.Namespace) -> None:
     texts = {ONE_TRIAL: before_and_after(planned, trial, options.seed)}
     kept = replace(result, texts={**result.texts, **texts})
     document = Document.of_study(resolved, kept, arguments, options.seed, command="bias")
-    shown = bias_screen(planned, result, options.seed, program_name())
+
+    def shown() -> str:
+        return bias_screen(planned, result, options.seed, program_name())
 
     def figures() -> Figures:
         return {
@@ -220,9 +222,10 @@ def _class_synthesis(options: argparse.Namespace) -> None:
     arguments["class"] = options.students
     document = Document.of_study(resolved, result, arguments, options.seed, command="synthesise")
     command = _students_command(options, planned.scenario.id)
-    shown = class_screen(planned, result, command, program_name())
-    if options.export:
-        shown += _exported(class_literatures(planned, trials), options)
+    exported = _exported(class_literatures(planned, trials), options) if options.export else ""
+
+    def shown() -> str:
+        return class_screen(planned, result, command, program_name()) + exported
 
     def figures() -> Figures:
         return {"class": class_figure(planned, trials)}

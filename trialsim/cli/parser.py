@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -365,7 +366,8 @@ def _optimise(optimise: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DECISION=VALUES",
         help='size=800:2000:100, sites=15,22,30, "looks=1,3 obf", ratio=1:1,2:1, '
-        '"follow-up=28 d,90 d" or variant=ID,ID; may be repeated',
+        '"follow-up=28 d,90 d", threshold=20:60:10 (of a marker) or variant=ID,ID; may be '
+        "repeated",
     )
     optimise.add_argument(
         "--constraint",
@@ -410,6 +412,15 @@ def _flaws(parser: argparse._ActionsContainer) -> None:
         dest="flaws",
         help="this flaw of the profile at another strength, from 0 (off) to 1: exclusion=0.2; "
         "may be repeated",
+    )
+
+
+def _flaws_of_one_trial(parser: argparse.ArgumentParser, conduct: str) -> None:
+    parser.add_argument("--conduct", metavar="PROFILE", help=conduct)
+    _flaws(parser)
+    parser.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
+    parser.add_argument(
+        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
     )
 
 
@@ -602,6 +613,7 @@ def _export(export: argparse.ArgumentParser) -> None:
         help="which trials, from 1 (default 1)",
     )
     export.add_argument("--seed", type=_whole, metavar="S", help="default: the run's own, else 1")
+    _flaws_of_one_trial(export, "carried out with the flaws of this profile or file: as reported")
     export.add_argument("--parquet", action="store_true", help="each table as Parquet too")
     export.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="a new folder for the tables"
@@ -662,7 +674,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     UsageError
         If they are not a command.
     """
-    parser = command_line()
+    parser = _known_parser()
     words = [_OTHERWISE_SPELT.get(word, word) for word in words[:1]] + list(words[1:])
     if words and not words[0].startswith("-") and words[0] not in _Commands.names:
         listed = f"The commands are {', '.join(_Commands.names)}."
@@ -674,7 +686,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
                 field="COMMAND",
             )
         )
-    return parser.parse_args(_joined(words))
+    found = parser.parse_args(_joined(words))
+    lists = {name: list(own) for name, own in vars(found).items() if isinstance(own, list)}
+    vars(found).update(lists)  # those at rest are the parser's, which is used again
+    return found
+
+
+@cache
+def _known_parser() -> argparse.ArgumentParser:
+    return command_line()
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -786,14 +806,7 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--out", type=Path, metavar="FILE", help="all patients, as .csv or .parquet; a new file"
     )
-    replay.add_argument(
-        "--conduct", metavar="PROFILE", help="before and after the flaws of this profile or file"
-    )
-    _flaws(replay)
-    replay.add_argument("--only", metavar="FLAW", help="with this flaw of the profile alone")
-    replay.add_argument(
-        "--strength", type=_number, metavar="S", help="with --only: 0 to 1 (default the profile's)"
-    )
+    _flaws_of_one_trial(replay, "before and after the flaws of this profile or file")
 
     _export(commands.add("export"))
 

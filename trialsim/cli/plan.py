@@ -22,7 +22,7 @@ from trialsim.cli.answer import (
     with_progress,
 )
 from trialsim.cli.parser import program_name
-from trialsim.errors import Problem, RequestError, did_you_mean
+from trialsim.errors import Problem, RequestError, counted, did_you_mean
 from trialsim.report.document import Document
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def forecast(options: argparse.Namespace) -> None:
         return
     options.runs = _RUNS if options.runs is None else options.runs
     check_request(options.runs, options.seed, options.workers or 1, "--runs")
-    check_request(options.log, options.seed, 1, "--log")
     resolved = load(options)
     if options.sites is not None:
         options.settings = [*options.settings, *_sites(resolved.template, options.sites)]
@@ -65,6 +64,7 @@ def forecast(options: argparse.Namespace) -> None:
     observed = options.observed_enrolment
     observed_months = _months(observed, "--observed-enrolment") if observed else None
     planned = plan_forecast(resolved, options.scenario, observed_months)
+    planned.check_runs(options.runs, options.log)
     folder = run_folder(resolved, options)
     workers = options.workers or _workers(options.runs * planned.plan.n_patients)
     found = with_progress(
@@ -168,6 +168,7 @@ def _forecast_enrolled(options: argparse.Namespace, resolved: ResolvedTemplate) 
     check_request(runs, options.seed, 1, "--runs")
     seen = read_enrolled(options.enrolled, resolved.template.protocol.n_total)
     planned = plan_enrolled(resolved, seen)
+    planned.check_runs(runs)
     folder = run_folder(resolved, options)
     result = planned.forecast(runs=runs, seed=options.seed)
     content = sha256(options.enrolled.read_bytes()).hexdigest()
@@ -184,8 +185,8 @@ def _forecast_enrolled(options: argparse.Namespace, resolved: ResolvedTemplate) 
 
 def _refuse_other_options(options: argparse.Namespace) -> None:
     """Refuse what only a simulation event by event heeds (RequestError)."""
-    for name in ("scenario", "sites", "enrol_in", "observed_enrolment"):
-        if getattr(options, name) is not None:
+    for name in ("scenario", "sites", "enrol_in", "observed_enrolment", "log"):
+        if getattr(options, name) != (1 if name == "log" else None):
             rule, remedy = "has no meaning beside --enrolled", "Leave one of the two out."
             raise RequestError(Problem(rule, remedy, f"--{name.replace('_', '-')}"))
 
@@ -217,7 +218,7 @@ def optimise(options: argparse.Namespace) -> None:
     )
     planned = plan_optimisation(file, request)
     folder = run_folder(resolved, options)
-    say(f"judging {planned.n_designs:,} designs, then simulating a few")
+    say(f"judging {counted(planned.n_designs, 'design')}, then simulating a few")
     workers = options.workers or cpus_available()
     result = with_progress(
         lambda on_progress: planned.result(

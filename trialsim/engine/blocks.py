@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,18 @@ class Job:
         counts = self.path is Path.SUFFICIENT_STATISTICS
         return block_width(self.protocol.n_total, counts=counts)
 
+    @cached_property
+    def drawn_by(self) -> str:
+        """Everything its patients depend on, but seed and block, in words."""
+        read_out = list(dict.fromkeys((own.endpoint, repr(own.historical)) for own in self.plans))
+        apart = sorted(_told_apart(self))
+        return repr((self.protocol, self.truths, read_out, self.unit, self.kernel, apart))
+
+    @cached_property
+    def plans_in_words(self) -> tuple[str, ...]:
+        """Each of its plans; the same words are the same plan."""
+        return tuple(map(repr, self.plans))
+
     def n_blocks(self, n_replicates: int) -> int:
         """Blocks needed for so many replicates."""
         return -(-n_replicates // self.block_width)
@@ -117,11 +130,12 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
     streams, shape = Streams(seed, job.unit), (job.protocol.n_total, job.block_width)
     luck = Luck(streams, block, shape)
     drawn: dict[ForeseenAllocation | None, Any] = {}
-    for foresight in dict.fromkeys(map(foresight_of, job.plans)):
-        drawn[foresight] = draw_patients(job, seed, block, frozenset(), foresight)
 
     def found(truth: int, plan: AnalysisPlan) -> LookResults:
-        candidates, batches = drawn[foresight_of(plan)]
+        foresight = foresight_of(plan)
+        if foresight not in drawn:
+            drawn[foresight] = draw_patients(job, seed, block, frozenset(), foresight)
+        candidates, batches = drawn[foresight]
         own = batches[truth]
         if plan.missing:
             return analyse_read_outs(own[plan.endpoint], plan, streams, block)
@@ -131,7 +145,15 @@ def simulate_block(job: Job, seed: int, block: int) -> Found:
             return conducted(batch, plan, job.truths[truth], luck, analyse, levels)
         return _analysed(job, own, plan, candidates)
 
-    return [[found(index, plan) for plan in job.plans] for index in range(len(job.truths))]
+    def known(truth: int, number: int) -> LookResults:
+        plan = job.plans[number]
+        if not plan.conduct:
+            return found(truth, plan)
+        about = ("results", truth, job.plans_in_words[number], job.drawn_by, seed, block)
+        return kept(about, lambda: found(truth, plan))  # a dial that is turned leaves most alone
+
+    numbers = range(len(job.plans))
+    return [[known(truth, number) for number in numbers] for truth in range(len(job.truths))]
 
 
 def foresight_of(plan: AnalysisPlan) -> ForeseenAllocation | None:
@@ -179,12 +201,10 @@ def draw_patients(
         Per truth, one batch per endpoint of the plans, by its id; where nature has intercurrent
         events, another with them by its `eventful_id`.
     """
-    about = (job.protocol, job.unit, job.kernel, seed, block, sorted(levels_of | _told_apart(job)))
-    arrived = (job.truths[0], *about)
-    read_out = list(dict.fromkeys((plan.endpoint, repr(plan.historical)) for plan in job.plans))
-    candidates, assigned = kept(arrived, lambda: _arriving(job, seed, block, levels_of))
+    about = (job.drawn_by, seed, block, sorted(levels_of))
+    candidates, assigned = kept(about, lambda: _arriving(job, seed, block, levels_of))
     batches = kept(
-        (job.truths, read_out, foresight, *about),
+        (foresight, *about),
         lambda: _followed(job, seed, block, levels_of, foresight, candidates, assigned),
     )
     return candidates, batches

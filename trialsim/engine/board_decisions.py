@@ -12,22 +12,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from trialsim.analyse.looks import stop
 from trialsim.analyse.subgroups import only
 from trialsim.engine.blocks import Job, candidates_of, draw_fates
 from trialsim.engine.endpoint_kinds import kind_of
 from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
+from trialsim.generate.exposure import exposed_risks, with_doses_taken
+from trialsim.generate.historical import SingleArmBatch
 from trialsim.generate.survival import hazards_of
 from trialsim.kernels.survival import FollowUp
 from trialsim.operations.conducted import Judge, Judgement, Known, Verdict
 from trialsim.protocol.design import Look, Protocol, Trigger
-from trialsim.protocol.endpoints import BinaryEndpoint, TimeToEventEndpoint
+from trialsim.protocol.endpoints import Better, BinaryEndpoint, TimeToEventEndpoint
+from trialsim.protocol.historical import TwoStage
 from trialsim.protocol.quantities import Duration
 from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams, block_width
-from trialsim.trial import AnalysisPlan, Candidates, TrialBatch
+from trialsim.trial import EXPERIMENTAL, AnalysisPlan, Candidates, TrialBatch
 
 __all__ = ["BoardRules", "rules_of"]
 
@@ -50,7 +52,7 @@ class BoardRules:
     days : OutcomeDays or None
         When outcome events come, where they are events in time.
     exposed : bool
-        Whether the effect of a binary outcome is in proportion to the doses taken.
+        Whether each patient's effect is in proportion to the doses taken of those due by then.
     """
 
     protocol: Protocol
@@ -67,9 +69,9 @@ class BoardRules:
 def rules_of(
     protocol: Protocol, truth: Truth, plan: AnalysisPlan, *, exposed: bool = False
 ) -> BoardRules | None:
-    """Return the rules of a protocol's looks; None where no look has a bound."""
+    """Return the rules of a protocol's looks or stages; None where no look has a bound."""
     bounds = [(look.efficacy_z, look.futility_z) for look in plan.looks]
-    if not any(bound is not None for both in bounds for bound in both):
+    if not plan.two_stage and not any(bound is not None for both in bounds for bound in both):
         return None
     return BoardRules(protocol, plan, truth, outcome_days_of(protocol, truth), exposed)
 
@@ -85,6 +87,8 @@ class _OneTrial:
 
     def __call__(self, known: Known) -> Judgement:
         """Analyse what is known, and hold it against the look's own bounds."""
+        if self.rules.plan.two_stage:
+            return self._of_stage(known, self.rules.plan.two_stage)
         rules, last = self.rules, known.look == len(self.rules.plan.looks) - 1
         over = Verdict.FAILED if last else Verdict.GO_ON
         n = int((known.enrolled <= known.cut).sum()) if self._timed else int(known.read_out.sum())
@@ -100,6 +104,28 @@ class _OneTrial:
         if stops.final.rejected[0, 0]:
             return Judgement(Verdict.EFFICACY, z, n)
         return Judgement(Verdict.FUTILITY if stops.futile[0] else Verdict.END, z, n)
+
+    def _of_stage(self, known: Known, rule: TwoStage) -> Judgement:
+        """Analyse the patients of a stage, or of both; who is not read out has no good outcome.
+
+        The analysis tells of a trial that is stopped by how many patients it has used.
+        """
+        plan, last = self.rules.plan, known.look > 0
+        n = plan.n_total if last else rule.first
+        if len(known.enrolled) < n:  # a trial that never fills
+            return Judgement(Verdict.FAILED if last else Verdict.GO_ON, analysed=0)
+        higher, unseen = plan.better is Better.HIGHER, ~known.read_out[:n]
+        everyone = replace(known, read_out=np.arange(len(known.enrolled)) < n)
+        drawn = self._read_out(everyone)
+        events = np.where(unseen[None, :, None], not higher, drawn.events)
+        batch = SingleArmBatch(replace(drawn, events=events), None)
+        found = kind_of(self.rules.protocol, self.rules.protocol.primary).analyse(batch, plan)
+        good = int((events[EXPERIMENTAL] == higher).sum())
+        if not last:
+            goes_on = found.information[0, 0] > n
+            return Judgement(Verdict.GO_ON if goes_on else Verdict.FUTILITY, analysed=n, good=good)
+        rejected = found.rejected[0, 0]
+        return Judgement(Verdict.EFFICACY if rejected else Verdict.END, analysed=n, good=good)
 
     @property
     def _timed(self) -> bool:
@@ -135,8 +161,7 @@ class _OneTrial:
         chance = -np.expm1(-luck[own])  # uniform; the event comes where the risk is above it
         treated = np.full(len(own), truth.treated_risk)
         if self.rules.exposed:
-            base, effect = logit(truth.control_risk), logit(truth.treated_risk)
-            treated = expit(base + known.exposure[own] * (effect - base))
+            treated = exposed_risks(truth, known.exposure[own])
         events = np.stack([chance <= truth.control_risk, chance <= treated])[:, :, None]
         return TrialBatch(known.in_first_arm[own][:, None], events)
 
@@ -152,7 +177,7 @@ class _OneTrial:
         stratum = None
         if getattr(primary.analysis, "stratified", False):
             stratum = (level[:n] if lifetimes.differs_by else known.strata)[:, None]
-        return FollowUp(
+        batch = FollowUp(
             luck[:n, None],
             (known.enrolled - known.enrolled[0])[:, None],
             known.in_first_arm[:, None],
@@ -162,6 +187,8 @@ class _OneTrial:
             known.leaves[:, None] if np.isfinite(known.leaves).any() else None,
             primary.followed_for.days if primary.followed_for else np.inf,
         )
+        taken: FollowUp = self._as_taken(batch, known)
+        return taken
 
     def _drawn(self, known: Known) -> Any:
         """Return outcomes drawn as power draws them, of whom only those read out are analysed."""
@@ -173,24 +200,20 @@ class _OneTrial:
         assigned[: len(known.in_first_arm), 0] = known.in_first_arm
         seen[: len(known.read_out), 0] = known.read_out
         block, column = divmod(self.run, block_width(n))
-        candidates = _one(candidates_of(job, streams, block), column)
+        candidates = candidates_of(job, streams, block).trials(slice(column, column + 1))
         (batches,) = draw_fates(job, candidates, assigned, streams, self.run)
-        return only(batches[rules.plan.endpoint], seen)
+        batch = self._as_taken(batches[rules.plan.endpoint], known, candidates)
+        return only(batch, seen)
+
+    def _as_taken(self, batch: Any, known: Known, candidates: Candidates | None = None) -> Any:
+        """Return the batch with the doses that its patients have taken, where that matters."""
+        if not self.rules.exposed:
+            return batch
+        share = np.ones((len(batch.latent if isinstance(batch, FollowUp) else batch.assigned), 1))
+        share[: len(known.exposure), 0] = known.exposure
+        endpoint = self.rules.plan.endpoint
+        return with_doses_taken(batch, self.rules.truth, endpoint, share, candidates)
 
 
 def _moved(look: Look, at: Trigger) -> Look:
     return look.model_copy(update={"at": at})
-
-
-def _one(candidates: Candidates, column: int) -> Candidates:
-    """Return one trial of a block."""
-    own = slice(column, column + 1)
-    score = candidates.prognostic_score
-    return replace(
-        candidates,
-        strata=candidates.strata[:, own],
-        prognostic_score=score if isinstance(score, float) else score[:, own],
-        levels={name: levels[:, own] for name, levels in candidates.levels.items()},
-        severity=None if candidates.severity is None else candidates.severity[:, own],
-        covariates={name: values[:, own] for name, values in candidates.covariates.items()},
-    )

@@ -196,12 +196,11 @@ def recorded_values(
     own, look, n = found or (declared, max(len(declared.looks) - 1, 0), plan.n_total)
     columns = kind.patients(first_patients(whole, n), own, column, look)
     del columns["treated"]
-    columns.pop("baseline", None)
     size = len(records.treated)
     padded = {name: _padded(values, size) for name, values in columns.items()}
     analysed = records.included[:, column] & (np.arange(size) < len(next(iter(columns.values()))))
     for name, values in padded.items():
-        if values.dtype.kind == "f" and not name.startswith("visit_"):
+        if values.dtype.kind == "f" and not name.startswith(("visit_", "baseline")):
             analysed = analysed & np.isfinite(values)
     if visits := [name for name in padded if name.startswith("visit_")]:
         analysed = analysed & np.isfinite(padded[visits[-1]])
@@ -447,6 +446,10 @@ def flawed_trial(
         planned_in, reported_in = (one.analysed for one in seen)
         are_reported = seen[1].gives
         late = any("why_not_seen" in one.columns for one in seen)
+        for one in seen:  # no flaw touches the baseline; an extension adds patients
+            if (own_base := one.columns.pop("baseline", None)) is not None:
+                kept_base = values.get("baseline", own_base)
+                values["baseline"] = np.where(np.isfinite(own_base), own_base, kept_base)
         for when, one in zip(("planned", "reported"), seen, strict=True):
             if late:
                 one.columns.setdefault("why_not_seen", np.full(len(planned_in), ""))

@@ -1,30 +1,24 @@
-"""Outcomes handed to the conduct of a trial, and power with what patients really took."""
+"""Outcomes handed to the conduct of a trial: when its events come."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from re import split
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
-from trialsim.analyse.binary import analyse_counts
 from trialsim.kernels.hazards import Hazard, day_of
-from trialsim.operations.conducted import ConductedTrial, Outcomes
+from trialsim.operations.conducted import Outcomes
 from trialsim.protocol.design import Protocol
 from trialsim.protocol.endpoints import BinaryEndpoint, TimeToEventEndpoint
 from trialsim.protocol.rules.conduct import names_death
 from trialsim.protocol.scenario import Truth
 from trialsim.protocol.survival import HazardCurve
 from trialsim.streams import Decision, Streams
-from trialsim.trial import AnalysisPlan
 
-__all__ = ["OutcomeDays", "PowerTwice", "outcome_days_of", "power_by_exposure"]
-
-OUTCOMES_PER_TRIAL = 50  # drawn for each trial conducted, so that chance in them averages out
+__all__ = ["OutcomeDays", "outcome_days_of"]
 
 Floats = NDArray[np.float64]
 
@@ -91,59 +85,3 @@ def outcome_days_of(protocol: Protocol, truth: Truth) -> OutcomeDays | None:
 def _is_death(event: str) -> bool:
     """Whether an event is nothing but death: progression or death need not be the end."""
     return all(names_death(part) for part in split(r",|/|\bor\b", event))
-
-
-@dataclass(frozen=True)
-class PowerTwice:
-    """Power of every trial conducted, were every dose taken, and with what was taken.
-
-    Attributes
-    ----------
-    without, with_exposure : ndarray, shape (n_trials,)
-        Share of the outcomes drawn for a trial in which its test rejects.
-    risk : float
-        Mean over trials of the treated arm's mean risk with what was taken.
-    """
-
-    without: Floats
-    with_exposure: Floats
-    risk: float
-
-
-def power_by_exposure(
-    trials: Sequence[ConductedTrial], truth: Truth, plan: AnalysisPlan, streams: Streams
-) -> PowerTwice:
-    """Analyse outcomes of trials as conducted, the log effect in proportion to exposure.
-
-    A treated patient who took the share ``e`` of the planned doses has the log odds of the control
-    arm plus ``e`` times the log odds ratio. What a patient could not take because of dying counts
-    as taken: it is no lack of exposure before the event. The same uniforms decide with and without.
-    Of a binary endpoint, everyone analysed as assigned.
-    """
-    base = logit(truth.control_risk)
-    effect = logit(truth.treated_risk) - base
-    without: list[float] = []
-    with_exposure: list[float] = []
-    risks: list[float] = []
-    for run, trial in enumerate(trials):
-        treated = trial.in_first_arm
-        n = (int(treated.sum()), int((~treated).sum()))
-        generator = streams.generator(Decision.EXPOSED_OUTCOMES, run)
-        luck = generator.random((len(treated), OUTCOMES_PER_TRIAL))
-        exposed = expit(base + trial.exposure_alive[treated] * effect)
-        risks.append(float(exposed.mean()))
-        events_control = (luck[~treated] < truth.control_risk).sum(axis=0)
-        for risk, found in (
-            (np.full(n[0], truth.treated_risk), without),
-            (exposed, with_exposure),
-        ):
-            events = (luck[treated] < risk[:, None]).sum(axis=0)
-            looks = analyse_counts(
-                events,
-                np.full_like(events, n[0]),
-                events_control,
-                np.full_like(events, n[1]),
-                plan,
-            )
-            found.append(float(looks.rejected[:, -1].mean()))
-    return PowerTwice(np.array(without), np.array(with_exposure), float(np.mean(risks)))

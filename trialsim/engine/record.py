@@ -37,7 +37,7 @@ class RunRecord:
     kernel : Kernel
         How patients are represented and by what they are computed; fixed when a run starts.
     left_out : tuple of str
-        Of the trial's conduct in time, where its sites decide when patients enter.
+        Of what the file says of the trial's conduct.
     """
 
     protocol: dict[str, Any]

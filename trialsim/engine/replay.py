@@ -20,7 +20,7 @@ from trialsim.protocol.scenario import Truth
 from trialsim.streams import Streams
 from trialsim.trial import Candidates, LookResults, Path
 
-__all__ = ["ReplayedTrial", "replay"]
+__all__ = ["ReplayedTrial", "planned_doses", "replay"]
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,13 @@ def _baseline(
     arms = (protocol.control, protocol.experimental)
     own = treated.astype(int)
     columns["arm"] = np.array([arm.id for arm in arms])[own]
-    doses = [_planned_doses(arm) for arm in arms]
+    doses = [planned_doses(arm) for arm in arms]
     if any(number is not None for number in doses):
         columns["planned_doses"] = np.array([number or 0 for number in doses])[own]
     return columns
 
 
-def _planned_doses(arm: Arm) -> int | None:
+def planned_doses(arm: Arm) -> int | None:
     """Return how many doses the regimen plans; None where it does not say."""
     total = 0
     for phase in arm.regimen.phases if arm.regimen else ():

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trialsim.errors import counted
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.trial import Measure, Row, StudyResult
 
@@ -101,10 +102,13 @@ def recruitment_figure(result: StudyResult) -> Drawn:
 # -- milestones ----------------------------------------------------------------------------------
 
 
+_OF_THE_BOARD = ("look", "stopped")
+
+
 def milestone_panel(axes: Axes, rows: Sequence[Row]) -> Axes:
     """Draw each milestone at its mean, with a bar over the middle 90% of trials."""
     for y, row in enumerate(rows):
-        look = (row.milestone or "").startswith(("look", "stopped"))
+        look = (row.milestone or "").startswith(_OF_THE_BOARD)
         low, high = row.lower or 0.0, row.upper or 0.0
         axes.barh(
             y, high - low, left=low, height=0.5, fc=ORANGE if look else BLUE, alpha=0.45,
@@ -117,10 +121,16 @@ def milestone_panel(axes: Axes, rows: Sequence[Row]) -> Axes:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, None)
-    axes.set_xlabel(
-        "months since the first invitation of a site; hatched: looks and decisions of the board"
-    )
+    hatched = any((row.milestone or "").startswith(_OF_THE_BOARD) for row in rows)
+    more = "; hatched: looks and decisions of the board" if hatched else ""
+    axes.set_xlabel(f"months since the first invitation of a site{more}")
     return axes
+
+
+def _error(row: Row, digits: int) -> str:
+    """Return a mean's Monte Carlo standard error; empty where rounding leaves none."""
+    told = f"{row.mcse or 0.0:,.{digits}f}"
+    return f" +-{told}" if float(told.replace(",", "")) else ""
 
 
 def milestones_figure(result: StudyResult) -> Drawn:
@@ -133,7 +143,8 @@ def milestones_figure(result: StudyResult) -> Drawn:
     rows.sort(key=lambda row: row.value or 0.0)
     lock = _milestone(result, "database lock")
     title = (
-        f"Database lock after {lock.value:.1f} months on average ({_between(lock)} in 9 of 10 "
+        f"Database lock after {lock.value:.1f}{_error(lock, 1)} months on average "
+        f"({_between(lock)} in 9 of 10 "
         "simulated trials)"
     )
     with house_style():
@@ -237,7 +248,9 @@ def _arrow(axes: Axes, above: Artist, below: Artist) -> None:
 
 def consort_figure(result: StudyResult) -> Drawn:
     """Return the CONSORT flow diagram, and its alternative text."""
-    title = f"Who passes: mean numbers over {result.n_replicates:,} simulated trials (CONSORT)"
+    title = (
+        f"Who passes: mean numbers over {counted(result.n_replicates, 'simulated trial')} (CONSORT)"
+    )
     with house_style():
         figure = new_figure(8.6, 6.6)
         consort_panel(figure.subplots(), result)
@@ -325,8 +338,8 @@ def cost_figure(result: StudyResult) -> Drawn:
     rows = list(_costs(result))
     total = rows[-1]
     title = (
-        f"It costs {total.unit} {total.value:,.0f} on average ({total.lower:,.0f} to "
-        f"{total.upper:,.0f} in 9 of 10 simulated trials)"
+        f"It costs {total.unit} {total.value:,.0f}{_error(total, 0)} on average "
+        f"({total.lower:,.0f} to {total.upper:,.0f} in 9 of 10 simulated trials)"
     )
     with house_style():
         figure = new_figure(8.8, 1.6 + 0.4 * len(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trialsim.errors import counted
 from trialsim.figures.style import BLUE, GREY, INK, ORANGE, house_style, new_figure
 from trialsim.protocol.optimisation import Quantity
 from trialsim.studies.operations.optimisation import PlannedOptimisation
@@ -18,7 +19,7 @@ __all__ = ["pareto_figure"]
 def pareto_figure(planned: PlannedOptimisation) -> tuple[Figure, str]:
     """Return the figure and its alternative text: a panel for each objective but the first."""
     first, *others = planned.objectives
-    title = f"{len(planned.designs):,} designs: {first} and what it takes"
+    title = f"{counted(len(planned.designs), 'design')}: {first} and what it takes"
     with house_style():
         figure = new_figure(4.1 * len(others), 4.4)
         panels = figure.subplots(1, len(others), squeeze=False)[0]

@@ -216,7 +216,7 @@ def ancova(
 
     References
     ----------
-    Fisher (1932), Statistical Methods for Research Workers, 4th ed., section 49.1.
+    Cochran (1957), Biometrics 13:261-281.
     """
     y, x = (_centred(v, treated, included) for v in (values, baseline))
     df = y.treated.n + y.control.n - 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from math import isfinite
 from typing import Any
 
 from simpy import Environment, Event
@@ -50,6 +49,7 @@ class Board:
         self._first_day = 0.0
         self._settled: set[int] = set()
         self._seen: set[int] = set()
+        self._n_in_order = 0  # of those randomised first, settled without a gap
         self._treated_until: list[float] = []
         self._n_events = 0
         self.looks: list[LookHeld] = []
@@ -75,6 +75,8 @@ class Board:
     def settled(self, patient: int, *, seen: bool = True, event: bool = False) -> None:
         """Count a patient as read out (with or without the event), or as known not to be."""
         self._settled.add(patient)
+        while self._n_in_order in self._settled:
+            self._n_in_order += 1
         if seen:
             self._seen.add(patient)
             self._n_events += event
@@ -91,6 +93,8 @@ class Board:
                 set_off.succeed()
 
     def _due(self, look: LookPlan) -> bool:
+        if look.first is not None:
+            return self._n_in_order >= look.first
         if look.settled is not None:
             return len(self._settled) >= look.settled
         if look.events is not None:
@@ -123,8 +127,7 @@ class Board:
             judgement = self._judge(number - 1, cut, self._seen)
             if interim and self._deliberates:
                 yield self._env.timeout(self._deliberates)
-            z = f", z {judgement.z:.3f}" if isfinite(judgement.z) else ""
-            self._note(What.DECISION, f"look {number}: {judgement.verdict}{z}")
+            self._note(What.DECISION, f"look {number}: {judgement}")
         self.looks.append(replace(held, judgement=judgement, decided=self._env.now))
         crossed = judgement.verdict in (Verdict.EFFICACY, Verdict.FUTILITY)
         self.stopped = interim and crossed

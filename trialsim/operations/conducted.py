@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import inf, nan
+from math import inf, isfinite, nan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.operations.event_log import Entry
-from trialsim.operations.supply import Ledger
+from trialsim.operations.supply import Ledger, Shortage
 
 __all__ = [
     "ArmCounts",
     "ConductedTrial",
+    "Followed",
     "Judge",
     "Judgement",
     "Known",
@@ -83,11 +84,19 @@ class Judgement:
     ----------
     analysed : int
         Patients in the data.
+    good : int or None
+        Of these, with the good outcome, where stages of a single arm count them.
     """
 
     verdict: Verdict = Verdict.NO_RULE
     z: float = nan
     analysed: int = 0
+    good: int | None = None
+
+    def __str__(self) -> str:
+        if self.good is not None:
+            return f"{self.verdict}, {self.good} of {self.analysed} with the good outcome"
+        return f"{self.verdict}, z {self.z:.3f}" if isfinite(self.z) else str(self.verdict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ class Known:
     strata : ndarray of int
         Stratum of allocation.
     exposure : ndarray
-        Share taken of the doses planned before death.
+        Share taken of the doses due by then, and before death.
     """
 
     look: int
@@ -152,6 +161,37 @@ class LookHeld:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """Until when patients are followed, whatever becomes of them; arrays of shape (n,).
+
+    Attributes
+    ----------
+    leaves : ndarray
+        Days from randomisation until a patient leaves the trial; infinity for never.
+    read_out_day : ndarray
+        Days from randomisation to the visit that reads the outcome; of a time to an event 0.
+    comes : ndarray of bool
+        Whether a patient who is there keeps that visit.
+    strata : ndarray of int
+        Stratum of allocation.
+    """
+
+    leaves: Floats
+    read_out_day: Floats
+    comes: NDArray[np.bool_]
+    strata: NDArray[np.int64]
+
+    def read_out(self, dies: Floats) -> NDArray[np.bool_]:
+        """Return who is read out, given days from randomisation to death, shape (n, n_draws).
+
+        Death before that visit is an outcome that is known, of who has not left before.
+        """
+        leaves, day = self.leaves[:, None], self.read_out_day[:, None]
+        there = np.minimum(leaves, dies) > day
+        return np.asarray(np.where(there, self.comes[:, None], dies <= leaves))
+
+
+@dataclass(frozen=True)
 class ConductedTrial:
     """What one simulated trial took and became.
 
@@ -168,13 +208,16 @@ class ConductedTrial:
         Whether each was assigned to the experimental arm.
     exposure, exposure_alive : ndarray, shape (n,)
         Share of the planned doses taken, 1 where none is planned; and of those planned before
-        death.
+        death or the trial's end.
+    followed : Followed
     last_visit, locked : float
         Days of the last patient's last visit, and on which the last data were entered.
     stock : list of (day, kits at sites, kits in depots)
         As it changed; only where a log is kept.
     stock_out_days : ndarray, shape (n_stock_outs,)
         Days on which a dose was due and there was no kit.
+    shortages : tuple of Shortage
+        Why there was none, of each.
     """
 
     full: bool
@@ -183,6 +226,7 @@ class ConductedTrial:
     in_first_arm: NDArray[np.bool_]
     exposure: Floats
     exposure_alive: Floats
+    followed: Followed
     screened: int
     screening_failed: int
     screening_withdrawn: int
@@ -195,6 +239,7 @@ class ConductedTrial:
     locked: float
     ledger: Ledger | None
     stock_out_days: Floats
+    shortages: tuple[Shortage, ...]
     stock: list[tuple[float, int, int]]
     log: list[Entry]
 

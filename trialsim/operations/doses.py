@@ -17,7 +17,7 @@ class DoseCourse:
     def __init__(self, arm: ArmPlan, counts: ArmCounts) -> None:
         self.arm, self._counts = arm, counts
         self.taken, self.left_in_kit, self.last_due = 0, 0, 0.0
-        self._not_taken = self._after_death = 0
+        self._not_taken = self._after_death = self._over = 0
         counts.doses_planned += len(arm.dose_days)
 
     @property
@@ -27,8 +27,14 @@ class DoseCourse:
 
     @property
     def exposure_alive(self) -> float:
-        """Share taken of the doses planned before death; 1 where none is."""
-        due = len(self.arm.dose_days) - self._after_death
+        """Share taken of the doses planned before death or the trial's end; 1 where none is."""
+        due = len(self.arm.dose_days) - self._after_death - self._over
+        return self.taken / due if due else 1.0
+
+    def exposure_by(self, day: float) -> float:
+        """Return the same of the doses due by now, `day` days since randomisation."""
+        due = bisect_left(self.arm.dose_days, day)
+        due = max(self.taken, min(due, len(self.arm.dose_days) - self._after_death))
         return self.taken / due if due else 1.0
 
     def plan_for(self, luck: PatientLuck, drug_end: float, end: float, dies: float) -> None:
@@ -68,5 +74,6 @@ class DoseCourse:
     def close(self) -> None:
         """Count what the end of the trial leaves: doses to come, and doses in an open kit."""
         self._counts.doses_left_in_kits += self.left_in_kit
-        if over := len(self.arm.dose_days) - self.taken - self._not_taken:
-            self.not_given("trial over", over)
+        self._over = len(self.arm.dose_days) - self.taken - self._not_taken
+        if self._over:
+            self.not_given("trial over", self._over)

@@ -7,19 +7,26 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple, TextIO
 
-__all__ = ["KITS_MOVED", "Entry", "What", "write_log"]
+__all__ = ["KITS_MOVED", "MILESTONES", "Entry", "What", "write_log"]
 
 
 class What(StrEnum):
-    """Kinds of event, in the words of the log."""
+    """Kinds of event, in the words of the log; milestones in those of every table."""
 
+    FIRST_SITE_OPEN = "first site open"
+    FIRST_RANDOMISED = "first patient randomised"
+    QUARTER_ENROLLED = "25% enrolled"
+    HALF_ENROLLED = "50% enrolled"
+    THREE_QUARTERS_ENROLLED = "75% enrolled"
+    ALL_ENROLLED = "all enrolled"
+    LAST_VISIT = "last visit"
+    LOCKED = "database lock"
     SITE_OPENED = "site opened"
     SITE_FAILED = "site never opens"
     SCREENED = "screened"
     SCREENING_FAILED = "screening failed"
     SCREENING_WITHDRAWN = "withdrawn in screening"
     RANDOMISED = "randomised"
-    ENROLMENT_COMPLETE = "enrolment complete"
     DOSE_GIVEN = "dose given"
     DOSE_LATE = "dose given late"
     DOSE_MISSED = "dose missed"
@@ -44,6 +51,7 @@ class What(StrEnum):
     KIT_DISPENSED = "kit dispensed"
 
 
+MILESTONES = tuple(What)[:8]  # in their order
 KITS_MOVED = frozenset(
     {
         What.KITS_MADE,

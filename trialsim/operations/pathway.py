@@ -144,6 +144,7 @@ class Pathway:
             shelf.take(1)
         else:
             self._trial.stock_out_days.append(self._env.now)
+            self._trial.shortages.append(pharmacy.why_none(self._site, self._arm.id))
             if not supply.delayed:
                 return False
             waiting = shelf.wait_for_one()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
-from trialsim.errors import DesignError, Problem
+from trialsim.errors import DesignError, Problem, counted
 from trialsim.kernels.recruitment import GammaDelay
 from trialsim.protocol.design import AllocationMethod, Arm, Protocol, Regimen
 from trialsim.protocol.endpoints import TimeToEventEndpoint
@@ -14,6 +14,7 @@ from trialsim.protocol.operations import (
     OperationalNature,
     Operations,
     Supply,
+    WhileWaiting,
     WithoutKit,
 )
 from trialsim.protocol.quantities import DAYS_PER_UNIT
@@ -30,6 +31,7 @@ __all__ = [
     "LookPlan",
     "SupplyPlan",
     "VisitPlan",
+    "numbers_at_milestones",
     "plan_conduct",
 ]
 
@@ -79,8 +81,9 @@ class VisitPlan:
 
 @dataclass(frozen=True)
 class LookPlan:
-    """What sets off an analysis by the monitoring board: one of the four is given."""
+    """What sets off an analysis by the monitoring board: one of the five is given."""
 
+    first: int | None = None  # those randomised first, all of them read out or known to be lost
     settled: int | None = None  # patients read out, or known to be lost
     events: int | None = None
     enrolled: int | None = None
@@ -89,9 +92,11 @@ class LookPlan:
     def __str__(self) -> str:
         if self.calendar_days is not None:
             return f"{self.calendar_days / DAYS_PER_MONTH:.3g} months after the first patient"
+        if self.first is not None:
+            return f"the first {counted(self.first, 'patient')} read out"
         if self.settled is not None:
-            return f"{self.settled:,} patients read out"
-        return f"{self.events:,} events" if self.events else f"{self.enrolled:,} enrolled"
+            return f"{counted(self.settled, 'patient')} read out"
+        return counted(self.events, "event") if self.events else f"{self.enrolled:,} enrolled"
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,8 @@ class ConductPlan:
         From an interim look to the board's decision.
     followed_days : float
         Most follow-up of a patient, for a time to an event.
+    pauses : bool
+        Whether nobody is screened from the last patient of stage 1 to the decision on it.
     """
 
     n_patients: int
@@ -156,6 +163,12 @@ class ConductPlan:
     supply: SupplyPlan | None
     deliberation_days: float = 0.0
     followed_days: float = LONGEST_DAYS
+    pauses: bool = False
+
+
+def numbers_at_milestones(n_patients: int) -> tuple[int, ...]:
+    """Return which patient is the first, and with whom each quarter is enrolled."""
+    return (1, *(ceil(n_patients * quarter / 4) for quarter in (1, 2, 3, 4)))
 
 
 def plan_conduct(template: Template, per_day: float | None = None) -> ConductPlan:
@@ -203,6 +216,7 @@ def plan_conduct(template: Template, per_day: float | None = None) -> ConductPla
         _supply(decided.supply, happens),
         decided.board.deliberates.days,
         followed.days if followed else LONGEST_DAYS,
+        decided.board.between_stages is WhileWaiting.PAUSES,
     )
     _check_can_fill(plan)
     return plan
@@ -213,12 +227,12 @@ def _check_can_fill(plan: ConductPlan) -> None:
     if days > LONGEST_DAYS:
         years = days / DAYS_PER_UNIT["yr"]
         time = f"{years:,.0f} years" if days < inf else "for ever"
-        rule = f"would take {time} to enrol {plan.n_patients:,} patients"
+        rule = f"would take {time} to enrol {counted(plan.n_patients, 'patient')}"
         remedy = (
             "Plan more sites (protocol.operations.sites.planned), or raise "
             "nature.operations.recruitment.per_site_month."
         )
-        raise DesignError(Problem(rule, remedy, "enrolment", f"{plan.sites.n_sites:,} sites"))
+        raise DesignError(Problem(rule, remedy, "enrolment", counted(plan.sites.n_sites, "site")))
 
 
 def _delay(delay: Delay) -> GammaDelay:
@@ -288,7 +302,9 @@ def _allocation(protocol: Protocol, nature: Nature) -> AllocationPlan:
 
 
 def _looks(protocol: Protocol) -> tuple[LookPlan, ...]:
-    """Return every look; one at the end where the file has none."""
+    """Return every look: after either of two stages; one at the end where the file has none."""
+    if protocol.two_stage:
+        return LookPlan(first=protocol.two_stage.first), LookPlan(first=protocol.n_total)
     if not protocol.looks:
         return (LookPlan(settled=protocol.n_total),)
     timed = isinstance(protocol.primary, TimeToEventEndpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Generator
 from math import inf, nan
 from typing import Any
@@ -13,6 +14,7 @@ from trialsim.operations.board import Board
 from trialsim.operations.conducted import (
     ArmCounts,
     ConductedTrial,
+    Followed,
     Judge,
     Judgement,
     Known,
@@ -27,11 +29,11 @@ from trialsim.operations.draws import (
     patients_of,
     site_rates,
 )
-from trialsim.operations.event_log import KITS_MOVED, Entry, What
+from trialsim.operations.event_log import KITS_MOVED, MILESTONES, Entry, What
 from trialsim.operations.pathway import Pathway
-from trialsim.operations.plan import LONGEST_DAYS, ConductPlan
+from trialsim.operations.plan import LONGEST_DAYS, ConductPlan, numbers_at_milestones
 from trialsim.operations.randomisation import Allocator
-from trialsim.operations.supply import Pharmacy
+from trialsim.operations.supply import Pharmacy, Shortage
 from trialsim.streams import Streams
 
 __all__ = ["TrialInTime", "conduct_trial"]
@@ -73,12 +75,18 @@ class TrialInTime:
         self.screened = self.failed = self.withdrawn = self.in_screening = 0
         self.visits_held = 0
         self.stock_out_days: list[float] = []
+        self.shortages: list[Shortage] = []
         self.arms = (ArmCounts(), ArmCounts())
         self.in_first_arm: list[bool] = []
         self._enrolled: list[float] = []
         self._leaves: list[float] = []
+        self._read_outs: list[tuple[float, bool]] = []  # on which day, and whether it is kept
         self._strata: list[int] = []
         self._known_strata: dict[str, int] = {}
+        self._reached_with: dict[int, list[What]] = {}
+        numbers = numbers_at_milestones(plan.n_patients)
+        for number, milestone in zip(numbers, MILESTONES[1:6], strict=True):
+            self._reached_with.setdefault(number, []).append(milestone)
         self._doses: list[DoseCourse] = []
         self._n_ended = self._n_data_awaited = 0
         self._last_visit = self._locked = nan
@@ -128,8 +136,20 @@ class TrialInTime:
                 ledger = self.pharmacy.ledger
                 self.stock.append((day, ledger.at_sites, ledger.in_depots))
 
+    def _note_on(self, day: float, what: What) -> None:
+        """Write down what is known only afterwards to have been the last of its kind."""
+        if self._keep_log:
+            at = bisect_right(self.log, day, key=lambda entry: entry.day)
+            self.log.insert(at, Entry(day, 0, 0, what))
+
     def _note_kits(self, what: What, site: int, arm: str, number: int) -> None:
         self.note(site, -1, what, arm, number)
+
+    @property
+    def _paused(self) -> bool:
+        """Whether recruitment waits for the decision on stage 1."""
+        stage = self.plan.looks[0].first if self.plan.pauses else None
+        return stage is not None and self.n_randomised >= stage and not self.board.looks
 
     @property
     def over(self) -> bool:
@@ -216,7 +236,12 @@ class TrialInTime:
                 seen,
                 np.array(self._leaves),
                 np.array(self._strata, dtype=np.int64),
-                np.array([course.exposure_alive for course in self._doses]),
+                np.array(
+                    [
+                        course.exposure_by(self.environment.now - day)
+                        for course, day in zip(self._doses, self._enrolled, strict=True)
+                    ]
+                ),
             )
         )
 
@@ -228,6 +253,8 @@ class TrialInTime:
         yield env.timeout(opens)
         if self._closed.triggered:
             return
+        if min(self._openings) == inf:
+            self.note(-1, -1, What.FIRST_SITE_OPEN)
         self._openings[site] = opens
         self.note(site, -1, What.SITE_OPENED)
         if self.pharmacy:
@@ -241,7 +268,9 @@ class TrialInTime:
             yield env.timeout(day - env.now)
             if self._closed.triggered:
                 return
-            env.process(self._patient(site, number, next(patients)))
+            luck_of_patient = next(patients)  # their own, whoever is turned away before
+            if not self._paused:
+                env.process(self._patient(site, number, luck_of_patient))
 
     def _patient(self, site: int, number: int, luck: PatientLuck) -> Process:
         self.screened += 1
@@ -270,17 +299,32 @@ class TrialInTime:
         first = self._allocator.assign(stratum)
         self._strata.append(self._known_strata.setdefault(stratum, len(self._known_strata)))
         self._leaves.append(luck.leaves)
+        read_out = self.plan.read_out
+        kept = (0.0, True)
+        if read_out is not None:
+            kept = luck.visit_days[read_out], not luck.missed_visits[read_out]
+        self._read_outs.append(kept)
         self._enrolled.append(self.environment.now)
         self.in_first_arm.append(first)
         self.arms[not first].randomised += 1
         self.note(site, number, What.RANDOMISED, self.plan.arms[not first].id)
+        for milestone in self._reached_with.get(self.n_randomised, ()):
+            self.note(-1, -1, milestone)
         if self.n_randomised == self.plan.n_patients:
-            self.note(-1, -1, What.ENROLMENT_COMPLETE)
             self._closed.succeed()
         self.board.randomised()
         return self.n_randomised - 1
 
     # -- the whole -------------------------------------------------------------------------------
+
+    def _followed(self) -> Followed:
+        days, comes = zip(*self._read_outs, strict=True) if self._read_outs else ((), ())
+        return Followed(
+            np.array(self._leaves),
+            np.array(days, dtype=float),
+            np.array(comes, dtype=bool),
+            np.array(self._strata, dtype=np.int64),
+        )
 
     def conducted(self) -> ConductedTrial:
         """Run the trial to its end."""
@@ -290,13 +334,18 @@ class TrialInTime:
             env.step()  # looks held because there is no more to come
         for course in self._doses:
             course.close()
+        full = self._closed.triggered or env.now < LONGEST_DAYS
+        if full:
+            self._note_on(self._last_visit, What.LAST_VISIT)
+            self._note_on(self._locked, What.LOCKED)
         return ConductedTrial(
-            self._closed.triggered or env.now < LONGEST_DAYS,
+            full,
             self._openings,
             np.array(self._enrolled),
             np.array(self.in_first_arm, dtype=bool),
             np.array([course.exposure for course in self._doses]),
             np.array([course.exposure_alive for course in self._doses]),
+            self._followed(),
             self.screened,
             self.failed,
             self.withdrawn,
@@ -305,10 +354,11 @@ class TrialInTime:
             tuple(self.board.looks),
             self.board.stopped,
             self.visits_held,
-            self._last_visit,
-            self._locked,
+            self._last_visit if full else nan,
+            self._locked if full else nan,
             self.pharmacy.ledger if self.pharmacy else None,
             np.array(self.stock_out_days),
+            tuple(self.shortages),
             self.stock,
             self.log,
         )

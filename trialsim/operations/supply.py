@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from math import inf
 from typing import Any
 
@@ -15,11 +16,20 @@ from trialsim.operations.event_log import What
 from trialsim.operations.plan import SupplyPlan
 from trialsim.streams import Decision, Streams
 
-__all__ = ["Ledger", "Pharmacy", "Stock"]
+__all__ = ["Ledger", "Pharmacy", "Shortage", "Stock"]
 
 Note = Callable[[What, int, str, int], None]
 Process = Generator[Any, Any, None]
 Batch = tuple[float, int]  # day of expiry, kits
+
+
+class Shortage(StrEnum):
+    """Why a site has no kit on the day a dose is due."""
+
+    NONE_MADE = "the depot had none"
+    EXPIRED = "kits had expired"
+    ON_THE_WAY = "kits were on their way"
+    ELSEWHERE = "another depot had them"
 
 
 @dataclass
@@ -133,6 +143,9 @@ class Pharmacy:
         self._depots = [{arm: Stock(environment) for arm in arms} for _ in range(plan.depots)]
         self._shelves = [{arm: Stock(environment) for arm in arms} for _ in range(n_sites)]
         self._ordered = [dict.fromkeys(arms, 0) for _ in range(n_sites)]
+        self._on_the_way = [dict.fromkeys(arms, 0) for _ in range(n_sites)]
+        self._emptied_by_expiry = [dict.fromkeys(arms, False) for _ in range(n_sites)]
+        self._expired = dict.fromkeys(arms, 0)
         self._luck: dict[tuple[int, str], np.random.Generator] = {}
         self._streams, self._run = streams, run
         if plan.produced:
@@ -175,6 +188,25 @@ class Pharmacy:
             self._ordered[site][arm] += wanted
             self._env.process(self._order(site, arm, wanted))
 
+    def why_none(self, site: int, arm: str) -> Shortage:
+        """Return why an empty shelf is empty.
+
+        Kits had expired where these emptied the shelf, or where as many of the arm had as the
+        orders that wait at the site's depot ask for; else they are on their way, or lie in another
+        depot, or were never there.
+        """
+        if self._emptied_by_expiry[site][arm]:
+            return Shortage.EXPIRED
+        if self._on_the_way[site][arm]:
+            return Shortage.ON_THE_WAY
+        own = self._depot(site)
+        places = [i for i in range(len(self._shelves)) if self._depot(i) is own]
+        waiting = sum(self._ordered[i][arm] - self._on_the_way[i][arm] for i in places)
+        if self._expired[arm] >= max(waiting, 1):
+            return Shortage.EXPIRED
+        elsewhere = any(depot[arm].level for depot in self._depots)
+        return Shortage.ELSEWHERE if elsewhere else Shortage.NONE_MADE
+
     def _depot(self, site: int) -> dict[str, Stock]:
         return self._depots[site % len(self._depots)]
 
@@ -211,6 +243,7 @@ class Pharmacy:
             wanted -= sent
             self.ledger.in_depots -= sent
             self.ledger.in_transit += sent
+            self._on_the_way[site][arm] += sent
             self._note(What.KITS_SHIPPED, site, arm, sent)
             self._env.process(self._shipment(site, arm, batches, sent))
 
@@ -221,6 +254,7 @@ class Pharmacy:
         yield self._env.timeout(days)
         self.ledger.in_transit -= sent
         self._ordered[site][arm] -= sent
+        self._on_the_way[site][arm] -= sent
         self.ledger.damaged += damaged
         if damaged:
             self._note(What.KITS_DAMAGED, site, arm, damaged)
@@ -259,6 +293,7 @@ class Pharmacy:
         fresh = [(expires, n) for expires, n in batches if expires > self._env.now]
         self._throw_away(site, arm, total - sum(n for _, n in fresh))
         self.shelf(site, arm).put(fresh)
+        self._emptied_by_expiry[site][arm] = not fresh
         for expires in {e for e, _ in fresh if e < inf}:
             self._env.process(self._expiry_at(site, arm, expires))
 
@@ -272,6 +307,8 @@ class Pharmacy:
         if gone:
             self.ledger.at_sites -= gone
             self.ledger.expired += gone
+            self._expired[arm] += gone
+            self._emptied_by_expiry[site][arm] = not self.shelf(site, arm).level
             self._note(What.KITS_EXPIRED, site, arm, gone)
         return gone
 
@@ -283,4 +320,5 @@ class Pharmacy:
                 if gone:
                     self.ledger.in_depots -= gone
                     self.ledger.expired += gone
+                    self._expired[arm] += gone
                     self._note(What.KITS_EXPIRED, -1, arm, gone)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from trialsim.errors import Problem, ProtocolError, did_you_mean
+from trialsim.errors import Problem, ProtocolError, counted, did_you_mean
 from trialsim.protocol.published.trials import table_rows
 
 __all__ = ["COLUMNS", "EnrolledSite", "EnrolledSites", "read_enrolled"]
@@ -21,6 +21,8 @@ __all__ = ["COLUMNS", "EnrolledSite", "EnrolledSites", "read_enrolled"]
 COLUMNS = ("site", "opened", "enrolled", "as_of")
 _FEWEST = 3  # of fewer, the day of the last patient has no variance under rates that may be 0
 _MAX_ENROLLED, _MAX_TEXT, _MAX_DAYS = 1_000_000, 80, 100_000.0
+_YEARS = range(1950, 2200)  # a date outside is a slip of the pen
+_MOST_TOLD = 20  # mistakes
 _FORMULA = ("=", "+", "-", "@")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
@@ -67,7 +69,8 @@ class EnrolledSites:
         """Return a day as the file writes days."""
         if not self.dated:
             return f"day {day:.0f}"
-        return date.fromordinal(int(day)).isoformat() if day < date.max.toordinal() else "never"
+        last = date.max.toordinal()
+        return date.fromordinal(int(day)).isoformat() if day < last else f"after {date.max.year}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def read_enrolled(path: Path, n_patients: int) -> EnrolledSites:
     lines: list[_Line] = []
     for number, cells in rows[1:]:
         if len(cells) != len(columns):
-            rule = f"has {len(cells)} cells where the header has {len(columns)}"
+            rule = f"has {counted(len(cells), 'cell')} where the header has {len(columns)}"
             remedy = "Give one cell per column; put text with a comma in double quotes."
             problems.append(Problem(rule, remedy, "line", file=str(path), line=number))
             continue
@@ -117,13 +120,22 @@ def read_enrolled(path: Path, n_patients: int) -> EnrolledSites:
         problems.append(Problem("holds no site", remedy, "site", file=str(path)))
     problems = problems or list(_wrong_together(lines, n_patients, str(path)))
     if problems:
-        raise ProtocolError(problems)
+        raise ProtocolError(_first_of(sorted(problems, key=lambda p: p.line or 0)))
     sites = tuple(
         EnrolledSite(x.cells["site"], _day(x.cells["opened"]), int(x.cells["enrolled"]))
         for x in lines
     )
     dated = _dated(lines[0])
     return EnrolledSites(sites, _day(lines[0].cells["as_of"]) + dated, dated)
+
+
+def _first_of(problems: list[Problem]) -> list[Problem]:
+    """Return so many problems that they can be read, and say how many more there are."""
+    if len(problems) <= _MOST_TOLD:
+        return problems
+    rule = f"has {len(problems) - _MOST_TOLD:,} further mistakes"
+    rest = Problem(rule, "Mend those above, and read it again.", "table", file=problems[0].file)
+    return [*problems[:_MOST_TOLD], rest]
 
 
 def _dated(line: _Line) -> bool:
@@ -136,6 +148,12 @@ def _wrong_columns(columns: Sequence[str], file: str) -> Iterator[Problem]:
         rule, remedy = "is separated by semicolons", "Save it with commas between columns."
         yield Problem(rule, remedy, "header", file=file, line=1)
         return
+    if not set(COLUMNS) & set(columns):
+        rule = "is empty" if not columns else "is missing: no column is named as it should be"
+        yield Problem(
+            rule, f"Begin with the line '{','.join(COLUMNS)}'.", "header", file=file, line=1
+        )
+        return
     for name in COLUMNS:
         if name not in columns:
             yield Problem("is a column that is missing", listed, name, file=file, line=1)
@@ -143,7 +161,7 @@ def _wrong_columns(columns: Sequence[str], file: str) -> Iterator[Problem]:
         if name in columns[:index]:
             yield Problem("names two columns", "Keep one.", name or "header", file=file, line=1)
         elif name not in COLUMNS:
-            remedy = did_you_mean(name, COLUMNS, listed)
+            remedy = did_you_mean(name, COLUMNS, f"Remove it. {listed}")
             shown = repr(name) if name else "(no name)"
             yield Problem("is not a known column", remedy, "header", shown, file, 1)
 
@@ -169,7 +187,10 @@ def _wrong_names(lines: Sequence[_Line]) -> Iterator[Problem]:
 def _day(text: str) -> float:
     """Return a date's ordinal, or a number of days (ValueError for neither)."""
     if _DATE.fullmatch(text):
-        return float(date.fromisoformat(text).toordinal())
+        found = date.fromisoformat(text)
+        if found.year not in _YEARS:
+            raise ValueError(text)
+        return float(found.toordinal())
     if not _NUMBER.fullmatch(text) or float(text) > _MAX_DAYS:
         raise ValueError(text)
     return float(text)
@@ -186,14 +207,20 @@ def _wrong_values(line: _Line) -> Iterator[Problem]:
             days[name] = _day(line.cells[name])
         except ValueError:
             rule = "must be a date or a number of days since the first invitation"
-            yield line.problem(name, rule, "Write for example 2026-03-01, or 90.")
+            remedy = "Write for example 2026-03-01, or 90."
+            if _DATE.fullmatch(line.cells[name]):
+                rule = f"must be a day of the calendar, from {_YEARS[0]} to {_YEARS[-1]}"
+                remedy = "Write year, month and day, for example 2026-03-01."
+            yield line.problem(name, rule, remedy)
     if len(days) < 2:
         return
     if len({bool(_DATE.fullmatch(line.cells[name])) for name in days}) > 1:
         rule = "must be written as 'as_of' is: dates, or numbers of days"
         yield line.problem("opened", rule, "Write both as dates.")
     elif days["opened"] >= days["as_of"] + _dated(line) and text.isdecimal() and int(text):
-        rule = f"comes no earlier than 'as_of', but {text} patients are enrolled"
+        verb = "is" if int(text) == 1 else "are"
+        patients = counted(int(text), "patient")
+        rule = f"comes no earlier than 'as_of', but {patients} {verb} enrolled"
         yield line.problem("opened", rule, "Correct the day, or write 0 enrolled.")
 
 
@@ -208,7 +235,7 @@ def _wrong_together(lines: Sequence[_Line], n_patients: int, file: str) -> Itera
             rule = f"must be the same on every line: {first.cells['as_of']} on line {first.number}"
             yield line.problem("as_of", rule, "Count the patients of all sites on one day.")
     if all(_day(line.cells["opened"]) >= as_of + _dated(first) for line in lines):
-        rule = "comes before no day of 'as_of': no site has been open yet"
+        rule = "comes after 'as_of' at every site: no site has been open yet"
         yield Problem(rule, "Forecast without --enrolled.", "opened", file=file)
     enrolled = sum(int(line.cells["enrolled"]) for line in lines)
     if enrolled < _FEWEST:

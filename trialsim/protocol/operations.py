@@ -39,6 +39,7 @@ __all__ = [
     "Screening",
     "Sites",
     "Supply",
+    "WhileWaiting",
     "WithoutKit",
 ]
 
@@ -125,13 +126,23 @@ class Supply(Frozen):
         return self
 
 
+class WhileWaiting(StrEnum):
+    """What recruitment does from the last patient of stage 1 to the decision on it."""
+
+    GOES_ON = "goes-on"
+    PAUSES = "pauses"
+
+
 class MonitoringBoard(Frozen):
     """How long the board takes from the data of an interim look to its decision.
 
-    Patients go on entering until then. What it decides is said by ``protocol.looks``.
+    Patients go on entering until then; between two stages of a single arm nobody is screened where
+    `between_stages` says that recruitment pauses. What the board decides is said by
+    ``protocol.looks`` or ``protocol.two_stage``.
     """
 
     deliberates: Duration = Duration(0.0, "d")
+    between_stages: Annotated[WhileWaiting, lenient_words(WhileWaiting)] = WhileWaiting.GOES_ON
 
 
 class Operations(Frozen):

@@ -479,8 +479,8 @@ class Scenario(Frozen):
     `outcomes` what treatment does to endpoints that stand under ``nature.outcomes``; `modifiers`
     between whom the effect differs; `intercurrent_events` hazards of processes that differ from
     nature's. `effect_from` says what becomes of the effect on a risk by later times; else it stays
-    as it is (assumed). ``exposure: proportional`` lets a forecast shrink each patient's log effect
-    to the share of the planned doses taken.
+    as it is (assumed). ``exposure: proportional`` lets a forecast shrink each patient's effect, a
+    difference or the logarithm of a ratio, to the share of the planned doses taken.
     """
 
     id: Id

@@ -413,11 +413,6 @@ class SequentialDesign:
         t = np.array(self.information)
         return float(early @ t[:-1] + (1 - early.sum()) * t[-1])
 
-    def effect_at_bounds(self, maximum_information: float) -> tuple[float, ...]:
-        """Return the estimate z / sqrt(I) that just meets the efficacy bound at each look."""
-        roots = np.sqrt(np.array(self.information) * maximum_information)
-        return tuple(float(effect) for effect in np.array(self.efficacy_z) / roots)
-
 
 def sequential_design(
     information_fractions: Sequence[float],

@@ -24,7 +24,7 @@ from trialsim.protocol.published.cautions import (
 from trialsim.protocol.reading.load import shipped_evidence
 from trialsim.protocol.scenario import Piece, Scenario
 from trialsim.protocol.truths.resolved import ResolvedTemplate
-from trialsim.protocol.truths.site_enrolment import LEFT_OUT, enrolment_in_words
+from trialsim.protocol.truths.site_enrolment import enrolment_in_words, left_out_of
 from trialsim.studies.estimands import estimand_rows, plans_of
 from trialsim.studies.historical import alone_job, historical_rows, steps_shown
 from trialsim.studies.imbalance import imbalance_rows
@@ -101,7 +101,7 @@ class PlannedSimulation:
             own,
             job.path,
             job.kernel,
-            LEFT_OUT if job.truths[0].sites else (),
+            left_out_of(self.resolved.template),
         )
 
     def computed_by(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from trialsim.app.about import About
 from trialsim.app.lab_charts import Scale, Step, Trial, funnel, waterfall
+from trialsim.app.lab_figures import FunnelOrder
 from trialsim.app.rooms.lessons import LESSONS, Lesson, titles
-from trialsim.app.rooms.room import Choices, Room
+from trialsim.app.rooms.room import Choices, Drawing, Room
 from trialsim.app.state import Choice, Number, State, Switch, entered
 from trialsim.app.worker import Answer, Want
 from trialsim.errors import Problem
@@ -28,6 +29,7 @@ SIZES = (60, 150, 400, 1_000)  # patients a trial of the funnel: assumed
 FIRST_TRIALS = 256  # of the answer that comes first: the trials that are drawn in one go
 MOST_PATIENTS = 50_000_000  # of an answer: under a minute of one core
 EACH = 25  # trials of each size
+_ODDS = Scale("odds ratio")  # of the lessons
 _Z95 = 1.959963984540054
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -294,13 +296,12 @@ def view(
     rows = answer.document["rows"]
     scenario = _scenario(state, rows)
     own = [row for row in rows if row["scenario"] == scenario]
-    acting = list(dict.fromkeys(r["mechanism"] for r in own if r["measure"] == "published_share"))
-    last = acting[-1]
-    scale = Scale.of(_measures(own, last)["estimate_mean"]["scale"])
+    acting = _acting(own)
+    last, scale = acting[-1], _scale(own)
     lines = [{"name": _name(m), "mechanism": m, "rows": _measures(own, m)} for m in acting]
     steps, truth = _steps(own, last, about.better)
     follows = any(str(size) not in more for size in SIZES)
-    trials = [] if follows else list(_trials(more))
+    trials = _trials(more)
     title = next((t for id_, t, _ in about.scenarios if id_ == scenario), scenario)
     return {
         "scenario": scenario,
@@ -332,15 +333,44 @@ def _of_lesson(lesson: Lesson, answer: Answer, more: Mapping[str, Answer]) -> Ma
     }
     if not lesson.classroom:
         return shown
-    document, scale = documents[lesson.classroom], Scale("odds ratio")
-    trials = list(_of_class(document))
-    truth = math.log(lesson.true_ratio)
+    trials, truth = _trials_of_lesson(lesson, documents)
     return {
         **shown,
-        "funnel": funnel(trials, truth, _funnel_told(trials, scale), scale),
+        "funnel": funnel(trials, truth, _funnel_told(trials, _ODDS), _ODDS),
         "trials": trials,
         "n_published": sum(t.published for t in trials),
     }
+
+
+def _trials_of_lesson(
+    lesson: Lesson, documents: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Trial], float]:
+    """Return the trials of its class, and the truth on the log scale."""
+    return list(_of_class(documents[lesson.classroom])), math.log(lesson.true_ratio)
+
+
+def funnel_order(
+    state: BiasState,
+    answer: Answer,
+    more: Mapping[str, Answer],
+    told: Callable[[tuple[str, ...]], str],
+) -> FunnelOrder | None:
+    """Return what is needed to draw the funnel that the page shows; None where it shows none."""
+    if state.lesson:
+        if not state.lesson.classroom:
+            return None
+        documents = {name: found.document for name, found in more.items()}
+        trials, truth = _trials_of_lesson(state.lesson, documents)
+        scale, words = _ODDS, [state.lesson.commands[state.lesson.classroom]]
+    else:
+        rows = answer.document["rows"]
+        scenario = _scenario(state, rows)
+        own = [row for row in rows if row["scenario"] == scenario]
+        truth, scale = _steps(own, _acting(own)[-1])[1], _scale(own)
+        trials, words = _trials(more), [state.class_of(size) for size in SIZES]
+    commands = tuple(told(one) for one in words)
+    title = _funnel_told(trials, scale)
+    return FunnelOrder(tuple(trials), truth, title, scale, commands) if trials else None
 
 
 def _scenario(state: BiasState, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -350,6 +380,15 @@ def _scenario(state: BiasState, rows: Sequence[Mapping[str, Any]]) -> str:
         return state.truth
     found = (r["scenario"] for r in rows if r["measure"] == "type_m" and r["value"] is not None)
     return next(found, listed[0])
+
+
+def _acting(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the flaws of a scenario's rows, the last all together."""
+    return list(dict.fromkeys(r["mechanism"] for r in rows if r["measure"] == "published_share"))
+
+
+def _scale(rows: Sequence[Mapping[str, Any]]) -> Scale:
+    return Scale.of(_measures(rows, _acting(rows)[-1])["estimate_mean"]["scale"])
 
 
 def _name(mechanism: str) -> str:
@@ -394,12 +433,17 @@ def _funnel_told(trials: Sequence[Trial], scale: Scale) -> str:
     )
 
 
-def _trials(more: Mapping[str, Answer]) -> Iterator[Trial]:
-    """Yield the trials in the order they appear: one of each size in turn."""
-    drawn = (found.document for found in more.values() if not found.problems)
-    of_size = [list(_of_class(document)) for document in drawn]
-    for together in zip(*of_size, strict=False):
-        yield from together
+def _trials(more: Mapping[str, Answer]) -> list[Trial]:
+    """Return the trials in the order they appear: one of each size in turn; [] until all came."""
+    found = [more.get(str(size)) for size in SIZES]
+    of_size = [
+        [replace(trial, of=of) for trial in _of_class(answer.document)]
+        for of, answer in enumerate(found)
+        if answer and not answer.problems
+    ]
+    if None in found:
+        return []
+    return [trial for together in zip(*of_size, strict=False) for trial in together]
 
 
 def _of_class(document: Mapping[str, Any]) -> Iterator[Trial]:
@@ -459,5 +503,6 @@ ROOM = Room(
     long=True,
     fitted=fitted,
     first=lambda state: state.first,
+    drawings={"funnel": Drawing(funnel_order, "trialsim.app.lab_figures.funnel_files")},
     precomputed=tuple(_grid()),
 )

@@ -1,19 +1,27 @@
 """The five lessons of ``examples/lessons``: a guess, then the answers of the sheets' own commands.
 
-Nothing here is a number of a simulation: a `Reading` says which row of which command it is.
+Nothing here is a number of a simulation: a `Reading` says which row of which command it is; the
+story of a lesson is told by its sheet.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from html import unescape
+from pathlib import Path
 from typing import Any
+
+from trialsim.protocol.reading.places import lessons_folder
 
 __all__ = ["LESSONS", "Lesson", "Question", "Reading", "Told"]
 
 STUDENTS = 40
+_BEFORE_GUESSING = "Write down before you type anything:"
 
 
 class Told(StrEnum):
@@ -94,12 +102,16 @@ class Lesson:
     id: str
     folder: str
     title: str
-    story: str
     questions: tuple[Question, ...]
     commands: Mapping[str, tuple[str, ...]]
     why: str
     classroom: str = ""
     true_ratio: float = 1.0
+
+    @property
+    def story(self) -> str:
+        """Return what the student's sheet tells: under its title, and above what is guessed."""
+        return _told_by(lessons_folder() / "sheets" / f"{self.folder}-student.html")
 
     @property
     def first(self) -> tuple[str, ...]:
@@ -123,6 +135,15 @@ class Lesson:
         ]
 
 
+@cache
+def _told_by(sheet: Path) -> str:
+    """Return two paragraphs of a sheet as words."""
+    text = sheet.read_text(encoding="utf-8")
+    marks = re.findall(r"(?:</h1>|<div class=\"guess\">)\s*<p>(.*?)</p>", text, re.DOTALL)
+    told = unescape(re.sub(r"<[^>]*>", "", " ".join(marks)))
+    return " ".join(told.replace(_BEFORE_GUESSING, "").split())
+
+
 def _words(command: str) -> tuple[str, ...]:
     return tuple(command.split())
 
@@ -144,10 +165,6 @@ _CONCEALMENT = Lesson(
     "lesson-1",
     "1-concealment",
     "The next envelope",
-    "A drug that does nothing is tried in 200 patients, in blocks of four: two say drug, two say "
-    "placebo, in random order. Whoever recruits remembers the envelopes opened so far, opens none "
-    "early, and counts every death as it happened. Two patients wait: if drug comes next, the one "
-    "who looks better is enrolled; if placebo, the one who looks worse.",
     (
         Question(
             "Of 100 envelopes, how many are certain before they are opened?",
@@ -195,9 +212,6 @@ _EARLY_DEATHS = Lesson(
     "lesson-2",
     "2-early-deaths",
     "The course they did not complete",
-    "A drug that does nothing is given for seven days. 400 patients, half on placebo; 30% die. "
-    "The report says: patients who did not complete the course were not analysed. Half of the "
-    "treated patients who died did so before day seven. Nobody on placebo was left out.",
     (
         Question(
             "The true odds ratio is 1. What odds ratio does the report give?",
@@ -232,9 +246,6 @@ _PEEKING = Lesson(
     "lesson-3",
     "3-peeking",
     "Just one more look",
-    "Forty students each run a trial of a drug that does nothing: 200 patients, two-sided test at "
-    "5%. The plan is one analysis at the end. But the data come in, and whoever looks and finds "
-    "P < 0.05 stops and publishes.",
     tuple(
         Question(
             f"Of 40 students, how many find a significant result with {looks}?",
@@ -269,9 +280,6 @@ _DRAWER = Lesson(
     "lesson-4",
     "4-the-drawer",
     "Small trials and the drawer",
-    "This drug helps a little: the true odds ratio of death is 0.82 (300 deaths in 1,000 become "
-    "260). Everybody runs a trial of 60 patients. Only significant benefits are published; the "
-    "rest goes into the drawer.",
     (
         Question(
             "Of 40 trials of 60 patients, how many are significant, either way?",
@@ -316,9 +324,6 @@ _META_ANALYSIS = Lesson(
     "lesson-5",
     "5-the-meta-analysis",
     "Reading a meta-analysis of sepsis trials",
-    "Eleven trials of thymalfasin in sepsis were pooled (gu-2025). Six were rated of lower quality "
-    "and pool to a far smaller odds ratio than the other five. Suppose the true odds ratio is the "
-    "same in all eleven: 0.82.",
     (
         Question(
             "By chance alone, in how many of 1,000 such literatures is the gap as large?",

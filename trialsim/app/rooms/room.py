@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trialsim.app.about import About
 from trialsim.app.state import State
 from trialsim.app.worker import Answer, Want
 
-__all__ = ["Choices", "Room", "always", "as_it_is", "no_choices", "no_first", "no_more"]
+__all__ = [
+    "Choices",
+    "Drawing",
+    "Room",
+    "always",
+    "as_it_is",
+    "no_choices",
+    "no_first",
+    "no_more",
+]
 
 Choices = Mapping[str, Sequence[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of several answers, which no command draws.
+
+    Attributes
+    ----------
+    order : callable
+        (state, answer, more, told) -> what the worker is given; None where there is
+        nothing to draw. `told` is given the words of a command, and returns it as it is typed.
+    worker : str
+        Of the function that draws it, with its module.
+    """
+
+    order: Callable[
+        [Any, Answer, Mapping[str, Answer], Callable[[tuple[str, ...]], str]], object | None
+    ]
+    worker: str
 
 
 def no_choices(about: About | None) -> Choices:
@@ -80,6 +108,8 @@ class Room:
     first : callable
         (state) -> a cheaper state, whose answer is shown, and said to be the first, until that of
         the state is there; None where there is none.
+    drawings : dict of name to Drawing
+        Figures that its commands do not draw.
     precomputed : tuple of State
         What the file without a server holds of it; without any, its default.
     """
@@ -97,4 +127,5 @@ class Room:
     fitted: Callable[[Any, About], State] = as_it_is
     is_unfitted: Callable[[Any], bool] = always
     first: Callable[[Any], State | None] = no_first
+    drawings: Mapping[str, Drawing] = field(default_factory=dict)
     precomputed: tuple[State, ...] = ()

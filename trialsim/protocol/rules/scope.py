@@ -38,13 +38,13 @@ _REASONS = {
     "cross[-_ ]?over": ("a crossover trial", "each patient has one arm here"),
     "factorial": ("a factorial trial", "there is one treatment comparison here"),
     "(adaptive[-_ ])?enrichment": (
-        "an enrichment design",
-        "the population is the same from the first to the last patient here",
+        "an adaptive enrichment design",
+        "the population is the same from the first to the last patient here; a marker that says "
+        "who that is from the start is 'nature.enrichment'",
     ),
-    "minimi[sz]ation": ("minimisation", "permuted blocks within strata are there instead"),
     "margin|non[-_ ]?inferiority|equivalence": (
         "a non-inferiority or equivalence test",
-        "the test in this version is of no difference",
+        "the test of a file is of no difference; 'trialsim size --margin' sizes a margin",
     ),
 }
 _TAIL = r"([-_ ](trial|randomi[sz]ed|randomi[sz]ation|design|arms?|sizes?|rules?|decision))*"

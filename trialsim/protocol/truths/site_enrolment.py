@@ -11,7 +11,8 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
-from trialsim.protocol.endpoints import TimeToEventEndpoint
+from trialsim.errors import counted
+from trialsim.protocol.endpoints import ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.operations import Delay, OperationalNature, Operations
 from trialsim.protocol.quantities import DAYS_PER_UNIT, Duration, Share
 from trialsim.protocol.survival import Enrolment, EnrolmentPiece, HazardCurve
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASSUMED_SITES",
+    "EVERYONE_READ_OUT",
     "LEFT_OUT",
     "SITE_FACTORS",
     "SiteEnrolment",
     "enrolment_in_words",
     "enrolment_of",
+    "left_out_of",
     "merged",
     "planned_sites",
     "site_enrolment_of",
@@ -44,6 +47,7 @@ LEFT_OUT = (  # of trials that are drawn at once, and not event by event
     "the lag of data entry",
     "differences between sites in patients and outcomes",
 )
+EVERYONE_READ_OUT = "who leaves or misses the read-out: everyone is analysed"
 SITE_FACTORS = ("site", "sites", "centre", "center")
 _PIECES = 40  # of the expected curve
 _LONGEST_DAYS = 1e9
@@ -204,6 +208,18 @@ def enrolment_of(template: Template) -> Enrolment | None:
     return _as_enrolment(sites, n) if sites.expected_day(n) < inf else None
 
 
+def left_out_of(template: Template) -> tuple[str, ...]:
+    """Return what power leaves out of a trial's conduct that the file may state.
+
+    Of times to an event who leaves is censored; courses of response have who is lost in them.
+    """
+    nature, primary = template.nature, template.protocol.primary
+    said = LEFT_OUT if site_enrolment_of(template) else ()
+    lost = nature.leaving or nature.visits_missed.value
+    in_it = isinstance(primary, TimeToEventEndpoint | ResponseEndpoint)
+    return (*said, EVERYONE_READ_OUT) if lost and not in_it else said
+
+
 def enrolment_in_words(template: Template) -> str:
     """Return who decides when patients enter where sites are stated; empty where all is one."""
     protocol, nature = template.protocol, template.nature
@@ -222,7 +238,8 @@ def enrolment_in_words(template: Template) -> str:
     spread = "all alike" if sites.shape == inf else f"gamma distributed with shape {sites.shape:g}"
     months = sites.expected_day(protocol.n_total) / DAYS_PER_UNIT["mo"]
     return (
-        f"Patients enter as sites enrol them: {number} sites ({where}), {rate:.3g} patients per "
-        f"open site and month, {spread}; all are expected about {months:.3g} months after the "
-        f"first invitation. Times count from the first patient. Left out: {'; '.join(LEFT_OUT)}."
+        f"Patients enter as sites enrol them: {counted(number, 'site')} ({where}), {rate:.3g} "
+        f"patients per open site and month, {spread}; all are expected about {months:.3g} months "
+        "after the first invitation. Times count from the first patient. Left out: "
+        f"{'; '.join(left_out_of(template))}."
     )

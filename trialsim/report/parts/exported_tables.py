@@ -29,7 +29,7 @@ from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.report.parts.patients import patients_table
 from trialsim.trial import AnalysisPlan
 
-__all__ = ["ExportedTable", "Variable", "exported_tables"]
+__all__ = ["ExportedTable", "ShortNames", "Variable", "exported_tables"]
 
 _Row = dict[str, Any]
 
@@ -134,13 +134,14 @@ _AT_ENTRY = {  # by the column of a replayed trial
 }
 
 
-class _Names:
+class ShortNames:
     """Short names of variables and codes, each once."""
 
     def __init__(self, taken: Sequence[str] = ()) -> None:
         self._taken, self._given = set(taken), dict[str, str]()
 
     def of(self, name: str) -> str:
+        """Return at most eight letters and digits for a name, the same ones each time."""
         if name not in self._given:
             letters = re.sub("[^A-Z0-9]", "", name.upper()) or "X"
             short = letters[:8] if letters[0].isalpha() else f"X{letters}"[:8]
@@ -178,7 +179,7 @@ class _Exported:
     ) -> None:
         self._study, self._protocol = resolved.template.id, resolved.template.protocol
         self._trials, self._plan = trials, plans[0]
-        self._codes = _Names()
+        self._codes = ShortNames()
         columns = trials[0].patients
         self._endpoints = {
             name: self._protocol.endpoint(name)
@@ -242,7 +243,7 @@ class _Exported:
     def _patient_variables(self) -> tuple[Variable, ...]:
         columns = self._trials[0].patients
         found = [*_PATIENT, *(v for name, v in _AT_ENTRY.items() if name in columns)]
-        names = _Names([variable.name for variable in found])
+        names = ShortNames([variable.name for variable in found])
         for name in self._further:
             values = columns[name]
             kind = "float" if np.issubdtype(values.dtype, np.floating) else "text"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trialsim.errors import counted
+from trialsim.report.screens.forecast_screen import number_with_error
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.enrolled import PlannedEnrolled
@@ -20,8 +22,9 @@ def enrolled_screen(planned: PlannedEnrolled, result: StudyResult, seed: int) ->
     later = f", {len(sites) - open_now} to open" if open_now < len(sites) else ""
     heading = [
         f"{template.id.upper()}   {template.title}",
-        f"{planned.seen.enrolled:,} of {planned.n_patients:,} patients enrolled at {open_now} open "
-        f"sites{later}; {result.n_replicates:,} futures drawn, seed {seed}",
+        f"{planned.seen.enrolled:,} of {planned.n_patients:,} patients enrolled at "
+        f"{counted(open_now, 'open site')}{later}; {counted(result.n_replicates, 'future')} drawn, "
+        f"seed {seed}",
         *map(str, planned.resolved.settings),
     ]
     parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(planned, result))]
@@ -53,8 +56,8 @@ def _answer(planned: PlannedEnrolled, result: StudyResult) -> str:
     assert on_time.value is not None
     text = (
         f"All {planned.n_patients:,} are expected by {_day(planned, full.value)} ({_MIDDLE}: "
-        f"{_day(planned, full.lower)} to {_day(planned, full.upper)}), {full.value:.1f} months "
-        f"+-{full.mcse:.2f} after the first invitation. "
+        f"{_day(planned, full.lower)} to {_day(planned, full.upper)}), "
+        f"{number_with_error(full, 1)} months after the first invitation. "
     )
     if closed := [row.value for row in rows if row.analysis == "closed form"]:
         text += f"The closed form says {closed[0]:.1f}. "

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from trialsim.engine.conducted_power import Analysed, draws_of
+from trialsim.errors import counted
+from trialsim.operations.supply import Shortage
 from trialsim.protocol.rules.conduct import names_death
+from trialsim.protocol.truths.site_enrolment import LEFT_OUT
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import calendar_sentences, table, wrapped
 from trialsim.studies.operations.assumptions import states_rate
 from trialsim.studies.operations.forecast import (
-    AS_TAKEN,
-    EVERY_DOSE,
+    ALL_ENROLLED,
+    AT_ONCE,
+    BY_EVENTS,
+    LOST,
     MILESTONES,
     OVERRUNNING,
+    SCREENED,
+    SIMULATED,
     STOPPED_EARLY,
     PlannedForecast,
 )
@@ -19,6 +27,12 @@ from trialsim.trial import Measure, Row, StudyResult
 __all__ = ["forecast_screen", "forecast_texts", "number_with_error"]
 
 _FEW = 0.01  # of the planned doses
+_AGAINST = {
+    Shortage.NONE_MADE: "raise 'kits_at_start' or 'produced'",
+    Shortage.EXPIRED: "let 'expires' be longer, or make fewer kits more often ('produced')",
+    Shortage.ON_THE_WAY: "raise 'reorder_at' and 'order_up_to', or ship faster ('shipping')",
+    Shortage.ELSEWHERE: "plan fewer 'depots'",
+}
 _MIDDLE = "middle 90%"
 _ROUNDING = 1e-9  # an error this small is that of adding up
 
@@ -28,13 +42,14 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
     template = planned.resolved.template
     heading = [
         f"{template.id.upper()}   {template.title}",
-        f"{template.protocol.n_total:,} patients at {planned.plan.sites.n_sites} sites; "
-        f"{result.n_replicates:,} simulated trials, event by event, seed {seed}; outcomes as in "
-        f"{planned.scenario.id}",
+        f"{template.protocol.n_total:,} patients at {counted(planned.plan.sites.n_sites, 'site')}; "
+        f"{counted(result.n_replicates, 'simulated trial')}, event by event, seed {seed}; "
+        f"outcomes as in {planned.scenario.id}",
         *map(str, planned.resolved.settings),
     ]
-    parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(result))]
+    parts = ["\n".join(map(wrapped, heading)), wrapped(_answer(planned, result))]
     parts += [_calendar(result), *map(wrapped, calendar_sentences(result))]
+    parts.append(wrapped(_shortcut(planned, result)))
     parts += [_looks(result), wrapped(_decisions(planned, result)), _consort(result)]
     parts += [_doses(result), _kits(result), _costs(planned, result)]
     parts.append(wrapped(_basis(planned)))
@@ -44,8 +59,10 @@ def forecast_screen(planned: PlannedForecast, result: StudyResult, seed: int) ->
 
 def forecast_texts(planned: PlannedForecast, result: StudyResult) -> dict[str, str]:
     """Return what a report says besides tables: the answer, and what it rests on."""
-    texts = {"answer": _answer(result), "basis": _basis(planned)}
+    texts = {"answer": _answer(planned, result), "basis": _basis(planned)}
     texts["looks"] = _decisions(planned, result)
+    if told := _shortcut(planned, result):
+        texts["shortcut"] = told
     observed = " ".join(calendar_sentences(result))
     return {**texts, "observed times": observed} if observed else texts
 
@@ -60,6 +77,10 @@ def number_with_error(row: Row, digits: int | None = None) -> str:
     shown = f"{row.mcse:,.{digits}f}"
     error = shown if float(shown.replace(",", "")) else f"{row.mcse:.1g}"
     return f"{row.value:,.{digits}f} +-{error}"
+
+
+def _one_digit(row: Row) -> str:
+    return number_with_error(row, 1)
 
 
 def _digits(row: Row) -> int:
@@ -82,32 +103,32 @@ def _of(result: StudyResult, measure: Measure, **about: object) -> list[Row]:
     ]
 
 
-def _answer(result: StudyResult) -> str:
+def _answer(planned: PlannedForecast, result: StudyResult) -> str:
     """Return the answer in a sentence or two."""
     (lock,) = _of(result, Measure.MILESTONE_MONTHS, milestone="database lock")
     (full,) = _of(result, Measure.MILESTONE_MONTHS, milestone="all enrolled")
     text = (
-        f"From the first invitation to the database lock it takes {lock.value:.1f} months "
+        f"From the first invitation to the database lock it takes {_one_digit(lock)} months "
         f"(9 in 10 trials: {_range(lock)})"
     )
     (own,) = _of(result, Measure.DURATION_MONTHS)
-    text += f", {own.value:.1f} of them from the first patient in"
+    text += f", {_one_digit(own)} of them from the first patient in"
     if full.value is not None:
-        text += f"; enrolment ends after {full.value:.1f}{_part_of(result, full)}"
+        text += f"; enrolment ends after {_one_digit(full)}{_part_of(result, full)}"
     text += "."
     text += _stopped(result)
     (never,) = _of(result, Measure.NOT_ENROLLED)
     if never.value:
         text += (
-            f" {100 * never.value:.1f}% of trials never enrol everybody; they are left out of "
+            f" {_share(never)} of trials never enrol everybody; they are left out of "
             "every other number."
         )
-    if stock_outs := _of(result, Measure.STOCK_OUTS):
-        text += f" {stock_outs[0].value:,.1f} doses find no kit{_short_of_kits(result)}."
+    if stock_outs := _of(result, Measure.STOCK_OUTS, category=None):
+        text += f" {_one_digit(stock_outs[0])} doses find no kit{_short_of_kits(result)}."
     if totals := _of(result, Measure.COST, category="total"):
         (total,) = totals
-        text += f" It costs {total.unit} {total.value:,.0f} ({_range(total, 0)})."
-    return text + _power(result) + _placed(result)
+        text += f" It costs {total.unit} {number_with_error(total, 0)} ({_range(total, 0)})."
+    return text + _power(planned, result) + _placed(result)
 
 
 def _stopped(result: StudyResult) -> str:
@@ -121,30 +142,96 @@ def _stopped(result: StudyResult) -> str:
     (when,) = _of(result, Measure.MILESTONE_MONTHS, milestone=STOPPED_EARLY)
     (late,) = _of(result, Measure.PATIENTS, category=OVERRUNNING)
     return (
-        f"{text}: these after {when.value:.1f} months on average, with {late.value:,.1f} patients "
-        "who are not in the data that stopped them."
+        f"{text}: these after {_one_digit(when)} months on average, with {_one_digit(late)} "
+        "patients who are not in the data that stopped them."
     )
 
 
 def _short_of_kits(result: StudyResult) -> str:
-    """Return what would help where more doses than a few find no kit."""
-    (outs,) = _of(result, Measure.STOCK_OUTS)
-    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
-    if (outs.value or 0.0) <= _FEW * planned:
+    """Return why doses find no kit, and what would help where more than a few do not."""
+    whole, *why = _of(result, Measure.STOCK_OUTS)
+    if not why:
         return ""
-    return ", more than 1% of those planned: raise 'kits_at_start', 'produced' or 'reorder_at'"
+    why.sort(key=lambda row: -(row.value or 0.0))
+    if len(why) == 1:
+        told = f", as {why[0].category}"
+    else:
+        told = ": " + ", ".join(f"{_one_digit(row)} as {row.category}" for row in why)
+    planned = sum(row.value or 0.0 for row in _of(result, Measure.DOSES, category="planned"))
+    if (whole.value or 0.0) <= _FEW * planned:
+        return told
+    advice = _AGAINST[Shortage(why[0].category or "")]
+    return f"{told}. That is more than 1% of those planned: {advice}"
 
 
-def _power(result: StudyResult) -> str:
-    """Return what doses not taken do to power, in a sentence."""
-    powers = {row.analysis: row for row in _of(result, Measure.POWER)}
+def _power(planned: PlannedForecast, result: StudyResult) -> str:
+    """Return what the conduct does to the chance to find the effect, in a sentence."""
+    powers = {row.analysis or "": row for row in _of(result, Measure.POWER)}
     if not powers:
         return ""
-    (lost,) = _of(result, Measure.POWER_LOST)
-    full, taken = powers[EVERY_DOSE], powers[AS_TAKEN]
+    what = "of a false positive result" if planned.truth.is_null else "to find the effect"
+    text = f" Under {planned.scenario.id} the chance {what} is "
+    if planned.rules:
+        return text + _power_with_looks(planned, powers) + "."
+    lost = {row.analysis or "": row for row in _of(result, Measure.POWER_LOST)}
+    whole, *others = (way for way in powers if way != Analysed.EVERYONE_DOSED)
+    ways = _TIMED if planned.timed else _READ_ONCE
+    parts = [f"{_share(powers[whole])} {ways[whole]}"]
+    for way in others:
+        if way == Analysed.READ_OUT and planned.loses_nobody:
+            parts.append("and nobody is lost")
+        else:
+            parts.append(f"{_share(powers[way])} {ways[way]} (lost: {_share(lost[way])})")
+    n = powers[whole].n_replicates
     return (
-        f" Under {full.scenario} power is {_share(full)} {EVERY_DOSE}, and {_share(taken)} "
-        f"{AS_TAKEN} ({_share(lost)} less)."
+        f"{text}{', '.join(parts)}; of {counted(n or 0, 'trial')}, in each of which "
+        f"outcomes are drawn {draws_of(planned.resolved.template.protocol)} times."
+    )
+
+
+_READ_ONCE = {
+    Analysed.EVERYONE.value: "with everyone read out, as 'simulate' counts",
+    Analysed.READ_OUT.value: "with only those read out",
+    Analysed.READ_OUT_DOSED.value: "with only those read out and the doses taken",
+}
+_TIMED = {
+    Analysed.EVERYONE.value: "if nobody left",
+    Analysed.READ_OUT.value: "with who leaves censored, as 'simulate' counts",
+    Analysed.READ_OUT_DOSED.value: "with who leaves censored and the doses taken",
+}
+
+
+def _power_with_looks(planned: PlannedForecast, powers: dict[str, Row]) -> str:
+    who = "who leaves censored" if planned.timed else "only those read out"
+    everyone = "" if planned.timed else ", everyone read out"
+    parts = []
+    for way, row in powers.items():
+        if way == SIMULATED:
+            parts.append(f"{_share(row)} by the looks of 'simulate'{everyone} ({_trials(row)})")
+            continue
+        doses = " and the doses taken" if planned.scenario.exposure else ""
+        parts.append(f"{_share(row)} as conducted, {who}{doses} ({_trials(row)})")
+    return ", ".join(parts)
+
+
+def _shortcut(planned: PlannedForecast, result: StudyResult) -> str:
+    """Return entries and losses as power draws them, beside the same event by event."""
+    rows = {(row.analysis, row.category): row for row in _of(result, Measure.SHORTCUT)}
+    if not rows:
+        return ""
+    said = []
+    for way in (AT_ONCE, BY_EVENTS):
+        months, screened, lost = (rows[way, name] for name in (ALL_ENROLLED, SCREENED, LOST))
+        said.append(
+            f"{way} all are enrolled after {number_with_error(months, 2)} months, "
+            f"{number_with_error(screened)} are screened and {number_with_error(lost, 2)} leave by "
+            f"the read-out ({_trials(months)})"
+        )
+    deaths = ", were nobody to die before" if planned.deaths else ""
+    return (
+        f"The shortcut that power uses where days of entry matter: {'; '.join(said)}{deaths}. "
+        f"It leaves out: "
+        f"{'; '.join(LEFT_OUT)}."
     )
 
 
@@ -176,8 +263,11 @@ def _looks(result: StudyResult) -> str:
         cells = [number_with_error(row) for row in counts.values()]
         name = f"{look}{_part_of(result, when)}"
         rows.append((name, number_with_error(when, 2), *cells))
-    header = ("look", "month", "randomised", "read out", "in the pipeline", "of these in treatment")
-    return "Looks by the monitoring board\n" + table(header, rows, folding=(4, 5))
+    header = ("month", "randomised", "read out", "in the pipeline", "of these in treatment")
+    if len(looks) == 1:  # nothing before the end
+        single = [row[1:] for row in rows]
+        return "The final analysis\n" + table(header, single, folding=(3, 4))
+    return "Looks by the monitoring board\n" + table(("look", *header), rows, folding=(4, 5))
 
 
 def _part_of(result: StudyResult, row: Row) -> str:
@@ -190,33 +280,47 @@ def _part_of(result: StudyResult, row: Row) -> str:
 
 def _decisions(planned: PlannedForecast, result: StudyResult) -> str:
     """Return what the looks decide, look by look, in sentences."""
+    interim = len(planned.plan.looks) > 1
+    if planned.rules is None and not interim:
+        return "No look comes before the final analysis: no trial stops early."
     if planned.rules is None:
         return (
             "No rule: nothing decided. No look has a bound (looks: efficacy_z, futility_z), so "
             "every trial goes on to its end."
         )
     parts = []
-    looks = planned.analysis.looks
-    for number, look in enumerate(looks, 1):
+    for number, (efficacy_z, futility_z) in enumerate(planned.bounds, 1):
         rows = {row.analysis: row for row in _of(result, Measure.STOP_PROBABILITY, look=number)}
-        bounds = {"efficacy": look.efficacy_z, "futility": look.futility_z}
+        bounds = {"efficacy": efficacy_z, "futility": futility_z}
+        staged = _at_stage(planned, number)
         said = []
         for why, row in rows.items():
             bound = bounds.get(why or "")
-            if bound is None and why in bounds and not row.value:
+            if bound is None and why in bounds and not row.value and why not in staged:
                 continue
             side = "<=" if why == "futility" else ">="
-            at = f" (z {side} {bound:g})" if bound is not None else ""
+            at = f" (z {side} {bound:g})" if bound is not None else staged.get(why or "", "")
             said.append(f"{why}{at} {_share(row)}")
-        where = f"look {number}" if number < len(looks) else "the last look"
+        last = "the last look" if interim else "the final analysis"
+        where = f"look {number}" if number < len(planned.bounds) else last
         parts.append(f"{where}: {'; '.join(said)}")
     delay = planned.plan.deliberation_days
-    took = f" An interim decision takes {delay:g} days." if delay else ""
+    took = f" An interim decision takes {counted(delay, 'day', 'g')}." if delay else ""
     return (
         f"How trials end under {planned.scenario.id}, by {planned.analysis.in_words}, as in "
         f"'simulate': {'. '.join(parts)}.{took} A trial that is stopped closes recruitment and "
         "screening; who is in it is treated and followed as planned."
     )
+
+
+def _at_stage(planned: PlannedForecast, number: int) -> dict[str, str]:
+    """Return with how many good outcomes a stage ends a trial, by reason."""
+    rule, n = planned.analysis.two_stage, planned.plan.n_patients
+    if rule is None:
+        return {}
+    if number == 1:
+        return {"futility": f" (at most {rule.stop_if_at_most} of {rule.first})"}
+    return {"efficacy": f" (more than {rule.reject_if_above} of {n:,})"}
 
 
 def _consort(result: StudyResult) -> str:
@@ -268,6 +372,10 @@ def _doses(result: StudyResult) -> str:
     return "Doses\n" + table(("", *map(str, arms)), cells)
 
 
+def _trials(row: Row) -> str:
+    return counted(row.n_replicates or 0, "trial")
+
+
 def _share(row: Row) -> str:
     assert row.value is not None
     error = f" +-{100 * row.mcse:.2f}" if row.mcse else ""
@@ -279,8 +387,9 @@ def _kits(result: StudyResult) -> str:
     if not rows:
         return ""
     cells = [(r.category or "", number_with_error(r), _range(r)) for r in rows]
-    (outs,) = _of(result, Measure.STOCK_OUTS)
+    outs, *why = _of(result, Measure.STOCK_OUTS)
     cells.append(("doses due without a kit", number_with_error(outs), _range(outs)))
+    cells += [(f"  {row.category}", number_with_error(row), _range(row)) for row in why]
     return "Kits, of all arms\n" + table(("", "mean", _MIDDLE), cells)
 
 
@@ -311,6 +420,8 @@ def _basis(planned: PlannedForecast) -> str:
     if left_out:
         text += f" Not in the file, and left out: {', '.join(left_out)}."
     text += _who_enrols(planned) + _who_dies(planned)
+    if why := planned.power_untold:
+        text += f" What conduct does to power is not told: {why}."
     cost = planned.resolved.template.cost
     if cost is None:
         return f"{text} No price is stated ('cost:'), so no cost is given."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trialsim.errors import counted
 from trialsim.protocol.optimisation import Quantity
 from trialsim.report.screens.screen import DISCLAIMER
 from trialsim.report.text import caution_lines, table, wrapped
@@ -53,8 +54,9 @@ def optimise_screen(
     if result.warnings:
         parts.append(caution_lines(result.warnings, program=program))
     facts = (
-        f"{_method(planned)} {result.n_replicates:,} simulated trials per scenario of the chosen "
-        f"design, {fewer(result.n_replicates):,} of the others, seed {seed}; +- is one MCSE."
+        f"{_method(planned)} {counted(result.n_replicates, 'simulated trial')} per scenario of "
+        f"the chosen design, {fewer(result.n_replicates):,} of the others, seed {seed}; "
+        "+- is one MCSE."
     )
     parts.append(f"{wrapped(facts)}\n{wrapped(DISCLAIMER)}")
     return "\n\n".join(parts)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from typing import Any
 
+from trialsim.errors import counted
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
 
@@ -42,8 +43,8 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
         yield Paragraph(observed)
     yield Paragraph(texts["basis"])
     yield Paragraph(
-        f"{run.document['arguments']['runs']:,} futures, seed {run.document['seed']}. Repeat with: "
-        f"trialsim forecast {run.document['protocol']} --enrolled FILE.csv"
+        f"{counted(run.document['arguments']['runs'], 'future')}, seed {run.document['seed']}. "
+        f"Repeat with: trialsim forecast {run.document['protocol']} --enrolled FILE.csv"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from typing import Any
 
+from trialsim.errors import counted
 from trialsim.report.run_reader import FinishedRun
 from trialsim.report.sections.content import Block, Drawing, Grid, Paragraph, Section
 
@@ -16,6 +17,7 @@ _Row = Mapping[str, Any]
 _HEADER = ("", "Mean", "Monte Carlo error", "Middle 90% of trials")
 _TABLES = (
     ("milestones", "Months since the first invitation of a site", ("milestone_months",)),
+    ("power", "Chance to find the effect, and what of it is lost", ("power", "power_lost")),
     ("looks", "How trials end, share of them", ("stop_probability",)),
     ("consort", "Patients, mean over simulated trials", ("patients",)),
     ("supply", "Doses, drug and kits", ("doses", "drug_used", "exposure", "kits", "stock_outs")),
@@ -50,11 +52,13 @@ def _of_run(run: FinishedRun, number: int) -> Iterator[Block]:
             enrolling = [row for row in own if "enrolled" in (row.get("milestone") or "")]
             fan = Grid("Enrolment, months", _HEADER, tuple(map(_line, enrolling)))
             yield from _drawn(run, "recruitment", number, fan, without="")
+            if shortcut := texts.get("shortcut"):
+                yield Paragraph(shortcut)
             if observed := texts.get("observed times"):
                 yield Paragraph(observed)
     yield Paragraph(texts["basis"])
     yield Paragraph(
-        f"{rows[0]['n_replicates']:,} simulated trials, event by event, seed "
+        f"{counted(rows[0]['n_replicates'], 'simulated trial')}, event by event, seed "
         f"{run.document['seed']}. Repeat with: {_command(run)}"
     )
 
@@ -97,17 +101,21 @@ def _line(row: _Row) -> tuple[str, ...]:
         name = f"look {row['look']}: {row['analysis']}" if row.get("look") else row["analysis"]
     if row["measure"] == "doses":
         name = f"doses {name}"
+    if row["measure"] == "stock_outs":
+        name = "doses due without a kit" + (f": {row['category']}" if "category" in row else "")
     if row["measure"] == "kits":
         name = f"kits {name}"
     if row["value"] is None:
         return name, "-", "-", row.get("why", "-")
-    share = row["measure"] in ("exposure", "stop_probability")
+    if row["measure"] in ("power", "power_lost"):
+        name = f"{'lost: ' if row['measure'] == 'power_lost' else ''}{row['analysis']}"
+    share = row["measure"] in ("exposure", "stop_probability", "power", "power_lost")
     numbers = [row["value"], row.get("mcse") or 0.0, row.get("lower"), row.get("upper")]
     digits = 0 if abs(row["value"]) >= 1000 else 2
     value, error, low, high = (
         "-" if x is None else f"{100 * x:.2f}%" if share else f"{x:,.{digits}f}" for x in numbers
     )
-    if row["measure"] == "stop_probability":  # its limits are an interval of its own
+    if share and row["measure"] != "exposure":  # its limits are an interval of its own
         return name, value, error, "-"
     unit = f" {row['unit']}" if row.get("unit") and row["measure"] == "drug_used" else ""
     return name, value + unit, error, f"{low} to {high}"

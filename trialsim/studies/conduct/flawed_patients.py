@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from trialsim.engine.flawed_trials import (
     prognosis,
     reached,
 )
+from trialsim.engine.kept_draws import kept
 from trialsim.kernels.survival import FollowUp
 from trialsim.protocol.conduct import Conduct
 from trialsim.trial import AnalysisPlan, LookResults, Measure, Row
@@ -139,16 +141,16 @@ def look_into(
     list of dict
         Per truth, by conduct.
     """
-    width = job.block_width
+    width, plan = job.block_width, replace(job.plans[0], conduct=None)
     parts: list[dict[Conduct, list[LookedInto]]] = [{own: [] for own in one} for one in found]
     for number in range(-(-n // width)):
         block = FlawedBlock(job, seed, number)
         here = slice(number * width, min((number + 1) * width, n))
         for truth, one in enumerate(found):
             for conduct, results in one.items():
-                parts[truth][conduct].append(
-                    _of_block(job, block, truth, conduct, results.only(here))
-                )
+                own = partial(_of_block, job, block, truth, conduct, results.only(here))
+                about = ("looked into", truth, plan, conduct, job.drawn_by, seed, number, here)
+                parts[truth][conduct].append(kept(about, own))
     return [{conduct: LookedInto.joined(own, n) for conduct, own in one.items()} for one in parts]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trialsim.protocol.operations import Delay, OperationalNature, Operations
+from trialsim.protocol.operations import Delay, OperationalNature, Operations, WhileWaiting
 from trialsim.protocol.quantities import SourcedNumber
 from trialsim.protocol.survival import Dropout
 from trialsim.protocol.template import Template
@@ -88,6 +88,7 @@ def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     yield _delayed("data entered after", happens.data_entry)
     if decided.board.deliberates.days:
         yield Stated("the board deliberates for", str(decided.board.deliberates))
+    yield from _of_stages(template)
     supply = decided.supply
     if supply is None:
         yield Stated("a kit for every dose is always there", "(no 'supply')")
@@ -100,6 +101,17 @@ def _stated(resolved: ResolvedTemplate, solved: float) -> Iterator[Stated]:
     yield Stated("kits expire after", str(supply.expires or "never"))
     yield _delayed("shipping takes", happens.shipping.takes)
     yield _share("kits damaged", happens.shipping.damaged)
+
+
+def _of_stages(template: Template) -> Iterator[Stated]:
+    """Yield what two stages of a single arm rest on that the rule itself does not say."""
+    if template.protocol.two_stage is None:
+        return
+    decided = template.protocol.operations or Operations()
+    waits = {WhileWaiting.GOES_ON: "goes on", WhileWaiting.PAUSES: "pauses"}
+    yield Stated("recruitment", f"{waits[decided.board.between_stages]} while stage 1 is read out")
+    if template.nature.visits_missed.value or template.nature.loss_to_follow_up:
+        yield Stated("who is not read out", "counts as without the good outcome")
 
 
 def _delayed(what: str, delay: Delay) -> Stated:

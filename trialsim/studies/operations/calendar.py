@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from trialsim.errors import counted
 from trialsim.kernels.recruitment import mean_time_to, mean_times_to
 from trialsim.operations.enrolment import accrual_of
 from trialsim.protocol.operations import Operations
@@ -127,7 +128,7 @@ class Calendar:
     def in_words(self) -> str:
         """What entries rest on, in a sentence."""
         own, where = self.sites
-        at = f"{own} sites ({where})"
+        at = f"{counted(own, 'site')} ({where})"
         if self.stated is not None:
             return (
                 f"Patients enter as nature.enrolment states for {self.template.protocol.n_total:,} "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from trialsim.errors import Problem, RequestError
+from trialsim.errors import Problem, RequestError, counted
 from trialsim.kernels.exact import ExactTest
 from trialsim.operations.money import planned_cost
 from trialsim.protocol.cost import Cost
@@ -60,8 +60,8 @@ class Design:
 
     def in_words(self) -> str:
         """Return the decisions on one line."""
-        sites = f"{self.sites} site{'' if self.sites == 1 else 's'}"
-        parts = [f"{self.size:,} patients", sites, looks_in_words(self.looks)]
+        sites = counted(self.sites, "site")
+        parts = [counted(self.size, "patient"), sites, looks_in_words(self.looks)]
         parts += [f"{self.ratio}"]
         parts += [f"read at {self.follow_up.after}"] if self.follow_up else []
         parts += [f"threshold {self.threshold:g}"] if self.threshold is not None else []

@@ -33,6 +33,7 @@ __all__ = ["Enriched", "enriched_at", "level_share", "read_enrichment", "tetrach
 Tree = dict[str, Any]
 _MARK = "by trialsim optimise"
 _LEAST_ELIGIBLE = 1e-4
+_ROUNDED = 0.005  # a share that passes screening, in whole percent
 _NEAR_ONE = 1 - 1e-9
 
 
@@ -59,7 +60,10 @@ def level_share(z: float, of_all: float, correlation: float) -> float:
 
 
 def tetrachoric(z: float, of_all: float, share: float) -> float:
-    """Return the correlation with which `level_share` at `z` is `share`."""
+    """Return the correlation with which `level_share` at `z` is `share`, the nearest there is."""
+    most, least = (level_share(z, of_all, rho) for rho in (-_NEAR_ONE, _NEAR_ONE))
+    if not least < share < most:
+        return -_NEAR_ONE if share >= most else _NEAR_ONE
     return float(
         brentq(lambda rho: level_share(z, of_all, rho) - share, -_NEAR_ONE, _NEAR_ONE, xtol=1e-12)
     )
@@ -143,18 +147,20 @@ def read_enrichment(resolved: ResolvedTemplate) -> Enriched | None:
     if own is None or baseline is None:
         return None
     factor = next(f for f in nature.factors if f.id == own.factor)
-    _check(resolved, own)
+    threshold = baseline.at_most if baseline.at_most is not None else baseline.at_least
+    assert threshold is not None
+    _check(resolved, own, baseline, threshold)
     assert nature.control_risk is not None  # of a binary primary endpoint, by a rule
     risks = _risks_by_level(factor, nature.control_risk.value)
     index = [level.id for level in factor.levels or ()].index(own.level)
-    threshold = baseline.at_most if baseline.at_most is not None else baseline.at_least
-    assert threshold is not None
     z = NormalDist().inv_cdf(share_eligible(baseline, threshold))
     correlation = tetrachoric(z, own.share_of_all.value, factor.shares[index])
     return Enriched(own, baseline, factor, risks, correlation)
 
 
-def _check(resolved: ResolvedTemplate, own: Enrichment) -> None:
+def _check(
+    resolved: ResolvedTemplate, own: Enrichment, baseline: Baseline, threshold: float
+) -> None:
     template, problems = resolved.template, []
     nature, here = template.nature, "optimise.vary.threshold"
     assert isinstance(template.protocol.primary, BinaryEndpoint)  # by a rule
@@ -170,6 +176,14 @@ def _check(resolved: ResolvedTemplate, own: Enrichment) -> None:
             rule = f"cannot be tried: scenario {scenario.id} has a control risk of its own"
             remedy = "Leave it out, or write a variant for each threshold."
             problems.append(Problem(rule, remedy, here))
+    passing, eligible = 1 / nature.screened_per_patient, share_eligible(baseline, threshold)
+    if passing > eligible + _ROUNDED:
+        rule = (
+            f"cannot be tried: {100 * passing:.3g}% of those screened pass, and "
+            f"{100 * eligible:.3g}% of everybody are eligible at {threshold:g}"
+        )
+        remedy = f"Raise nature.screening_failures to {1 - eligible:.3g} or more."
+        problems.append(Problem(rule, remedy, here))
     if nature.control_risk_by:
         rule = "cannot be tried: the file states risks by other times"
         problems.append(Problem(rule, "Write a variant for each threshold.", here))
@@ -221,8 +235,7 @@ def enriched_at(
     failing = max(0.0, 1 - passing * enriched.relative_pass(threshold))
     nature["screening_failures"] = noted(failing)
     shares = enriched.shares(threshold)
-    rounded = [float(f"{share:.6f}") for share in shares[:-1]]
-    rounded.append(round(1 - sum(rounded), 6))
+    rounded = _in_millionths(shares, enriched, threshold)
     for factor in nature["factors"]:
         if factor["id"] == own.factor:
             for level, share in zip(factor["levels"], rounded, strict=True):
@@ -237,6 +250,18 @@ def enriched_at(
     _put_pace(found, resolved, (1 - failing) / passing, note)
     _reword(found["protocol"], enriched.threshold, threshold)
     return found
+
+
+def _in_millionths(shares: tuple[float, ...], enriched: Enriched, threshold: float) -> list[float]:
+    """Return shares as a file states them, adding up to 1 (RequestError for a level of nobody)."""
+    rounded = [float(f"{share:.6f}") for share in shares[:-1]]
+    rounded.append(round(1 - sum(rounded), 6))
+    for level, share in zip(enriched.factor.levels or (), rounded, strict=True):
+        if share <= 0:
+            rule = f"leaves nobody of those eligible {level.id}"
+            remedy = f"Choose one nearer to {enriched.threshold:g}."
+            raise RequestError(Problem(rule, remedy, "threshold", f"{threshold:g}"))
+    return rounded
 
 
 def _average(shares: tuple[float, ...], risks: tuple[float, ...]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.characteristics import mean, proportion
-from trialsim.errors import DesignError, Problem
+from trialsim.errors import DesignError, Problem, RequestError, counted
 from trialsim.kernels.recruitment import (
     RatePosterior,
     Rates,
@@ -38,6 +38,7 @@ LEVEL = 0.9  # of intervals
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 _GRID = 60  # days on which the fan is drawn
 _DAYS_PER_MONTH = DAYS_PER_UNIT["mo"]
+_MOST_ENTRIES = 100_000_000  # drawn at once: 0.8 GB, and as much again while they are sorted out
 _UNIT = "enrolled"  # names the random streams
 
 Floats = NDArray[np.float64]
@@ -159,6 +160,14 @@ class PlannedEnrolled:
         """Return the mean day on which everybody is enrolled, if that comes after `settled`."""
         late = self.settled - (self._exposed(self.settled)[0] - self.exposures)
         return self.posterior.mean_day_of(self.remaining, late)
+
+    def check_runs(self, runs: int) -> None:
+        """Refuse more futures than fit in memory (RequestError)."""
+        if runs * self.remaining > _MOST_ENTRIES:
+            n = counted(self.remaining, "patient")
+            rule = f"futures of {n} each are more than {_MOST_ENTRIES:,} entries, drawn at once"
+            remedy = f"Ask for --runs {_MOST_ENTRIES // self.remaining}."
+            raise RequestError(Problem(rule, remedy, "--runs", f"{runs:,}"))
 
     def forecast(self, *, runs: int, seed: int) -> StudyResult:
         """Draw so many futures.
@@ -287,12 +296,14 @@ class PlannedEnrolled:
         )
         n_stated, n_listed = self.sites.n_sites, len(self.seen.sites)
         if n_listed < n_stated:
+            verb = "is" if n_stated - n_listed == 1 else "are"
             text += (
-                f" The plan has {n_stated} sites: the {n_stated - n_listed} that are not in the "
+                f" The plan has {n_stated} sites: the {n_stated - n_listed} that {verb} not in the "
             )
-            text += "table are not counted on."
+            text += f"table {verb} not counted on."
         if self.screening:
-            text += f" Patients are enrolled {self.screening:g} days after they come, the mean."
+            days = counted(self.screening, "day", "g")
+            text += f" Patients are enrolled {days} after they come, the mean."
         if self.seen.dated:
             text += (
                 " The first invitation is taken to be the mean delay of activation before the "
@@ -302,7 +313,7 @@ class PlannedEnrolled:
 
 
 def _added(n: int) -> str:
-    return f"{n} site{'' if n == 1 else 's'} added"
+    return f"{counted(n, 'site')} added"
 
 
 def plan_enrolled(resolved: ResolvedTemplate, seen: EnrolledSites) -> PlannedEnrolled:

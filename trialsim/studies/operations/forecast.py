@@ -14,40 +14,57 @@ from numpy.typing import NDArray
 from trialsim.characteristics import Characteristic, mean, mid_percentile, proportion
 from trialsim.engine.board_decisions import BoardRules, rules_of
 from trialsim.engine.conduct_runs import conduct_trials
-from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of, power_by_exposure
+from trialsim.engine.conducted_power import Analysed, power_as_conducted, simulated_power
+from trialsim.engine.outcome_days import OutcomeDays, outcome_days_of
 from trialsim.engine.run import Progress
-from trialsim.errors import Problem, RequestError, SimulationError
+from trialsim.errors import Problem, RequestError, SimulationError, counted
 from trialsim.kernels.recruitment import UnreachableTimeError, rate_for_mean_time
-from trialsim.operations.conducted import ConductedTrial, Verdict
-from trialsim.operations.enrolment import accrual_of
-from trialsim.operations.event_log import Entry
+from trialsim.operations.conducted import ConductedTrial, Judgement, Verdict
+from trialsim.operations.enrolment import accrual_of, draw_conduct
+from trialsim.operations.event_log import MILESTONES, Entry
 from trialsim.operations.money import CATEGORIES, costs_of
-from trialsim.operations.plan import DAYS_PER_MONTH, ConductPlan, plan_conduct
+from trialsim.operations.plan import (
+    DAYS_PER_MONTH,
+    ConductPlan,
+    numbers_at_milestones,
+    plan_conduct,
+)
 from trialsim.operations.simulation import conduct_trial
+from trialsim.operations.supply import Shortage
+from trialsim.protocol.endpoints import CompetingEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.scenario import Scenario, Truth
 from trialsim.protocol.truths.resolved import ResolvedTemplate
 from trialsim.protocol.truths.site_enrolment import sites_of
-from trialsim.streams import Streams
+from trialsim.streams import Streams, block_width
 from trialsim.studies.estimands import plans_of
 from trialsim.studies.operations.assumptions import Stated, stated_of, states_rate
 from trialsim.studies.operations.observed_calendar import observed_calendar_rows
 from trialsim.trial import AnalysisPlan, Measure, Row, StudyResult
 
-__all__ = ["MILESTONES", "Forecast", "PlannedForecast", "plan_forecast", "rate_to_enrol_in"]
+__all__ = [
+    "ALL_ENROLLED",
+    "AT_ONCE",
+    "BY_EVENTS",
+    "LOST",
+    "MILESTONES",
+    "OVERRUNNING",
+    "SCREENED",
+    "SIMULATED",
+    "STOPPED_EARLY",
+    "Forecast",
+    "PlannedForecast",
+    "plan_forecast",
+    "rate_to_enrol_in",
+]
 
 STOPPED_EARLY, OVERRUNNING = "stopped early", "not in the data that stopped the trial"
-EVERY_DOSE, AS_TAKEN = "as if every dose were taken", "with the doses taken"
+SIMULATED = "in 'simulate'"
+AT_ONCE, BY_EVENTS = "drawn at once", "event by event"
+ALL_ENROLLED, SCREENED = "all enrolled, months", "screened, patients"
+LOST = "leave by the read-out, patients"
+_AT_ONCE = 1_000  # trials, at least
 LEVEL = 0.9  # of the interval that holds the middle simulated trials
-MILESTONES = (
-    "first site open",
-    "first patient randomised",
-    "25% enrolled",
-    "50% enrolled",
-    "75% enrolled",
-    "all enrolled",
-    "last visit",
-    "database lock",
-)
+MOST_SCREENED = 5_000_000  # in all trials: 80 seconds of one core where nearly nobody enters
 _MOST_PER_MONTH = 10_000
 _GRID = 80  # days on which the recruitment fan is drawn
 _FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -114,9 +131,12 @@ class PlannedForecast:
 
         Raises
         ------
+        RequestError
+            For more patients than are simulated.
         SimulationError
             If no trial enrols everybody, or processes die again and again.
         """
+        self.check_runs(runs)
         trials = conduct_trials(
             self.plan,
             n_runs=runs,
@@ -129,6 +149,37 @@ class PlannedForecast:
         result = self._result(trials, seed)
         every = [self._in_numbers(run, trial) for run, trial in enumerate(trials, 1)]
         return Forecast(result, trials[0].log, every)
+
+    def check_runs(self, runs: int, log: int = 1) -> None:
+        """Refuse more work than is sensible, and a log of a trial that is not simulated.
+
+        Patients are drawn one by one from their screening on, whoever of them comes through.
+
+        Raises
+        ------
+        RequestError
+        """
+        each = self.plan.n_patients / self.plan.sites.passing
+        problems = []
+        if each * runs > MOST_SCREENED:
+            rule = (
+                f"would screen about {counted(round(each * runs), 'patient')}, {round(each):,} in "
+                f"each trial: more than {MOST_SCREENED:,} are not simulated"
+            )
+            fine, keys = int(MOST_SCREENED / each), "nature.screening_failures"
+            remedies = [f"ask for --runs {fine}"] if fine else []
+            if self.plan.sites.passing < 1:
+                remedies.append(f"let more come through ({keys}, or screening.withdrawn)")
+            remedy = ", or ".join(remedies).capitalize()
+            problems.append(Problem(rule, f"{remedy}.", "--runs", f"{runs:,}"))
+        if not 1 <= log <= runs:
+            number = f"from 1 to {runs:,}, the number of a simulated trial" if runs > 1 else "1"
+            rule = f"must be {number}"
+            remedy = "Leave it out for the first trial"
+            remedy += f", or ask for --runs {log} or more." if log > runs else "."
+            problems.append(Problem(rule, remedy, "--log", f"{log:,}"))
+        if problems:
+            raise RequestError(problems)
 
     def log_of(self, run: int, seed: int) -> list[Entry]:
         """Simulate one trial again, from 1, and return everything that happened in it."""
@@ -143,7 +194,7 @@ class PlannedForecast:
 
     def _in_numbers(self, run: int, trial: ConductedTrial) -> dict[str, float | str]:
         """Return one trial as one line of a table."""
-        names = (*MILESTONES, *(f"look {i + 1}" for i in range(len(trial.looks))))
+        names = (*MILESTONES, *_look_names(self.plan)[: len(trial.looks)])
         found: dict[str, float | str] = {"trial": run, "full": int(trial.full)}
         months = zip(names, _months(self.plan, trial), strict=True)
         found |= {f"{name} (months)": month for name, month in months}
@@ -153,7 +204,7 @@ class PlannedForecast:
                 "looks held": len(trial.looks),
                 "stopped early": int(trial.stopped_early),
                 "decision": last.judgement.verdict,
-                "z of the last look": last.judgement.z,
+                **_statistic(last.judgement),
                 "decided (months)": last.decided / DAYS_PER_MONTH,
             }
         found |= {name: count(trial) for name, count in _WHOLE.items()}
@@ -192,6 +243,13 @@ class PlannedForecast:
         return rules_of(protocol, self.truth, self.analysis, exposed=exposed)
 
     @property
+    def bounds(self) -> tuple[tuple[float | None, float | None], ...]:
+        """Of each look on z, for efficacy and for futility; stages of a single arm have none."""
+        if self.analysis.two_stage:
+            return ((None, None),) * 2
+        return tuple((look.efficacy_z, look.futility_z) for look in self.analysis.looks)
+
+    @property
     def deaths(self) -> bool:
         """Whether the outcome is death, the only one that is simulated."""
         return self.outcomes is not None and self.outcomes.fatal
@@ -199,11 +257,12 @@ class PlannedForecast:
     def _result(self, trials: Sequence[ConductedTrial], seed: int) -> StudyResult:
         full = [trial for trial in trials if trial.full]
         if not full:
+            which = f"any of {len(trials):,} simulated trials"
+            which = which if len(trials) > 1 else "the one simulated trial"
             raise SimulationError(
                 Problem(
-                    f"is full within 100 years in none of {len(trials)} simulated trials, though "
-                    f"expected after {self._expected_months():,.1f} months at the mean rate of "
-                    "sites",
+                    f"is not full within 100 years in {which}, though expected after "
+                    f"{self._expected_months():,.1f} months at the mean rate of sites",
                     "Plan more sites, let fewer of them fail (activation.failing), or let them "
                     "differ less (recruitment.shape).",
                     "enrolment",
@@ -211,13 +270,14 @@ class PlannedForecast:
             )
         rows = [
             *_milestones(self.plan, full),
-            *_looks(full),
+            *_looks(self.plan, full),
             *self._patients(full),
             *self._stops(full),
             *self._doses(full),
             *_kits(full),
             *self._costs(full),
             *self._powers(full, seed),
+            *self._shortcut(full, seed),
             *self._placed(full),
             *observed_calendar_rows(self.resolved),
         ]
@@ -241,12 +301,10 @@ class PlannedForecast:
             "endpoint": self.analysis.endpoint,
         }
         analysed = [t for t in trials if t.looks[-1].judgement.verdict is not Verdict.FAILED]
-        for index, look in enumerate(self.analysis.looks):
+        for index, bounds in enumerate(self.bounds):
             reasons = [Verdict.EFFICACY, Verdict.END if index == n - 1 else Verdict.FUTILITY]
-            for bound, measure in (
-                (look.efficacy_z, Measure.Z_EFFICACY),
-                (look.futility_z, Measure.Z_FUTILITY),
-            ):
+            measures = (Measure.Z_EFFICACY, Measure.Z_FUTILITY)
+            for bound, measure in zip(bounds, measures, strict=True):
                 if bound is not None:
                     yield Row(measure=measure, value=bound, look=index + 1, **about)
             for reason in reasons:
@@ -334,6 +392,10 @@ class PlannedForecast:
             yield _row(Measure.EXPOSURE, shares, arm=arm.id)
         if self.plan.supply:
             yield _row(Measure.STOCK_OUTS, [t.stock_outs for t in trials])
+            for why in Shortage:
+                found = [t.shortages.count(why) for t in trials]
+                if any(found):
+                    yield _row(Measure.STOCK_OUTS, found, category=why.value)
 
     def _costs(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         cost, supply = self.resolved.template.cost, self.plan.supply
@@ -346,22 +408,113 @@ class PlannedForecast:
         totals = [sum(each.values()) for each in found]
         yield _row(Measure.COST, totals, category="total", unit=self.money, headline=True)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the primary endpoint is a time to an event: who leaves is censored."""
+        return isinstance(self.resolved.template.protocol.primary, TimeToEventEndpoint)
+
+    @property
+    def loses_nobody(self) -> bool:
+        """Whether nobody can leave the trial or miss the read-out."""
+        return self.plan.leaving is None and not self.plan.missed_visits
+
+    @property
+    def power_untold(self) -> str:
+        """Why nothing is said of power as conducted; empty where it is."""
+        protocol = self.resolved.template.protocol
+        if protocol.is_single_arm:
+            return "it is there for two arms"
+        if self.truth.intercurrent:
+            return "intercurrent events are not simulated event by event"
+        match protocol.primary:
+            case ResponseEndpoint():
+                return "in a course of response 'simulate' has who is lost already"
+            case CompetingEndpoint():
+                return "competing events are not simulated event by event"
+        return ""
+
     def _powers(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
-        """Yield power as if every dose were taken, and with what was, where the scenario asks."""
-        if not self.scenario.exposure or self.rules:
-            return  # where looks decide, their chances are with the doses taken
-        plan = replace(self.analysis, looks=())
-        found = power_by_exposure(trials, self.truth, plan, Streams(seed))
-        about: dict[str, Any] = {"scenario": self.scenario.id, "endpoint": plan.endpoint}
-        for values, analysis in (
-            (found.without, EVERY_DOSE),
-            (found.with_exposure, AS_TAKEN),
-        ):
-            yield mean(Measure.POWER, values).row(
-                Row(measure=Measure.POWER, value=None, analysis=analysis, **about)
-            )
-        lost = mean(Measure.POWER_LOST, found.without - found.with_exposure)
-        yield lost.row(Row(measure=Measure.POWER_LOST, value=None, **about))
+        """Yield the chance to find the effect by who is analysed, and with which doses."""
+        if self.power_untold:
+            return
+        exposed = self.scenario.exposure is not None
+        if self.rules:
+            yield from self._powers_with_looks(trials, seed)
+            return
+        found = power_as_conducted(
+            trials,
+            self.resolved.template.protocol,
+            self.truth,
+            self.analysis,
+            Streams(seed),
+            exposed=exposed,
+        )
+        if not found:
+            return
+        whole = found[Analysed.EVERYONE]
+        for who, values in found.items():
+            ok = np.isfinite(whole) & np.isfinite(values)
+            if not ok.any():
+                continue  # no analysis was possible
+            yield mean(Measure.POWER, values[ok]).row(self._of_power(Measure.POWER, who))
+            if who is not Analysed.EVERYONE:
+                lost = mean(Measure.POWER_LOST, (whole - values)[ok])
+                yield lost.row(self._of_power(Measure.POWER_LOST, who))
+
+    def _powers_with_looks(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
+        """Yield what `simulate` finds, and the share of trials whose looks find the effect."""
+        protocol = self.resolved.template.protocol
+        rejected, n_failed = simulated_power(protocol, self.truth, self.analysis, Streams(seed))
+        if len(rejected):
+            row = self._of_power(Measure.POWER, SIMULATED)
+            yield replace(proportion(Measure.POWER, rejected).row(row), n_failed=n_failed)
+        verdicts = [trial.looks[-1].judgement.verdict for trial in trials]
+        hits = [v is Verdict.EFFICACY for v in verdicts if v is not Verdict.FAILED]
+        who = Analysed.READ_OUT_DOSED if self.scenario.exposure else Analysed.READ_OUT
+        if hits:
+            row = self._of_power(Measure.POWER, who)
+            yield proportion(Measure.POWER, np.array(hits)).row(row)
+
+    def _of_power(self, measure: Measure, analysis: str) -> Row:
+        return Row(
+            measure=measure,
+            value=None,
+            scenario=self.scenario.id,
+            endpoint=self.analysis.endpoint,
+            analysis=str(analysis),
+        )
+
+    def _shortcut(self, trials: Sequence[ConductedTrial], seed: int) -> Iterator[Row]:
+        """Yield enrolment and losses as power draws them, beside the same event by event.
+
+        Where it draws them: where operations are stated, and enrolment is not. Looks that stop a
+        trial end its enrolment, which the shortcut knows nothing of.
+        """
+        template = self.resolved.template
+        stated = template.protocol.operations or template.nature.operations
+        if self.rules or template.nature.enrolment or not stated:
+            return
+        sites, n = replace(self.plan.sites, leaving=self.plan.leaving), self.plan.n_patients
+        width = block_width(n)
+        drawn = [
+            draw_conduct(sites, n, Streams(seed), block, width)
+            for block in range(-(-_AT_ONCE // width))
+        ]
+        last = np.concatenate([each.entry[-1] for each in drawn])
+        opened, whole = np.isfinite(last), [t for t in trials if len(t.enrolled) == n]
+        if not (opened.any() and whole):
+            return
+        day = self.analysis.day
+        screened = np.concatenate([each.screened for each in drawn])
+        lost = np.concatenate([each.lost(day) for each in drawn])
+        pairs: tuple[tuple[str, Floats, list[float]], ...] = (
+            (ALL_ENROLLED, last / DAYS_PER_MONTH, [t.enrolled[-1] / DAYS_PER_MONTH for t in whole]),
+            (SCREENED, screened, [t.screened for t in whole]),
+            (LOST, lost, [int((t.followed.leaves < day).sum()) for t in whole]),
+        )
+        for category, fast, slow in pairs:
+            yield _row(Measure.SHORTCUT, fast[opened], category=category, analysis=AT_ONCE)
+            yield _row(Measure.SHORTCUT, slow, category=category, analysis=BY_EVENTS)
 
     def _placed(self, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
         """Yield where an enrolment that really took so long lies among the simulated."""
@@ -374,7 +527,7 @@ class PlannedForecast:
                 measure=Measure.PERCENTILE,
                 value=None,
                 milestone="all enrolled",
-                analysis=f"observed: {self.observed_months:g} months",
+                analysis=f"observed: {counted(self.observed_months, 'month', 'g')}",
             )
         )
 
@@ -440,7 +593,7 @@ def rate_to_enrol_in(resolved: ResolvedTemplate, months: float) -> float:
     """
     sites = sites_of(resolved.template)
     n, days = resolved.template.protocol.n_total, months * DAYS_PER_MONTH
-    remedy, given = "Give it more time, or open sites sooner.", f"{months:g} months"
+    remedy, given = "Give it more time, or open sites sooner.", counted(months, "month", "g")
     try:
         rate = rate_for_mean_time(n, days, accrual_of(sites)) * DAYS_PER_MONTH
     except UnreachableTimeError as error:
@@ -476,22 +629,32 @@ def _milestones(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator
 def _months(plan: ConductPlan, trial: ConductedTrial) -> list[float]:
     """Return when a trial passed `MILESTONES` and its looks; NaN where it did not."""
     n, entered = plan.n_patients, trial.enrolled
-    at = [0, *(int(np.ceil(share * n)) - 1 for share in (0.25, 0.5, 0.75, 1.0))]
-    nth = [float(entered[i]) if i < len(entered) else nan for i in at]
+    nth = [float(entered[i - 1]) if i <= len(entered) else nan for i in numbers_at_milestones(n)]
     looks = [look.day for look in trial.looks]
     days = [min(trial.openings), *nth, trial.last_visit, trial.locked, *looks]
     return [day / DAYS_PER_MONTH for day in days]
 
 
-def _looks(trials: Sequence[ConductedTrial]) -> Iterator[Row]:
+def _statistic(judgement: Judgement) -> dict[str, float | str]:
+    """Return what a decision rests on: responses where stages count them, else z."""
+    if judgement.good is not None:
+        return {"good outcomes at the last look": judgement.good}
+    return {"z of the last look": judgement.z}
+
+
+def _look_names(plan: ConductPlan) -> list[str]:
+    """Return what looks are called; a single one is no look of a board."""
+    n = len(plan.looks)
+    return ["final analysis"] if n == 1 else [f"look {i + 1}" for i in range(n)]
+
+
+def _looks(plan: ConductPlan, trials: Sequence[ConductedTrial]) -> Iterator[Row]:
     """Yield when each look is held, and who is then where, of the trials that come so far."""
     for index in range(max(len(trial.looks) for trial in trials)):
         held = [trial.looks[index] for trial in trials if len(trial.looks) > index]
         months = [look.day / DAYS_PER_MONTH for look in held]
-        number = index + 1
-        yield _row(
-            Measure.MILESTONE_MONTHS, months, milestone=f"look {number}", look=number, unit="months"
-        )
+        number, name = index + 1, _look_names(plan)[index]
+        yield _row(Measure.MILESTONE_MONTHS, months, milestone=name, look=number, unit="months")
         for name, category in (
             ("randomised", "randomised by the look"),
             ("settled", "read out by the look"),

@@ -19,7 +19,7 @@ from trialsim.characteristics import Characteristic, characteristics, mean
 from trialsim.engine.blocks import Job
 from trialsim.engine.run import Progress, estimated_seconds, kernel_for, run
 from trialsim.engine.workers import Workers
-from trialsim.errors import DesignError, Problem, RequestError, did_you_mean
+from trialsim.errors import DesignError, Problem, RequestError, counted, did_you_mean
 from trialsim.kernels.exact import ExactTest
 from trialsim.kernels.pareto import knee, non_dominated
 from trialsim.protocol.design import MAX_PATIENTS, Allocation
@@ -619,7 +619,7 @@ class PlannedOptimisation:
             n = len(self.designs)
             which = "alone" if binding.alone else "once the others hold"
             rule = (
-                f"is met by none of the {n:,} designs tried, {which}; the nearest has "
+                f"is met by none of the {counted(n, 'design')} tried, {which}; the nearest has "
                 f"{self.shown(constraint.quantity, binding.nearest)}: "
                 f"{binding.design.design.in_words()}"
             )
@@ -656,7 +656,7 @@ class PlannedOptimisation:
         cost = self.resolved.template.cost
         if not quantity.unit and cost:
             return f"{cost.currency} {value:,.0f}"
-        return f"{value:,.0f} patients"
+        return counted(value, "patient", ",.0f")
 
     @cached_property
     def chosen_by(self) -> tuple[Quantity | None, str]:
@@ -997,7 +997,7 @@ class PlannedOptimisation:
         )
         each = "the worst of " if len(truths) > 1 else ""
         said = (
-            f"{len(self.designs):,} designs judged under {each}{under}. "
+            f"{counted(len(self.designs), 'design')} judged under {each}{under}. "
             f"{int(self.on_front.sum()):,} are not dominated in "
             f"{', '.join(map(str, self.objectives))}"
         )
@@ -1020,11 +1020,13 @@ class PlannedOptimisation:
             elif quantity.unit == "months":
                 parts.append(f"{change:+.1f} months")
             elif quantity is Quantity.WORSE_ARM:
-                parts.append(f"{change:+,.0f} patients in the worse arm")
+                parts.append(f"{counted(change, 'patient', '+,.0f')} in the worse arm")
             else:
                 parts.append(f"{change:+,.0f} of cost")
         more = bought.after.design.size - bought.before.design.size
-        size = f" ({more:+,} patients)" if "patients" not in bought.what and more else ""
+        size = (
+            f" ({counted(more, 'patient', '+,')})" if "patients" not in bought.what and more else ""
+        )
         return f"{bought.what.capitalize()}{size}: {', '.join(parts)}."
 
     @cached_property
@@ -1054,7 +1056,7 @@ class PlannedOptimisation:
             told.append(
                 "Months count from the first patient in to the last read-out, as 'simulate' counts "
                 f"them; 'forecast' counts from the first invitation, {waiting:.1f} months before "
-                f"on average at {self.chosen.design.sites} sites, to the database lock."
+                f"on average at {counted(self.chosen.design.sites, 'site')}, to the database lock."
             )
         if self.written_kits is not None:
             told.append("Kits of the file that is written are as many per patient (assumed).")

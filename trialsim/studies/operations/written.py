@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from trialsim.errors import counted
 from trialsim.protocol.endpoints import BinaryEndpoint, ResponseEndpoint, TimeToEventEndpoint
 from trialsim.protocol.quantities import Clock, Time
 from trialsim.protocol.reading.load import TemplateFile
@@ -217,7 +218,7 @@ def _enrolment(design: Design, resolved: ResolvedTemplate, calendar: Calendar) -
     pace = calendar.pace(design.size, design.sites)
     note = (
         f"{_MARK}: the pace per site of {resolved.template.protocol.n_total:,} patients at "
-        f"{calendar.sites[0]} sites"
+        f"{counted(calendar.sites[0], 'site')}"
     )
     if abs(pace - 1) < 1e-12:
         return _plain(stated)  # type: ignore[no-any-return]

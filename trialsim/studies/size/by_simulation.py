@@ -669,6 +669,8 @@ def _conventions(job: Job, scale: _Scale) -> tuple[str, ...]:
         words.append("patients that set off a look in proportion to the total, rounded up")
     if triggers:
         words.append("bounds, shares of information and dates of looks are the same at every size")
-    if job.truths[0].enrolment:
+    if job.truths[0].sites:
+        words.append("sites enrol at the same pace at every size")
+    elif job.truths[0].enrolment:
         words.append("enrolment takes the same time at every size")
     return tuple(words)

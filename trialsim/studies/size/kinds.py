@@ -24,7 +24,7 @@ from trialsim.studies.size.of_means import MeansSized
 from trialsim.studies.size.of_risks import RisksSized
 from trialsim.studies.size.question import SizeQuestion
 
-__all__ = ["WithoutFormula", "kind_of"]
+__all__ = ["WithoutFormula", "kind_of", "own_protocol"]
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,19 @@ class WithoutFormula:
     @property
     def start(self) -> Protocol:
         """The template's own protocol, in the ratio asked for."""
-        protocol, asked = self.question.protocol, self.question.request.allocation
-        if asked is None:
-            return protocol
-        ratio = {protocol.experimental.id: asked.treated, protocol.control.id: asked.control}
-        kept = protocol.allocation.model_copy(update={"ratio": ratio, "block_sizes": None})
-        total = whole_units(protocol.n_total, asked.unit)
-        changes = {"allocation": kept, "sample_size": SampleSize(total=total)}
-        return protocol.model_copy(update=changes)
+        return own_protocol(self.question)
+
+
+def own_protocol(question: SizeQuestion) -> Protocol:
+    """Return the template's own protocol, in the ratio asked for."""
+    protocol, asked = question.protocol, question.request.allocation
+    if asked is None:
+        return protocol
+    ratio = {protocol.experimental.id: asked.treated, protocol.control.id: asked.control}
+    kept = protocol.allocation.model_copy(update={"ratio": ratio, "block_sizes": None})
+    total = whole_units(protocol.n_total, asked.unit)
+    changes = {"allocation": kept, "sample_size": SampleSize(total=total)}
+    return protocol.model_copy(update=changes)
 
 
 def kind_of(question: SizeQuestion) -> SizedKind | WithoutFormula:

@@ -21,7 +21,7 @@ from trialsim.sizing.fixed import MOST_PATIENTS
 from trialsim.sizing.with_looks import WithLooks
 from trialsim.studies.size.claims import accepted_status, first_solid
 from trialsim.studies.size.kind import PowerTable, SizedKind, not_simulated, whole_units
-from trialsim.studies.size.kinds import WithoutFormula, kind_of
+from trialsim.studies.size.kinds import WithoutFormula, kind_of, own_protocol
 from trialsim.studies.size.monitoring import Seen, seen_so_far
 from trialsim.studies.size.of_one_arm import OneArmSize, known_risk
 from trialsim.studies.size.operating_grid import ExampleTrial, OperatingGrid, operating_grid
@@ -37,7 +37,7 @@ from trialsim.studies.size.rows import (
     table_rows,
 )
 from trialsim.studies.size.screening import Screened, screened_for
-from trialsim.studies.size.searched import SearchedSize
+from trialsim.studies.size.searched import WITHOUT_INFORMATION, SearchedSize
 from trialsim.trial import Kernel, Row, StudyResult
 
 __all__ = ["Belief", "LookRow", "PlannedSize", "SizeRequest", "plan_size"]
@@ -123,6 +123,10 @@ def plan_size(
         one_arm.check()
         return one_arm
     kind = kind_of(question)
+    if question.looks_without_information and not isinstance(kind, WithoutFormula):
+        _check_without_information(request)
+        start, own = own_protocol(question), kind.simulated_truth
+        return SearchedSize(resolved, request, scenario, own, status, start, WITHOUT_INFORMATION)
     _check(question, kind)
     if isinstance(kind, WithoutFormula):
         return SearchedSize(resolved, request, scenario, truth, status, kind.start)
@@ -164,6 +168,29 @@ def _check(question: SizeQuestion, kind: SizedKind | WithoutFormula) -> None:
     if request.loss is not None and not 0 <= request.loss < 1:
         rule, remedy = "must be from 0 to below 1", "5% is 0.05."
         problems.append(Problem(rule, remedy, "--dropout", f"{request.loss:g}"))
+    if problems:
+        raise RequestError(problems)
+
+
+def _check_without_information(request: SizeRequest) -> None:
+    """Refuse what needs a formula, where looks have no information that one knows."""
+    given = {
+        "--total": request.total is not None,
+        "--exact": request.exact is not None,
+        "--reestimate": request.reestimate is not None,
+        "--grid": request.grid,
+        "--prior": bool(request.prior),
+        "--observed": bool(request.observed),
+        "--dropout": request.loss is not None,
+        "a margin": request.margin is not None,
+    }
+    rule = "needs looks whose information is known: the file holds them by calendar or enrolment"
+    out, other = "Leave it out", ", or add --looks 0.5,1 --bounds obf"
+    problems = [
+        Problem(rule, f"{out}{'' if option in ('--exact', '--reestimate') else other}.", option)
+        for option, there in given.items()
+        if there
+    ]
     if problems:
         raise RequestError(problems)
 

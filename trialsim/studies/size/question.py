@@ -188,6 +188,19 @@ class SizeQuestion:
             power=asked.power if isinstance(futility, BetaSpending) else None,
         )
 
+    @property
+    def looks_without_information(self) -> bool:
+        """Whether the template's own looks are asked for, and some are held by date or entries.
+
+        What share of the information these see is not known before the size is.
+        """
+        looks = self.protocol.looks
+        if self.request.information or len(looks) < 2:
+            return False
+        events = events_wanted(looks)
+        pairs = zip(looks, events, strict=True)
+        return any(k.at.information is None and not (n and events[-1]) for k, n in pairs)
+
     @cached_property
     def risks(self) -> tuple[float, float]:
         """Control and treated risk at the read-out."""
@@ -275,7 +288,7 @@ def _own_looks(
             fractions.append(look.at.information)
         elif wanted and last:
             fractions.append(wanted / last)
-        else:
+        else:  # `plan_size` simulates these
             rule = "has looks by calendar or enrolment, of which the information is not known"
             raise DesignError(Problem(rule, "Give --looks as fractions, and --bounds.", "looks"))
     fractions[-1] = 1.0

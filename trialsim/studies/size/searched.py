@@ -12,7 +12,12 @@ from trialsim.studies.size.question import SizeQuestion
 from trialsim.studies.size.screening import screened_for, screening_rows
 from trialsim.trial import AnalysisPlan, Measure, StudyResult
 
-__all__ = ["SearchedSize"]
+__all__ = ["WITHOUT_INFORMATION", "SearchedSize"]
+
+WITHOUT_INFORMATION = (
+    "found by simulation, since looks by calendar or enrolment see a share of the information "
+    "that no formula knows"
+)
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,12 @@ class SearchedSize(SizeQuestion):
     ----------
     start : Protocol
         At a size to start from: that of the formula where there is one, else the template's own.
+    why : str
+        Why it is simulated; empty where that was asked for.
     """
 
     start: Protocol
+    why: str = ""
 
     def by_simulation(self, *, replicates: int = 10_000, seed: int = 1) -> StudyResult:
         """Find the size by simulation, whatever the analysis; confirmed by a run of its own.
@@ -42,7 +50,7 @@ class SearchedSize(SizeQuestion):
         found = size_by_simulation(
             job, self.truth, power=self.request.power, seed=seed, confirming=replicates
         )
-        conventions = (*found.conventions, *self._lost)
+        conventions = (*([self.why] if self.why else []), *found.conventions, *self._lost)
         blank = replace(self._blank(), level=self.request.power)
         low, high = found.interval
         rows = [
