@@ -250,6 +250,17 @@ def test_property_what_cannot_be_meant_is_refused(name, text, rule):
     assert read.state == SizeState()
 
 
+def test_property_both_ends_may_be_entered_and_a_percent_is_a_plain_share():
+    for typed, value in (("99", 0.99), ("50", 0.5), ("57", 0.57), ("53.3", 0.533)):
+        read = SizeState.read({"power": typed})
+        assert (read.problems, read.state.power) == ((), value)
+        assert read.state.query() == f"power={typed}"
+    assert SizeState.read({"scenario": "x" * 200}).problems == ()
+    (problem,) = SizeState.read({"total": "9" * 100}).problems
+    assert problem.value == "9" * 60
+    assert SizeState.read({"total": "11,06"}).problems[0].rule == "is not a number"
+
+
 def test_property_a_download_has_a_plain_name():
     found = _download(b"", "text/csv", 'a"; filename="b\r\nx: y.csv')
     assert found.headers["content-disposition"] == (

@@ -131,6 +131,19 @@ def test_regression_evidence_main_path_by_keyboard(page, visitor):
     seen.leaves_nothing_to_complain_of(page.address)
 
 
+def test_regression_captions_are_read_whole_on_a_phone(page, visitor):
+    tab = visitor(viewport={"width": 360, "height": 740}).tab
+    tab.goto(f"{page.address}/evidence")
+    expect(tab.locator("#estimate-tests-2025")).to_be_visible()
+    ends = tab.evaluate("""() => [...document.querySelectorAll("caption")].map(caption => {
+        const words = document.createRange();
+        words.selectNodeContents(caption);
+        return words.getBoundingClientRect().right;
+    })""")
+    assert len(ends) == 4
+    assert max(ends) <= 344
+
+
 @pytest.mark.parametrize("slug", ROOMS)
 def test_property_every_room_fits_a_phone_in_the_dark(page, visitor, slug):
     seen = visitor(viewport={"width": 360, "height": 740}, color_scheme="dark")

@@ -17,6 +17,7 @@ from app.conftest import AtOnce, visited
 from trialsim.app import web
 from trialsim.app.answers import Answers
 from trialsim.app.files import MAX_UPLOAD_BYTES, Files
+from trialsim.app.guard import Guard
 from trialsim.app.pool import Pool
 from trialsim.app.web import Pages, environment, make_app
 from trialsim.app.worker import Line, Panel, Want, _inert, _table
@@ -59,8 +60,8 @@ def plain(text):
 
 
 def test_property_size_rounds_percents_to_a_tenth_and_beliefs_to_a_whole(at_once):
-    text, document = at_once("/size", effect="OR 0.6"), at_once("/data/size.json", effect="OR 0.6")
-    rows = document.json()["rows"]
+    words = {"effect": "OR 0.6", "power": "70"}
+    text, rows = at_once("/size", **words), at_once("/data/size.json", **words).json()["rows"]
     by = {row["measure"]: row for row in reversed(rows)}
     achieved, simulated = by["power_achieved"]["value"], by["power_simulated"]
     assert f">{100 * achieved:.1f}%</strong> power" in text.text
@@ -75,17 +76,20 @@ def test_property_size_rounds_percents_to_a_tenth_and_beliefs_to_a_whole(at_once
 
 
 def test_property_followup_rounds_percents_to_a_tenth(at_once):
-    words = {"template": "chronic-hepatitis-b", "at": "12 mo", "clock": "entry"}
+    words = {"template": "chronic-hepatitis-b", "at": "18 mo", "clock": "entry"}
     rows = at_once("/data/followup.json", **words).json()["rows"]
     text = at_once("/followup", **words, truth="chien-1998").text
-    for name, measure in (("power", "power"), ("wrong", "wrong_verdict")):
+    for name, measure, then in (
+        ("power", "power", "of trials find an effect"),
+        ("wrong", "wrong_verdict", "(against"),
+    ):
         (row,) = [
             r
             for r in rows
-            if r["measure"] == measure and r["scenario"] == "chien-1998" and "12" in r["horizon"]
+            if r["measure"] == measure and r["scenario"] == "chien-1998" and "18" in r["horizon"]
         ]
         assert f'id="{name}" data-value="{row["value"]}">{100 * row["value"]:.1f}%' in text
-        told = f"{100 * row['value']:.1f}% \N{PLUS-MINUS SIGN} {100 * row['mcse']:.1f}"
+        told = f"{100 * row['value']:.1f}% \N{PLUS-MINUS SIGN} {100 * row['mcse']:.1f} {then}"
         assert told in plain(text)
 
 
@@ -176,4 +180,42 @@ def test_property_an_address_asks_after_twenty_jobs_and_no_more(tmp_path):
 
     assert asyncio.run(asked(12)) == 12  # of thirteen names
     assert asyncio.run(asked(30)) == 19  # of twenty, the first unknown
+    files.close()
+
+
+# -- who may ask ---------------------------------------------------------------------------------
+
+
+def test_property_an_answer_keeps_other_pages_out(app):
+    (found,) = visited(app, httpx.Request("GET", "http://here/alive"))
+    for name in ("cross-origin-opener-policy", "cross-origin-resource-policy"):
+        assert found.headers[name] == "same-origin"
+    assert found.headers["permissions-policy"] == "camera=(), microphone=(), geolocation=()"
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "status"),
+    [("POST", "1100001", 413), ("POST", "1100000", 403), ("POST", "x", 403), ("OPTIONS", "0", 403)],
+)
+def test_property_a_request_is_refused_before_it_is_read(app, method, length, status):
+    headers = {"content-length": length}  # of another origin, once its length is right
+    (found,) = visited(app, httpx.Request(method, "http://here/upload/size", headers=headers))
+    assert found.status_code == status
+
+
+def test_property_only_pages_are_served():
+    asked = []
+
+    async def inner(scope, receive, send):
+        asked.append(scope["type"])
+
+    for kind in ("websocket", "lifespan"):
+        asyncio.run(Guard(inner, frozenset({"here"}))({"type": kind}, None, None))
+    assert asked == ["lifespan"]
+
+
+def test_property_the_same_text_under_two_names_is_two_files(tmp_path):
+    files = Files(tmp_path)
+    one, other = files.keep("one.yaml", PROTOCOL), files.keep("other.yaml", PROTOCOL)
+    assert (files.shown(one), files.shown(other)) == ("one.yaml", "other.yaml")
     files.close()
