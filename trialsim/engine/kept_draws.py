@@ -106,7 +106,8 @@ def _with_arrays(found: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(found, list | tuple):
         listed = [_with_arrays(value, change) for value in found]
         same = all(new is old for new, old in zip(listed, found, strict=True))
-        return found if same else type(found)(listed)
+        make = getattr(type(found), "_make", type(found))  # of a named tuple
+        return found if same else make(listed)
     return found
 
 
