@@ -199,7 +199,7 @@ class PlannedSimulation:
         if len(self.scenarios) > 1:
             names = ", ".join(scenario.id for scenario in self.scenarios)
             remedy = f"Name one with --scenario: {names}."
-            raise RequestError(Problem("has several scenarios", remedy, "replay"))
+            raise RequestError(Problem("has several scenarios", remedy, "the run"))
         return self.scenarios[0].id
 
     def replay(

@@ -496,7 +496,7 @@ class PlannedBias:
         if len(self.scenarios) > 1:
             names = ", ".join(scenario.id for scenario in self.scenarios)
             remedy = f"Name one with --scenario: {names}."
-            raise RequestError(Problem("has several scenarios", remedy, "replay"))
+            raise RequestError(Problem("has several scenarios", remedy, "the run"))
         return self.scenarios[0].id
 
     def _reported(self, profile: Conduct, results: LookResults, seed: int) -> Reported:
